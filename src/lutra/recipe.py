@@ -1,0 +1,298 @@
+"""Typed, validated recipes: TOML in, TOML out; never imports torch.
+
+A recipe holds everything that decides a result: model, block, data, training, hardware and the seed of every random
+draw. An unknown key, a wrong type or a value out of range is one `RecipeError` that names file, key and what is
+allowed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from lutra.errors import RecipeError
+from lutra.files import write_text
+
+Feedforward = Literal["mlp", "weightless", "none"]
+
+
+def resolve_width(luts: str | int, width: int) -> int:
+    """Number of tables of a layer in a model of `width`: 768 is 768, "4D" is four times the width (rounded).
+
+    Raises:
+        ValueError: neither a positive integer nor a positive multiple such as "4D".
+    """
+    try:
+        multiple = isinstance(luts, str) and luts.endswith("D")
+        count = round(float(str(luts).removesuffix("D") or 1) * (width if multiple else 1))
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise ValueError(f'luts must be a positive integer or a multiple of the width such as "4D", got {luts!r}')
+    return count
+
+
+class _Section(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
+
+
+class LutLayerConfig(_Section):
+    """One layer of lookup tables."""
+
+    luts: str | int = "D"
+    """Number of tables: an integer, or a multiple of the model width such as "4D" or "0.5D"."""
+    inputs: int = Field(6, ge=2, le=8)
+    """Inputs per table, n; a table has 2^n entries."""
+    mapping: Literal["random", "candidate", "learnable"] = "random"
+    """How table inputs are connected: drawn once; chosen among `candidates`; chosen among all bits."""
+    candidates: int = Field(32, ge=2)
+    mapping_temperature: float = Field(0.001, gt=0)
+    table_init: Literal["uniform", "smooth"] = "uniform"
+    """Start of the tables: uniform in (-1, 1), or a random linear threshold function of the inputs."""
+
+    @field_validator("luts")
+    @classmethod
+    def _check_luts(cls, luts: str | int) -> str | int:
+        resolve_width(luts, 64)
+        return luts
+
+
+class BlockConfig(_Section):
+    """The weightless block that replaces an MLP (QuWeiT section 3.1)."""
+
+    thermometer_bits: int = Field(8, ge=1, le=255)
+    thresholds: Literal["uniform", "gaussian", "distributive", "learned"] = "gaussian"
+    """How thresholds are calibrated from activations; "learned" starts as gaussian and is then trained."""
+    per_feature: bool = True
+    """One set of thresholds per feature, or one for the whole tensor."""
+    input_gradient: Literal["identity", "mean", "window"] = "window"
+    """Gradient of a thermometer bit to its input: 1, 1/T, or a window around the threshold."""
+    window: float = Field(0.5, gt=0)
+    """Half width of the window, in standard deviations of the calibrated input."""
+    lut_layers: tuple[LutLayerConfig, ...] = Field(
+        (
+            LutLayerConfig(luts="4D", mapping="learnable", table_init="smooth"),
+            LutLayerConfig(luts="D"),
+        ),
+        min_length=1,
+    )
+    efd: Literal["exponential", "normalised"] = "exponential"
+    """Weights of the extended finite difference: alpha * beta^H, or 1/(H+1) divided by their sum."""
+    sum_reads: tuple[int, ...] = ()
+    """Whose bits the conditional summation reads: 0 the thermometer, k LUT layer k; empty: the last layer."""
+    groups: int = Field(1, ge=1)
+    """1: dense, every output sums every bit; G: outputs and bits are cut into G groups."""
+    centred: bool = True
+    """Train with bits as -1/2 and +1/2 (the constant is folded into the bias) instead of 0 and 1."""
+    encoded_std: float = Field(0.02, ge=0)
+    """Standard deviation of the encoded values at the start."""
+    encoded_bits: int = Field(8, ge=2, le=8)
+    output_bits: int = Field(16, ge=4, le=32)
+
+    @model_validator(mode="after")
+    def _check_sum_reads(self) -> BlockConfig:
+        bad = [source for source in self.sum_reads if not 0 <= source <= len(self.lut_layers)]
+        if bad or len(set(self.sum_reads)) != len(self.sum_reads):
+            allowed = f"distinct layers from 0 to {len(self.lut_layers)}"
+            raise ValueError(f"sum_reads must be {allowed}, got {list(self.sum_reads)}")
+        return self
+
+    @property
+    def sum_sources(self) -> tuple[int, ...]:
+        """The layers that the summation reads, in ascending order."""
+        return tuple(sorted(self.sum_reads)) or (len(self.lut_layers),)
+
+
+class ModelConfig(_Section):
+    """A decoder-only transformer in nanoGPT's shapes."""
+
+    kind: Literal["gpt"] = "gpt"
+    layers: int = Field(4, ge=1)
+    heads: int = Field(4, ge=1)
+    width: int = Field(128, ge=1)
+    context: int = Field(64, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    bias: bool = False
+    ffn: Feedforward = "weightless"
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> ModelConfig:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        return self
+
+
+class DataConfig(_Section):
+    """The training text."""
+
+    dataset: Literal["shakespeare-char"] = "shakespeare-char"
+
+
+class TrainConfig(_Section):
+    """Optimisation; one schedule from the first iteration to the last."""
+
+    iterations: int = Field(2000, ge=1)
+    batch: int = Field(12, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    min_learning_rate: float = Field(1e-4, ge=0)
+    table_learning_rate: float = Field(1e-2, gt=0)
+    mapping_learning_rate: float = Field(1e-2, gt=0)
+    threshold_learning_rate: float = Field(1e-3, gt=0)
+    warmup_iterations: int = Field(100, ge=0)
+    weight_decay: float = Field(0.1, ge=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.99, ge=0, lt=1)
+    gradient_clip: float = Field(1.0, ge=0)
+    """Largest norm of the whole gradient; 0 switches clipping off."""
+    evaluate_every: int = Field(250, ge=1)
+    evaluate_batch: int = Field(64, ge=1)
+    quantise_fraction: float = Field(0.1, ge=0, le=1)
+    """Last part of the iterations that trains with integer (fake-quantised) blocks."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    checkpoint_every: int = Field(250, ge=1)
+
+
+class HardwareConfig(_Section):
+    """What the generated accelerator looks like."""
+
+    fold_factors: tuple[int | Literal["all"], ...] = Field((1, 4, "all"), min_length=1)
+    """Bits added per cycle and output: each is generated and simulated."""
+    synthesise_fold_factors: tuple[int | Literal["all"], ...] = (1,)
+    """Which of them are also synthesised."""
+    rows: int = Field(1024, ge=1)
+    """Real validation rows that each block's simulation compares."""
+
+    @field_validator("fold_factors", "synthesise_fold_factors")
+    @classmethod
+    def _check_folds(cls, folds: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        if any(isinstance(fold, int) and fold < 1 for fold in folds):
+            raise ValueError(f'fold factors are integers from 1, or "all", got {list(folds)}')
+        return folds
+
+    @model_validator(mode="after")
+    def _check_synthesised(self) -> HardwareConfig:
+        if missing := set(self.synthesise_fold_factors) - set(self.fold_factors):
+            raise ValueError(f"synthesise_fold_factors {sorted(map(str, missing))} must also be in fold_factors")
+        return self
+
+
+class Recipe(_Section):
+    """One experiment: everything that decides its result."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(1337, ge=0)
+    model: ModelConfig = ModelConfig()
+    block: BlockConfig = BlockConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    hardware: HardwareConfig = HardwareConfig()
+    baselines: tuple[Literal["mlp", "none"], ...] = ("mlp", "none")
+    """Models trained beside ours with the same recipe, for the recovery and the report."""
+
+    def with_ffn(self, ffn: Feedforward) -> Recipe:
+        """The same recipe with another feed-forward part and no baselines of its own."""
+        model = self.model.model_copy(update={"ffn": ffn})
+        return self.model_copy(update={"name": f"{self.name}-{ffn}", "model": model, "baselines": ()})
+
+    def content_hash(self) -> str:
+        """First 16 hex digits of the SHA-256 of the recipe's canonical JSON."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe and apply `key.path=value` overrides (values are TOML; bare words are strings).
+
+    Raises:
+        RecipeError: no such file, not TOML, or not a valid recipe.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot read the recipe ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from None
+    for override in overrides or []:
+        _apply_override(tree, override)
+    return parse_recipe(tree, str(path))
+
+
+def parse_recipe(tree: dict[str, Any], source: str) -> Recipe:
+    """Validate a recipe given as nested dictionaries; `source` names it in errors."""
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise RecipeError("; ".join(_explain(detail, source) for detail in error.errors()[:3])) from None
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Write the recipe with every value spelled out; `load_recipe` reads it back equal."""
+    write_text(path, dump_toml(recipe.model_dump(mode="json")))
+
+
+def dump_toml(tree: dict[str, Any]) -> str:
+    """TOML text of nested dictionaries of strings, numbers, booleans, lists and lists of tables."""
+    return "\n".join(_toml_table(tree, ())).lstrip("\n") + "\n"
+
+
+def _toml_table(table: dict[str, Any], path: tuple[str, ...]) -> list[str]:
+    def is_tables(value: Any) -> bool:
+        return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+    scalars = {key: value for key, value in table.items() if not isinstance(value, dict) and not is_tables(value)}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in scalars.items()]
+    for key, value in table.items():
+        name = ".".join((*path, key))
+        if isinstance(value, dict):
+            lines += ["", f"[{name}]", *_toml_table(value, (*path, key))]
+        elif is_tables(value):
+            for item in value:
+                lines += ["", f"[[{name}]]", *_toml_table(item, (*path, key))]
+    return lines
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise RecipeError(f"--set {override}: write key=value, for instance train.iterations=500")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = key.strip().split(".")
+    node: Any = tree
+    for part in parents:
+        if isinstance(node, list):
+            node = node[int(part)] if part.isdigit() and int(part) < len(node) else None
+        elif isinstance(node, dict):
+            node = node.setdefault(part, {})
+    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise RecipeError(f"--set {override}: {key} does not lead to a key of the recipe")
+
+
+def _explain(detail: Any, source: str) -> str:
+    key = ".".join(str(part) for part in detail["loc"]) or "recipe"
+    if detail["type"] == "extra_forbidden":
+        section: Any = Recipe
+        for part in detail["loc"][:-1]:
+            if isinstance(part, str):
+                section = _section_type(section.model_fields[part].annotation)
+        return f"{source}: unknown key {key}; allowed here: {', '.join(sorted(section.model_fields))}"
+    message = detail["msg"].removeprefix("Value error, ")
+    given = "" if detail["type"] == "missing" or ", got " in message else f", got {detail['input']!r}"
+    return f"{source}: {key}: {message}{given}"
+
+
+def _section_type(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(_section_type(argument) for argument in annotation.__args__ if argument is not Ellipsis)
