@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lutra.kernels import reference
 from lutra.nn.mapping import Mapping
