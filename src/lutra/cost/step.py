@@ -45,8 +45,8 @@ def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
         FrozenModelError: the frozen model is missing or damaged.
         RunDirectoryError: `run.simulate` or `run.synth` is damaged.
     """
-    shape, frozen_hash = shape_of_recipe(recipe), store.content_hash(run.frozen)
     blocks = [as_weightless(graph) for graph in store.load(run.frozen).graphs]
+    shape, frozen_hash = shape_of_recipe(recipe), store.content_hash(run.frozen)
     layer = layer_cost(shape, systolic_array(ARRAY_SIZE))
     measured = _evidence(run.simulate, "simulate", frozen_hash, _measured)
     luts = _evidence(run.synth, "synth", frozen_hash, _synthesised)
