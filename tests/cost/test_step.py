@@ -22,13 +22,14 @@ RECIPE = Recipe(
     model=ModelConfig(layers=2, heads=2, width=16, context=32),
     hardware=HardwareConfig(fold_factors=(1, 4, "all")),
 )
-NAMES = ("transformer.h.0.mlp", "transformer.h.1.mlp")
+GRAPHS = ("transformer.h.0.mlp", "transformer.h.1.mlp")
+NAMES = ("block_0", "block_1")
 
 
 @pytest.fixture
 def run(tmp_path) -> RunFiles:
     rng = np.random.default_rng(0)
-    graphs = tuple(random_block(rng, width=16, luts=(64, 16), inputs=(6, 6), name=name) for name in NAMES)
+    graphs = tuple(random_block(rng, width=16, luts=(64, 16), inputs=(6, 6), name=name) for name in GRAPHS)
     files = RunFiles(tmp_path)
     store.save(FrozenModel(graphs), files.frozen)
     return files
@@ -49,8 +50,8 @@ def test_costs_of_a_run(run):
     assert read_json(run.cost, "cost") == result
     rows = {(row["name"], row["fold_factor"]): row for row in result["blocks"]}
     assert rows.keys() == {(name, fold) for name in NAMES for fold in (1, 4, "all")}
-    for (name, fold), row in rows.items():
-        plan = schedule(as_weightless(store.load(run.frozen)[name]), fold)
+    for (_, fold), row in rows.items():
+        plan = schedule(as_weightless(store.load(run.frozen)[row["graph"]]), fold)
         assert row["cycles_per_token"] == plan.interval_cycles == (1 if fold == "all" else math.ceil(16 / fold))
         assert row["cycles_per_sequence"] == plan.cycles(32)
         assert row["fpga_energy_paper_power_j"] == pytest.approx(plan.cycles(32) * 0.15e-6 / 196)
@@ -73,7 +74,7 @@ def test_measured_cycles_and_synthesised_luts_are_used(run):
     result = cost_run(run, RECIPE)
     rows = {(row["name"], row["fold_factor"]): row for row in result["blocks"]}
     first = rows[NAMES[0], 1]
-    plan = schedule(as_weightless(store.load(run.frozen)[NAMES[0]]), 1)
+    plan = schedule(as_weightless(store.load(run.frozen)[GRAPHS[0]]), 1)
     assert (first["measured_rows"], first["measured_cycles"]) == (100, 1607)
     assert first["predicted_cycles_of_measured_rows"] == plan.cycles(100)
     power_w = 0.123 + 1000 * 1.16e-6
@@ -94,7 +95,7 @@ def test_results_of_another_frozen_model_are_left_out(run, caplog):
 
 def test_every_quantity_names_its_unit(run):
     result = cost_run(run, RECIPE)
-    without_unit = {"name", "fold_factor"}
+    without_unit = {"name", "graph", "fold_factor"}
     for row in result["blocks"]:
         for key in row.keys() - without_unit:
             assert any(word in key for word in ("cycles", "_j", "rows")), key

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from frozen_blocks import random_block
-from lutra.errors import RunDirectoryError, ToolError
+from lutra.errors import ToolError
 from lutra.files import RunFiles, read_json
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
@@ -57,7 +57,7 @@ def test_luts_and_flip_flops_of_a_small_block(synthesised):
     assert (target["target"], target["fold_factor"]) == ("xcup", 4)
     assert target["tool"].startswith("Yosys ")
     (block,) = target["blocks"]
-    assert (block["name"], block["module"]) == ("h.0.mlp", "block_0")
+    assert (block["name"], block["graph"]) == ("block_0", "h.0.mlp")
     assert block["lut_raw"] >= block["lut_packed"] > block["lut_raw"] / 2 > 10
     assert block["ff"] >= 6 * 8 + 6 * 10  # one input row and the accumulators are held in registers
     assert (block["bram"], block["dsp"]) == (0, 0)
@@ -89,12 +89,21 @@ def test_results_are_kept_by_content(synthesised, monkeypatch):
     assert read_json(synthesised.synth, "synth") == before
 
 
-def test_rtl_of_another_model_is_refused(tmp_path):
-    run = make_run(tmp_path)
-    other = make_run(tmp_path / "other", seed=1)
-    store.save(store.load(other.frozen), run.frozen)
-    with pytest.raises(RunDirectoryError, match="no RTL of this frozen model; run `lutra rtl` first"):
+def test_rtl_of_another_model_is_generated_anew(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run")
+    old = (fold_folder(run, 4) / "block_0_network.sv").read_text()
+    store.save(store.load(make_run(tmp_path / "other", seed=1).frozen), run.frozen)
+    seen = []
+
+    def build(yosys, folder, sources, top):
+        seen.append((folder / "block_0_network.sv").read_text())
+        raise ToolError("far enough")
+
+    monkeypatch.setattr(step, "fpga_yosys", lambda: Tool(("none",), "Yosys 0.70"))
+    monkeypatch.setattr(step, "synthesise_fpga", build)
+    with pytest.raises(ToolError, match="far enough"):
         synthesise_run(run, RECIPE)
+    assert seen == [(fold_folder(run, 4) / "block_0_network.sv").read_text()] != [old]
 
 
 def test_area_timing_and_power_in_standard_cells(tmp_path, liberty, monkeypatch):

@@ -45,20 +45,24 @@ def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
         FrozenModelError: the frozen model is missing or damaged.
         RunDirectoryError: `run.simulate` or `run.synth` is damaged.
     """
-    blocks = [as_weightless(graph) for graph in store.load(run.frozen).graphs]
+    graphs = store.load(run.frozen).graphs
+    blocks = {f"block_{index}": as_weightless(graph) for index, graph in enumerate(graphs)}
     shape, frozen_hash = shape_of_recipe(recipe), store.content_hash(run.frozen)
     layer = layer_cost(shape, systolic_array(ARRAY_SIZE))
     measured = _evidence(run.simulate, "simulate", frozen_hash, _measured)
     luts = _evidence(run.synth, "synth", frozen_hash, _synthesised)
     rows = [
-        _block_row(block, fold, shape.tokens, measured, luts)
+        _block_row(name, block, fold, shape.tokens, measured, luts)
         for fold in recipe.hardware.fold_factors
-        for block in blocks
+        for name, block in blocks.items()
     ]
     result = {
         "frozen_hash": frozen_hash,
         "model": _model(shape),
-        "inference_counts": [{"name": block.graph.name, **asdict(inference_counts(block))} for block in blocks],
+        "inference_counts": [
+            {"name": name, "graph": block.graph.name, **asdict(inference_counts(block))}
+            for name, block in blocks.items()
+        ],
         "blocks": rows,
         "dense_layer": _dense_layer(layer),
         "layers": [_layer_row(layer, fold, rows) for fold in recipe.hardware.fold_factors],
@@ -109,6 +113,7 @@ def _dense_layer(layer: LayerCost) -> dict[str, Any]:
 
 
 def _block_row(
+    name: str,
     block: WeightlessBlock,
     fold: FoldFactor,
     tokens: int,
@@ -116,7 +121,7 @@ def _block_row(
     luts: dict[Place, tuple[int, float]],
 ) -> dict[str, Any]:
     """One block at one fold factor, per sequence; None where nothing was simulated or synthesised."""
-    plan, name = schedule(block, fold), block.graph.name
+    plan = schedule(block, fold)
     cycles = plan.cycles(tokens)
     nothing = {"measured_rows": None, "measured_cycles": None, "predicted_cycles_of_measured_rows": None}
     simulated = measured.get((fold, name))
@@ -126,6 +131,7 @@ def _block_row(
     use = luts.get((fold, name))
     return {
         "name": name,
+        "graph": block.graph.name,
         "fold_factor": fold,
         "cycles_per_token": plan.interval_cycles,
         "latency_cycles": plan.latency_cycles,

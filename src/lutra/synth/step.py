@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lutra.errors import RunDirectoryError
 from lutra.files import RunFiles, read_json, write_json
 from lutra.frozen import store
 from lutra.recipe import Recipe
-from lutra.rtl.emit import fold_folder, is_current, model_plans
+from lutra.rtl.emit import fold_folder, is_current, model_plans, write_design
 from lutra.rtl.schedule import FoldFactor
 from lutra.synth import dc, vivado
 from lutra.synth.opensta import opensta_script, time_and_power
@@ -51,13 +50,14 @@ def synthesise_run(
     """Synthesise the run's RTL at `recipe.hardware.synthesise_fold_factors` and write `run.synth`.
 
     UltraScale+ needs Yosys; standard cells need `liberty` and a native Yosys, their timing and power also OpenSTA.
-    Scripts for Vivado and Design Compiler are written, and their reports read where a user ran them. What has no tool
-    is listed under `skipped` with the reason. A block's result is kept in `synth/` by the content of its sources, tool
-    and library, so an interrupted run goes on where it stopped; `fresh` forgets them.
+    RTL that is missing or was generated from something else is generated first. Scripts for Vivado and Design Compiler
+    are written, and their reports read where a user ran them. What has no tool is listed under `skipped` with the
+    reason. A block's result is kept in `synth/` by the content of its sources, tool and library, so an interrupted run
+    goes on where it stopped; `fresh` forgets them.
 
     Raises:
         InputError: the Liberty file can not be read.
-        RunDirectoryError: there is no RTL, or it belongs to another frozen model.
+        FrozenModelError: the frozen model is missing or damaged.
         ToolError: a tool failed.
     """
     targets, skipped = _targets(liberty)
@@ -67,16 +67,16 @@ def synthesise_run(
         rtl = fold_folder(run, fold)
         plans = model_plans(model, fold)
         if not is_current(plans, rtl):
-            raise RunDirectoryError(f"{rtl}: no RTL of this frozen model; run `lutra rtl` first")
+            write_design(plans, rtl)
         graphs = {plan.name: plan.graph.name for plan in plans}
         entries += _vendor_entries(run, rtl, fold, graphs)
         for target in targets:
             results = _blocks(run, target, rtl, fold, list(graphs), fresh, jobs)
-            blocks = [{"name": graphs[result["module"]], **result} for result in results]
+            blocks = [{**result, "graph": graphs[result["name"]]} for result in results]
             entry = {"target": target.name, "tool": target.tool, "fold_factor": fold, **target.conditions}
             entries.append({**entry, "blocks": blocks})
     read = {entry["target"] for entry in entries}
-    for vendor in VENDORS.keys() - read:
+    for vendor in (name for name in VENDORS if name not in read):
         reason = f"no reports; run the scripts in synth/fold_*/{vendor}, then this step again"
         skipped.append({"target": vendor, "reason": reason})
     result = {"frozen_hash": store.content_hash(run.frozen), "targets": entries, "skipped": skipped}
@@ -153,7 +153,7 @@ def _block(target: _Target, rtl: Path, folder: Path, top: str, fresh: bool) -> d
     logger.info("%s of %s for %s with %s ...", top, rtl, target.name, target.tool)
     start = time.perf_counter()
     copy_sources(rtl, folder)
-    result = {"module": top, **target.build(folder, sources, top)}
+    result = {"name": top, **target.build(folder, sources, top)}
     result |= {"seconds": round(time.perf_counter() - start, 1), "content_hash": content_hash}
     write_json(kept, result)
     return result
@@ -176,7 +176,7 @@ def _vendor_entries(run: RunFiles, rtl: Path, fold: FoldFactor, graphs: dict[str
         write(rtl, folder, list(graphs))
         uses = {top: use for top in graphs if (use := read(folder, top)) is not None}
         if uses:
-            blocks = [{"name": graphs[top], "module": top, **asdict(use)} for top, use in uses.items()]
+            blocks = [{"name": top, "graph": graphs[top], **asdict(use)} for top, use in uses.items()]
             entries.append({"target": target, "tool": tool, "fold_factor": fold, "blocks": blocks})
     return entries
 
