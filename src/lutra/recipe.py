@@ -235,6 +235,20 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     write_text(path, dump_toml(recipe.model_dump(mode="json")))
 
 
+def first_difference(there: Recipe, here: Recipe) -> str | None:
+    """The first key in which two recipes differ, with both values; None when they are equal."""
+    return _first_difference(there.model_dump(mode="json"), here.model_dump(mode="json"), "")
+
+
+def _first_difference(there: Any, here: Any, key: str) -> str | None:
+    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        there, here = dict(enumerate(there)), dict(enumerate(here))
+    if isinstance(there, dict) and isinstance(here, dict):
+        parts = (_first_difference(there[part], here[part], f"{key}.{part}".lstrip(".")) for part in there)
+        return next(filter(None, parts), None)
+    return None if there == here else f"{key} is {json.dumps(there)} there and {json.dumps(here)} here"
+
+
 def dump_toml(tree: dict[str, Any]) -> str:
     """TOML text of nested dictionaries of strings, numbers, booleans, lists and lists of tables."""
     return "\n".join(_toml_table(tree, ())).lstrip("\n") + "\n"

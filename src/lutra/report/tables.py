@@ -1,0 +1,161 @@
+"""Tables of text cells: the same ones on the report's page and in the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lutra.files import RunFiles
+from lutra.recipe import Recipe
+from lutra.report.evidence import Evidence, read_run
+
+UNKNOWN = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table; the first column names the row, the others are aligned to the right."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+_STEP_TABLES = {
+    "run": ("losses", "proof", "cost"),
+    "evaluate": ("losses",),
+    "simulate": ("proof",),
+    "synth": ("synthesis",),
+    "cost": ("cost",),
+}
+
+
+def summary_tables(files: RunFiles, recipe: Recipe, step: str = "run") -> list[Table]:
+    """What to print after a step, or after a whole run: the tables for which there are numbers."""
+    makers = {"losses": losses_table, "proof": proof_table, "synthesis": synthesis_table, "cost": cost_table}
+    names = _STEP_TABLES.get(step, ())
+    if not names:
+        return []
+    evidence = read_run(files, recipe)
+    return [table for name in names if (table := makers[name](evidence))]
+
+
+def losses_table(evidence: Evidence) -> Table | None:
+    """Validation losses of the frozen model, of what it was frozen from, and of the baselines."""
+    if evidence.evaluate is None:
+        return None
+    losses, baselines = evidence.evaluate["validation_loss"], evidence.evaluate.get("baselines", {})
+    names = {
+        "golden": "frozen integers, as the hardware computes",
+        "fake_quantised": "the same block before freezing, fake-quantised",
+        "float": "the same block in floating point",
+    }
+    rows = [(label, number(losses.get(key), 4)) for key, label in names.items() if key in losses]
+    labels = {"mlp": "the MLP, same recipe", "none": "no MLP at all, same recipe"}
+    rows += [(label, number(baselines.get(key), 4)) for key, label in labels.items() if key in baselines]
+    if evidence.evaluate.get("recovery") is not None:
+        rows.append(("recovery (0: block does nothing, 1: block replaces the MLP)", number(evidence.evaluate["recovery"], 3)))
+    return Table("Validation loss, nats per token", ("model", "loss"), tuple(rows))
+
+
+def proof_table(evidence: Evidence) -> Table | None:
+    """Per fold factor: rows compared, mismatches, and measured against predicted cycles."""
+    if evidence.simulate is None:
+        return None
+    rows = []
+    for design in evidence.simulate["designs"]:
+        blocks = design["blocks"]
+        measured, predicted = total(blocks, "cycles_measured"), total(blocks, "cycles_predicted")
+        rows.append(
+            (
+                fold_label(design["fold_factor"]),
+                count(len(blocks)),
+                count(total(blocks, "rows")),
+                count(total(blocks, "mismatches")),
+                count(total(blocks, "mismatches_with_stalls")),
+                count(measured),
+                count(predicted),
+            )
+        )
+    header = ("design", "blocks", "rows", "mismatches", "with stalls", "cycles measured", "predicted")
+    return Table("RTL against the frozen model, every output bit", header, tuple(rows))
+
+
+def synthesis_table(evidence: Evidence) -> Table | None:
+    """Per target and fold factor: what all blocks together take."""
+    if evidence.synth is None:
+        return None
+    rows = []
+    for target in evidence.synth["targets"]:
+        blocks = target["blocks"]
+        rows.append(
+            (
+                f"{target['target']}, {fold_label(target['fold_factor'])}",
+                count(len(blocks)),
+                *(count(total(blocks, key)) for key in ("lut_raw", "lut_packed", "ff")),
+                number(total(blocks, "area_mm2"), 4),
+                target["tool"],
+            )
+        )
+    rows += [(skip["target"], *[UNKNOWN] * 5, skip["reason"]) for skip in evidence.synth.get("skipped", [])]
+    header = ("target", "blocks", "LUT raw", "LUT packed", "FF", "area mm²", "tool")
+    return Table("Synthesis, all blocks together", header, tuple(rows))
+
+
+def cost_table(evidence: Evidence) -> Table | None:
+    """PLACEHOLDER"""
+    return None
+
+
+def doctor_table(found: dict[str, Any]) -> Table:
+    """The state of every tool."""
+    rows = []
+    for tool in found["tools"]:
+        if tool["version"]:
+            rows.append((tool["name"], tool["version"], "needed" if tool["needed"] else "optional", ""))
+        else:
+            remark = f"{tool['without_it']}. Install: {tool['install']}"
+            rows.append((tool["name"], "missing", "needed" if tool["needed"] else "optional", remark))
+    return Table("Tools", ("tool", "version", "for `lutra run`", "without it"), tuple(rows))
+
+
+def results_table(entries: list[dict[str, Any]]) -> Table:
+    """Recorded results, one line each."""
+    rows = []
+    for entry in entries:
+        evaluate = entry.get("evaluate") or {}
+        losses, baselines = evaluate.get("validation_loss", {}), evaluate.get("baselines", {})
+        rows.append(
+            (
+                entry["recipe"]["name"],
+                str(entry["recipe"]["seed"]),
+                number(losses.get("golden"), 4),
+                number(baselines.get("mlp"), 4),
+                number(baselines.get("none"), 4),
+                number(evaluate.get("recovery"), 3),
+                entry["recorded"],
+            )
+        )
+    header = ("recipe", "seed", "frozen", "MLP", "no MLP", "recovery", "recorded")
+    return Table("Recorded results (validation loss)", header, tuple(rows))
+
+
+def fold_label(fold_factor: int | str) -> str:
+    """A fold factor as people write it."""
+    return f"F = {fold_factor}"
+
+
+def total(blocks: list[dict[str, Any]], key: str) -> float | None:
+    """Sum of a figure over blocks; None when a block does not have it."""
+    values = [block.get(key) for block in blocks]
+    return sum(values) if values and all(value is not None for value in values) else None  # type: ignore[arg-type]
+
+
+def count(value: float | None) -> str:
+    """A whole number with thousands separators."""
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def number(value: float | None, digits: int) -> str:
+    """A number with a fixed count of decimals."""
+    return UNKNOWN if value is None else f"{value:.{digits}f}"
