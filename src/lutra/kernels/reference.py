@@ -1,0 +1,189 @@
+"""The definition of the training kernels, in plain PyTorch; every fast kernel is tested against it.
+
+Activations are feature-major: bits are (F, N) for F features and N rows (tokens), values 0 and 1. The input gradient of
+a lookup table depends on a row only through its address, so one small *gradient table* per LUT input replaces the loop
+over the table for every row (extended finite difference: Bacellar et al., "Differentiable Weightless Neural Networks",
+2024).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+EfdForm = Literal["exponential", "normalised"]
+InputGradient = Literal["identity", "mean", "window"]
+
+
+@functools.cache
+def efd_weights(inputs: int, form: EfdForm) -> Tensor:
+    """Signed weights K of the extended finite difference, (n, 2^n, 2^n) float64: `G[i, a] = sum_k K[i, a, k] U[k]`.
+
+    With H the Hamming distance of k and a, bit i ignored, the weight is `alpha * beta^H` (alpha = 0.5 * 0.75^(n-1),
+    beta = 1/3; "exponential") or `1 / (H + 1)` scaled to the same sum of 0.5 over each half cube ("normalised"); its
+    sign is that of bit i of k.
+    """
+    entries = torch.arange(2**inputs)
+    differing = (entries[:, None] ^ entries[None, :])[None] & ~(1 << torch.arange(inputs))[:, None, None]
+    distance = sum(((differing >> bit) & 1) for bit in range(inputs))  # (n, 2^n, 2^n)
+    assert isinstance(distance, Tensor)
+    weights = (1 / 3) ** distance.double() if form == "exponential" else 1 / (distance.double() + 1)
+    sign = 2.0 * ((entries[None, :] >> torch.arange(inputs)[:, None]) & 1) - 1  # (n, 2^n)
+    half_cube_sum = weights[:, 0].sum(dim=1)[0] / 2
+    return weights * (0.5 / half_cube_sum) * sign[:, None, :]
+
+
+def gradient_tables(tables: Tensor, form: EfdForm) -> Tensor:
+    """The gradient of every table to each of its inputs, at every address: (L, 2^n) -> (L, n, 2^n)."""
+    inputs = tables.shape[1].bit_length() - 1
+    weights = efd_weights(inputs, form).to(tables)
+    return torch.einsum("lk,iak->lia", tables, weights)
+
+
+class _Thermometer(Function):
+    """Comparison forward; straight-through backward (reference: weightless block, thermometer gradients)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, thresholds: Tensor, compare: tuple[Tensor, Tensor], gradient: InputGradient, window: Tensor
+    ) -> Tensor:
+        x_compared, thresholds_compared = compare
+        ctx.save_for_backward(x, thresholds, window)
+        ctx.gradient = gradient
+        bits = x_compared.t()[:, None, :] >= thresholds_compared[:, :, None]  # (D, T, N)
+        return bits.flatten(0, 1).to(x.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_bits: Tensor) -> tuple[Tensor | None, ...]:
+        x, thresholds, window = ctx.saved_tensors
+        features, bits = x.shape[1], thresholds.shape[1]
+        grad = grad_bits.view(features, bits, -1).float()
+        if ctx.gradient == "window":
+            inside = (x.t()[:, None, :] - thresholds[:, :, None]).abs() < window
+            grad = grad * inside / (2 * window)
+        elif ctx.gradient == "mean":
+            grad = grad / bits
+        grad_thresholds = -grad.sum(dim=2).sum_to_size(thresholds.shape) if ctx.needs_input_grad[1] else None
+        return grad.sum(dim=1).t().to(x.dtype), grad_thresholds, None, None, None
+
+
+def thermometer(
+    x: Tensor,
+    thresholds: Tensor,
+    gradient: InputGradient,
+    window: Tensor,
+    compare: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Thermometer bits `x[n, f] >= thresholds[f, t]`: (N, D), (D or 1, T) -> (D * T, N), threshold index fastest.
+
+    `window` (a scalar tensor) is the half width in the units of `x`; the window gradient is that of the step smoothed
+    by a box of this half width. `compare` replaces what is compared (integers, in quantised blocks), not the gradient.
+    """
+    return _Thermometer.apply(x, thresholds, compare or (x, thresholds), gradient, window)  # type: ignore[no-any-return]
+
+
+def lut_addresses(bits: Tensor, connections: Tensor) -> Tensor:
+    """Address of every table for every row, (F, N), (L, n) -> (L, N) uint8: first input least significant."""
+    bits = bits.to(torch.uint8)
+    address = bits[connections[:, 0]]
+    for position in range(1, connections.shape[1]):
+        address = address + (bits[connections[:, position]] << position)
+    return address
+
+
+class _LutLayer(Function):
+    """Lookup forward; extended finite difference to the inputs, addressed-entry gradient to the tables.
+
+    With `scores`, slot q (input i of table l, q = l * n + i) reads the input with the highest score; the gradient to
+    the scores is (2x - 1) times the slot's gradient; the inputs receive it weighted by softmax(scores / temperature).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        bits: Tensor,
+        tables: Tensor,
+        connections: Tensor,
+        scores: Tensor | None,
+        candidates: Tensor | None,
+        form: EfdForm,
+        temperature: float,
+    ) -> Tensor:
+        address = lut_addresses(bits, connections)
+        ctx.save_for_backward(bits if scores is not None else None, tables, connections, scores, candidates, address)
+        ctx.form, ctx.temperature, ctx.features = form, temperature, bits.shape[0]
+        output = (tables > 0).gather(1, address.long())
+        return output.to(bits.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        bits, tables, connections, scores, candidates, address = ctx.saved_tensors
+        grad = grad_output.to(tables.dtype)
+        address = address.long()
+        grad_tables = torch.zeros_like(tables).scatter_add_(1, address, grad)
+        slopes = gradient_tables(tables, ctx.form)
+        per_input = [grad * slopes[:, i].gather(1, address) for i in range(connections.shape[1])]
+        if scores is None:
+            grad_bits = grad.new_zeros(ctx.features, grad.shape[1])
+            for i, grad_input in enumerate(per_input):
+                grad_bits.index_add_(0, connections[:, i], grad_input)
+            return grad_bits.to(grad_output.dtype), grad_tables, None, None, None, None, None
+        grad_slots = torch.stack(per_input, dim=1).flatten(0, 1)  # (L * n, N)
+        share = torch.softmax(scores / ctx.temperature, dim=0)  # (F or C, L * n)
+        share = share * (share > 1e-7)  # entries below are lost in rounding, and as denormals they cost 40x the time
+        signs = 2 * bits.to(grad.dtype) - 1
+        if candidates is None:
+            grad_bits = share @ grad_slots
+            grad_scores = signs @ grad_slots.t()
+        else:
+            grad_bits = grad.new_zeros(ctx.features, grad.shape[1])
+            grad_scores = torch.empty_like(scores)
+            for c, rows in enumerate(candidates):
+                grad_bits.index_add_(0, rows, share[c, :, None] * grad_slots)
+                grad_scores[c] = (signs[rows] * grad_slots).sum(dim=1)
+        return grad_bits.to(grad_output.dtype), grad_tables, None, grad_scores, None, None, None
+
+
+def lut_layer(
+    bits: Tensor,
+    tables: Tensor,
+    connections: Tensor,
+    form: EfdForm = "exponential",
+    scores: Tensor | None = None,
+    candidates: Tensor | None = None,
+    temperature: float = 0.001,
+) -> Tensor:
+    """One layer of lookup tables: bits (F, N), tables (L, 2^n), connections (L, n) -> bits (L, N), 1 where U > 0.
+
+    For a learnable mapping, `connections` must be the arg max of `scores` ((F, L * n), or (C, L * n) over the bits that
+    `candidates` (C, L * n) names); `scores` then receive the gradient of DWN's learnable mapping.
+    """
+    return _LutLayer.apply(bits, tables, connections, scores, candidates, form, temperature)  # type: ignore[no-any-return]
+
+
+def conditional_sum(bits: Tensor, encoded: Tensor, bias: Tensor, centred: bool) -> Tensor:
+    """`y[n, d] = bias[d] + sum_r (bits[r, n] - c) encoded[r, d]`, (R, N), (R, D) -> (N, D); c = centred / 2."""
+    return torch.addmm(bias, (bits - 0.5 if centred else bits).t(), encoded)
+
+
+class _StraightThrough(Function):
+    @staticmethod
+    def forward(ctx: Any, exact: Tensor, surrogate: Tensor) -> Tensor:
+        return exact.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
+        return None, grad
+
+
+def straight_through(exact: Tensor, surrogate: Tensor) -> Tensor:
+    """The value of `exact`, bit for bit, with the gradient of `surrogate`."""
+    return _StraightThrough.apply(exact, surrogate)  # type: ignore[no-any-return]
