@@ -139,7 +139,9 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
     ] = None,
-    from_: Annotated[str | None, typer.Option("--from", metavar="STEP", help="Run this step and those after it.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="STEP", help="Run this step and those after it.")
+    ] = None,
     to: Annotated[str | None, typer.Option(metavar="STEP", help="Last step to run.")] = None,
     max_minutes: MaxMinutesOption = None,
     as_json: JsonOption = False,
@@ -258,9 +260,7 @@ def generate(
     characters: Annotated[int, typer.Option(min=1, help="Characters to write.")] = 300,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     temperature: Annotated[float, typer.Option(min=0, help="0: always the likeliest character.")] = 0.8,
-    engine: Annotated[
-        Literal["torch", "golden", "runtime"], typer.Option(help="What computes the blocks.")
-    ] = "golden",
+    engine: Annotated[Literal["torch", "golden", "runtime"], typer.Option(help="What computes the blocks.")] = "golden",
     as_json: JsonOption = False,
 ) -> None:
     """Text from the trained language model."""

@@ -14,6 +14,7 @@ from lutra.files import RunFiles, read_json, write_json
 from lutra.recipe import Recipe
 from lutra.report.evidence import Evidence, read_run
 
+
 def summarise(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
     """What a run has measured so far, with where it comes from."""
     evidence = read_run(files, recipe)

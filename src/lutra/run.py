@@ -113,7 +113,9 @@ def load_run(root: Path) -> tuple[RunFiles, Recipe]:
     """
     files = RunFiles(root)
     if not files.recipe.is_file():
-        raise RunDirectoryError(f"{root}: no run there (no recipe.toml); start one with `lutra run RECIPE --out {root}`")
+        raise RunDirectoryError(
+            f"{root}: no run there (no recipe.toml); start one with `lutra run RECIPE --out {root}`"
+        )
     return files, load_recipe(files.recipe)
 
 
@@ -176,7 +178,7 @@ def run_step(files: RunFiles, recipe: Recipe, name: str, **options: Any) -> dict
     _record(files, recipe, step, seconds if finished else None)
     if stopped == "interrupt":
         raise KeyboardInterrupt
-    log.info("%s: %s after %s", name, f"stopped by {stopped}" if stopped else "done", _duration(seconds))
+    log.info("%s: %s after %.1f s", name, f"stopped by {stopped}" if stopped else "done", seconds)
     return {**result, "finished": finished}
 
 
@@ -241,10 +243,3 @@ def _load(function: str) -> Callable[..., dict[str, Any]]:
     module, name = function.split(":")
     loaded: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
     return loaded
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -10,6 +10,7 @@ from typing import Any
 from mako.template import Template
 
 from lutra import __version__
+from lutra.cost.layer import LEAVES_OUT
 from lutra.files import RunFiles, write_text
 from lutra.frozen.graph import as_weightless
 from lutra.recipe import Recipe
@@ -153,8 +154,8 @@ def _learning(evidence: Evidence) -> Section:
         key="learning",
         title="Learning",
         paragraphs=(
-            "Three models learn from the same batches with the same recipe: ours, the same model with its MLPs, and the "
-            "same model with no MLP at all. Recovery = (no-MLP loss − ours) / (no-MLP loss − MLP loss).",
+            "Three models learn from the same batches with the same recipe: ours, the same model with its MLPs, and "
+            "the same model with no MLP at all. Recovery = (no-MLP loss − ours) / (no-MLP loss − MLP loss).",
         ),
         missing="" if evidence.curves else _not_run(evidence, "train"),
         wide=training_curves(evidence.curves) if evidence.curves else "",
@@ -182,8 +183,8 @@ def _proof(evidence: Evidence) -> Section:
         title="Hardware equals model",
         paragraphs=(
             f"{_verdict(evidence)} Every design is the generated SystemVerilog, simulated by "
-            f"{evidence.simulate['simulator']} on activations of real validation text, once at full speed and once with "
-            "random stalls at both ends. F is the number of bits that each output adds per cycle.",
+            f"{evidence.simulate['simulator']} on activations of real validation text, once at full speed and once "
+            "with random stalls at both ends. F is the number of bits that each output adds per cycle.",
         ),
         tables=(table,),
     )
@@ -199,10 +200,60 @@ def _block(evidence: Evidence) -> Section:
         key="block",
         title=title,
         paragraphs=(
-            "No multiplication: comparisons with thresholds give bits, lookup tables turn bits into bits, and every bit that "
-            "is 1 adds a row of learned 8-bit values.",
+            "No multiplication: comparisons with thresholds give bits, lookup tables turn bits into bits, and every "
+            "bit that is 1 adds a row of learned 8-bit values.",
         ),
         wide=block_picture(shapes[0]),
         narrow=block_picture(shapes[0], narrow=True),
         caption=f"The weightless block that replaces an MLP; the model has {len(shapes)}, {same}.",
+    )
+
+
+def _cost_figures(evidence: Evidence) -> tuple[Figure, ...]:
+    return ()
+
+
+def _cost(evidence: Evidence) -> Section:
+    made = [table for table in (tables.cost_table(evidence), tables.synthesis_table(evidence)) if table]
+    return Section(
+        key="cost",
+        title="What it costs",
+        missing="" if made else _not_run(evidence, "cost"),
+        tables=tuple(made),
+    )
+
+
+def _left_out(evidence: Evidence) -> Section:
+    return Section(
+        key="left-out",
+        title="What these numbers leave out",
+        points=(
+            *(f"{part[0].upper()}{part[1:]}." for part in LEAVES_OUT),
+            "LUT counts come from Yosys, not from a placed and routed design; packed counts pair two LUTs that share "
+            "at most five inputs, an estimate of what a vendor tool does.",
+            "Energy of the array is the paper's (QuWeiT Table 3, no DSP, vectorless estimate at 12.5 % activity); a "
+            "measured figure needs the vendor's tools, for which the run directory holds the scripts.",
+            f"One training per model, seed {evidence.recipe.seed}; differences between seeds are not shown here.",
+        ),
+    )
+
+
+def _rebuild(evidence: Evidence) -> Section:
+    root = evidence.files.root.name
+    environments = [step["environment"] for step in evidence.steps.values()]
+    versions = sorted({f"{name} {version}" for environment in environments for name, version in environment.items()})
+    recorded = tuple((name, tables.duration(step["seconds"]), step["ended"]) for name, step in evidence.steps.items())
+    hashes = [f"recipe hash {evidence.recipe.content_hash()}", f"seed {evidence.recipe.seed}"]
+    if evidence.frozen_hash:
+        hashes.append(f"frozen model {evidence.frozen_hash[:16]}")
+    return Section(
+        key="rebuild",
+        title="How to rebuild it",
+        paragraphs=(
+            "The run directory holds the exact recipe; the first command trains and measures everything again, the "
+            "second only what has changed.",
+            "; ".join([*hashes, *versions]) + ".",
+        ),
+        commands=f"lutra run {root}/recipe.toml --out another-folder\nlutra run {root}/recipe.toml --out {root}",
+        tables=(tables.Table("Steps", ("step", "time", "ended"), recorded),) if recorded else (),
     )

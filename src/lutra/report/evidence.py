@@ -11,8 +11,7 @@ from lutra.files import RunFiles, read_json
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
 from lutra.recipe import Recipe
-
-Curve = list[tuple[float, float]]
+from lutra.report.figures import Curve
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Figures as SVG text that follows the page's colours: light and dark, wide and narrow.
 
-Every colour is a CSS variable (`--ours`, `--mlp`, `--none`, `--ink`, `--muted`, `--rule`, `--card`), set by the page or, in a
-file of its own, by `standalone`.
+Every colour is a CSS variable named as in `PALETTE`, set by the page or, in a file of its own, by `standalone`.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,7 +170,9 @@ def _glyph(kind: str, x: float, y: float) -> str:
     elif kind == "table":
         ones = (0, 3, 5, 6, 9, 10, 11, 14, 16, 19, 22)
         for cell in range(24):
-            parts.append(_rect(x - 24 + 8 * (cell % 6), y - 15 + 8 * (cell // 6), 6, 6, "ours" if cell in ones else "rule"))
+            parts.append(
+                _rect(x - 24 + 8 * (cell % 6), y - 15 + 8 * (cell // 6), 6, 6, "ours" if cell in ones else "rule")
+            )
     else:
         parts.append(_text(x, y + 13, "Σ", "middle", 38, "ours", weight=400))
     return "".join(parts)
@@ -228,9 +229,10 @@ def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> str:
 
 
 Curve = Sequence[tuple[float, float]]
+"""(iteration, loss) points."""
 
 
-def training_curves(curves: dict[str, Curve], narrow: bool = False) -> str:
+def training_curves(curves: Mapping[str, Curve], narrow: bool = False) -> str:
     """Validation loss over iterations, one line per model (keys of `SERIES_LABELS`), labelled at its end."""
     import matplotlib
 
@@ -238,7 +240,7 @@ def training_curves(curves: dict[str, Curve], narrow: bool = False) -> str:
     from matplotlib import pyplot
 
     stand_ins = {name: f"#0{index}0e0f" for index, name in enumerate(PALETTE["light"])}
-    settings: dict[str, Any] = {
+    settings: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": f"lutra-{narrow}",
         "font.size": 9.5,
@@ -274,7 +276,7 @@ def training_curves(curves: dict[str, Curve], narrow: bool = False) -> str:
     return re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg role="img" aria-label="{label}" \1>', svg, count=1)
 
 
-def _label_ends(axes: Any, curves: dict[str, Curve], colours: dict[str, str]) -> None:
+def _label_ends(axes: Any, curves: Mapping[str, Curve], colours: dict[str, str]) -> None:
     """Write each line's name and last value at its right end, pushed apart where they would touch."""
     low, high = axes.get_ylim()
     distance = (high - low) * 0.065

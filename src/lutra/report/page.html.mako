@@ -5,9 +5,9 @@
         return "" if position == 0 else ' class="number"'
 %>
 <%def name="table(content)">
+<h3>${content.title}</h3>
 <div class="scroll" tabindex="0" role="region" aria-label="${content.title}">
 <table>
-<caption>${content.title}</caption>
 <thead><tr>${"".join(f'<th scope="col"{classed(i)}>{html.escape(name)}</th>' for i, name in enumerate(content.header)) | n}</tr></thead>
 <tbody>
 % for row in content.rows:
@@ -64,13 +64,13 @@ figure svg { display: block; width: 100%; height: auto; }
 figure svg text { font-family: system-ui, -apple-system, "Segoe UI", "Helvetica Neue", Arial, sans-serif; }
 figcaption { color: var(--muted); font-size: .88rem; margin-top: .6rem; max-width: 44rem; }
 .narrow { display: none; }
-.scroll { overflow-x: auto; margin: 1.2rem 0; }
+.scroll { overflow-x: auto; margin: 0 0 1.4rem; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding-bottom: .4rem; }
+h3 { font-size: .95rem; font-weight: 600; margin: 1.6rem 0 .3rem; }
 th, td { padding: .42rem 1.1rem .42rem 0; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; }
 thead th { color: var(--muted); font-weight: 500; font-size: .84rem; vertical-align: bottom; }
 tbody th { font-weight: 400; min-width: 9rem; }
-.number { text-align: right; } th.number:last-child, td.number:last-child { padding-right: 0; }
+.number { text-align: right; white-space: nowrap; } th.number:last-child, td.number:last-child { padding-right: 0; }
 pre, blockquote {
   background: var(--card); border: 1px solid var(--rule); border-radius: 6px; padding: 1rem 1.2rem; margin: 1.2rem 0;
   font: .86rem/1.55 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;

@@ -54,7 +54,9 @@ def losses_table(evidence: Evidence) -> Table | None:
     labels = {"mlp": "the MLP, same recipe", "none": "no MLP at all, same recipe"}
     rows += [(label, number(baselines.get(key), 4)) for key, label in labels.items() if key in baselines]
     if evidence.evaluate.get("recovery") is not None:
-        rows.append(("recovery (0: block does nothing, 1: block replaces the MLP)", number(evidence.evaluate["recovery"], 3)))
+        rows.append(
+            ("recovery (0: block does nothing, 1: block replaces the MLP)", number(evidence.evaluate["recovery"], 3))
+        )
     return Table("Validation loss, nats per token", ("model", "loss"), tuple(rows))
 
 
@@ -97,7 +99,6 @@ def synthesis_table(evidence: Evidence) -> Table | None:
                 target["tool"],
             )
         )
-    rows += [(skip["target"], *[UNKNOWN] * 5, skip["reason"]) for skip in evidence.synth.get("skipped", [])]
     header = ("target", "blocks", "LUT raw", "LUT packed", "FF", "area mm²", "tool")
     return Table("Synthesis, all blocks together", header, tuple(rows))
 
@@ -159,3 +160,11 @@ def count(value: float | None) -> str:
 def number(value: float | None, digits: int) -> str:
     """A number with a fixed count of decimals."""
     return UNKNOWN if value is None else f"{value:.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
