@@ -209,7 +209,7 @@ def test_another_recipe_in_the_same_folder_is_refused(tmp_path):
     files, _ = make_started_run(tmp_path / "run")
     ran = lutra("run", files.recipe, "--out", files.root, "--set", "train.iterations=7")
     assert ran.exit_code == 2
-    assert "train.iterations is 2000 there and 7 here; choose another --out" in ran.stderr
+    assert "train.iterations is 2000 there and 7 here; choose another folder" in ran.stderr
 
 
 def test_results_are_recorded_per_seed_and_listed(tmp_path):

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from lutra.errors import RecipeError
-from lutra.files import write_text
+from lutra.errors import RecipeError, RunDirectoryError
+from lutra.files import RunFiles, write_text
 
 Feedforward = Literal["mlp", "weightless", "none"]
 
@@ -236,9 +236,18 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     write_text(path, dump_toml(recipe.model_dump(mode="json")))
 
 
-def first_difference(there: Recipe, here: Recipe) -> str | None:
-    """The first key in which two recipes differ, with both values; None when they are equal."""
-    return _first_difference(there.model_dump(mode="json"), here.model_dump(mode="json"), "")
+def claim_run(run: RunFiles, recipe: Recipe) -> None:
+    """Write the recipe into a fresh run directory, or make sure that the one there is the same.
+
+    Raises:
+        RunDirectoryError: it is another one; the message names the first key that differs.
+    """
+    if not run.recipe.exists():
+        save_recipe(recipe, run.recipe)
+        return
+    there, here = load_recipe(run.recipe).model_dump(mode="json"), recipe.model_dump(mode="json")
+    if difference := _first_difference(there, here, ""):
+        raise RunDirectoryError(f"{run.root}: belongs to another recipe, {difference}; choose another folder (--out)")
 
 
 def _first_difference(there: Any, here: Any, key: str) -> str | None:

@@ -19,7 +19,7 @@ from typing import Any
 from lutra.environment import environment
 from lutra.errors import InputError, LutraError, RunDirectoryError
 from lutra.files import RunFiles, read_json, write_json
-from lutra.recipe import Recipe, first_difference, load_recipe, save_recipe
+from lutra.recipe import Recipe, claim_run, load_recipe
 
 log = logging.getLogger("lutra.run")
 
@@ -95,13 +95,9 @@ def open_run(recipe: Recipe, root: Path) -> RunFiles:
         RunDirectoryError: `root` belongs to another recipe (the first differing key is named), or holds other files.
     """
     files = RunFiles(root)
-    if files.recipe.exists():
-        if difference := first_difference(load_recipe(files.recipe), recipe):
-            raise RunDirectoryError(f"{root}: belongs to another recipe, {difference}; choose another --out")
-    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+    if not files.recipe.exists() and root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise RunDirectoryError(f"{root}: not a run directory (no recipe.toml) and not empty; choose another --out")
-    else:
-        save_recipe(recipe, files.recipe)
+    claim_run(files, recipe)
     return files
 
 
