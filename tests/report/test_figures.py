@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,20 +13,11 @@ from hypothesis import given, settings
 
 from frozen_blocks import block_graphs, random_block
 from lutra.frozen.graph import as_weightless
-from lutra.report.figures import PALETTE, BlockShape, block_picture, standalone, training_curves
+from lutra.report.figures import PALETTE, BlockShape, block_picture, training_curves
 
-PAPER_BLOCK = BlockShape(
-    input_width=192,
-    input_bits=8,
-    thermometer_bits=8,
-    luts=(768, 192),
-    lut_inputs=(6, 6),
-    sum_sources=(2,),
-    groups=1,
-    output_width=192,
-    output_bits=16,
-)
 DOCS = Path(__file__).parents[2] / "docs"
+draw = runpy.run_path(str(DOCS / "draw.py"))
+PAPER_BLOCK: BlockShape = draw["PAPER_BLOCK"]
 
 
 def texts_of(svg: str) -> list[str]:
@@ -77,5 +69,7 @@ def test_palettes_have_the_same_names():
     assert PALETTE["light"].keys() == PALETTE["dark"].keys()
 
 
-def test_the_picture_in_the_documentation_is_the_one_drawn_here():
-    assert DOCS.joinpath("block.svg").read_text(encoding="utf-8") == standalone(block_picture(PAPER_BLOCK))
+def test_the_pictures_in_the_documentation_are_drawn_by_its_script():
+    for name, svg in draw["pictures"]().items():
+        ElementTree.fromstring(svg)
+        assert DOCS.joinpath(name).read_text(encoding="utf-8") == svg, "run `python docs/draw.py`"

@@ -120,7 +120,7 @@ def block_picture(shape: BlockShape, narrow: bool = False) -> str:
             boxes.append(_tap(source + 1, sum_stage, step, narrow))
     width, height = (_NARROW_WIDTH + tap, length) if narrow else (length, _BOX_HEIGHT + tap)
     label = f"Weightless block: {'; '.join(f'{s.title}, {s.lines[0]}, {s.lines[1]}' for s in stages)}"
-    return _svg(width + 2, height + 2, label, boxes)
+    return svg_picture(width + 2, height + 2, label, boxes)
 
 
 def _stages(shape: BlockShape) -> list[_Stage]:
@@ -148,9 +148,9 @@ def _box(stage: _Stage, x: float, y: float, narrow: bool) -> str:
         places = [(x + width / 2, y + 24), (x + width / 2, y + 98), (x + width / 2, y + 115)]
     anchor = "start" if narrow else "middle"
     texts = [
-        _text(*places[0], stage.title, anchor, 13, "ink", weight=600),
-        _text(*places[1], stage.lines[0], anchor, 12, "ink"),
-        _text(*places[2], stage.lines[1], anchor, 12, "muted"),
+        svg_text(*places[0], stage.title, anchor, 13, "ink", weight=600),
+        svg_text(*places[1], stage.lines[0], anchor, 12, "ink"),
+        svg_text(*places[2], stage.lines[1], anchor, 12, "muted"),
     ]
     return frame + _glyph(stage.glyph, glyph_x, glyph_y) + "".join(texts)
 
@@ -174,7 +174,7 @@ def _glyph(kind: str, x: float, y: float) -> str:
                 _rect(x - 24 + 8 * (cell % 6), y - 15 + 8 * (cell // 6), 6, 6, "ours" if cell in ones else "rule")
             )
     else:
-        parts.append(_text(x, y + 13, "Σ", "middle", 38, "ours", weight=400))
+        parts.append(svg_text(x, y + 13, "Σ", "middle", 38, "ours", weight=400))
     return "".join(parts)
 
 
@@ -212,14 +212,14 @@ def _rect(x: float, y: float, width: float, height: float, colour: str) -> str:
     return f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="1" fill="var(--{colour})"/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str, size: int, colour: str, weight: int = 400) -> str:
+def svg_text(x: float, y: float, text: str, anchor: str, size: int, colour: str, weight: int = 400) -> str:
     return (
         f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" '
         f'fill="var(--{colour})">{html.escape(text)}</text>'
     )
 
 
-def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> str:
+def svg_picture(width: float, height: float, label: str, parts: Sequence[str]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{html.escape(label)}" '
         f'viewBox="0 0 {width:g} {height:g}" font-family="system-ui, \'Helvetica Neue\', Arial, sans-serif">'
