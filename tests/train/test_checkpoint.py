@@ -32,8 +32,6 @@ def test_every_torn_or_changed_file_is_refused(tmp_path):
             read_checkpoint(path)
     for position in range(len(content)):
         path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
-        if path.read_bytes()[8:].split(b"\0")[0].isspace():
-            continue
         try:
             tensors, metadata = read_checkpoint(path)
         except CheckpointError:

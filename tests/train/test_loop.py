@@ -269,6 +269,13 @@ def test_corrupted_files_are_refused_when_going_on(run, name):
         train_run(run, tiny_recipe())
 
 
+def test_going_on_needs_the_state_of_the_optimiser(run):
+    train_run(run, tiny_recipe())
+    run.best_checkpoint.replace(run.last_checkpoint)
+    with pytest.raises(CheckpointError, match="without the optimiser's state"):
+        train_run(run, tiny_recipe())
+
+
 def test_bfloat16_training(run):
     result = train_run(run, tiny_recipe("weightless", precision="bf16-mixed"))
     assert result["finished"]
@@ -292,3 +299,12 @@ def test_progress_goes_to_the_log_where_there_is_no_terminal(run, caplog, monkey
     assert "tiny: iteration 4/8: training loss" in caplog.text and "validation loss" in caplog.text
     assert "ms/iteration" in caplog.text and "min left" in caplog.text
     assert capsys.readouterr().out == ""
+
+
+def test_progress_is_one_live_line_on_a_terminal(run, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # makes rich take the captured stderr for a terminal
+    monkeypatch.setenv("COLUMNS", "200")
+    train_run(run, tiny_recipe())
+    captured = capsys.readouterr()
+    assert "tiny: iteration 8/8" in captured.err and "ms/iteration" in captured.err
+    assert captured.out == ""

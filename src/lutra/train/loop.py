@@ -71,7 +71,7 @@ def train_baselines(run: RunFiles, recipe: Recipe, max_minutes: float | None = N
         The result of `train_run` by ffn. The baseline that was stopped is the last one in it.
     """
     begin = time.perf_counter()
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for ffn in recipe.baselines:
         left = None if max_minutes is None else max_minutes - (time.perf_counter() - begin) / 60
         results[ffn] = train_run(run.baseline(ffn), recipe.with_ffn(ffn), left)
@@ -173,7 +173,8 @@ class _Training:
         # An infinite limit clips nothing, but still tells the norm.
         limit = config.gradient_clip or math.inf
         norm = self.fabric.clip_gradients(self.trained, self.optimiser, max_norm=limit, error_if_nonfinite=False)
-        self._require_finite(float(norm), "norm of the gradient")
+        assert norm is not None
+        self._require_finite(norm.item(), "norm of the gradient")
         self.optimiser.step()
         self.optimiser.zero_grad()
         for block in self.blocks.values():
@@ -256,7 +257,12 @@ class _Training:
             if name.startswith(OPTIMISER_PREFIX)
         }
         load_optimiser_tensors(self.adamw, self.model, optimiser)
-        self.state = _State(**metadata["state"])
+        try:
+            self.state = _State(**metadata["state"])
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"{path}: not written by this version ({error}); delete it and train again") from None
+        if self.state.iteration and not optimiser:
+            raise CheckpointError(f"{path}: weights without the optimiser's state; delete it and train again")
         self.saved_at = self.state.iteration
         self.log = self._kept_log()
 
