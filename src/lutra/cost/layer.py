@@ -14,7 +14,7 @@ LEAVES_OUT = (
     "off-chip traffic, weight loading and the block's input buffers",
     "leakage and clock power of idle logic: the array idles while the block runs, and the block while the array runs",
     "one copy of the block per layer, where one systolic array serves all layers",
-    "the masked half of causal attention, which is computed in full",
+    "the saving of a causal mask: attention is computed in full",
 )
 """What no energy ratio here contains; printed wherever a ratio is."""
 

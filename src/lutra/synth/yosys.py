@@ -205,6 +205,7 @@ def _run(yosys: Tool, folder: Path, script: str, top: str) -> dict[str, Any]:
         # A dying pass may still return 0: believe only the netlist.
         raise ToolError(f"{yosys.name} left no netlist of {top} ({error!r}); see {folder / 'yosys.log'}") from None
     netlist.unlink()
+    cells = {name: cell for name, cell in cells.items() if cell["type"] != "$scopeinfo"}  # only remembers hierarchy
     if not cells:
         raise ToolError(f"{yosys.name}: the netlist of {top} is empty; see {folder / 'yosys.log'}")
     return cells
