@@ -35,7 +35,7 @@ def test_the_page_is_one_small_file_that_needs_nothing_else(finished):
 
 def test_the_result_and_its_baselines_stand_in_the_first_sentence(finished):
     lead = re.search(r'<p class="lead">(.*?)</p>', page_of(finished), re.DOTALL)[1]
-    for text in ("1.703", "1.621 with the MLP", "2.030 with no MLP at all", "recovers 80%", "bit for bit on 256"):
+    for text in ("1.703", "1.621 with the MLP", "2.030 with no MLP at all", "recovers 80 %", "bit for bit on 256"):
         assert text in lead
 
 
@@ -83,6 +83,19 @@ def test_damaged_files_are_named_and_the_old_page_stays(finished):
     with pytest.raises(FrozenModelError):
         report_run(*finished)
     assert files.report.read_text(encoding="utf-8") == page_before
+
+
+def test_costs_stand_beside_the_baseline_and_unknown_ones_stay_unknown(finished):
+    table = next(table for table in summary_tables(*finished) if table.title.startswith("One layer"))
+    assert table.rows == (
+        ("block, F = 1", "16", "21", "1,029", "1,001", "456", "0.79", "0.64", "1.87"),
+        ("block, F = 4", "4", "9", "261", "–", "–", "–", "–", "–"),
+        ("block, F = all", "1", "6", "69", "–", "–", "–", "–", "–"),
+        ("MLP, 32 × 32 array", "8", "–", "512", "–", "–", "1.5", "–", "1.00"),
+    )
+    page = page_of(finished)
+    assert "at most 2.21×" in page
+    assert "asic was not synthesised: no cell library" in page
 
 
 def test_terminal_tables_show_only_what_has_run(finished, tmp_path):

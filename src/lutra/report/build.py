@@ -110,7 +110,7 @@ def _result(evidence: Evidence) -> str:
         text += f"; the same recipe reaches {' and '.join(compared)}"
     recovery = evidence.evaluate.get("recovery")
     if recovery is not None:
-        text += f". The weightless block recovers {recovery:.0%} of what the MLP is worth"
+        text += f". The weightless block recovers {100 * recovery:.0f} % of what the MLP is worth"
     return text + ". " + _verdict(evidence)
 
 
@@ -129,7 +129,7 @@ def _figures(evidence: Evidence) -> tuple[Figure, ...]:
     figures = []
     if evidence.evaluate and evidence.evaluate.get("recovery") is not None:
         unit = "0 %: does nothing, 100 %: replaces it"
-        figures.append(Figure("Recovery of the MLP", f"{evidence.evaluate['recovery']:.0%}", unit))
+        figures.append(Figure("Recovery of the MLP", f"{100 * evidence.evaluate['recovery']:.0f} %", unit))
     if evidence.simulate:
         mismatches, rows = evidence.simulate["mismatches"], evidence.simulate["rows"]
         unit = f"in {rows:,} rows per block and design"
@@ -210,16 +210,45 @@ def _block(evidence: Evidence) -> Section:
 
 
 def _cost_figures(evidence: Evidence) -> tuple[Figure, ...]:
-    return ()
+    """Cycles, size and energy at the smallest fold factor, the paper's design."""
+    if evidence.cost is None:
+        return ()
+    layer = evidence.cost["layers"][0]
+    fold = layer["fold_factor"]
+    label = tables.fold_label(fold)
+    blocks = [block for block in evidence.cost["blocks"] if block["fold_factor"] == fold]
+    figures = [Figure("Cycles per token and block", tables.count(tables.mean(blocks, "cycles_per_token")), label)]
+    area = tables.synthesised_blocks(evidence, fold)
+    if area:
+        flip_flops = tables.count(tables.mean(area, "ff"))
+        figures.append(
+            Figure(
+                "LUTs per block", tables.count(tables.mean(area, "lut_packed")), f"packed, and {flip_flops} FF; {label}"
+            )
+        )
+    if layer["fpga_ratio_interpolated"] is not None:
+        limit = f"estimate, {label}; at most {layer['upper_limit_ratio']:.2f}×"
+        figures.append(Figure("Energy of a layer, MLP over ours", f"{layer['fpga_ratio_interpolated']:.2f}×", limit))
+    return tuple(figures)
 
 
 def _cost(evidence: Evidence) -> Section:
     made = [table for table in (tables.cost_table(evidence), tables.synthesis_table(evidence)) if table]
+    basis = evidence.cost["energy_basis"] if evidence.cost else {}
+    skipped = evidence.synth.get("skipped", []) if evidence.synth else []
+    points = [f"{skip['target']} was not synthesised: {skip['reason']}." for skip in skipped]
+    if basis:
+        points += [
+            f"µJ, paper's power: {basis['fpga_paper_power']}; so it is given for F = 1 only.",
+            f"µJ, from LUTs, and the energy ratio: {basis['fpga_interpolated']}.",
+            "The energy ratio compares a whole layer, attention included, with its MLP and with the block.",
+        ]
     return Section(
         key="cost",
         title="What it costs",
         missing="" if made else _not_run(evidence, "cost"),
         tables=tuple(made),
+        points=tuple(points),
     )
 
 

@@ -69,6 +69,7 @@ table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-
 h3 { font-size: .95rem; font-weight: 600; margin: 1.6rem 0 .3rem; }
 th, td { padding: .42rem 1.1rem .42rem 0; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; }
 thead th { color: var(--muted); font-weight: 500; font-size: .84rem; vertical-align: bottom; }
+thead .number { white-space: normal; min-width: 4.4rem; }
 tbody th { font-weight: 400; min-width: 9rem; }
 .number { text-align: right; white-space: nowrap; } th.number:last-child, td.number:last-child { padding-right: 0; }
 pre, blockquote {

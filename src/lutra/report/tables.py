@@ -104,8 +104,63 @@ def synthesis_table(evidence: Evidence) -> Table | None:
 
 
 def cost_table(evidence: Evidence) -> Table | None:
-    """PLACEHOLDER"""
-    return None
+    """One layer's block at each fold factor beside the MLP that it replaces on a systolic array; means over layers."""
+    if evidence.cost is None:
+        return None
+    cost, tokens = evidence.cost, evidence.cost["model"]["sequence_tokens"]
+    ratios = {layer["fold_factor"]: layer for layer in cost["layers"]}
+    rows = []
+    for fold in ratios:
+        blocks = [block for block in cost["blocks"] if block["fold_factor"] == fold]
+        area = synthesised_blocks(evidence, fold)
+        # The paper's power is that of its block at F = 1; more adders draw more.
+        paper_power = mean(blocks, "fpga_energy_paper_power_j") if fold == 1 else None
+        rows.append(
+            (
+                f"block, {fold_label(fold)}",
+                count(mean(blocks, "cycles_per_token")),
+                count(mean(blocks, "latency_cycles")),
+                count(mean(blocks, "cycles_per_sequence")),
+                count(mean(area, "lut_packed")),
+                count(mean(area, "ff")),
+                microjoules(paper_power),
+                microjoules(mean(blocks, "fpga_energy_interpolated_j")),
+                number(ratios[fold]["fpga_ratio_interpolated"], 2),
+            )
+        )
+    array, mlp = cost["dense_layer"]["systolic_array_size"], cost["dense_layer"]["mlp"]
+    rows.append(
+        (
+            f"MLP, {array} × {array} array",
+            count(mlp["steady_cycles"] / tokens),
+            UNKNOWN,
+            count(mlp["steady_cycles"]),
+            UNKNOWN,
+            UNKNOWN,
+            microjoules(mlp["fpga_energy_j"]),
+            UNKNOWN,
+            "1.00",
+        )
+    )
+    header = (
+        "design",
+        "cycles per token",
+        "latency",
+        f"cycles per {tokens} tokens",
+        "LUT packed",
+        "FF",
+        "µJ, paper's power",
+        "µJ, from LUTs",
+        "energy ratio",
+    )
+    return Table("One layer: the block beside the MLP on a systolic array", header, tuple(rows))
+
+
+def synthesised_blocks(evidence: Evidence, fold_factor: int | str) -> list[dict[str, Any]]:
+    """The blocks that were synthesised for the FPGA at a fold factor; none when they were not."""
+    targets = evidence.synth["targets"] if evidence.synth else []
+    found = [target for target in targets if (target["target"], target["fold_factor"]) == ("xcup", fold_factor)]
+    return list(found[-1]["blocks"]) if found else []
 
 
 def doctor_table(found: dict[str, Any]) -> Table:
@@ -147,9 +202,20 @@ def fold_label(fold_factor: int | str) -> str:
 
 
 def total(blocks: list[dict[str, Any]], key: str) -> float | None:
-    """Sum of a figure over blocks; None when a block does not have it."""
+    """Sum of a figure over blocks; None when there is none, or a block does not have it."""
     values = [block.get(key) for block in blocks]
-    return sum(values) if values and all(value is not None for value in values) else None  # type: ignore[arg-type]
+    return None if not values or None in values else sum(value for value in values if value is not None)
+
+
+def mean(blocks: list[dict[str, Any]], key: str) -> float | None:
+    """Mean of a figure over blocks; None when there is none, or a block does not have it."""
+    summed = total(blocks, key)
+    return None if summed is None else summed / len(blocks)
+
+
+def microjoules(energy_j: float | None) -> str:
+    """An energy in microjoules, three significant digits."""
+    return UNKNOWN if energy_j is None else f"{1e6 * energy_j:.3g}"
 
 
 def count(value: float | None) -> str:
