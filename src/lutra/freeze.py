@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors.numpy import save as dump_tensors
 from torch import Tensor, nn
 
 from lutra import __version__
+from lutra.data.text import load_shakespeare, validation_windows
 from lutra.errors import InputError
-from lutra.frozen import golden
+from lutra.files import RunFiles, replacing, write_json, write_text
+from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph
 from lutra.frozen.ops import ConditionalSum, LutLayer, Requantise, Thermometer
 from lutra.frozen.types import TensorType
+from lutra.models.gpt import GPT
 from lutra.nn.weightless import WeightlessBlock
+from lutra.recipe import Recipe
+from lutra.train.checkpoint import load_model
+from lutra.train.evaluate import recovery, validation_loss
+from lutra.train.generate import generate_text
 
-IntegerEngine = Callable[[Graph, np.ndarray], np.ndarray]
-"""Runs a graph on int8 rows (N, D) and returns its integer output rows (N, D_out)."""
+EngineName = Literal["torch", "golden", "runtime"]
+
+IntegerEngine = Callable[[np.ndarray], np.ndarray]
+"""Turns int8 input rows (N, D) of one graph into its integer output rows (N, D_out)."""
 
 
 def freeze_block(name: str, block: WeightlessBlock) -> Graph:
@@ -77,11 +89,18 @@ class FrozenBlock(nn.Module):
         """(..., D) float -> (..., D_out) float32: quantise, integer engine, dequantise."""
         rows = x.detach().float().reshape(-1, self.graph.input_width).cpu().numpy()
         integers = golden.quantise(rows, self.graph.input_type).astype(np.int8)
-        y = golden.dequantise(self.engine(self.graph, integers), self.graph.output_type)
+        y = golden.dequantise(self.engine(integers), self.graph.output_type)
         return torch.from_numpy(y).to(x.device).view(*x.shape[:-1], self.graph.output_width)
 
 
-def install(model: nn.Module, frozen: FrozenModel, engine: IntegerEngine = golden.run) -> None:
+def golden_engine(graph: Graph) -> IntegerEngine:
+    """The NumPy definition as an engine."""
+    return functools.partial(golden.run, graph)
+
+
+def install(
+    model: nn.Module, frozen: FrozenModel, create_engine: Callable[[Graph], IntegerEngine] = golden_engine
+) -> None:
     """Put the frozen graphs in the place of the modules that they were frozen from.
 
     Raises:
@@ -93,4 +112,139 @@ def install(model: nn.Module, frozen: FrozenModel, engine: IntegerEngine = golde
         raise InputError(f"frozen model and checkpoint differ in {', '.join(odd)}; run `lutra freeze` again")
     for graph in frozen.graphs:
         parent, _, attribute = graph.name.rpartition(".")
-        setattr(model.get_submodule(parent), attribute, FrozenBlock(graph, engine))
+        setattr(model.get_submodule(parent), attribute, FrozenBlock(graph, create_engine(graph)))
+
+
+def freeze_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
+    """Freeze the best checkpoint of a run into `run.frozen`, and capture real input rows for the simulation.
+
+    The rows (`run.samples`) are what each block receives on the first windows of the validation text.
+
+    Returns:
+        `content_hash`, `graphs` (names) and `rows` per graph.
+
+    Raises:
+        CheckpointError, InputError: no usable checkpoint, or a model without weightless blocks.
+    """
+    model = load_model(run)
+    frozen = freeze(model, {"recipe": recipe.name, "recipe_hash": recipe.content_hash(), "seed": str(recipe.seed)})
+    store.save(frozen, run.frozen)
+    samples = capture_inputs(model, frozen, recipe.hardware.rows)
+    with replacing(run.samples) as temporary:
+        temporary.write_bytes(dump_tensors(samples))
+    names = [graph.name for graph in frozen.graphs]
+    return {"content_hash": store.content_hash(run.frozen), "graphs": names, "rows": recipe.hardware.rows}
+
+
+@torch.no_grad()
+def capture_inputs(model: GPT, frozen: FrozenModel, rows: int) -> dict[str, np.ndarray]:
+    """int8 input rows (rows, D) of every frozen block, as validation text produces them."""
+    caught: dict[str, list[np.ndarray]] = {graph.name: [] for graph in frozen.graphs}
+
+    def catch(graph: Graph) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            real = inputs[0].float().reshape(-1, graph.input_width).numpy()
+            caught[graph.name].append(golden.quantise(real, graph.input_type).astype(np.int8))
+
+        return hook
+
+    hooks = [model.get_submodule(graph.name).register_forward_pre_hook(catch(graph)) for graph in frozen.graphs]
+    windows = validation_windows(load_shakespeare().validation, 1, model.config.context)
+    try:
+        while sum(map(len, caught[frozen.graphs[0].name])) < rows:
+            model(next(windows)[0])
+    except StopIteration:
+        raise InputError(f"hardware.rows: the validation text has fewer than {rows} rows") from None
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: np.concatenate(parts)[:rows] for name, parts in caught.items()}
+
+
+def load_with_engine(run: RunFiles, engine: EngineName) -> GPT:
+    """The best model of a run: as trained ("torch"), or with its frozen blocks in place ("golden", "runtime").
+
+    Raises:
+        CheckpointError, FrozenModelError, InputError: see `load_model`, `store.load` and `install`.
+    """
+    model = load_model(run)
+    if engine != "torch":
+        install(model, store.load(run.frozen), _ENGINES[engine])
+    return model
+
+
+def _runtime_engine(graph: Graph) -> IntegerEngine:
+    from lutra.runtime.engine import BlockRuntime
+
+    return BlockRuntime(graph)
+
+
+_ENGINES: dict[str, Callable[[Graph], IntegerEngine]] = {"golden": golden_engine, "runtime": _runtime_engine}
+
+
+def evaluate_run(run: RunFiles, recipe: Recipe, engine: EngineName = "golden") -> dict[str, Any]:
+    """Losses on the whole validation text: of the model with real-valued, fake-quantised and frozen integer blocks, and
+    of the baselines; and the recovery of the integer model. Writes `run.evaluate` and a sample text.
+
+    Returns:
+        `validation_loss` by arithmetic ("float", "fake_quantised" and the engine's name, or "float" alone where there
+        is no weightless block), `baselines` by ffn, `recovery` (None unless both baselines are trained), `tokens`.
+
+    Raises:
+        InputError: an engine was asked for a model without weightless blocks; CheckpointError, FrozenModelError: see
+            `load_with_engine`.
+    """
+    tokens, batch = load_shakespeare().validation, recipe.train.evaluate_batch
+    model = load_model(run)
+    blocks = weightless_blocks(model).values()
+    losses: dict[str, float] = {}
+    if blocks:
+        frozen = load_with_engine(run, engine)
+        losses = {engine: validation_loss(frozen, tokens, batch)}
+        for block in blocks:
+            block.quantise_()
+        losses["fake_quantised"] = validation_loss(model, tokens, batch)
+        for block in blocks:
+            block.dequantise_()
+    losses["float"] = validation_loss(model, tokens, batch)
+    baselines = {
+        ffn: validation_loss(load_model(run.baseline(ffn)), tokens, batch)
+        for ffn in recipe.baselines
+        if run.baseline(ffn).best_checkpoint.exists()
+    }
+    ours = losses.get(engine, losses["float"])
+    both = {"mlp", "none"} <= baselines.keys()
+    result = {
+        "validation_loss": losses,
+        "baselines": baselines,
+        "recovery": recovery(baselines["none"], ours, baselines["mlp"]) if both else None,
+        "tokens": len(tokens) - 1,
+        "engine": engine if blocks else "torch",
+    }
+    write_text(run.sample, generate_run(run, recipe, engine=engine if blocks else "torch"))
+    write_json(run.evaluate, result)
+    return result
+
+
+def generate_run(
+    run: RunFiles,
+    recipe: Recipe,
+    prompt: str = "\n",
+    characters: int = 500,
+    seed: int | None = None,
+    temperature: float = 0.8,
+    engine: EngineName = "golden",
+) -> str:
+    """`prompt` and `characters` more of text from the best model of a run; without `seed`, the recipe's.
+
+    Raises:
+        InputError: a character that the model does not know, or a temperature below 0; see also `load_with_engine`.
+    """
+    return generate_text(
+        load_with_engine(run, engine),
+        prompt,
+        load_shakespeare().characters,
+        max_new_characters=characters,
+        temperature=temperature,
+        seed=recipe.seed if seed is None else seed,
+    )

@@ -52,8 +52,9 @@ class LutLayerConfig(_Section):
     """How table inputs are connected: drawn once; chosen among `candidates`; chosen among all bits."""
     candidates: int = Field(32, ge=2)
     mapping_temperature: float = Field(0.001, gt=0)
-    table_init: Literal["uniform", "smooth"] = "uniform"
-    """Start of the tables: uniform in (-1, 1), or a random linear threshold function of the inputs."""
+    table_init: Literal["uniform", "smooth", "residual"] = "uniform"
+    """Start of the tables: uniform in (-1, 1); a random linear threshold function of the inputs; or a copy of the first
+    input with such a function beneath it, so that a deep block starts as a shallow one."""
 
     @field_validator("luts")
     @classmethod

@@ -24,7 +24,7 @@ def block_configs(draw):
             inputs=draw(st.integers(2, 8)),
             mapping=draw(st.sampled_from(["random", "candidate", "learnable"])),
             candidates=draw(st.integers(2, 9)),
-            table_init=draw(st.sampled_from(["uniform", "smooth"])),
+            table_init=draw(st.sampled_from(["uniform", "smooth", "residual"])),
         )
         for _ in range(count)
     )

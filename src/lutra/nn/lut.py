@@ -46,4 +46,5 @@ def _initial_tables(luts: int, config: LutLayerConfig, generator: torch.Generato
         return 2 * torch.rand(luts, entries, generator=generator) - 1
     signs = 2.0 * ((torch.arange(entries) >> torch.arange(config.inputs)[:, None]) & 1) - 1  # (n, 2^n)
     weights = torch.randn(luts, config.inputs, generator=generator)
-    return (weights / weights.abs().sum(dim=1, keepdim=True)) @ signs
+    smooth = (weights / weights.abs().sum(dim=1, keepdim=True)) @ signs
+    return 0.75 * signs[0] + 0.25 * smooth if config.table_init == "residual" else smooth
