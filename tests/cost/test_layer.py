@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lutra.cost.layer import end_to_end, layer_cost, total
@@ -105,6 +105,7 @@ def test_power_of_the_papers_block_and_the_fit_of_its_five_points():
         assert fitted_fpga_energy(luts, brams).j_per_cycle * 200e6 == pytest.approx(power_w, rel=0.07)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 300), st.integers(1, 12), st.sampled_from([8, 32]))
 def test_true_cycles_cover_work_and_steady_state(rows, inner, columns, count, size):
     gemm = Gemm("any", rows, inner, columns, count)
@@ -120,6 +121,7 @@ def test_true_cycles_of_one_tile_by_hand():
     assert Gemm("short", 4, 2, 8).cycles(4) == 2 + 2 * 4 + 6 + 4
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 40), st.integers(1, 50), st.booleans())
 def test_gemms_do_the_macs_that_the_workload_counts(kv_heads, groups, head_width, tokens, gated):
     shape = TransformerShape(

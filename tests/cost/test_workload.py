@@ -6,7 +6,7 @@ import dataclasses
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lutra.cost.shapes import PRESETS, preset, shape_of_huggingface, shape_of_recipe, vision_shape
@@ -87,6 +87,7 @@ def test_mlp_share_of_parameters(shape, mlp, all_parameters, share):
     assert model.mlp_share_of_weights() == pytest.approx(8 / 12)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4), st.integers(1, 8), st.integers(1, 32), st.integers(1, 64), st.integers(1, 4), st.booleans())
 def test_closed_forms_of_table_1(layers, heads, head_width, tokens, ratio, gated):
     width = heads * head_width

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lutra.synth.packing import packed_luts
@@ -36,6 +36,7 @@ def test_pairs(functions, expected):
     assert packed_luts(nets(*functions)) == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.frozensets(st.integers(0, 12), max_size=6), max_size=60))
 def test_bounds_for_any_netlist(functions):
     wide = sum(len(function) == 6 for function in functions)
@@ -43,6 +44,7 @@ def test_bounds_for_any_netlist(functions):
     assert wide + math.ceil((len(functions) - wide) / 2) <= packed <= len(functions)
 
 
+@settings(deadline=None)
 @given(st.lists(st.frozensets(st.integers(0, 4), max_size=5), max_size=40))
 def test_any_two_functions_of_five_nets_share(functions):
     assert packed_luts(functions) == math.ceil(len(functions) / 2)

@@ -67,8 +67,10 @@ def test_design_compiler_reports():
 
 @pytest.fixture
 def rtl(tmp_path: Path) -> Path:
-    (tmp_path / "filelist.f").write_text("lutra_lut.sv\nblock_0.sv\n")
-    return tmp_path
+    folder = tmp_path / "rtl" / "fold_1"
+    folder.mkdir(parents=True)
+    (folder / "filelist.f").write_text("lutra_lut.sv\nblock_0.sv\n")
+    return folder
 
 
 def commands(script: Path) -> list[str]:
@@ -93,35 +95,38 @@ def commands(script: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_vivado_project(rtl):
-    constraints, script = vivado.write_vivado_scripts(rtl, ["block_0"])
+def test_vivado_project(rtl, tmp_path):
+    out = tmp_path / "synth" / "fold_1"
+    constraints, script = vivado.write_vivado_scripts(rtl, out, ["block_0"])
     assert "-period 5 [get_ports clk_i]" in constraints.read_text()
     ran = commands(script)
-    assert f"create_project -force block_0 {rtl}/vivado/block_0 -part xcvu9p-flgb2104-2-i" in ran
+    assert f"create_project -force block_0 {out}/block_0 -part xcvu9p-flgb2104-2-i" in ran
     assert f"add_files -norecurse {{{rtl}/lutra_lut.sv {rtl}/block_0.sv}}" in ran
     assert any("MAX_DSP 0" in command for command in ran)
     assert any("verilog_define LUTRA_XILINX=1" in command for command in ran)
     assert "set_switching_activity -default_toggle_rate 12.5" in ran
-    assert f"report_power -file {rtl}/vivado/block_0_power.rpt" in ran
+    assert f"report_power -file {out}/block_0_power.rpt" in ran
 
 
-def test_design_compiler_script(rtl):
-    (script,) = dc.write_dc_scripts(rtl, ["block_0"])
+def test_design_compiler_script(rtl, tmp_path):
+    out = tmp_path / "synth" / "fold_1"
+    (script,) = dc.write_dc_scripts(rtl, out, ["block_0"])
     ran = commands(script)
     assert f"analyze -format sverilog {{{rtl}/lutra_lut.sv {rtl}/block_0.sv}}" in ran
     assert any(command.startswith("create_clock -name clock -period 1") for command in ran)
     assert "compile_ultra -gate_clock" in ran
-    assert f"report_power > {rtl}/dc/block_0_power.rpt" in ran
+    assert f"report_power > {out}/block_0_power.rpt" in ran
 
 
-def test_reports_are_read_where_the_scripts_write_them(rtl):
-    assert vivado.read_vivado_reports(rtl, "block_0") is None
-    assert dc.read_dc_reports(rtl, "block_0") is None
-    vivado.write_vivado_scripts(rtl, ["block_0"])
-    dc.write_dc_scripts(rtl, ["block_0"])
-    (rtl / "vivado" / "block_0_utilization.rpt").write_text(VIVADO_UTILISATION)
-    (rtl / "vivado" / "block_0_power.rpt").write_text(VIVADO_POWER)
+def test_reports_are_read_where_the_scripts_write_them(rtl, tmp_path):
+    for_vivado, for_dc = tmp_path / "vivado", tmp_path / "dc"
+    vivado.write_vivado_scripts(rtl, for_vivado, ["block_0"])
+    dc.write_dc_scripts(rtl, for_dc, ["block_0"])
+    assert vivado.read_vivado_reports(for_vivado, "block_0") is None
+    assert dc.read_dc_reports(for_dc, "block_0") is None
+    (for_vivado / "block_0_utilization.rpt").write_text(VIVADO_UTILISATION)
+    (for_vivado / "block_0_power.rpt").write_text(VIVADO_POWER)
     for kind, text in (("area", DC_AREA), ("timing", DC_TIMING), ("power", DC_POWER)):
-        (rtl / "dc" / f"block_0_{kind}.rpt").write_text(text)
-    assert vivado.read_vivado_reports(rtl, "block_0").lut == 23984
-    assert dc.read_dc_reports(rtl, "block_0").area_mm2 == pytest.approx(0.11, rel=1e-3)
+        (for_dc / f"block_0_{kind}.rpt").write_text(text)
+    assert vivado.read_vivado_reports(for_vivado, "block_0").lut_packed == 23984
+    assert dc.read_dc_reports(for_dc, "block_0").area_mm2 == pytest.approx(0.11, rel=1e-3)

@@ -15,13 +15,13 @@ from lutra.cost.systolic import mlp_gemms, systolic_array
 from lutra.cost.technology import Technology, quweit_paper
 from lutra.cost.weightless import (
     PAPER_POWER_LABEL,
-    FoldFactor,
     accumulation_cycles,
     paper_asic_energy,
     paper_fpga_energy,
 )
 from lutra.cost.workload import ENCODER, TransformerShape, Workload, workload
 from lutra.errors import InputError
+from lutra.rtl.schedule import FoldFactor
 
 RESULTS_FOLDER = Path(__file__).parents[3] / "results"
 RECORDED_BLOCK = "weightless-ivit-t"

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from lutra.cost.technology import Technology, quweit_paper
 from lutra.frozen.graph import WeightlessBlock
 from lutra.frozen.ops import group_bounds
+from lutra.rtl.schedule import FoldFactor
 
-FoldFactor = int | Literal["all"]
 PAPER_POWER_LABEL = "the paper's 153 mW, which holds for F = 1 at best"
 FITTED_POWER_LABEL = "interpolation of the paper's five FPGA points at 200 MHz (within 7 % of them), not a measurement"
 
@@ -92,7 +91,7 @@ def paper_asic_energy(technology: Technology | None = None) -> BlockEnergy:
     )
 
 
-def fitted_fpga_energy(luts: int, brams: int, technology: Technology | None = None) -> BlockEnergy:
+def fitted_fpga_energy(luts: int, brams: float, technology: Technology | None = None) -> BlockEnergy:
     """Energy per cycle of a block of `luts` LUTs and `brams` BRAMs at the paper's clock."""
     technology = technology or quweit_paper()
     power_w = (

@@ -5,6 +5,7 @@ The paper's setting: 45 nm, 1 GHz, clock gating, area optimisation, 12.5 % activ
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ from lutra.synth.opensta import ACTIVITY, CLOCK_PORT
 from lutra.synth.yosys import sources_of
 
 CLOCK_HZ = 1e9
-FOLDER = "dc"
 _WATTS = {"W": 1.0, "mW": 1e-3, "uW": 1e-6, "nW": 1e-9, "pW": 1e-12}
 
 
@@ -28,27 +28,27 @@ class DesignCompilerUse:
     power_w: float
 
 
-def write_dc_scripts(rtl: Path, tops: list[str], clock_hz: float = CLOCK_HZ) -> list[Path]:
-    """Write `rtl/dc/TOP.tcl`: `LUTRA_TARGET_LIBRARY=cells.db dc_shell -f TOP.tcl` does the rest.
+def write_dc_scripts(rtl: Path, out: Path, tops: list[str], clock_hz: float = CLOCK_HZ) -> list[Path]:
+    """Write `out/TOP.tcl` for the RTL in `rtl`: `LUTRA_TARGET_LIBRARY=cells.db dc_shell -f TOP.tcl` does the rest.
 
     The reports `TOP_area.rpt`, `TOP_timing.rpt`, `TOP_power.rpt` and the netlist appear beside the scripts.
 
     Raises:
         RunDirectoryError: no generated RTL in `rtl`.
     """
-    sources = sources_of(rtl)
-    scripts = [rtl / FOLDER / f"{top}.tcl" for top in tops]
+    sources, relative = sources_of(rtl), os.path.relpath(rtl, out)
+    scripts = [out / f"{top}.tcl" for top in tops]
     for top, script in zip(tops, scripts, strict=True):
-        write_text(script, _script(top, sources, clock_hz))
+        write_text(script, _script(top, sources, relative, clock_hz))
     return scripts
 
 
-def _script(top: str, sources: list[str], clock_hz: float) -> str:
+def _script(top: str, sources: list[str], rtl: str, clock_hz: float) -> str:
     files = " ".join(f"[file join $rtl {source}]" for source in sources)
     return f"""\
 # Synthesis and reports of {top}: LUTRA_TARGET_LIBRARY=cells.db dc_shell -f {top}.tcl
 set here [file dirname [file normalize [info script]]]
-set rtl [file dirname $here]
+set rtl [file normalize [file join $here {{{rtl}}}]]
 
 if {{![info exists env(LUTRA_TARGET_LIBRARY)]}} {{
     error "set LUTRA_TARGET_LIBRARY to the .db of the standard cells"
@@ -77,17 +77,17 @@ exit
 """
 
 
-def read_dc_reports(rtl: Path, top: str) -> DesignCompilerUse | None:
-    """The figures that Design Compiler reported for `top`, or None where nobody ran it yet.
+def read_dc_reports(folder: Path, top: str) -> DesignCompilerUse | None:
+    """The figures that Design Compiler reported for `top` in the scripts' folder, or None where nobody ran it yet.
 
     Raises:
         ToolError: a report that lacks a figure.
     """
-    paths = [rtl / FOLDER / f"{top}_{kind}.rpt" for kind in ("area", "timing", "power")]
+    paths = [folder / f"{top}_{kind}.rpt" for kind in ("area", "timing", "power")]
     if not all(path.exists() for path in paths):
         return None
     area, timing, power = (path.read_text(encoding="utf-8") for path in paths)
-    return parse_reports(area, timing, power, str(rtl / FOLDER / top))
+    return parse_reports(area, timing, power, f"{folder}, {top}")
 
 
 def parse_reports(area: str, timing: str, power: str, where: str) -> DesignCompilerUse:

@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lutra.errors import RunDirectoryError
 from lutra.files import RunFiles, read_json, write_json
 from lutra.frozen import store
 from lutra.recipe import Recipe
-from lutra.rtl.emit import fold_folder, is_current, model_plans
+from lutra.rtl.emit import fold_folder, is_current, model_plans, write_design
 from lutra.rtl.schedule import FoldFactor
 from lutra.synth import dc, vivado
 from lutra.synth.opensta import opensta_script, time_and_power
@@ -51,13 +50,14 @@ def synthesise_run(
     """Synthesise the run's RTL at `recipe.hardware.synthesise_fold_factors` and write `run.synth`.
 
     UltraScale+ needs Yosys; standard cells need `liberty` and a native Yosys, their timing and power also OpenSTA.
-    Scripts for Vivado and Design Compiler are written beside the RTL, and their reports are read where a user ran
-    them. What has no tool is listed under `skipped` with the reason. A block's result is kept by the content of its
-    sources, tool and library in `synth/`, so an interrupted run goes on where it stopped; `fresh` forgets them.
+    RTL that is missing or was generated from something else is generated first. Scripts for Vivado and Design Compiler
+    are written, and their reports read where a user ran them. What has no tool is listed under `skipped` with the
+    reason. A block's result is kept in `synth/` by the content of its sources, tool and library, so an interrupted run
+    goes on where it stopped; `fresh` forgets them.
 
     Raises:
         InputError: the Liberty file can not be read.
-        RunDirectoryError: there is no RTL, or it belongs to another frozen model.
+        FrozenModelError: the frozen model is missing or damaged.
         ToolError: a tool failed.
     """
     targets, skipped = _targets(liberty)
@@ -67,20 +67,18 @@ def synthesise_run(
         rtl = fold_folder(run, fold)
         plans = model_plans(model, fold)
         if not is_current(plans, rtl):
-            raise RunDirectoryError(f"{rtl}: no RTL of this frozen model; run `lutra rtl` first")
-        tops = [plan.name for plan in plans]
-        vivado.write_vivado_scripts(rtl, tops)
-        dc.write_dc_scripts(rtl, tops)
+            write_design(plans, rtl)
+        graphs = {plan.name: plan.graph.name for plan in plans}
+        entries += _vendor_entries(run, rtl, fold, graphs)
         for target in targets:
-            with ThreadPoolExecutor(max_workers=jobs) as pool:
-                blocks = list(pool.map(lambda top, t=target, r=rtl, f=fold: _block(run, t, r, f, top, fresh), tops))
+            results = _blocks(run, target, rtl, fold, list(graphs), fresh, jobs)
+            blocks = [{**result, "graph": graphs[result["name"]]} for result in results]
             entry = {"target": target.name, "tool": target.tool, "fold_factor": fold, **target.conditions}
             entries.append({**entry, "blocks": blocks})
-        entries += _vendor_entries(rtl, tops, fold)
     read = {entry["target"] for entry in entries}
-    for vendor, folder in (("vivado", vivado.FOLDER), ("dc", dc.FOLDER)):
-        if vendor not in read:
-            skipped.append({"target": vendor, "reason": f"no reports; run the scripts in rtl/fold_*/{folder}"})
+    for vendor in (name for name in VENDORS if name not in read):
+        reason = f"no reports; run the scripts in synth/fold_*/{vendor}, then this step again"
+        skipped.append({"target": vendor, "reason": reason})
     result = {"frozen_hash": store.content_hash(run.frozen), "targets": entries, "skipped": skipped}
     write_json(run.synth, result)
     return result
@@ -131,16 +129,28 @@ def _asic_target(yosys: Tool, sta: Tool | None, liberty: Path) -> _Target:
     return _Target("asic", tool, identity, build, {"clock_hz": clock_hz})
 
 
-def _block(run: RunFiles, target: _Target, rtl: Path, fold: FoldFactor, top: str, fresh: bool) -> dict[str, Any]:
+def _blocks(
+    run: RunFiles, target: _Target, rtl: Path, fold: FoldFactor, tops: list[str], fresh: bool, jobs: int
+) -> list[dict[str, Any]]:
+    """The results of several blocks, `jobs` at the same time, in order."""
+
+    def build(top: str) -> dict[str, Any]:
+        folder = run.root / "synth" / f"fold_{fold}" / f"{target.name}_{top}"
+        return _block(target, rtl, folder, top, fresh)
+
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        return list(pool.map(build, tops))
+
+
+def _block(target: _Target, rtl: Path, folder: Path, top: str, fresh: bool) -> dict[str, Any]:
     """One block's result: the kept one if its content is the same, else a new one."""
-    folder = run.root / "synth" / f"{target.name}_fold_{fold}_{top}"
     kept, sources = folder / "result.json", sources_of(rtl)
     content_hash = _content_hash(target, rtl, sources, top)
     if kept.exists() and not fresh:
         result: dict[str, Any] = read_json(kept, "synth --fresh")
         if result.get("content_hash") == content_hash:
             return result
-    logger.info("synthesising %s, F = %s, for %s with %s", top, fold, target.name, target.tool)
+    logger.info("%s of %s for %s with %s ...", top, rtl, target.name, target.tool)
     start = time.perf_counter()
     copy_sources(rtl, folder)
     result = {"name": top, **target.build(folder, sources, top)}
@@ -155,15 +165,24 @@ def _content_hash(target: _Target, rtl: Path, sources: list[str], top: str) -> s
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _vendor_entries(rtl: Path, tops: list[str], fold: FoldFactor) -> list[dict[str, Any]]:
-    """What the vendors' tools reported, where a user ran our scripts."""
+def _vendor_entries(run: RunFiles, rtl: Path, fold: FoldFactor, graphs: dict[str, str]) -> list[dict[str, Any]]:
+    """Write the vendors' scripts, and read what their tools reported where a user ran them.
+
+    The scripts stay out of the RTL's folder, which is replaced when the RTL is generated again.
+    """
     entries: list[dict[str, Any]] = []
-    for target, tool, read in (
-        ("vivado", "Vivado", vivado.read_vivado_reports),
-        ("dc", "Design Compiler", dc.read_dc_reports),
-    ):
-        uses = [(top, use) for top in tops if (use := read(rtl, top)) is not None]
+    for target, (tool, write, read) in VENDORS.items():
+        folder = run.root / "synth" / f"fold_{fold}" / target
+        write(rtl, folder, list(graphs))
+        uses = {top: use for top in graphs if (use := read(folder, top)) is not None}
         if uses:
-            blocks = [{"name": top, **asdict(use)} for top, use in uses]
+            blocks = [{"name": top, "graph": graphs[top], **asdict(use)} for top, use in uses.items()]
             entries.append({"target": target, "tool": tool, "fold_factor": fold, "blocks": blocks})
     return entries
+
+
+VENDORS: dict[str, tuple[str, Callable[..., list[Path]], Callable[[Path, str], Any]]] = {
+    "vivado": ("Vivado", vivado.write_vivado_scripts, vivado.read_vivado_reports),
+    "dc": ("Design Compiler", dc.write_dc_scripts, dc.read_dc_reports),
+}
+"""Tools that users run themselves: name, writer of the scripts, reader of the reports."""

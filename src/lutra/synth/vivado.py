@@ -5,6 +5,7 @@ The paper's setting: xcvu9p-flgb2104-2-i, 200 MHz, no DSP, placed and routed, ve
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ from lutra.synth.yosys import XILINX_MACRO, sources_of
 
 PART = "xcvu9p-flgb2104-2-i"
 CLOCK_HZ = 200e6
-FOLDER = "vivado"
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class VivadoUse:
     """Utilisation and power of a placed and routed module."""
 
     tool: str
-    lut: int
+    lut_packed: int
     ff: int
     bram: float
     dsp: int
@@ -32,29 +32,31 @@ class VivadoUse:
     static_power_w: float
 
 
-def write_vivado_scripts(rtl: Path, tops: list[str], part: str = PART, clock_hz: float = CLOCK_HZ) -> list[Path]:
-    """Write `rtl/vivado/TOP.tcl` and `rtl/vivado/clock.xdc`: `vivado -mode batch -source TOP.tcl` does the rest.
+def write_vivado_scripts(
+    rtl: Path, out: Path, tops: list[str], part: str = PART, clock_hz: float = CLOCK_HZ
+) -> list[Path]:
+    """Write `out/TOP.tcl` and `out/clock.xdc` for the RTL in `rtl`: `vivado -mode batch -source TOP.tcl` does the rest.
 
     The project and the reports `TOP_utilization.rpt`, `TOP_power.rpt`, `TOP_timing.rpt` appear beside the scripts.
 
     Raises:
         RunDirectoryError: no generated RTL in `rtl`.
     """
-    folder, sources = rtl / FOLDER, sources_of(rtl)
-    constraints = folder / "clock.xdc"
+    sources, relative = sources_of(rtl), os.path.relpath(rtl, out)
+    constraints = out / "clock.xdc"
     write_text(constraints, f"create_clock -name clock -period {1e9 / clock_hz:.6g} [get_ports {CLOCK_PORT}]\n")
-    scripts = [folder / f"{top}.tcl" for top in tops]
+    scripts = [out / f"{top}.tcl" for top in tops]
     for top, script in zip(tops, scripts, strict=True):
-        write_text(script, _project_script(top, sources, part))
+        write_text(script, _project_script(top, sources, relative, part))
     return [constraints, *scripts]
 
 
-def _project_script(top: str, sources: list[str], part: str) -> str:
+def _project_script(top: str, sources: list[str], rtl: str, part: str) -> str:
     files = " ".join(f"[file join $rtl {source}]" for source in sources)
     return f"""\
 # Project, implementation and reports of {top}: vivado -mode batch -source {top}.tcl
 set here [file dirname [file normalize [info script]]]
-set rtl [file dirname $here]
+set rtl [file normalize [file join $here {{{rtl}}}]]
 
 create_project -force {top} [file join $here {top}] -part {part}
 add_files -norecurse [list {files}]
@@ -82,18 +84,16 @@ report_power -file [file join $here {top}_power.rpt]
 """
 
 
-def read_vivado_reports(rtl: Path, top: str) -> VivadoUse | None:
-    """The figures that Vivado reported for `top`, or None where nobody ran it yet.
+def read_vivado_reports(folder: Path, top: str) -> VivadoUse | None:
+    """The figures that Vivado reported for `top` in the scripts' folder, or None where nobody ran it yet.
 
     Raises:
         ToolError: a report that lacks a figure.
     """
-    utilisation, power = (rtl / FOLDER / f"{top}_{kind}.rpt" for kind in ("utilization", "power"))
+    utilisation, power = (folder / f"{top}_{kind}.rpt" for kind in ("utilization", "power"))
     if not utilisation.exists() or not power.exists():
         return None
-    return parse_reports(
-        utilisation.read_text(encoding="utf-8"), power.read_text(encoding="utf-8"), str(rtl / FOLDER / top)
-    )
+    return parse_reports(utilisation.read_text(encoding="utf-8"), power.read_text(encoding="utf-8"), f"{folder}, {top}")
 
 
 def parse_reports(utilisation: str, power: str, where: str) -> VivadoUse:
@@ -105,7 +105,7 @@ def parse_reports(utilisation: str, power: str, where: str) -> VivadoUse:
     version = re.search(r"Tool Version\s*:\s*Vivado v\.?(\S+)", utilisation)
     return VivadoUse(
         tool=f"Vivado {version[1]}" if version else "Vivado",
-        lut=int(_cell(utilisation, r"(?:CLB|Slice) LUTs\*?", where)),
+        lut_packed=int(_cell(utilisation, r"(?:CLB|Slice) LUTs\*?", where)),
         ff=int(_cell(utilisation, r"(?:CLB|Slice) Registers", where)),
         bram=_cell(utilisation, r"Block RAM Tile", where),
         dsp=int(_cell(utilisation, r"DSPs", where)),

@@ -107,7 +107,7 @@ def asic_script(sources: list[str], top: str, clock_hz: float) -> str:
             f"abc -D {period_ps} -liberty cells.lib",
             "opt_clean -purge",
             "tee -q -o stat.txt stat -liberty cells.lib",
-            "write_verilog -noattr -noexpr -nohex -nodec netlist.v",
+            "write_verilog -noattr -noexpr -nohex -nodec -simple-lhs netlist.v",
             "write_json netlist.json",
             "",
         ]

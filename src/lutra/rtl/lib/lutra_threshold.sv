@@ -4,7 +4,7 @@
 module lutra_threshold #(
   parameter int unsigned Bits = 8,                 // bits of the activation
   parameter bit Signed = 1'b1,                     // the activation is two's complement
-  parameter logic [Bits-1:0] Threshold = '1        // threshold minus the smallest activation
+  parameter logic [Bits-1:0] Threshold = {Bits{1'b1}}    // threshold minus the smallest activation
 ) (
   input  logic [Bits-1:0] x_i,   // activation
   output logic            bit_o  // 1 if the activation reaches the threshold
