@@ -10,6 +10,8 @@
 
 namespace {
 
+constexpr int64_t kPastCacheBytes = 1 << 20;
+
 struct Memory {
     char* data = nullptr;
     int64_t bytes = 0;
@@ -77,6 +79,9 @@ EXPORT int64_t lutra_run_block(const Block* block, int64_t isa, const int8_t* x,
     // Pieces of whole 512-token planes; with several threads, no more than one of them per turn.
     const int64_t piece = threads > 1 && tokens < 4 * threads * kBlockTokens ? kTokens : kBlockTokens;
     const int64_t pieces = (tokens + piece - 1) / piece;
+    // A large result is written past the caches, which then keep what is read again; this needs whole cache lines.
+    const bool aligned = reinterpret_cast<uintptr_t>(out) % 64 == 0 && block->output_width % 16 == 0;
+    const bool past_cache = aligned && tokens * block->output_width * 4 > kPastCacheBytes;
     std::atomic<int64_t> next{0}, failed{0};
     const auto work = [&] {
         Memory memory;
@@ -86,7 +91,8 @@ EXPORT int64_t lutra_run_block(const Block* block, int64_t isa, const int8_t* x,
         }
         for (int64_t i; (i = next++) < pieces;) {
             const int64_t first = i * piece, count = tokens - first < piece ? tokens - first : piece;
-            kernels.run_block(*block, x + first * block->width, count, out + first * block->output_width, memory.data);
+            kernels.run_block(*block, x + first * block->width, count, out + first * block->output_width, past_cache,
+                              memory.data);
         }
         release(memory);
     };

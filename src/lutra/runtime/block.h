@@ -9,6 +9,7 @@
 
 constexpr int64_t kTokens = 512;             // tokens of one plane
 constexpr int64_t kWords = kTokens / 64;     // 64-bit words of one plane
+constexpr int64_t kColumnStride = kTokens + 64;  // bytes of one feature; padded against cache set conflicts
 constexpr int64_t kBlockTokens = 1024;       // tokens summed with one set of tables
 constexpr int64_t kColumns = 32;             // outputs summed at once: one 512-bit vector of int16
 constexpr int64_t kGroupBits = 6;            // bits that address one table of partial sums
@@ -74,7 +75,8 @@ struct Block {
 
 struct Kernels {
     int64_t (*workspace_bytes)(const Block&);
-    void (*run_block)(const Block&, const int8_t* x, int64_t tokens, int32_t* out, char* workspace);
+    void (*run_block)(const Block&, const int8_t* x, int64_t tokens, int32_t* out, bool past_cache,
+                      char* workspace);
     void (*run_token)(const Block&, const int8_t* x, int32_t* out, char* workspace);
     int64_t few_tokens;  // up to so many, run_token is quicker
 };

@@ -18,7 +18,7 @@ inline void transpose_tile(const int8_t* const* rows, int64_t feature, int8_t* c
         }
         for (int i = 0; i < 16; i++) a[i] = b[i];
     }
-    for (int i = 0; i < 16; i++) _mm_store_si128(reinterpret_cast<__m128i*>(columns + (feature + i) * kTokens), a[i]);
+    for (int i = 0; i < 16; i++) _mm_store_si128(reinterpret_cast<__m128i*>(columns + (feature + i) * kColumnStride), a[i]);
 }
 
 struct Avx2 : Portable {
@@ -29,7 +29,7 @@ struct Avx2 : Portable {
             int64_t f = 0;
             for (; f + 16 <= width; f += 16) transpose_tile(rows, f, columns + t);
             for (; f < width; f++)
-                for (int64_t i = 0; i < 16; i++) columns[f * kTokens + t + i] = rows[i][f];
+                for (int64_t i = 0; i < 16; i++) columns[f * kColumnStride + t + i] = rows[i][f];
         }
     }
 

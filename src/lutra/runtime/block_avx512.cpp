@@ -23,11 +23,11 @@ inline void transpose_tile(const int8_t* const* rows, int64_t feature, __mmask64
     }
 #pragma GCC unroll 16
     for (int i = 0; i < 16; i++) {
-        int8_t* column = columns + (feature + i) * kTokens;
+        int8_t* column = columns + (feature + i) * kColumnStride;
         _mm_store_si128(reinterpret_cast<__m128i*>(column), _mm512_castsi512_si128(a[i]));
-        _mm_store_si128(reinterpret_cast<__m128i*>(column + 16 * kTokens), _mm512_extracti32x4_epi32(a[i], 1));
-        _mm_store_si128(reinterpret_cast<__m128i*>(column + 32 * kTokens), _mm512_extracti32x4_epi32(a[i], 2));
-        _mm_store_si128(reinterpret_cast<__m128i*>(column + 48 * kTokens), _mm512_extracti32x4_epi32(a[i], 3));
+        _mm_store_si128(reinterpret_cast<__m128i*>(column + 16 * kColumnStride), _mm512_extracti32x4_epi32(a[i], 1));
+        _mm_store_si128(reinterpret_cast<__m128i*>(column + 32 * kColumnStride), _mm512_extracti32x4_epi32(a[i], 2));
+        _mm_store_si128(reinterpret_cast<__m128i*>(column + 48 * kColumnStride), _mm512_extracti32x4_epi32(a[i], 3));
     }
 }
 
@@ -76,18 +76,29 @@ struct Avx512 : Portable {
         _mm512_store_si512(out + 32, high);
     }
 
+    static __m256i requantise_part(const int32_t* sums, const double* scale, const double* offset, __m512d low,
+                                   __m512d high) {
+        const __m256i sum = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums));
+        const __m512d value = _mm512_fmadd_pd(_mm512_cvtepi32_pd(sum), _mm512_loadu_pd(scale), _mm512_loadu_pd(offset));
+        return _mm512_cvt_roundpd_epi32(_mm512_min_pd(_mm512_max_pd(value, low), high),
+                                        _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    }
+
     static void requantise(const int32_t* sums, const double* scale, const double* offset, double low, double high,
-                           int32_t* out) {
+                           int32_t* out, bool past_cache) {
         const __m512d least = _mm512_set1_pd(low), most = _mm512_set1_pd(high);
-        for (int64_t i = 0; i < kColumns; i += 8) {
-            const __m256i sum = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums + i));
-            const __m512d value =
-                _mm512_fmadd_pd(_mm512_cvtepi32_pd(sum), _mm512_loadu_pd(scale + i), _mm512_loadu_pd(offset + i));
-            const __m512d clamped = _mm512_min_pd(_mm512_max_pd(value, least), most);
-            _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i),
-                                _mm512_cvt_roundpd_epi32(clamped, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
+#pragma GCC unroll 2
+        for (int64_t i = 0; i < kColumns; i += 16) {
+            const __m256i first = requantise_part(sums + i, scale + i, offset + i, least, most);
+            const __m256i second = requantise_part(sums + i + 8, scale + i + 8, offset + i + 8, least, most);
+            const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
+            if (past_cache) _mm512_stream_si512(reinterpret_cast<__m512i*>(out + i), both);
+            else _mm512_storeu_si512(out + i, both);
         }
     }
+
+    static void prefetch(const int8_t* next) { _mm_prefetch(next, _MM_HINT_T1); }
+    static void finish_stores() { _mm_sfence(); }
 
     static void widen(Sums sums, int32_t* out) {
         _mm512_storeu_si512(out, _mm512_cvtepi16_epi32(_mm512_castsi512_si256(__m512i(sums))));

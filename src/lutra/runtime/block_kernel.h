@@ -20,10 +20,10 @@ inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multi
 struct Portable {
     static Plane mux(Plane select, Plane zero, Plane one) { return zero ^ ((zero ^ one) & select); }
 
-    // Bytes of 512 tokens, feature by feature: columns[f * kTokens + t] = x[t * width + f].
+    // Bytes of 512 tokens, feature by feature: columns[f * kColumnStride + t] = x[t * width + f].
     static void transpose(const int8_t* x, int64_t tokens, int64_t width, int8_t* columns) {
         for (int64_t t = 0; t < tokens; t++)
-            for (int64_t f = 0; f < width; f++) columns[f * kTokens + t] = x[t * width + f];
+            for (int64_t f = 0; f < width; f++) columns[f * kColumnStride + t] = x[t * width + f];
     }
 
     static uint64_t at_least(const int8_t* values, int8_t threshold) {
@@ -55,7 +55,7 @@ struct Portable {
 
     // 32 outputs from their sums, by doubles: exact, since every product is below 2^52.
     static void requantise(const int32_t* sums, const double* scale, const double* offset, double low, double high,
-                           int32_t* out) {
+                           int32_t* out, bool /*past_cache*/) {
         for (int64_t i = 0; i < kColumns; i++) {
             double value = double(sums[i]) * scale[i] + offset[i];
             value = value < low ? low : value;
@@ -63,6 +63,9 @@ struct Portable {
             out[i] = int32_t(std::floor(value));
         }
     }
+
+    static void prefetch(const int8_t*) {}
+    static void finish_stores() {}
 
     static void widen(Sums sums, int32_t* out) {
         for (int64_t i = 0; i < kColumns; i++) out[i] = sums[i];
@@ -159,15 +162,18 @@ constexpr AddTables kAddTables[] = {nullptr,       add_tables<1>, add_tables<2>,
                                     add_tables<5>, add_tables<6>, add_tables<7>, add_tables<8>};
 
 template <class Isa>
-void requantise(const Block& block, int64_t column, const int32_t* sums, bool centred, int32_t* out) {
+void requantise(const Block& block, int64_t column, const int32_t* sums, bool centred, int32_t* out,
+                bool past_cache = false) {
     const int64_t count = block.output_width - column < kColumns ? block.output_width - column : kColumns;
     if (block.exact_in_double) {
         const double* offset = (centred ? block.offset : block.token_offset) + column;
         if (count == kColumns) {
-            Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), out);
+            Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), out,
+                            past_cache);
         } else {
             int32_t all[kColumns];
-            Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), all);
+            Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), all,
+                            false);
             memcpy(out, all, count * sizeof *out);
         }
         return;
@@ -184,7 +190,7 @@ void requantise(const Block& block, int64_t column, const int32_t* sums, bool ce
 // ---- Many tokens ------------------------------------------------------------------------------------------------
 
 struct Workspace {
-    int8_t* columns;      // (width rounded up to 64, kTokens)
+    int8_t* columns;      // (width rounded up to 64, kColumnStride)
     Plane* planes;        // (planes)
     uint16_t* addresses;  // (groups, kIndexStride)
     Sums* tables;         // (kGroupsAtOnce, kGroupEntries)
@@ -200,7 +206,7 @@ struct Workspace {
             return taken;
         };
         tables = reinterpret_cast<Sums*>(take(kGroupsAtOnce * kGroupEntries * sizeof(Sums)));
-        columns = reinterpret_cast<int8_t*>(take(round_up(block.width, 64) * kTokens));
+        columns = reinterpret_cast<int8_t*>(take(round_up(block.width, 64) * kColumnStride));
         planes = reinterpret_cast<Plane*>(take(block.planes * sizeof(Plane)));
         addresses = reinterpret_cast<uint16_t*>(take(block.group_count * kIndexStride * sizeof(uint16_t)));
         sums = reinterpret_cast<Sums*>(take(kBlockTokens * sizeof(Sums)));
@@ -215,7 +221,7 @@ void compute_addresses(const Block& block, const int8_t* x, int64_t tokens, cons
     Isa::transpose(x, tokens, block.width, space.columns);
     uint64_t* thermometer = reinterpret_cast<uint64_t*>(space.planes);
     for (int64_t f = 0; f < block.width; f++)
-        Isa::thermometer(space.columns + f * kTokens, words, block.thresholds + f * block.thermometer_bits,
+        Isa::thermometer(space.columns + f * kColumnStride, words, block.thresholds + f * block.thermometer_bits,
                          block.thermometer_bits, thermometer + f * block.thermometer_bits * kWords);
     for (int64_t i = 0; i < block.dead_count; i++) space.planes[block.dead[i]] = Plane{};
     for (int64_t k = 0; k < block.layer_count; k++) lut_layer<Isa>(block.layers[k], space.planes);
@@ -230,7 +236,7 @@ void compute_addresses(const Block& block, const int8_t* x, int64_t tokens, cons
 }
 
 template <class Isa>
-void run_block(const Block& block, const int8_t* x, int64_t tokens, int32_t* out, char* memory) {
+void run_block(const Block& block, const int8_t* x, int64_t tokens, int32_t* out, bool past_cache, char* memory) {
     const Workspace space(block, memory);
     for (int64_t first = 0; first < tokens; first += kTokens) {
         const int64_t count = tokens - first < kTokens ? tokens - first : kTokens;
@@ -265,15 +271,18 @@ void run_block(const Block& block, const int8_t* x, int64_t tokens, int32_t* out
         }
         for (int64_t t = 0; t < tokens; t++) {
             int32_t* to = out + t * block.output_width + column;
+            // The rows that come next are fetched while this loop waits for its stores.
+            Isa::prefetch(x + tokens * block.width + (c * tokens + t) * block.width / block.column_blocks);
             if (end - first == 1) {
                 int32_t wide[kColumns];
                 Isa::widen(space.sums[t], wide);
-                requantise<Isa>(block, column, wide, true, to);
+                requantise<Isa>(block, column, wide, true, to, past_cache);
             } else {
-                requantise<Isa>(block, column, space.wide + t * kColumns, true, to);
+                requantise<Isa>(block, column, space.wide + t * kColumns, true, to, past_cache);
             }
         }
     }
+    Isa::finish_stores();
 }
 
 // ---- One token --------------------------------------------------------------------------------------------------

@@ -21,6 +21,9 @@ from lutra.runtime.program import compile_block
 
 INSTRUCTION_SETS = ("scalar", "avx2", "avx512")
 
+LARGE_RESULT_BYTES = 2**20
+CACHE_LINE_BYTES = 64
+
 _log = logging.getLogger("lutra")
 
 
@@ -51,6 +54,16 @@ def instruction_set(kernels: ctypes.CDLL) -> int:
     if forced and forced not in available:
         raise InputError(f"LUTRA_ISA={forced}: this processor runs {', '.join(available)}; set one of them or none")
     return INSTRUCTION_SETS.index(forced) if forced else best
+
+
+def _aligned_empty(rows: int, columns: int) -> np.ndarray:
+    """int32 (rows, columns); a large one begins at a cache line, which the kernels need to write past the caches."""
+    size = 4 * rows * columns
+    if size < LARGE_RESULT_BYTES:
+        return np.empty((rows, columns), np.int32)
+    memory = np.empty(size + CACHE_LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE_BYTES
+    return memory[start : start + size].view(np.int32).reshape(rows, columns)
 
 
 class BlockRuntime:
@@ -92,7 +105,7 @@ class BlockRuntime:
             )
         rows = x.shape[0]
         if out is None:
-            out = np.empty((rows, self._output_width), np.int32)
+            out = _aligned_empty(rows, self._output_width)
         else:
             self._check_out(out, rows)
         if self._run is None:
