@@ -2,7 +2,7 @@
 //
 // A *plane* is one bit of kTokens tokens. Planes of a block are numbered: first the thermometer bits, then the
 // outputs of each LUT layer. The conditional sum reads its bits in groups of six: the six bits of a token address a
-// table of 64 partial sums of 32 outputs, which is built on the way (it costs 1/16 of its use and no memory).
+// table of 64 partial sums, which is built on the way (it costs a tenth of its use and no memory).
 #pragma once
 
 #include <cstdint>
@@ -53,7 +53,7 @@ struct Block {
     const int32_t* segment_tables;    // (segments + 1) first table of each segment
     const int16_t* segment_start;     // (segments, 32) minus the centre of the segment's sums, so that they fit int16
     const int32_t* table_group;       // (tables) which group addresses it
-    const int8_t* table_rows;         // (tables, 6, 32) encoded values
+    const int16_t* table_pairs;       // (tables, 3, 32) encoded values of two bits: low byte, high byte
     // Conditional sum, one token: `encoded` row by row, `token_rows` for products of four rows at once
     int64_t sum_rows;
     const int32_t* sum_planes;        // (sum_rows) plane of each row

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "block_kernel.h"
+#include "sum_avx512.h"
 
 namespace {
 
@@ -68,12 +69,16 @@ struct Avx512 : Portable {
     static void addresses(const uint64_t* word, uint16_t* out) {
         __m512i low = _mm512_setzero_si512(), high = low;
         for (int i = 0; i < kGroupBits; i++) {
-            const __m512i weight = _mm512_set1_epi16(int16_t(64 << i));
+            const __m512i weight = _mm512_set1_epi16(int16_t(1 << i));
             low = _mm512_mask_add_epi16(low, __mmask32(word[i]), low, weight);
             high = _mm512_mask_add_epi16(high, __mmask32(word[i] >> 32), high, weight);
         }
         _mm512_store_si512(out, low);
         _mm512_store_si512(out + 32, high);
+    }
+
+    static void sum_segment(const Block& block, int64_t segment, int64_t tokens, const Workspace& space) {
+        permute_sum(block, segment, tokens, space);
     }
 
     static __m256i requantise_part(const int32_t* sums, const double* scale, const double* offset, __m512d low,

@@ -12,9 +12,36 @@ namespace {
 
 typedef uint64_t Plane __attribute__((vector_size(64)));  // 512 tokens
 typedef int16_t Sums __attribute__((vector_size(64)));    // 32 outputs
-typedef int8_t Encoded __attribute__((vector_size(32)));
 
 inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+struct Workspace {
+    int8_t* columns;      // (width rounded up to 64, kColumnStride)
+    Plane* planes;        // (planes)
+    uint16_t* addresses;  // (groups, kIndexStride)
+    Sums* tables;         // (kGroupsAtOnce, kGroupEntries)
+    Sums* sums;           // (kBlockTokens)
+    int16_t* turned;      // (kColumns, kIndexStride) sums by output
+    int32_t* wide;        // (kBlockTokens, kColumns)
+    int64_t bytes;
+
+    Workspace(const Block& block, char* base) {
+        char* next = base;
+        const auto take = [&](int64_t size) {
+            char* taken = next;
+            next += round_up(size, 64);
+            return taken;
+        };
+        tables = reinterpret_cast<Sums*>(take(kGroupsAtOnce * kGroupEntries * sizeof(Sums)));
+        columns = reinterpret_cast<int8_t*>(take(round_up(block.width, 64) * kColumnStride));
+        planes = reinterpret_cast<Plane*>(take(block.planes * sizeof(Plane)));
+        addresses = reinterpret_cast<uint16_t*>(take(block.group_count * kIndexStride * sizeof(uint16_t)));
+        sums = reinterpret_cast<Sums*>(take(kBlockTokens * sizeof(Sums)));
+        turned = reinterpret_cast<int16_t*>(take(kColumns * kIndexStride * sizeof(int16_t)));
+        wide = reinterpret_cast<int32_t*>(take(kBlockTokens * kColumns * sizeof(int32_t)));
+        bytes = next - base;
+    }
+};
 
 // Plain C++ for any machine; an instruction set overrides what it does better.
 struct Portable {
@@ -63,6 +90,9 @@ struct Portable {
             out[i] = int32_t(std::floor(value));
         }
     }
+
+    // The int16 sums of one segment, minus its centre: 32 outputs of every token, token by token.
+    static void sum_segment(const Block& block, int64_t segment, int64_t tokens, const Workspace& space);
 
     static void prefetch(const int8_t*) {}
     static void finish_stores() {}
@@ -134,12 +164,12 @@ void lut_layer(const LutLayer& layer, Plane* planes) {
 
 // ---- Conditional sum --------------------------------------------------------------------------------------------
 
-inline void build_table(const int8_t* rows, Sums* table) {
+inline void build_table(const int16_t* pairs, Sums* table) {
     table[0] = Sums{};
     for (int bit = 0; bit < kGroupBits; bit++) {
-        Encoded narrow;
-        memcpy(&narrow, rows + bit * kColumns, sizeof narrow);
-        const Sums row = __builtin_convertvector(narrow, Sums);
+        Sums row;
+        memcpy(&row, pairs + bit / 2 * kColumns, sizeof row);
+        row = (bit % 2 ? row : row << 8) >> 8;
         for (int i = 0; i < 1 << bit; i++) table[(1 << bit) + i] = table[i] + row;
     }
 }
@@ -160,6 +190,23 @@ void add_tables(const Sums* tables, const uint16_t* const* addresses, int64_t to
 using AddTables = void (*)(const Sums*, const uint16_t* const*, int64_t, const Sums*, Sums*);
 constexpr AddTables kAddTables[] = {nullptr,       add_tables<1>, add_tables<2>, add_tables<3>, add_tables<4>,
                                     add_tables<5>, add_tables<6>, add_tables<7>, add_tables<8>};
+
+inline void Portable::sum_segment(const Block& block, int64_t segment, int64_t tokens, const Workspace& space) {
+    Sums start_value;
+    memcpy(&start_value, block.segment_start + segment * kColumns, sizeof start_value);
+    const Sums* start = &start_value;
+    const int64_t end = block.segment_tables[segment + 1];
+    for (int64_t table = block.segment_tables[segment]; table < end; table += kGroupsAtOnce) {
+        const int64_t groups = end - table < kGroupsAtOnce ? end - table : kGroupsAtOnce;
+        const uint16_t* addresses[kGroupsAtOnce];
+        for (int64_t g = 0; g < groups; g++) {
+            build_table(block.table_pairs + (table + g) * 3 * kColumns, space.tables + g * kGroupEntries);
+            addresses[g] = space.addresses + block.table_group[table + g] * kIndexStride;
+        }
+        kAddTables[groups](space.tables, addresses, tokens, start, space.sums);
+        start = nullptr;
+    }
+}
 
 template <class Isa>
 void requantise(const Block& block, int64_t column, const int32_t* sums, bool centred, int32_t* out,
@@ -188,32 +235,6 @@ void requantise(const Block& block, int64_t column, const int32_t* sums, bool ce
 }
 
 // ---- Many tokens ------------------------------------------------------------------------------------------------
-
-struct Workspace {
-    int8_t* columns;      // (width rounded up to 64, kColumnStride)
-    Plane* planes;        // (planes)
-    uint16_t* addresses;  // (groups, kIndexStride)
-    Sums* tables;         // (kGroupsAtOnce, kGroupEntries)
-    Sums* sums;           // (kBlockTokens)
-    int32_t* wide;        // (kBlockTokens, kColumns)
-    int64_t bytes;
-
-    Workspace(const Block& block, char* base) {
-        char* next = base;
-        const auto take = [&](int64_t size) {
-            char* taken = next;
-            next += round_up(size, 64);
-            return taken;
-        };
-        tables = reinterpret_cast<Sums*>(take(kGroupsAtOnce * kGroupEntries * sizeof(Sums)));
-        columns = reinterpret_cast<int8_t*>(take(round_up(block.width, 64) * kColumnStride));
-        planes = reinterpret_cast<Plane*>(take(block.planes * sizeof(Plane)));
-        addresses = reinterpret_cast<uint16_t*>(take(block.group_count * kIndexStride * sizeof(uint16_t)));
-        sums = reinterpret_cast<Sums*>(take(kBlockTokens * sizeof(Sums)));
-        wide = reinterpret_cast<int32_t*>(take(kBlockTokens * kColumns * sizeof(int32_t)));
-        bytes = next - base;
-    }
-};
 
 template <class Isa>
 void compute_addresses(const Block& block, const int8_t* x, int64_t tokens, const Workspace& space, int64_t first) {
@@ -245,22 +266,7 @@ void run_block(const Block& block, const int8_t* x, int64_t tokens, int32_t* out
     for (int64_t c = 0; c < block.column_blocks; c++) {
         const int64_t column = c * kColumns, first = block.column_segments[c], end = block.column_segments[c + 1];
         for (int64_t segment = first; segment < end; segment++) {
-            Sums start_value;
-            memcpy(&start_value, block.segment_start + segment * kColumns, sizeof start_value);
-            const Sums* start = &start_value;
-            int64_t table = block.segment_tables[segment];
-            const int64_t table_end = block.segment_tables[segment + 1];
-            while (table < table_end) {
-                const int64_t groups = table_end - table < kGroupsAtOnce ? table_end - table : kGroupsAtOnce;
-                const uint16_t* addresses[kGroupsAtOnce];
-                for (int64_t g = 0; g < groups; g++) {
-                    build_table(block.table_rows + (table + g) * kGroupBits * kColumns, space.tables + g * kGroupEntries);
-                    addresses[g] = space.addresses + block.table_group[table + g] * kIndexStride;
-                }
-                kAddTables[groups](space.tables, addresses, tokens, start, space.sums);
-                start = nullptr;
-                table += groups;
-            }
+            Isa::sum_segment(block, segment, tokens, space);
             if (end - first == 1) break;
             for (int64_t t = 0; t < tokens; t++) {
                 int32_t wide[kColumns];

@@ -41,7 +41,7 @@ class Block(ctypes.Structure):
         "width", "thermometer_bits", "output_width", "planes", "* thresholds", "dead_count", "* dead", "* live",
         "* first_feature", "* feature_offset", "packed_words", "few_tokens_allowed", "layer_count", "* layers",
         "group_count", "* group_planes", "column_blocks", "* column_segments", "* segment_tables", "* segment_start",
-        "* table_group", "* table_rows", "sum_rows", "* sum_planes", "* encoded", "sum_pieces", "* sum_source",
+        "* table_group", "* table_pairs", "sum_rows", "* sum_planes", "* encoded", "sum_pieces", "* sum_source",
         "* token_rows", "exact_in_double", "* scale", "* offset", "* token_offset", "* multiplier", "* shift",
         "* constant", "* bias", "low", "high",
     )  # fmt: skip
@@ -160,6 +160,8 @@ def _lay_out_sum(block: Block, view: WeightlessBlock, values: dict[str, tuple[in
     block.sum_rows, block.group_count, block.column_blocks = len(planes), group_count, column_blocks
     block.sum_pieces = len(sources)
     table_group, table_column = np.array(tables).T
+    # (groups, column blocks, 3, 32, 2): the values of two bits beside each other
+    pairs = grouped.reshape(group_count, 3, 2, column_blocks, COLUMNS).transpose(0, 3, 1, 4, 2)
     block.point(
         block,
         group_planes=_pad(planes, 0, GROUP_BITS).astype(np.int32),
@@ -167,7 +169,7 @@ def _lay_out_sum(block: Block, view: WeightlessBlock, values: dict[str, tuple[in
         segment_tables=np.array(segment_tables, np.int32),
         segment_start=np.array(starts).astype(np.int16),
         table_group=table_group.astype(np.int32),
-        table_rows=grouped.transpose(0, 2, 1, 3)[table_group, table_column],
+        table_pairs=np.ascontiguousarray(pairs[table_group, table_column]).view(np.int16),
         sum_planes=planes.astype(np.int32),
         encoded=encoded,
         sum_source=np.array(
