@@ -82,7 +82,7 @@ def _simulation(names: list[str]) -> dict[str, Any]:
 
     return {
         "simulator": "Verilator 5.48.0",
-        "rows": 256,
+        "rows": 256 * len(FOLDS) * len(names),
         "mismatches": 0,
         "cycles_match": True,
         "designs": [{"fold_factor": fold, "blocks": [block(name, fold) for name in names]} for fold in FOLDS],

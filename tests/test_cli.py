@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
+import types
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -247,3 +251,22 @@ def test_incomplete_or_stale_runs_are_not_recorded(tmp_path):
     assert ran.exit_code == 2
     assert "simulate made from an earlier frozen model" in ran.stderr
     assert not tmp_path.joinpath("results").exists()
+
+
+def test_generate_hands_its_options_to_the_model(tmp_path, monkeypatch):
+    given = []
+    fake = types.ModuleType("lutra.freeze")
+    fake.generate_run = lambda files, recipe, *options: given.append(options) or "ROMEO: and more"
+    monkeypatch.setitem(sys.modules, "lutra.freeze", fake)
+    make_started_run(tmp_path)
+    arguments = ["generate", tmp_path, "--prompt", "ROMEO:", "--characters", 9, "--seed", 3, "--engine", "runtime"]
+    assert lutra(*arguments).stdout == "ROMEO: and more\n"
+    assert given == [("ROMEO:", 9, 3, 0.8, "runtime")]
+    assert json.loads(lutra(*arguments, "--json").stdout)["text"] == "ROMEO: and more"
+
+
+def test_every_step_names_a_function_that_exists():
+    for step in run_module.STEPS:
+        module, name = step.function.split(":")
+        source = Path(importlib.util.find_spec(module).origin).read_text(encoding="utf-8")
+        assert re.search(rf"^def {name}\(|import {name}$", source, re.MULTILINE), step.function

@@ -102,7 +102,7 @@ def _print_table(table: Table) -> None:
 
     grid = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for position, name in enumerate(table.header):
-        grid.add_column(name, justify="left" if position == 0 else "right", overflow="fold")
+        grid.add_column(name, justify="right" if position else "left", overflow="fold", no_wrap=position == 0)
     for row in table.rows:
         grid.add_row(*row)
     rich.print(grid)
@@ -268,9 +268,9 @@ def generate(
 
     files, recipe = load_run(root)
     with _working():
-        from lutra.freeze import generate_text
+        from lutra.freeze import generate_run
 
-        text = generate_text(files, recipe, prompt, characters, seed, temperature, engine)
+        text = generate_run(files, recipe, prompt, characters, seed, temperature, engine)
     if as_json:
         _print_json({"prompt": prompt, "text": text, "engine": engine, "seed": seed, "temperature": temperature})
     else:
@@ -310,6 +310,9 @@ def doctor(as_json: JsonOption = False) -> None:
         from lutra.report.tables import doctor_table
 
         _print_table(doctor_table(found))
+        for tool in found["tools"]:
+            if not tool["version"]:
+                print(f"Without {tool['name']}: {tool['without_it']}. Install: {tool['install']}")
     if not found["main_job_runs"]:
         missing = [tool["name"] for tool in found["tools"] if tool["needed"] and not tool["version"]]
         raise LutraError(f"`lutra run` cannot work without {', '.join(missing)}")

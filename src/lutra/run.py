@@ -70,7 +70,7 @@ STEPS: tuple[Step, ...] = (
     Step("rtl", "lutra.rtl.emit:generate_run", ("freeze",), ("rtl/**/*",)),
     Step(
         "simulate",
-        "lutra.simulate:simulate_run",
+        "lutra.simulate.run:simulate_run",
         ("freeze", "rtl"),
         ("simulate.json",),
         frozenset({"fold_factors", "rows"}),

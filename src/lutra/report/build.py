@@ -102,8 +102,9 @@ def _result(evidence: Evidence) -> str:
     if evidence.evaluate is None:
         return "This run has not been evaluated yet; what its steps have written so far is below."
     losses, baselines = evidence.evaluate["validation_loss"], evidence.evaluate.get("baselines", {})
-    ours = losses.get("golden", losses.get("float"))
-    text = f"Validation loss {ours:.3f}" + (", computed in integers as the hardware does" if "golden" in losses else "")
+    integer = losses.get("golden", losses.get("runtime"))
+    ours = losses["float"] if integer is None else integer
+    text = f"Validation loss {ours:.3f}" + ("" if integer is None else ", computed in integers as the hardware does")
     names = {"mlp": "with the MLP", "none": "with no MLP at all"}
     compared = [f"{baselines[key]:.3f} {name}" for key, name in names.items() if baselines.get(key) is not None]
     if compared:
@@ -120,9 +121,9 @@ def _verdict(evidence: Evidence) -> str:
         return "The RTL has not been simulated." if evidence.recipe.model.ffn == "weightless" else ""
     mismatches, rows = evidence.simulate["mismatches"], evidence.simulate["rows"]
     if mismatches:
-        return f"The RTL differs from the frozen model: {mismatches:,} mismatches in {rows:,} rows per block."
+        return f"The RTL differs from the frozen model: {mismatches:,} mismatches in {rows:,} rows."
     cycles = "as predicted" if evidence.simulate["cycles_match"] else "not as predicted"
-    return f"The RTL matches the frozen model bit for bit on {rows:,} real rows per block, in cycles {cycles}."
+    return f"The RTL matches the frozen model bit for bit on {rows:,} rows of real activations, in cycles {cycles}."
 
 
 def _figures(evidence: Evidence) -> tuple[Figure, ...]:
@@ -132,7 +133,7 @@ def _figures(evidence: Evidence) -> tuple[Figure, ...]:
         figures.append(Figure("Recovery of the MLP", f"{100 * evidence.evaluate['recovery']:.0f} %", unit))
     if evidence.simulate:
         mismatches, rows = evidence.simulate["mismatches"], evidence.simulate["rows"]
-        unit = f"in {rows:,} rows per block and design"
+        unit = f"in {rows:,} rows, all designs"
         figures.append(Figure("RTL mismatches", f"{mismatches:,}", unit, "bad" if mismatches else "good"))
     return (*figures, *_cost_figures(evidence))
 
@@ -239,7 +240,7 @@ def _cost(evidence: Evidence) -> Section:
     points = [f"{skip['target']} was not synthesised: {skip['reason']}." for skip in skipped]
     if basis:
         points += [
-            f"µJ, paper's power: {basis['fpga_paper_power']}; so it is given for F = 1 only.",
+            f"µJ, paper's power: {basis['fpga_paper_power']}, so it is given for F = 1 only; its block is 192 wide.",
             f"µJ, from LUTs, and the energy ratio: {basis['fpga_interpolated']}.",
             "The energy ratio compares a whole layer, attention included, with its MLP and with the block.",
         ]

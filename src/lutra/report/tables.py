@@ -47,6 +47,7 @@ def losses_table(evidence: Evidence) -> Table | None:
     losses, baselines = evidence.evaluate["validation_loss"], evidence.evaluate.get("baselines", {})
     names = {
         "golden": "frozen integers, as the hardware computes",
+        "runtime": "frozen integers, by the compiled runtime",
         "fake_quantised": "the same block before freezing, fake-quantised",
         "float": "the same block in floating point",
     }
@@ -165,14 +166,11 @@ def synthesised_blocks(evidence: Evidence, fold_factor: int | str) -> list[dict[
 
 def doctor_table(found: dict[str, Any]) -> Table:
     """The state of every tool."""
-    rows = []
-    for tool in found["tools"]:
-        if tool["version"]:
-            rows.append((tool["name"], tool["version"], "needed" if tool["needed"] else "optional", ""))
-        else:
-            remark = f"{tool['without_it']}. Install: {tool['install']}"
-            rows.append((tool["name"], "missing", "needed" if tool["needed"] else "optional", remark))
-    return Table("Tools", ("tool", "version", "for `lutra run`", "without it"), tuple(rows))
+    rows = [
+        (tool["name"], tool["version"] or "missing", "needed" if tool["needed"] else "optional")
+        for tool in found["tools"]
+    ]
+    return Table("Tools", ("tool", "version", "for `lutra run`"), tuple(rows))
 
 
 def results_table(entries: list[dict[str, Any]]) -> Table:
