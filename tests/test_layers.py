@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "simulate": RTL,
     "synth": {"simulate", *RTL},
     "cost": COST,
-    "explore": {"cost", *COST},
+    "explore": {"cost", "report", *COST},
     "report": {"cost", *COST},
     "record": {"report"},
     "doctor": {"simulate", "synth"},
