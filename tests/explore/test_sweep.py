@@ -59,7 +59,7 @@ def test_baselines_are_trained_once_per_seed_for_all_variants(run_space, starts)
 def test_variants_that_train_differently_have_baselines_of_their_own(run_space, starts):
     record = run_space(TWO + '[[variant]]\nname = "long"\nset = { "train.iterations" = 9 }\n')
     assert starts.by_name()["mlp"] == 4
-    _, baselines = exploration_tables(record)
+    *_, baselines = exploration_tables(record)
     assert len(baselines.rows) == 4
     assert all("mlp-" in row[0] or "none-" in row[0] for row in baselines.rows)
 
@@ -96,8 +96,8 @@ def test_a_failing_variant_is_recorded_and_stops_nobody(run_space, starts, tmp_p
         f"runs/bad/seed-{seed}": "train: the loss is nan; try smaller learning rates" for seed in (1, 2)
     }
     assert starts.by_name() == {"mlp": 2, "none": 2, "paper": 2, "far": 2, "bad": 2}
-    rows, _ = exploration_tables(record)
-    assert rows.rows[-1][:3] == ("bad", "0 of 2", "–")
+    recovered, *_ = exploration_tables(record)
+    assert recovered.rows[-1][:3] == ("bad", "0 of 2", "–")
     assert "Failed: runs/bad/seed-1: train: the loss is nan" in (tmp_path / "out" / "table.md").read_text()
     run_space(ONE_FAILS)
     assert starts.by_name()["bad"] == 4
@@ -211,6 +211,11 @@ def test_table_and_figure_show_every_variant_and_mark_the_paper(run_space, tmp_p
     assert "| far | 2 | 0.785 ± 0.007 | 0.780 to 0.790 | 1.2150 ± 0.0071 | 18 |" in table
     assert "| the MLP, same recipe | 2 | 1.0000 ± 0.0000 |" in table
     assert [row["pareto"] for row in record["variants"]] == [True, True]
+    recovered, costs, _ = exploration_tables(record)
+    assert recovered.rows[0] == ("paper (paper)", "2", "0.985 ± 0.007", "0.980 to 0.990", "1.0150 ± 0.0071")
+    comparators = record["variants"][1]["cost"]["distinct_comparators"]
+    assert 0 < comparators <= 16  # 8 features with 2 bits each
+    assert costs.rows[1] == ("far", "18", f"{comparators:.0f}", "64", "64", "yes", "2")
     svg = ElementTree.parse(tmp_path / "out" / "figure.svg").getroot()
     texts = [node.text for node in svg.iter() if node.tag.endswith("text")]
     assert {"1  paper (paper)", "2  far", "LUTs", "comparators", "additions per token"} <= set(texts)

@@ -12,17 +12,24 @@ BASELINE_LABELS = {"mlp": "the MLP, same recipe", "none": "no MLP at all, same r
 
 
 def exploration_tables(record: dict[str, Any]) -> list[Table]:
-    """The variants of the latest stage, the best first, and the baselines that they are compared with."""
-    stages = len(record["space"]["stage"]) + 1
-    title = record["name"] + (f", stage {record['stage']} of {stages}" if stages > 1 else "")
-    title += "" if record["finished"] else ", not finished"
-    variants = Table(title, _HEADER, tuple(_variant_cells(row) for row in record["variants"]))
-    return [variants, _baseline_table(record)]
+    """What the variants of the latest stage recover, the best first; what they cost; and the baselines' losses.
+
+    Two tables for the variants, so that they fit a terminal.
+    """
+    whole, losses = _variant_table(record), _HEADER.index("loss")
+    recovered = tuple(row[: losses + 1] for row in whole.rows)
+    costs = tuple((row[0], *row[losses + 1 :]) for row in whole.rows)
+    return [
+        Table(whole.title, _HEADER[: losses + 1], recovered),
+        Table("Cost, all blocks for one token", (_HEADER[0], *_HEADER[losses + 1 :]), costs),
+        _baseline_table(record),
+    ]
 
 
 def markdown(record: dict[str, Any]) -> str:
     """The tables, what they mean, which variants each stage dropped, and what failed."""
-    parts = [f"# {record['name']}", *map(_markdown_table, exploration_tables(record))]
+    tables = _variant_table(record), _baseline_table(record)
+    parts = [f"# {record['name']}", *map(_markdown_table, tables)]
     parts.append(
         "Mean ± sample standard deviation over seeds, and the range. Recovery is 0 where the block does nothing and 1 "
         "where it replaces the MLP. Loss is of the frozen integers on the whole validation text, in nats per token; "
@@ -40,6 +47,13 @@ def markdown(record: dict[str, Any]) -> str:
 def failures(record: dict[str, Any]) -> list[dict[str, Any]]:
     """The runs and baselines that failed."""
     return [run for run in (*record["baselines"], *record["runs"]) if run["error"] is not None]
+
+
+def _variant_table(record: dict[str, Any]) -> Table:
+    stages = len(record["space"]["stage"]) + 1
+    title = "Variants" + (f", stage {record['stage']} of {stages}" if stages > 1 else "")
+    title += "" if record["finished"] else ", not finished"
+    return Table(title, _HEADER, tuple(_variant_cells(row) for row in record["variants"]))
 
 
 def _variant_cells(row: dict[str, Any]) -> tuple[str, ...]:
