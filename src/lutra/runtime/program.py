@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Block(ctypes.Structure):
 
     def __init__(self) -> None:
         super().__init__()
-        self.arrays: list[np.ndarray | ctypes.Array] = []
+        self.arrays: list[Any] = []
 
     def point(self, target: ctypes.Structure, **arrays: np.ndarray) -> None:
         """Let fields of `target` point to contiguous copies of `arrays`, which live as long as this block."""
