@@ -94,6 +94,13 @@ struct Portable {
     // The int16 sums of one segment, minus its centre: 32 outputs of every token, token by token.
     static void sum_segment(const Block& block, int64_t segment, int64_t tokens, const Workspace& space);
 
+    static void requantise(Sums sums, const double* scale, const double* offset, double low, double high, int32_t* out,
+                           bool past_cache) {
+        int32_t wide[kColumns];
+        widen(sums, wide);
+        requantise(wide, scale, offset, low, high, out, past_cache);
+    }
+
     static void prefetch(const int8_t*) {}
     static void finish_stores() {}
 
@@ -209,14 +216,13 @@ inline void Portable::sum_segment(const Block& block, int64_t segment, int64_t t
 }
 
 template <class Isa>
-void requantise(const Block& block, int64_t column, const int32_t* sums, bool centred, int32_t* out,
-                bool past_cache = false) {
+void requantise(const Block& block, int64_t column, const int32_t* sums, bool centred, int32_t* out) {
     const int64_t count = block.output_width - column < kColumns ? block.output_width - column : kColumns;
     if (block.exact_in_double) {
         const double* offset = (centred ? block.offset : block.token_offset) + column;
         if (count == kColumns) {
             Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), out,
-                            past_cache);
+                            false);
         } else {
             int32_t all[kColumns];
             Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), all,
@@ -275,17 +281,20 @@ void run_block(const Block& block, const int8_t* x, int64_t tokens, int32_t* out
                     space.wide[t * kColumns + i] = wide[i] + (segment == first ? 0 : space.wide[t * kColumns + i]);
             }
         }
-        for (int64_t t = 0; t < tokens; t++) {
-            int32_t* to = out + t * block.output_width + column;
+        if (end - first == 1 && block.exact_in_double && column + kColumns <= block.output_width) {
             // The rows that come next are fetched while this loop waits for its stores.
-            Isa::prefetch(x + tokens * block.width + (c * tokens + t) * block.width / block.column_blocks);
-            if (end - first == 1) {
-                int32_t wide[kColumns];
-                Isa::widen(space.sums[t], wide);
-                requantise<Isa>(block, column, wide, true, to, past_cache);
-            } else {
-                requantise<Isa>(block, column, space.wide + t * kColumns, true, to, past_cache);
+            const int64_t step = (block.width + block.column_blocks - 1) / block.column_blocks;
+            const int8_t* next_x = x + tokens * block.width + c * tokens * step;
+            for (int64_t t = 0; t < tokens; t++) {
+                Isa::requantise(space.sums[t], block.scale + column, block.offset + column, double(block.low),
+                                double(block.high), out + t * block.output_width + column, past_cache);
+                Isa::prefetch(next_x + t * step);
             }
+            continue;
+        }
+        for (int64_t t = 0; t < tokens; t++) {
+            if (end - first == 1) Isa::widen(space.sums[t], space.wide + t * kColumns);
+            requantise<Isa>(block, column, space.wide + t * kColumns, true, out + t * block.output_width + column);
         }
     }
     Isa::finish_stores();
