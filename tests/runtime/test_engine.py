@@ -17,7 +17,7 @@ from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph
 from lutra.frozen.types import TensorType
 from lutra.runtime.engine import BlockRuntime, load_runtime
-from lutra.runtime.library import INSTRUCTION_SETS, library
+from lutra.runtime.library import INSTRUCTION_SETS, few_tokens_call, library
 
 kernels = library()
 AVAILABLE = INSTRUCTION_SETS[: kernels.lutra_best_isa() + 1] if kernels else ()
@@ -142,8 +142,10 @@ def test_loads_a_frozen_model(rng: np.random.Generator, tmp_path: Path) -> None:
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("CXX", "no-such-compiler")
     library.cache_clear()
+    few_tokens_call.cache_clear()
     yield
     library.cache_clear()
+    few_tokens_call.cache_clear()
 
 
 @pytest.mark.usefixtures("no_compiler")

@@ -13,9 +13,10 @@ import numpy as np
 from lutra.errors import FrozenModelError, InputError, LutraError
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph
-from lutra.runtime.library import INSTRUCTION_SETS, instruction_set, library
+from lutra.runtime.library import INSTRUCTION_SETS, few_tokens_call, instruction_set, library
 from lutra.runtime.program import compile_block
 
+FEW_TOKENS = 16
 LARGE_RESULT_BYTES = 2**20
 CACHE_LINE_BYTES = 64
 
@@ -54,6 +55,7 @@ class BlockRuntime:
         kernels = library()
         self._isa = -1 if kernels is None else instruction_set(kernels)
         self._run = None if kernels is None else kernels.lutra_run_block
+        self._run_few = None if kernels is None else few_tokens_call()
         self.isa = "golden" if kernels is None else INSTRUCTION_SETS[self._isa]
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -77,14 +79,11 @@ class BlockRuntime:
             return out
         if self._checked:
             self._check_range(x)
-        failed = self._run(
-            self._address,
-            self._isa,
-            x.__array_interface__["data"][0],
-            out.__array_interface__["data"][0],
-            rows,
-            self.threads,
-        )
+        if rows <= FEW_TOKENS and self._run_few:
+            failed = self._run_few(self._address, self._isa, x, out, rows)
+        else:
+            source, target = x.__array_interface__["data"][0], out.__array_interface__["data"][0]
+            failed = self._run(self._address, self._isa, source, target, rows, self.threads)
         if failed:
             raise LutraError(f"{self.graph.name}: out of memory; run fewer threads")
         return out

@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from lutra import native
 from lutra.errors import InputError, ToolError
@@ -31,6 +32,18 @@ def library() -> ctypes.CDLL | None:
     kernels.lutra_run_linear.restype = ctypes.c_int64
     kernels.lutra_run_linear.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 2, ctypes.c_int64]
     return kernels
+
+
+@functools.cache
+def few_tokens_call() -> Any:
+    """`lutra_run_few`, which takes array objects and keeps the GIL; None where this Python cannot do that."""
+    kernels = library()
+    if kernels is None or not kernels.lutra_has_buffers():
+        return None
+    call = ctypes.PyDLL(kernels._name).lutra_run_few
+    call.restype = ctypes.c_int64
+    call.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.py_object, ctypes.py_object, ctypes.c_int64]
+    return call
 
 
 def instruction_set(kernels: ctypes.CDLL) -> int:
