@@ -21,10 +21,11 @@ const Kernels* kernels_of(int64_t isa) {
 
 }  // namespace
 
-// 0 portable, 1 AVX2, 2 AVX-512 with VBMI and VNNI: the best that this processor has.
+// 0 portable, 1 AVX2, 2 AVX-512 with VBMI, VNNI, BITALG and GFNI: the best that this processor has.
 LUTRA_EXPORT int64_t lutra_best_isa() {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") &&
+        __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("gfni") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
         return 2;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) return 1;

@@ -1,9 +1,10 @@
-// AVX-512 with VBMI and VNNI (Intel since Ice Lake, AMD since Zen 4).
+// AVX-512 with VBMI, VNNI, BITALG and GFNI (Intel since Ice Lake, AMD since Zen 4).
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,bmi,bmi2")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512bitalg,gfni,avx2,fma,bmi,bmi2")
 #include <immintrin.h>
 
 #include "block_kernel.h"
+#include "lut_avx512.h"
 #include "sum_avx512.h"
 
 namespace {
@@ -35,6 +36,18 @@ inline void transpose_tile(const int8_t* const* rows, int64_t feature, __mmask64
 struct Avx512 : Portable {
     static Plane mux(Plane select, Plane zero, Plane one) {
         return Plane(_mm512_ternarylogic_epi64(__m512i(select), __m512i(one), __m512i(zero), 0xca));
+    }
+
+    static void lut_layer(const LutLayer& layer, Plane* planes) {
+        __m512i* vectors = reinterpret_cast<__m512i*>(planes);
+        switch (layer.inputs) {
+            case 2: return look_up_layer<2>(layer, vectors);
+            case 3: return look_up_layer<3>(layer, vectors);
+            case 4: return look_up_layer<4>(layer, vectors);
+            case 5: return look_up_layer<5>(layer, vectors);
+            case 6: return look_up_layer<6>(layer, vectors);
+            default: return select_layer<Avx512>(layer, planes);
+        }
     }
 
     static void transpose(const int8_t* x, int64_t tokens, int64_t width, int8_t* columns) {

@@ -66,6 +66,8 @@ struct Portable {
     static void thermometer(const int8_t* column, int64_t words, const int8_t* thresholds, int64_t count,
                             uint64_t* planes);
 
+    static void lut_layer(const LutLayer& layer, Plane* planes);
+
     // Address of 64 tokens from one word of six planes, times 64 bytes.
     static void addresses(const uint64_t* word, uint16_t* out) {
         for (int64_t part = 0; part < 8; part++) {
@@ -137,7 +139,7 @@ inline Plane select_tree(const Plane* functions, const Plane* x, const uint8_t* 
 }
 
 template <class Isa, int inputs>
-void lut_layer(const LutLayer& layer, Plane* planes) {
+void select_layer(const LutLayer& layer, Plane* planes) {
     Plane functions[16];
     functions[0] = Plane{};
     functions[15] = ~Plane{};
@@ -157,17 +159,19 @@ void lut_layer(const LutLayer& layer, Plane* planes) {
 }
 
 template <class Isa>
-void lut_layer(const LutLayer& layer, Plane* planes) {
+void select_layer(const LutLayer& layer, Plane* planes) {
     switch (layer.inputs) {
-        case 2: return lut_layer<Isa, 2>(layer, planes);
-        case 3: return lut_layer<Isa, 3>(layer, planes);
-        case 4: return lut_layer<Isa, 4>(layer, planes);
-        case 5: return lut_layer<Isa, 5>(layer, planes);
-        case 6: return lut_layer<Isa, 6>(layer, planes);
-        case 7: return lut_layer<Isa, 7>(layer, planes);
-        default: return lut_layer<Isa, 8>(layer, planes);
+        case 2: return select_layer<Isa, 2>(layer, planes);
+        case 3: return select_layer<Isa, 3>(layer, planes);
+        case 4: return select_layer<Isa, 4>(layer, planes);
+        case 5: return select_layer<Isa, 5>(layer, planes);
+        case 6: return select_layer<Isa, 6>(layer, planes);
+        case 7: return select_layer<Isa, 7>(layer, planes);
+        default: return select_layer<Isa, 8>(layer, planes);
     }
 }
+
+inline void Portable::lut_layer(const LutLayer& layer, Plane* planes) { select_layer<Portable>(layer, planes); }
 
 // ---- Conditional sum --------------------------------------------------------------------------------------------
 
@@ -251,7 +255,7 @@ void compute_addresses(const Block& block, const int8_t* x, int64_t tokens, cons
         Isa::thermometer(space.columns + f * kColumnStride, words, block.thresholds + f * block.thermometer_bits,
                          block.thermometer_bits, thermometer + f * block.thermometer_bits * kWords);
     for (int64_t i = 0; i < block.dead_count; i++) space.planes[block.dead[i]] = Plane{};
-    for (int64_t k = 0; k < block.layer_count; k++) lut_layer<Isa>(block.layers[k], space.planes);
+    for (int64_t k = 0; k < block.layer_count; k++) Isa::lut_layer(block.layers[k], space.planes);
     for (int64_t g = 0; g < block.group_count; g++) {
         const int32_t* planes = block.group_planes + g * kGroupBits;
         for (int64_t w = 0; w < words; w++) {

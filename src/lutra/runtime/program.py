@@ -30,7 +30,7 @@ def _fields(*specification: str) -> list[tuple[str, type]]:
 
 class _LutLayer(ctypes.Structure):
     _fields_ = _fields(
-        "luts", "inputs", "first_plane", "* connections", "* nibbles", "* source_low", "* source_high", "* source_bit",
+        "luts", "inputs", "first_plane", "* connections", "* nibbles", "* tables", "* source_low", "* source_high", "* source_bit",
         "* table_bytes", "source_word", "source_words", "first_word",
     )  # fmt: skip
 
@@ -127,6 +127,11 @@ def _lay_out_layer(
         structure,
         connections=(layer.connections + first_plane).astype(np.int32),
         nibbles=nibbles.astype(np.uint8),
+        tables=np.packbits(np.tile(layer.tables.astype(np.uint8), 64 >> inputs), axis=1, bitorder="little").view(
+            np.uint64
+        )
+        if inputs <= 6
+        else np.zeros(0, np.uint64),
         source_low=(source >> 3 & 127).astype(np.uint8),
         source_high=(source >> 10 & 255).astype(np.uint8),
         source_bit=(1 << (source & 7)).astype(np.uint8),
