@@ -95,7 +95,8 @@ struct Avx512 : Portable {
     }
 
     static __m256i requantise_part(__m256i sums, const double* scale, const double* offset, __m512d low, __m512d high) {
-        const __m512d value = _mm512_fmadd_pd(_mm512_cvtepi32_pd(sums), _mm512_loadu_pd(scale), _mm512_loadu_pd(offset));
+        const __m512d sum = _mm512_cvtepi32_pd(sums);
+        const __m512d value = _mm512_fmadd_pd(sum, _mm512_loadu_pd(scale), _mm512_loadu_pd(offset));
         return _mm512_cvt_roundpd_epi32(_mm512_min_pd(_mm512_max_pd(value, low), high),
                                         _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     }

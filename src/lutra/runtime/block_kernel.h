@@ -2,7 +2,6 @@
 // target pragma (hence the anonymous namespace: the same template must not be shared between instruction sets).
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -68,7 +67,7 @@ struct Portable {
 
     static void lut_layer(const LutLayer& layer, Plane* planes);
 
-    // Address of 64 tokens from one word of six planes, times 64 bytes.
+    // Addresses of 64 tokens from one word of six planes.
     static void addresses(const uint64_t* word, uint16_t* out) {
         for (int64_t part = 0; part < 8; part++) {
             uint64_t bytes = 0;
@@ -78,7 +77,7 @@ struct Portable {
                 const uint64_t spread = bits * 0x0101010101010101u & 0x8040201008040201u;
                 bytes |= ((spread + 0x00406070787c7e7fu) >> 7 & 0x0101010101010101u) << i;
             }
-            for (int64_t j = 0; j < 8; j++) out[8 * part + j] = uint16_t((bytes >> (8 * j) & 0xff) * 64);
+            for (int64_t j = 0; j < 8; j++) out[8 * part + j] = uint16_t(bytes >> (8 * j) & 0xff);
         }
     }
 
@@ -89,7 +88,7 @@ struct Portable {
             double value = double(sums[i]) * scale[i] + offset[i];
             value = value < low ? low : value;
             value = value > high ? high : value;
-            out[i] = int32_t(std::floor(value));
+            out[i] = int32_t(__builtin_floor(value));
         }
     }
 
@@ -193,7 +192,7 @@ void add_tables(const Sums* tables, const uint16_t* const* addresses, int64_t to
     for (int64_t t = 0; t < tokens; t++) {
         Sums sum = start ? *start : sums[t];
         for (int g = 0; g < groups; g++)
-            sum += *reinterpret_cast<const Sums*>(reinterpret_cast<const char*>(tables + g * kGroupEntries) + rows[g][t]);
+            sum += tables[g * kGroupEntries + rows[g][t]];
         sums[t] = sum;
     }
 }

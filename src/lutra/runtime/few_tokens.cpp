@@ -22,13 +22,14 @@ constexpr int kReadable = 0, kWritable = 1;
 extern "C" {
 __attribute__((weak)) int PyObject_GetBuffer(void* object, PyBuffer* buffer, int flags);
 __attribute__((weak)) void PyBuffer_Release(PyBuffer* buffer);
-int64_t lutra_run_block(const Block* block, int64_t isa, const int8_t* x, int32_t* out, int64_t tokens, int64_t threads);
+int64_t lutra_run_block(const Block* block, int64_t isa, const int8_t* x, int32_t* out, int64_t tokens,
+                        int64_t threads);
 }
 
 // Whether this Python offers what `lutra_run_few` needs.
 LUTRA_EXPORT int64_t lutra_has_buffers() { return PyObject_GetBuffer && PyBuffer_Release; }
 
-// As lutra_run_block with one thread, for C-contiguous array objects; -1 with a Python exception set if they have no memory.
+// As lutra_run_block with one thread, for C-contiguous array objects; -1 with a Python exception set if they lack memory.
 LUTRA_EXPORT int64_t lutra_run_few(const Block* block, int64_t isa, void* x, void* out, int64_t tokens) {
     PyBuffer source, target;
     if (PyObject_GetBuffer(x, &source, kReadable)) return -1;

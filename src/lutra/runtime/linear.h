@@ -31,7 +31,7 @@ constexpr int64_t column_of_byte(int64_t byte) { return (byte / 8 % 2) * 32 + by
 struct LinearKernels {
     // levels (inputs) of one token; returns their sum
     int32_t (*quantise)(const Linear&, const float* x, uint8_t* levels);
-    // Adds 2^shift * sum of the +1 weights' digits (rows, 6 * groups) to sums (rows, padded outputs), groups of a chunk.
+    // Adds 2^shift * sum of the +1 weights' digits (rows, 6 * groups) to sums (rows, padded outputs), for one chunk.
     void (*add_product)(const Linear&, const uint8_t* digits, int64_t digit_bits, int64_t rows, int64_t first_group,
                         int64_t groups, int64_t shift, int32_t* sums, char* workspace);
     void (*dequantise)(const Linear&, const int32_t* sums, int32_t level_sum, float* y);

@@ -22,7 +22,8 @@ int32_t quantise(const Linear& layer, const float* x, uint8_t* levels) {
         const __m512 scaled = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(present, x + k), offset), inverse);
         const __m512 code = _mm512_roundscale_ps(_mm512_add_ps(scaled, _mm512_set1_ps(0.5f)),
                                                  _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-        const __m512 level = _mm512_min_ps(_mm512_max_ps(_mm512_sub_ps(code, lowest_code), _mm512_setzero_ps()), highest);
+        const __m512 unclamped = _mm512_sub_ps(code, lowest_code);
+        const __m512 level = _mm512_min_ps(_mm512_max_ps(unclamped, _mm512_setzero_ps()), highest);
         const __m512i integers = _mm512_maskz_cvtps_epi32(present, level);
         sum = _mm512_add_epi32(sum, integers);
         _mm512_mask_cvtepi32_storeu_epi8(levels + k, present, integers);

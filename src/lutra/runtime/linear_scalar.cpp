@@ -1,6 +1,4 @@
 // 1-bit linear layer in portable C++; also what AVX2 machines run.
-#include <cmath>
-
 #include "linear.h"
 
 namespace {
@@ -9,7 +7,7 @@ int32_t quantise(const Linear& layer, const float* x, uint8_t* levels) {
     const float highest = float((1 << layer.bits) - 1), lowest_code = float(layer.lowest_code);
     int32_t sum = 0;
     for (int64_t k = 0; k < layer.inputs; k++) {
-        const float code = std::floor((x[k] - layer.offset) * layer.scale_inverse + 0.5f);
+        const float code = __builtin_floorf((x[k] - layer.offset) * layer.scale_inverse + 0.5f);
         const float level = code - lowest_code;
         levels[k] = uint8_t(level > 0 ? (level < highest ? level : highest) : 0);
         sum += levels[k];
@@ -25,7 +23,8 @@ void add_product(const Linear& layer, const uint8_t* digits, int64_t, int64_t ro
             const uint8_t* digit = digits + t * kWeightBits * layer.groups + g * kWeightBits;
             int32_t table[64] = {0};
             for (int64_t i = 0; i < kWeightBits; i++)
-                for (int64_t entry = 0; entry < 1 << i; entry++) table[(1 << i) + entry] = table[entry] + (digit[i] << shift);
+                for (int64_t entry = 0; entry < 1 << i; entry++)
+                    table[(1 << i) + entry] = table[entry] + (digit[i] << shift);
             for (int64_t block = 0; block < blocks; block++) {
                 const uint8_t* weights = layer.weights + (g * blocks + block) * kWeightBytes;
                 int32_t* sum = sums + (t * blocks + block) * 64;

@@ -1,5 +1,5 @@
-// LUT layers with AVX-512 VBMI, GFNI and BITALG: six planes of 512 tokens are turned into one address byte per token, and
-// one instruction looks 64 tokens up in a table of 64 bits.
+// LUT layers with AVX-512 VBMI, GFNI and BITALG: six planes of 512 tokens are turned into one address byte per token,
+// and one instruction looks 64 tokens up in a table of 64 bits.
 #pragma once
 
 #include <immintrin.h>

@@ -30,8 +30,8 @@ def _fields(*specification: str) -> list[tuple[str, type]]:
 
 class _LutLayer(ctypes.Structure):
     _fields_ = _fields(
-        "luts", "inputs", "first_plane", "* connections", "* nibbles", "* tables", "* source_low", "* source_high", "* source_bit",
-        "* table_bytes", "source_word", "source_words", "first_word",
+        "luts", "inputs", "first_plane", "* connections", "* nibbles", "* tables", "* source_low", "* source_high",
+        "* source_bit", "* table_bytes", "source_word", "source_words", "first_word",
     )  # fmt: skip
 
 
@@ -62,6 +62,11 @@ class Block(ctypes.Structure):
 def _pad(array: np.ndarray, axis: int, multiple: int) -> np.ndarray:
     missing = -array.shape[axis] % multiple
     return np.pad(array, [(0, missing if dim == axis else 0) for dim in range(array.ndim)])
+
+
+def _pack_bits(rows: np.ndarray) -> np.ndarray:
+    """Rows of 0 and 1 to bytes, the first in the lowest bit."""
+    return np.packbits(rows.astype(np.uint8), axis=1, bitorder="little")
 
 
 def compile_block(graph: Graph) -> Block:
@@ -120,7 +125,7 @@ def _lay_out_layer(
     structure.source_word, structure.source_words = first_word, -(-source_bits // 64)
     # Four entries to a nibble and eight to a byte; a table of four entries fills half a byte.
     nibbles = layer.tables.reshape(luts, -1, 4) @ (1 << np.arange(4))  # (L, 2^n / 4)
-    table_bytes = np.packbits(layer.tables.astype(np.uint8), axis=1, bitorder="little")  # (L, bytes)
+    table_bytes = _pack_bits(layer.tables)  # (L, bytes)
     by_byte = _pad(table_bytes, 0, 64).reshape(-1, 64, table_bytes.shape[1]).transpose(0, 2, 1)
     source = _pad(layer.connections, 0, 64).reshape(-1, 64, inputs).transpose(0, 2, 1)  # (L / 64, n, 64)
     block.point(
