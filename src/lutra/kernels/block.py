@@ -289,9 +289,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
     x, thresholds, window, tables, connections, scores, candidates, encoded, _, integers, *options = inputs
     _, bits, inside = output
     ctx.mark_non_differentiable(bits, inside)
-    ctx.save_for_backward(
-        bits, inside, thresholds, window, encoded, *tables, *connections, *scores, *candidates
-    )
+    ctx.save_for_backward(bits, inside, thresholds, window, encoded, *tables, *connections, *scores, *candidates)
     ctx.options, ctx.x_dtype, ctx.integer_count = options, x.dtype, len(integers)
 
 
@@ -374,7 +372,9 @@ class _Structure:
 
     def words(self, bits: Tensor, inside: Tensor) -> None:
         self.block.bits = self._keep(bits, torch.int64)
-        self.block.inside = self._keep(inside, torch.int64) if self.block.gradient == GRADIENTS.index("window") else None
+        self.block.inside = (
+            self._keep(inside, torch.int64) if self.block.gradient == GRADIENTS.index("window") else None
+        )
 
     def layer_gradients(self, k: int, grad_tables: Tensor, grad_scores: Tensor) -> None:
         self.layers[k].grad_tables = self._keep(grad_tables, torch.float32)
