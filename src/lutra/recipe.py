@@ -97,8 +97,9 @@ class BlockConfig(_Section):
     @model_validator(mode="after")
     def _check_sum_reads(self) -> BlockConfig:
         bad = [source for source in self.sum_reads if not 0 <= source <= len(self.lut_layers)]
-        if bad or len(set(self.sum_reads)) != len(self.sum_reads):
-            allowed = f"distinct layers from 0 to {len(self.lut_layers)}"
+        last = len(self.lut_layers)
+        if bad or len(set(self.sum_reads)) != len(self.sum_reads) or (self.sum_reads and last not in self.sum_reads):
+            allowed = f"distinct layers from 0 to {last}, the last among them"
             raise ValueError(f"sum_reads must be {allowed}, got {list(self.sum_reads)}")
         return self
 

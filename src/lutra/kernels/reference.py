@@ -101,7 +101,7 @@ class _LutLayer(Function):
     """Lookup forward; extended finite difference to the inputs, addressed-entry gradient to the tables.
 
     With `scores`, slot q (input i of table l, q = l * n + i) reads the input with the highest score; the gradient to
-    the scores is (2x - 1) times the slot's gradient, and the inputs receive it weighted by softmax(scores / temperature).
+    the scores is (2x - 1) times the slot's gradient; the inputs receive it weighted by softmax(scores / temperature).
     """
 
     @staticmethod
@@ -169,7 +169,7 @@ def lut_layer(
 
 
 def conditional_sum(bits: Tensor, encoded: Tensor, bias: Tensor, centred: bool) -> Tensor:
-    """`y[n, d] = bias[d] + sum_r (bits[r, n] - c) encoded[r, d]`, (R, N), (R, D) -> (N, D); c = 1/2 if centred, else 0."""
+    """`y[n, d] = bias[d] + sum_r (bits[r, n] - c) encoded[r, d]`, (R, N), (R, D) -> (N, D); c = centred / 2."""
     return torch.addmm(bias, (bits - 0.5 if centred else bits).t(), encoded)
 
 

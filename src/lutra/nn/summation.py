@@ -50,7 +50,8 @@ class ConditionalSummation(nn.Module):
         """
         largest = 2 ** (self.encoded_bits - 1) - 1
         encoded = self.masked_encoded().float()
-        scale = encoded.abs().max().clamp_min(1e-8) / largest
+        # The second term keeps the integer bias within the 24 bits that float32 holds, even where all E are zero.
+        scale = torch.maximum(encoded.abs().max() / largest, self.bias.abs().max() / 2**22).clamp_min(1e-10)
         encoded_int = torch.floor(encoded / scale + 0.5).clamp(-largest, largest)
         constant = encoded_int.sum(dim=0) / 2 if self.centred else torch.zeros_like(self.bias)
         bias_int = torch.floor(self.bias.float() / scale - constant + 0.5)

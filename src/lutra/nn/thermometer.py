@@ -61,7 +61,7 @@ class Thermometer(nn.Module):
         return self.thresholds.detach().abs().max().clamp_min(1e-6) / 127
 
     def integer_thresholds(self, scale: Tensor) -> Tensor:
-        """Thresholds for integer inputs of `scale`, (width, bits), in [-128, 128]: `x_int >= ceil(threshold / scale)`."""
+        """Thresholds for integer inputs, (width, bits): `x_int >= ceil(threshold / scale)`, within [-128, 128]."""
         integers = torch.ceil(self.thresholds.detach() / scale).clamp(-128, 128)
         return integers.sort(dim=1).values.expand(self.width, -1)
 

@@ -1,0 +1,107 @@
+"""Checkpoints: safetensors with a checksum and JSON metadata; nothing is pickled.
+
+`last.safetensors` holds weights under their own names and the optimiser's state under `optimiser/`, in one file, so
+that a process killed at any moment leaves a pair that fits. `best.safetensors` holds weights only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as dump_tensors
+from torch import Tensor
+
+from lutra.data.text import load_shakespeare
+from lutra.errors import CheckpointError
+from lutra.files import RunFiles, replacing
+from lutra.models.gpt import GPT
+from lutra.models.zoo import create_model
+from lutra.recipe import load_recipe
+
+OPTIMISER_PREFIX = "optimiser/"
+
+
+def save_checkpoint(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write tensors and JSON-serialisable metadata to `path`, whole or not at all."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(metadata, allow_nan=False)
+    header = {"lutra": text, "sha256": _checksum(plain, text)}
+    with replacing(path) as temporary:
+        temporary.write_bytes(dump_tensors(plain, metadata=header))
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors (on the CPU) and metadata of a checkpoint.
+
+    Raises:
+        CheckpointError: the file is missing, is not a checkpoint of Lutra, or is corrupted.
+    """
+    try:
+        content = path.read_bytes()
+        tensors = parse_tensors(content)
+        (header_length,) = struct.unpack("<Q", content[:8])
+        header = json.loads(content[8 : 8 + header_length])["__metadata__"]
+        text, checksum = header["lutra"], header["sha256"]
+        metadata = json.loads(text)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot read it ({error.strerror}); run `lutra train` first") from None
+    except (SafetensorError, ValueError, KeyError, TypeError, struct.error) as error:
+        raise CheckpointError(f"{path}: not a checkpoint, or corrupted ({error}); delete it and train again") from None
+    if _checksum(tensors, text) != checksum:
+        raise CheckpointError(f"{path}: corrupted, its checksum differs; delete it and train again")
+    return tensors, metadata
+
+
+def load_model(run: RunFiles, which: str = "best") -> GPT:
+    """The trained model of a run in evaluation mode, on the CPU.
+
+    `which` is "best", the smallest validation loss (among evaluations with integer blocks, once there is one), or
+    "last", where training stands.
+
+    Raises:
+        RecipeError: the run's recipe.toml is missing or invalid.
+        CheckpointError: the checkpoint is missing, corrupted, or made for another architecture.
+    """
+    path = {"best": run.best_checkpoint, "last": run.last_checkpoint}[which]
+    recipe = load_recipe(run.recipe)
+    tensors, _ = read_checkpoint(path)
+    model = create_model(recipe, len(load_shakespeare().characters))
+    load_weights(model, tensors, path)
+    return model.eval()
+
+
+def load_weights(model: GPT, tensors: dict[str, Tensor], path: Path) -> None:
+    """Fill `model` with a checkpoint's weights; `path` is for the message.
+
+    Raises:
+        CheckpointError: a tensor is missing, unexpected, or of another shape.
+    """
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(OPTIMISER_PREFIX)}
+    expected = model.weights()
+    for name in sorted(expected.keys() | weights.keys()):
+        there, wanted = (_describe(group.get(name)) for group in (weights, expected))
+        if there != wanted:
+            raise CheckpointError(
+                f"{path}: made for another architecture: {name} is {there} there, the recipe wants {wanted}"
+            )
+    model.load_weights(weights)
+
+
+def _describe(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+
+
+def _checksum(tensors: dict[str, Tensor], text: str) -> str:
+    """SHA-256 over the metadata text and over name, type, shape and bytes of every tensor in name order."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name} {_describe(tensor)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

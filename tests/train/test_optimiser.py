@@ -1,0 +1,89 @@
+"""Which parameter learns how fast and decays, and the optimiser's state as tensors."""
+
+import itertools
+
+import pytest
+import torch
+
+from lutra.models.zoo import create_model
+from lutra.nn.weightless import calibrate_
+from lutra.recipe import TrainConfig
+from lutra.train.optimiser import (
+    create_optimiser,
+    learning_rate_shape,
+    load_optimiser_tensors,
+    optimiser_tensors,
+    set_learning_rates,
+)
+from tiny_training import tiny_recipe
+
+
+def groups_by_name(model, config):
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = create_optimiser(model, config).param_groups
+    return {group["name"]: (group, {names[id(parameter)] for parameter in group["params"]}) for group in groups}
+
+
+def test_every_parameter_is_in_the_group_it_belongs_to():
+    recipe = tiny_recipe("weightless", table_learning_rate=0.5, mapping_learning_rate=0.25)
+    model = create_model(recipe, 65)
+    groups = groups_by_name(model, recipe.train)
+    assert set(groups) == {"decayed", "undecayed", "tables", "mapping", "thresholds"}
+    assert sum(len(names) for _, names in groups.values()) == len(list(model.parameters()))
+    assert groups["decayed"][0]["weight_decay"] == 0.1
+    assert groups["decayed"][1] == {"transformer.wte.weight", "transformer.wpe.weight"} | {
+        f"transformer.h.{layer}.attn.{matrix}.weight" for layer in (0, 1) for matrix in ("c_attn", "c_proj")
+    }
+    for name in ("undecayed", "tables", "mapping", "thresholds"):
+        assert groups[name][0]["weight_decay"] == 0, name
+    assert all(".tables" in name for name in groups["tables"][1]) and len(groups["tables"][1]) == 4
+    assert (groups["tables"][0]["peak"], groups["mapping"][0]["peak"]) == (0.5, 0.25)
+    assert any(".summation." in name for name in groups["undecayed"][1])
+
+
+def test_dense_models_have_nanogpts_two_groups():
+    groups = groups_by_name(create_model("gpt-mini", 65, ffn="mlp"), TrainConfig())
+    assert set(groups) == {"decayed", "undecayed"}
+    assert all(".ln_" in name for name in groups["undecayed"][1]) and len(groups["undecayed"][1]) == 9
+
+
+def test_warm_up_then_cosine():
+    config = TrainConfig(iterations=1000, warmup_iterations=100, learning_rate=1e-3, min_learning_rate=1e-4)
+    shape = [learning_rate_shape(config, iteration) for iteration in range(1001)]
+    assert shape[0] == pytest.approx(1 / 101) and shape[99] == pytest.approx(100 / 101)
+    assert shape[100] == 1 and shape[550] == pytest.approx(0.55) and shape[1000] == pytest.approx(0.1)
+    assert all(later < earlier for earlier, later in itertools.pairwise(shape[100:]))
+
+
+def test_every_group_follows_the_schedule_from_its_own_peak():
+    recipe = tiny_recipe("weightless", table_learning_rate=0.5)
+    optimiser = create_optimiser(create_model(recipe, 65), recipe.train)
+    set_learning_rates(optimiser, 0.2)
+    rates = {group["name"]: group["lr"] for group in optimiser.param_groups}
+    assert rates["tables"] == pytest.approx(0.1) and rates["decayed"] == pytest.approx(2e-4)
+
+
+def test_state_goes_to_tensors_and_back():
+    recipe = tiny_recipe("weightless")
+    tokens = torch.randint(65, (4, 16), generator=torch.Generator().manual_seed(0))
+
+    def made():
+        model = create_model(recipe, 65).eval()
+        calibrate_(model, tokens)
+        return model, create_optimiser(model, recipe.train)
+
+    def step(model, optimiser):
+        set_learning_rates(optimiser, 1.0)
+        model(tokens).logsumexp(-1).mean().backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    first, second = made(), made()
+    step(*first)
+    second[0].load_weights(first[0].weights())
+    saved = {name: tensor.clone() for name, tensor in optimiser_tensors(first[1], first[0]).items()}
+    load_optimiser_tensors(second[1], second[0], saved)
+    step(*first)
+    step(*second)
+    for name, tensor in first[0].weights().items():
+        assert torch.equal(tensor, second[0].weights()[name]), name
