@@ -14,28 +14,28 @@ int64_t part_count(int64_t words) { return std::min<int64_t>(words, words < 48 ?
 
 // What one part of the rows adds to the parameter gradients.
 struct Accumulators {
-    std::vector<std::vector<float>> tables;  // per layer, (luts, 2^n)
-    std::vector<float> encoded, bias;        // (R, padded outputs), (padded outputs)
-    std::vector<float> thresholds;           // (planes, 16 lanes); empty if not wanted
+    std::vector<Buffer<float>> tables;  // per layer, (luts, 2^n)
+    Buffer<float> encoded, bias;        // (R, padded outputs), (padded outputs)
+    Buffer<float> thresholds;           // (planes, 16 lanes); empty if not wanted
 };
 
 // What a chunk needs only for itself.
 struct Scratch {
-    std::vector<std::vector<uint64_t>> bits;  // per layer from 1, [word][lut]
-    std::vector<std::vector<float>> grad;     // per layer from 1, [word][lut][64]
-    std::vector<float> grad_input;            // [word][feature][64]
-    std::vector<float> grad_y, grad_y_t;      // [row][padded outputs], [output][ROWS]
-    std::vector<float> planes;                // gradient of a few thermometer planes that the summation reads
-    std::vector<float> table;
+    std::vector<Buffer<uint64_t>> bits;  // per layer from 1, [word][lut]
+    std::vector<Buffer<float>> grad;     // per layer from 1, [word][lut][64]
+    Buffer<float> grad_input;            // [word][feature][64]
+    Buffer<float> grad_y, grad_y_t;      // [row][padded outputs], [output][ROWS]
+    Buffer<float> planes;                // gradient of a few thermometer planes that the summation reads
+    Buffer<float> table;
 };
 
 struct Backward {
     const Block& block;
     const PackedTables packed;
-    std::vector<std::vector<float>> slopes;
+    std::vector<Buffer<float>> slopes;
     std::vector<Shares> shares;
-    std::vector<std::vector<float>> kept_grad;     // layers with scores: gradient of the outputs, [word][lut][64]
-    std::vector<std::vector<uint64_t>> kept_bits;  // bits of the layers below those, [word][lut]
+    std::vector<Buffer<float>> kept_grad;     // layers with scores: gradient of the outputs, [word][lut][64]
+    std::vector<Buffer<uint64_t>> kept_bits;  // bits of the layers below those, [word][lut]
     std::vector<Accumulators> parts;
     int64_t padded_outputs;
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -58,6 +59,21 @@ struct Block {
     int64_t threshold_index(int64_t plane) const { return threshold_rows == 1 ? plane % thermometer_bits : plane; }
 };
 
+// Vectors that start on a cache line: every load of 64 bytes that straddles two lines costs twice.
+template <class T>
+struct LineAligned {
+    using value_type = T;
+    LineAligned() = default;
+    template <class U>
+    LineAligned(const LineAligned<U>&) {}
+    T* allocate(size_t count) { return (T*)::operator new(count * sizeof(T), std::align_val_t(64)); }
+    void deallocate(T* memory, size_t) { ::operator delete(memory, std::align_val_t(64)); }
+    bool operator==(const LineAligned&) const { return true; }
+    bool operator!=(const LineAligned&) const { return false; }
+};
+template <class T>
+using Buffer = std::vector<T, LineAligned<T>>;
+
 inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 // Calls task(0 .. tasks - 1). What a task computes must not depend on the thread: results are then the same for any
@@ -107,13 +123,13 @@ LUTRA_INLINE uint64_t lookup_bits(const uint64_t* table, const uint64_t* inputs,
 
 // Signs of the tables, packed: 4 words per table.
 struct PackedTables {
-    std::vector<std::vector<uint64_t>> layers;
+    std::vector<Buffer<uint64_t>> layers;
 
     explicit PackedTables(const Block& block) {
         for (int64_t k = 0; k < block.layer_count; ++k) {
             const Layer& layer = block.layers[k];
             const int64_t entries = int64_t(1) << layer.inputs;
-            std::vector<uint64_t> packed(layer.luts * 4);
+            Buffer<uint64_t> packed(layer.luts * 4);
             for (int64_t lut = 0; lut < layer.luts; ++lut)
                 for (int64_t a = 0; a < entries; ++a)
                     packed[lut * 4 + a / 64] |= uint64_t(layer.tables[lut * entries + a] > 0) << (a % 64);
@@ -153,23 +169,40 @@ inline void partial_sums(const float* values, int64_t stride, int64_t rows, int6
         }
 }
 
+// sum += 16 floats at `offset + entry` bytes from the table. The compiler would compute 32 addresses first and spill them.
+template <int offset>
+LUTRA_INLINE void add_from(Floats& sum, const float* table, uint64_t entry) {
+#ifdef LUTRA_AVX512
+    asm("vaddps %c3(%1,%2), %0, %0" : "+v"(sum) : "r"(table), "r"(entry), "i"(offset), "m"(*(const float(*)[PARTIAL_SUMS])table));
+#else
+    sum += load((const float*)((const char*)table + offset + entry));
+#endif
+}
+
 // out[i] += the sum that words[i * word_stride] selects, COLUMNS floats each.
 inline void add_selected(const float* table, const uint64_t* words, int64_t word_stride, int64_t count, float* out, int64_t out_stride) {
-    for (int64_t i = 0; i < count; ++i) {
+    constexpr int ENTRY = COLUMNS * sizeof(float), SHIFT = 7;
+    static_assert(ENTRY == 1 << SHIFT);
+    for (int64_t i = 0; i < count; ++i, out += out_stride) {
         const uint64_t word = words[i * word_stride];
-        Floats low[2] = {splat(0), splat(0)}, high[2] = {splat(0), splat(0)};  // two chains hide the latency of adds
-#pragma GCC unroll 8
-        for (int nibble = 0; nibble < NIBBLES; nibble += 2) {
-            const float* even = table + (nibble * 16 + (word >> 4 * nibble & 15)) * COLUMNS;
-            const float* odd = table + ((nibble + 1) * 16 + (word >> (4 * nibble + 4) & 15)) * COLUMNS;
-            low[0] += load(even);
-            high[0] += load(even + 16);
-            low[1] += load(odd);
-            high[1] += load(odd + 16);
-        }
-        float* to = out + i * out_stride;
-        store(to, load(to) + (low[0] + low[1]));
-        store(to + 16, load(to + 16) + (high[0] + high[1]));
+        Floats low[2] = {load(out), splat(0)}, high[2] = {load(out + 16), splat(0)};  // two chains hide the latency
+        auto add = [&](auto position) {
+            constexpr int nibble = decltype(position)::value, left = SHIFT - 4 * nibble, offset = nibble * 16 * ENTRY;
+            // One shift and one mask give the byte offset of an entry.
+            const uint64_t entry = (left > 0 ? word << std::max(left, 0) : word >> std::max(-left, 0)) & 15 << SHIFT;
+            add_from<offset>(low[nibble % 2], table, entry);
+            add_from<offset + 64>(high[nibble % 2], table, entry);
+        };
+        add(std::integral_constant<int, 0>{}), add(std::integral_constant<int, 1>{});
+        add(std::integral_constant<int, 2>{}), add(std::integral_constant<int, 3>{});
+        add(std::integral_constant<int, 4>{}), add(std::integral_constant<int, 5>{});
+        add(std::integral_constant<int, 6>{}), add(std::integral_constant<int, 7>{});
+        add(std::integral_constant<int, 8>{}), add(std::integral_constant<int, 9>{});
+        add(std::integral_constant<int, 10>{}), add(std::integral_constant<int, 11>{});
+        add(std::integral_constant<int, 12>{}), add(std::integral_constant<int, 13>{});
+        add(std::integral_constant<int, 14>{}), add(std::integral_constant<int, 15>{});
+        store(out, low[0] + low[1]);
+        store(out + 16, high[0] + high[1]);
     }
 }
 

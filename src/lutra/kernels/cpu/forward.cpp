@@ -58,12 +58,12 @@ void write_outputs(const Block& block, const float* sums, int64_t first, int64_t
 
 void forward_group(const Block& block, const PackedTables& packed, int64_t first_word, int64_t words) {
     const int64_t planes = block.planes(), summed = block.summed(), blocks = (summed + WORD - 1) / WORD;
-    std::vector<uint64_t> selected(words * blocks * WORD);  // [block of planes][row]: which of 64 planes are set
-    std::vector<uint64_t> layer_bits[2];
+    Buffer<uint64_t> selected(words * blocks * WORD);  // [block of planes][row]: which of 64 planes are set
+    Buffer<uint64_t> layer_bits[2];
     for (int64_t w = 0; w < words; ++w) {
         uint64_t* bits = block.bits + (first_word + w) * planes;
         encode(block, first_word + w, bits, block.inside ? block.inside + (first_word + w) * planes : nullptr);
-        std::vector<uint64_t> read(blocks * WORD);
+        Buffer<uint64_t> read(blocks * WORD);
         uint64_t* next = read.data();
         const uint64_t* current = bits;
         for (int64_t k = 0; k <= block.layer_count; ++k) {
@@ -81,7 +81,7 @@ void forward_group(const Block& block, const PackedTables& packed, int64_t first
         }
     }
     const int64_t first = first_word * WORD, rows = std::min(words * WORD, block.rows - first);
-    std::vector<float> table(PARTIAL_SUMS), sums(words * WORD * COLUMNS);
+    Buffer<float> table(PARTIAL_SUMS), sums(words * WORD * COLUMNS);
     for (int64_t d0 = 0; d0 < block.outputs; d0 += COLUMNS) {
         const int64_t columns = std::min(COLUMNS, block.outputs - d0);
         std::fill(sums.begin(), sums.end(), 0.f);

@@ -29,13 +29,13 @@ Shares softmax_shares(const Layer& layer, int64_t threads) {
     Shares shares;
     if (!layer.choices) return shares;
     const int64_t slots = slot_count(layer);
-    std::vector<float> best(slots);
+    Buffer<float> best(slots);
     std::vector<int32_t> where(slots);
     std::vector<std::vector<Share>> found(slots);
     parallel((slots + SLOT_RANGE - 1) / SLOT_RANGE, threads, [&](int64_t part) {
         const int64_t first = part * SLOT_RANGE, last = std::min(slots, first + SLOT_RANGE);
         column_maximum(layer.scores, layer.choices, slots, first, last, best.data(), where.data());
-        std::vector<float> limit(last - first);
+        Buffer<float> limit(last - first);
         for (int64_t slot = first; slot < last; ++slot) limit[slot - first] = best[slot] + NEGLIGIBLE_EXPONENT * layer.temperature;
         for (int64_t c = 0; c < layer.choices; ++c) {
             const float* row = layer.scores + c * slots + first;
@@ -90,8 +90,8 @@ void slot_gradients(const Layer& layer, const float* slopes, const float* grad, 
 void dense_scores_gradient(const Layer& layer, const float* slopes, const float* grad, const uint64_t* below, int64_t words, int64_t tile) {
     const int64_t slots = slot_count(layer), first = tile * COLUMNS, columns = std::min(COLUMNS, slots - first);
     const int64_t lut = first / layer.inputs, last_lut = (first + columns + layer.inputs - 1) / layer.inputs;
-    std::vector<float> gradients(((last_lut - lut) * layer.inputs + COLUMNS) * WORD), by_row(WORD * COLUMNS), table(PARTIAL_SUMS);
-    std::vector<float> sums(layer.below * COLUMNS);
+    Buffer<float> gradients(((last_lut - lut) * layer.inputs + COLUMNS) * WORD), by_row(WORD * COLUMNS), table(PARTIAL_SUMS);
+    Buffer<float> sums(layer.below * COLUMNS);
     for (int64_t w = 0; w < words; ++w) {
         const uint64_t* planes = below + w * layer.below;
         slot_gradients(layer, slopes, grad + w * layer.luts * WORD, planes, lut, last_lut, gradients.data());
@@ -109,7 +109,7 @@ void dense_scores_gradient(const Layer& layer, const float* slopes, const float*
 // Every slot has choices of its own: signed sums of its gradient, with the planes' words laid out `[plane][word]`.
 void candidate_scores_gradient(const Layer& layer, const float* slopes, const float* grad, const uint64_t* below, const uint64_t* by_plane, int64_t words, int64_t lut) {
     const int64_t n = layer.inputs, slots = slot_count(layer), padded = words * WORD;
-    std::vector<float> gradients(n * padded), one_word(n * WORD);
+    Buffer<float> gradients(n * padded), one_word(n * WORD);
     for (int64_t w = 0; w < words; ++w) {
         slot_gradients(layer, slopes, grad + w * layer.luts * WORD, below + w * layer.below, lut, lut + 1, one_word.data());
         for (int64_t i = 0; i < n; ++i) std::copy_n(one_word.data() + i * WORD, WORD, gradients.data() + i * padded + w * WORD);
@@ -152,7 +152,7 @@ void scores_gradient(const Layer& layer, const float* slopes, const float* grad,
         parallel(tiles, threads, [&](int64_t tile) { dense_scores_gradient(layer, slopes, grad, below, words, tile); });
         return;
     }
-    std::vector<uint64_t> by_plane(layer.below * words);
+    Buffer<uint64_t> by_plane(layer.below * words);
     for (int64_t w = 0; w < words; ++w)
         for (int64_t plane = 0; plane < layer.below; ++plane) by_plane[plane * words + w] = below[w * layer.below + plane];
     parallel(layer.luts, threads, [&](int64_t lut) {
@@ -161,7 +161,7 @@ void scores_gradient(const Layer& layer, const float* slopes, const float* grad,
 }
 
 extern "C" __attribute__((visibility("default"))) void lutra_column_argmax(const float* scores, int64_t choices, int64_t slots, int64_t* where, int64_t threads) {
-    std::vector<float> best(slots);
+    Buffer<float> best(slots);
     std::vector<int32_t> index(slots);
     parallel((slots + SLOT_RANGE - 1) / SLOT_RANGE, threads, [&](int64_t part) {
         const int64_t first = part * SLOT_RANGE, last = std::min(slots, first + SLOT_RANGE);

@@ -43,9 +43,9 @@ inline void build_slopes(const float* table, int n, bool normalised, float* slop
 }
 
 // (luts, n, slope_entries(n)) for a whole layer.
-inline std::vector<float> layer_slopes(const Layer& layer, bool normalised, int64_t threads) {
+inline Buffer<float> layer_slopes(const Layer& layer, bool normalised, int64_t threads) {
     const int64_t n = layer.inputs, size = n * slope_entries(n), entries = int64_t(1) << n;
-    std::vector<float> slopes(layer.luts * size);
+    Buffer<float> slopes(layer.luts * size);
     parallel((layer.luts + 31) / 32, threads, [&](int64_t part) {
         for (int64_t lut = part * 32; lut < std::min(layer.luts, part * 32 + 32); ++lut)
             build_slopes(layer.tables + lut * entries, (int)n, normalised, slopes.data() + lut * size);
