@@ -9,6 +9,7 @@ namespace {
 constexpr int64_t CHUNK = 2;              // words
 constexpr int64_t ROWS = CHUNK * WORD;
 constexpr int64_t TABLE_COPIES = 4;       // consecutive rows often hit the same entry: separate copies break the chain
+constexpr int64_t TABLES_TOGETHER = 8;    // scalar stores must have left the store buffer before vectors read them
 
 int64_t part_count(int64_t words) { return std::min<int64_t>(words, words < 48 ? 4 : words < 2048 ? 16 : 64); }
 
@@ -27,6 +28,7 @@ struct Scratch {
     Buffer<float> grad_y, grad_y_t;      // [row][padded outputs], [output][ROWS]
     Buffer<float> planes;                // gradient of a few thermometer planes that the summation reads
     Buffer<float> table;
+    Buffer<float> copies;  // (TABLES_TOGETHER, TABLE_COPIES, 2^n) table gradients, zero between uses
 };
 
 struct Backward {
@@ -37,6 +39,7 @@ struct Backward {
     std::vector<Buffer<float>> kept_grad;     // layers with scores: gradient of the outputs, [word][lut][64]
     std::vector<Buffer<uint64_t>> kept_bits;  // bits of the layers below those, [word][lut]
     std::vector<Accumulators> parts;
+    std::vector<int32_t> feature_of_plane;  // a division in the innermost loop would cost more than the rest of it
     int64_t padded_outputs;
 
     explicit Backward(const Block& b) : block(b), packed(b), padded_outputs(round_up(b.outputs, COLUMNS)) {
@@ -52,6 +55,7 @@ struct Backward {
             if (k > 0) kept_bits[k].resize(words * layer.below);
         }
         parts.resize(part_count(words));
+        for (int64_t plane = 0; plane < b.planes(); ++plane) feature_of_plane.push_back((int32_t)(plane / b.thermometer_bits));
     }
 
     void run() {
@@ -81,6 +85,7 @@ struct Backward {
         scratch.grad_y.resize(ROWS * padded_outputs);
         scratch.grad_y_t.resize(padded_outputs * ROWS);
         scratch.table.resize(PARTIAL_SUMS);
+        scratch.copies.resize(TABLES_TOGETHER * TABLE_COPIES * 256);
         sums.encoded.resize(block.summed() * padded_outputs);
         sums.bias.resize(padded_outputs);
         if (block.want_grad_thresholds) sums.thresholds.resize(block.planes() * 16);
@@ -108,8 +113,10 @@ struct Backward {
                 std::copy_n(scratch.grad[k].data(), words * layer.luts * WORD, kept_grad[k - 1].data() + word * layer.luts * WORD);
                 if (k > 1) std::copy_n(scratch.bits[k - 1].data(), words * layer.below, kept_bits[k - 1].data() + word * layer.below);
             }
-            for (int64_t w = 0; w < words; ++w)
-                with_inputs(layer.inputs, [&](auto n) { lut_backward<decltype(n)::value>(sums, scratch, k, word, w); });
+            with_inputs(layer.inputs, [&](auto n) {
+                add_to_tables<decltype(n)::value>(sums, scratch, k, word, words);
+                for (int64_t w = 0; w < words; ++w) lut_backward<decltype(n)::value>(sums, scratch, k, word, w);
+            });
         }
         if (block.want_grad_x) write_grad_x(scratch, word, words);
     }
@@ -196,7 +203,7 @@ struct Backward {
     // Gradient of a thermometer bit, to the input feature and the threshold.
     LUTRA_INLINE void add_to_input(Accumulators& sums, Scratch& scratch, int64_t word, int64_t w, int64_t plane, const Floats* g) const {
         const uint64_t inside = block.inside ? block.inside[(word + w) * block.planes() + plane] : ~uint64_t(0);
-        float* to = &scratch.grad_input[(w * block.features + plane / block.thermometer_bits) * WORD];
+        float* to = &scratch.grad_input[(w * block.features + feature_of_plane[plane]) * WORD];
         for (int v = 0; v < 4; ++v) store(to + 16 * v, masked_add(load(to + 16 * v), (Mask)(inside >> 16 * v), g[v]));
         if (sums.thresholds.empty()) return;
         float* threshold = &sums.thresholds[plane * 16];
@@ -210,7 +217,7 @@ struct Backward {
         const Layer& layer = block.layers[k - 1];
         const Shares& share = shares[k - 1];
         const uint64_t* below = bits_of(scratch, k - 1, word, w);
-        const bool want_inputs = k > 1 || block.want_grad_x || block.want_grad_thresholds;
+        if (k == 1 && !block.want_grad_x && !block.want_grad_thresholds) return;
         auto add = [&](int64_t plane, const Floats* g) {
             if (k == 1) return add_to_input(sums, scratch, word, w, plane, g);
             float* to = &scratch.grad[k - 1][(w * layer.below + plane) * WORD];
@@ -222,8 +229,6 @@ struct Backward {
             alignas(64) uint8_t address[WORD];
             for (int i = 0; i < N; ++i) inputs[i] = below[layer.connections[lut * N + i]];
             addresses(inputs, N, address);
-            add_to_table<N>(address, grad, &sums.tables[k - 1][lut << N]);
-            if (!want_inputs) continue;
             const float* slope = &slopes[k - 1][lut * N * slope_entries(N)];
             input_gradients<N>(inputs, address, slope, grad, [&](int i, const Floats* g) {
                 const int64_t slot = lut * N + i;
@@ -238,14 +243,36 @@ struct Backward {
         }
     }
 
+    // Gradient of the addressed entries.
     template <int N>
-    LUTRA_INLINE static void add_to_table(const uint8_t* address, const float* grad, float* table) {
-        constexpr int ENTRIES = 1 << N;
-        alignas(64) float copies[TABLE_COPIES][ENTRIES] = {};
-        for (int64_t row = 0; row < WORD; row += TABLE_COPIES)
-            for (int64_t copy = 0; copy < TABLE_COPIES; ++copy) copies[copy][address[row + copy]] += grad[row + copy];
-        for (int entry = 0; entry < ENTRIES; ++entry)
-            table[entry] += (copies[0][entry] + copies[1][entry]) + (copies[2][entry] + copies[3][entry]);
+    void add_to_tables(Accumulators& sums, Scratch& scratch, int64_t k, int64_t word, int64_t words) const {
+        constexpr int64_t ENTRIES = 1 << N;
+        const Layer& layer = block.layers[k - 1];
+        for (int64_t first = 0; first < layer.luts; first += TABLES_TOGETHER) {
+            const int64_t last = std::min(layer.luts, first + TABLES_TOGETHER);
+            for (int64_t lut = first; lut < last; ++lut) {
+                float* copies = &scratch.copies[(lut - first) * TABLE_COPIES * ENTRIES];
+                for (int64_t w = 0; w < words; ++w) {
+                    const uint64_t* below = bits_of(scratch, k - 1, word, w);
+                    uint64_t inputs[N];
+                    alignas(64) uint8_t address[WORD];
+                    for (int i = 0; i < N; ++i) inputs[i] = below[layer.connections[lut * N + i]];
+                    addresses(inputs, N, address);
+                    const float* grad = &scratch.grad[k][(w * layer.luts + lut) * WORD];
+                    for (int64_t row = 0; row < WORD; row += TABLE_COPIES)
+                        for (int64_t copy = 0; copy < TABLE_COPIES; ++copy)
+                            copies[copy * ENTRIES + address[row + copy]] += grad[row + copy];
+                }
+            }
+            float* table = &sums.tables[k - 1][first * ENTRIES];
+            float* copies = scratch.copies.data();
+            for (int64_t lut = first; lut < last; ++lut, copies += TABLE_COPIES * ENTRIES, table += ENTRIES)
+                for (int64_t entry = 0; entry < ENTRIES; ++entry) {
+                    float* at = copies + entry;
+                    table[entry] += (at[0] + at[ENTRIES]) + (at[2 * ENTRIES] + at[3 * ENTRIES]);
+                    at[0] = at[ENTRIES] = at[2 * ENTRIES] = at[3 * ENTRIES] = 0;
+                }
+        }
     }
 
     float input_scale() const {
