@@ -106,42 +106,95 @@ void dense_scores_gradient(const Layer& layer, const float* slopes, const float*
         std::copy_n(sums.data() + plane * COLUMNS, columns, layer.grad_scores + plane * slots + first);
 }
 
+constexpr int64_t WORDS_TOGETHER = 8;  // a cache line of one plane
+
+#ifdef LUTRA_AVX512
+
+// Signed sums of 64 gradients for up to 16 choices per vector: the 32 signed partial sums of 5 rows fit in two
+// registers, and one permute reads them for 16 choices at once. `low` and `high` hold the halves of the choices' words.
+LUTRA_INLINE void add_signed_sums(const float* grad, const float* low, const float* high, int64_t choices, float* sums) {
+    static const Floats sign[4] = {
+        {-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1},
+        {-1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1},
+        {-1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1},
+        {-1, -1, -1, -1, -1, -1, -1, -1, 1, 1, 1, 1, 1, 1, 1, 1},
+    };
+    Floats table[14][2];  // 5 rows each; the last of each half covers 2
+    for (int half = 0; half < 2; ++half)
+        for (int part = 0; part < 7; ++part) {
+            const float* g = grad + 32 * half + 5 * part;
+            Floats sum = multiply_add(sign[1], splat(g[1]), sign[0] * splat(g[0]));
+            if (part < 6) sum = multiply_add(sign[3], splat(g[3]), multiply_add(sign[2], splat(g[2]), sum));
+            const Floats fifth = splat(part < 6 ? g[4] : 0);
+            table[half * 7 + part][0] = sum - fifth;
+            table[half * 7 + part][1] = sum + fifth;
+        }
+    for (int64_t c = 0; c < choices; c += 16) {
+        const __m512i words[2] = {_mm512_loadu_si512(low + c), _mm512_loadu_si512(high + c)};
+        Floats total[2] = {load(sums + c), splat(0)};
+        for (int part = 0; part < 7; ++part)
+            for (int half = 0; half < 2; ++half) {
+                const Floats* entry = table[half * 7 + part];
+                total[half] += lookup32(entry[0], entry[1], (Ints)_mm512_srli_epi32(words[half], 5 * part));
+            }
+        store(sums + c, total[0] + total[1]);
+    }
+}
+
+#else
+
+LUTRA_INLINE void add_signed_sums(const float* grad, const float* low, const float* high, int64_t choices, float* sums) {
+    for (int64_t c = 0; c < choices; ++c) {
+        uint32_t words[2];
+        std::memcpy(words, low + c, 4);
+        std::memcpy(words + 1, high + c, 4);
+        const uint64_t word = words[0] | uint64_t(words[1]) << 32;
+        Floats total = splat(0);
+        for (int v = 0; v < 4; ++v) {
+            const Floats g = load(grad + 16 * v);
+            total = masked_add(total - g, (Mask)(word >> 16 * v), g + g);
+        }
+        float sum = 0;
+        for (int lane = 0; lane < 16; ++lane) sum += total[lane];
+        sums[c] += sum;
+    }
+}
+
+#endif
+
+// The 8 words of each of 16 planes, as halves[2 * word + half][plane]: a transpose of 32-bit units.
+inline void gather_halves(const uint64_t* const* planes, float* halves, int64_t stride) {
+    alignas(64) float tile[16 * 16];
+    for (int c = 0; c < 16; ++c) {
+        store(tile + 16 * c, load((const float*)planes[c]));
+        __builtin_prefetch(planes[c] + WORDS_TOGETHER);
+    }
+    transpose16(tile, 16, halves, stride);
+}
+
 // Every slot has choices of its own: signed sums of its gradient, with the planes' words laid out `[plane][word]`.
 void candidate_scores_gradient(const Layer& layer, const float* slopes, const float* grad, const uint64_t* below, const uint64_t* by_plane, int64_t words, int64_t lut) {
-    const int64_t n = layer.inputs, slots = slot_count(layer), padded = words * WORD;
-    Buffer<float> gradients(n * padded), one_word(n * WORD);
-    for (int64_t w = 0; w < words; ++w) {
-        slot_gradients(layer, slopes, grad + w * layer.luts * WORD, below + w * layer.below, lut, lut + 1, one_word.data());
-        for (int64_t i = 0; i < n; ++i) std::copy_n(one_word.data() + i * WORD, WORD, gradients.data() + i * padded + w * WORD);
-    }
-    for (int64_t i = 0; i < n; ++i) {
-        const int64_t slot = lut * n + i;
-        const float* g = gradients.data() + i * padded;
-        Floats total = splat(0);
-        for (int64_t row = 0; row < padded; row += 16) total += load(g + row);
-        float whole = 0;
-        for (int lane = 0; lane < 16; ++lane) whole += total[lane];
-        constexpr int TOGETHER = 4;  // choices that share the loads of the gradient
-        for (int64_t c0 = 0; c0 < layer.choices; c0 += TOGETHER) {
-            const uint64_t* bits[TOGETHER];
-            Floats sums[TOGETHER][2];
-            for (int k = 0; k < TOGETHER; ++k) {
-                const int64_t c = std::min(c0 + k, layer.choices - 1);
-                bits[k] = by_plane + layer.candidates[c * slots + slot] * words;
-                sums[k][0] = sums[k][1] = splat(0);
-            }
-            for (int64_t w = 0; w < words; ++w)
-                for (int v = 0; v < 4; ++v)
-                    for (int k = 0; k < TOGETHER; ++k)
-                        sums[k][v % 2] = masked_add(sums[k][v % 2], (Mask)(bits[k][w] >> 16 * v), load(g + w * WORD + 16 * v));
-            for (int k = 0; k < TOGETHER && c0 + k < layer.choices; ++k) {
-                const Floats sum = sums[k][0] + sums[k][1];
-                float set = 0;
-                for (int lane = 0; lane < 16; ++lane) set += sum[lane];
-                layer.grad_scores[(c0 + k) * slots + slot] = 2 * set - whole;
+    const int64_t n = layer.inputs, slots = slot_count(layer), choices = layer.choices, padded = round_up(choices, 16);
+    const int64_t plane_stride = round_up(words, WORDS_TOGETHER), slot_halves = WORDS_TOGETHER * 2 * padded;
+    Buffer<float> gradients(n * WORD), sums(n * padded), halves(n * slot_halves);
+    std::vector<const uint64_t*> planes(n * padded, by_plane);
+    for (int64_t i = 0; i < n; ++i)
+        for (int64_t c = 0; c < choices; ++c)
+            planes[i * padded + c] = by_plane + layer.candidates[c * slots + lut * n + i] * plane_stride;
+    for (int64_t first = 0; first < words; first += WORDS_TOGETHER) {
+        for (int64_t i = 0; i < n; ++i)
+            for (int64_t c = 0; c < padded; c += 16) gather_halves(&planes[i * padded + c], &halves[i * slot_halves + c], padded);
+        for (auto& plane : planes) plane += WORDS_TOGETHER;
+        for (int64_t w = first; w < std::min(words, first + WORDS_TOGETHER); ++w) {
+            slot_gradients(layer, slopes, grad + w * layer.luts * WORD, below + w * layer.below, lut, lut + 1, gradients.data());
+            for (int64_t i = 0; i < n; ++i) {
+                const float* low = &halves[i * slot_halves + (w - first) * 2 * padded];
+                add_signed_sums(&gradients[i * WORD], low, low + padded, choices, &sums[i * padded]);
             }
         }
     }
+    for (int64_t i = 0; i < n; ++i)
+        for (int64_t c = 0; c < choices; ++c) layer.grad_scores[c * slots + lut * n + i] = sums[i * padded + c];
 }
 
 }  // namespace
@@ -152,9 +205,12 @@ void scores_gradient(const Layer& layer, const float* slopes, const float* grad,
         parallel(tiles, threads, [&](int64_t tile) { dense_scores_gradient(layer, slopes, grad, below, words, tile); });
         return;
     }
-    Buffer<uint64_t> by_plane(layer.below * words);
-    for (int64_t w = 0; w < words; ++w)
-        for (int64_t plane = 0; plane < layer.below; ++plane) by_plane[plane * words + w] = below[w * layer.below + plane];
+    const int64_t plane_stride = round_up(words, WORDS_TOGETHER);
+    Buffer<uint64_t> by_plane(layer.below * plane_stride);
+    parallel((layer.below + WORD - 1) / WORD, threads, [&](int64_t part) {
+        for (int64_t plane = part * WORD; plane < std::min(layer.below, part * WORD + WORD); ++plane)
+            for (int64_t w = 0; w < words; ++w) by_plane[plane * plane_stride + w] = below[w * layer.below + plane];
+    });
     parallel(layer.luts, threads, [&](int64_t lut) {
         candidate_scores_gradient(layer, slopes, grad, below, by_plane.data(), words, lut);
     });
