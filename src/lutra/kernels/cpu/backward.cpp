@@ -201,14 +201,14 @@ struct Backward {
     }
 
     // Gradient of a thermometer bit, to the input feature and the threshold.
-    LUTRA_INLINE void add_to_input(Accumulators& sums, Scratch& scratch, int64_t word, int64_t w, int64_t plane, const Floats* g) const {
+    LUTRA_INLINE void add_to_input(Accumulators& sums, Scratch& scratch, int64_t word, int64_t w, int64_t plane, const Floats* g, float weight = 1) const {
         const uint64_t inside = block.inside ? block.inside[(word + w) * block.planes() + plane] : ~uint64_t(0);
         float* to = &scratch.grad_input[(w * block.features + feature_of_plane[plane]) * WORD];
-        for (int v = 0; v < 4; ++v) store(to + 16 * v, masked_add(load(to + 16 * v), (Mask)(inside >> 16 * v), g[v]));
+        for (int v = 0; v < 4; ++v) store(to + 16 * v, masked_multiply_add(load(to + 16 * v), (Mask)(inside >> 16 * v), g[v], splat(weight)));
         if (sums.thresholds.empty()) return;
         float* threshold = &sums.thresholds[plane * 16];
         Floats total = load(threshold);
-        for (int v = 0; v < 4; ++v) total = masked_add(total, (Mask)(inside >> 16 * v), g[v]);
+        for (int v = 0; v < 4; ++v) total = masked_multiply_add(total, (Mask)(inside >> 16 * v), g[v], splat(weight));
         store(threshold, total);
     }
 
@@ -218,10 +218,10 @@ struct Backward {
         const Shares& share = shares[k - 1];
         const uint64_t* below = bits_of(scratch, k - 1, word, w);
         if (k == 1 && !block.want_grad_x && !block.want_grad_thresholds) return;
-        auto add = [&](int64_t plane, const Floats* g) {
-            if (k == 1) return add_to_input(sums, scratch, word, w, plane, g);
+        auto add = [&](int64_t plane, const Floats* g, float weight) {
+            if (k == 1) return add_to_input(sums, scratch, word, w, plane, g, weight);
             float* to = &scratch.grad[k - 1][(w * layer.below + plane) * WORD];
-            for (int v = 0; v < 4; ++v) store(to + 16 * v, load(to + 16 * v) + g[v]);
+            for (int v = 0; v < 4; ++v) store(to + 16 * v, multiply_add(g[v], splat(weight), load(to + 16 * v)));
         };
         for (int64_t lut = 0; lut < layer.luts; ++lut) {
             const float* grad = &scratch.grad[k][(w * layer.luts + lut) * WORD];
@@ -232,13 +232,9 @@ struct Backward {
             const float* slope = &slopes[k - 1][lut * N * slope_entries(N)];
             input_gradients<N>(inputs, address, slope, grad, [&](int i, const Floats* g) {
                 const int64_t slot = lut * N + i;
-                if (!layer.choices) return add(layer.connections[slot], g);
-                for (int64_t entry = share.begin[slot]; entry < share.begin[slot + 1]; ++entry) {
-                    const Share part = share.entries[entry];
-                    Floats weighted[4];
-                    for (int v = 0; v < 4; ++v) weighted[v] = g[v] * splat(part.weight);
-                    add(part.plane, weighted);
-                }
+                if (!layer.choices) return add(layer.connections[slot], g, 1);
+                for (int64_t entry = share.begin[slot]; entry < share.begin[slot + 1]; ++entry)
+                    add(share.entries[entry].plane, g, share.entries[entry].weight);
             });
         }
     }

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <new>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "simd.h"
@@ -169,11 +170,28 @@ inline void partial_sums(const float* values, int64_t stride, int64_t rows, int6
         }
 }
 
+template <class Body, int... I>
+LUTRA_INLINE void for_each_of(Body&& body, std::integer_sequence<int, I...>) {
+    (body(std::integral_constant<int, I>{}), ...);
+}
+
+// Calls body(std::integral_constant<int, i>) for i = 0 .. count - 1.
+template <int count, class Body>
+LUTRA_INLINE void for_each(Body&& body) {
+    for_each_of(body, std::make_integer_sequence<int, count>{});
+}
+
+// Rotating is one instruction, shifting a copy is two.
+template <int by>
+LUTRA_INLINE uint64_t rotate_right(uint64_t word) {
+    return word >> (by & 63) | word << (-by & 63);
+}
+
 // sum += 16 floats at `offset + entry` bytes from the table. The compiler would compute 32 addresses first and spill them.
-template <int offset>
+template <int64_t offset, int64_t size>
 LUTRA_INLINE void add_from(Floats& sum, const float* table, uint64_t entry) {
 #ifdef LUTRA_AVX512
-    asm("vaddps %c3(%1,%2), %0, %0" : "+v"(sum) : "r"(table), "r"(entry), "i"(offset), "m"(*(const float(*)[PARTIAL_SUMS])table));
+    asm("vaddps %c3(%1,%2), %0, %0" : "+v"(sum) : "r"(table), "r"(entry), "i"(offset), "m"(*(const float(*)[size])table));
 #else
     sum += load((const float*)((const char*)table + offset + entry));
 #endif
@@ -185,24 +203,16 @@ inline void add_selected(const float* table, const uint64_t* words, int64_t word
     static_assert(ENTRY == 1 << SHIFT);
     for (int64_t i = 0; i < count; ++i, out += out_stride) {
         const uint64_t word = words[i * word_stride];
-        Floats low[2] = {load(out), splat(0)}, high[2] = {load(out + 16), splat(0)};  // two chains hide the latency
+        Floats low = load(out), high = load(out + 16), low2 = splat(0), high2 = splat(0);  // two chains hide the latency
         auto add = [&](auto position) {
-            constexpr int nibble = decltype(position)::value, left = SHIFT - 4 * nibble, offset = nibble * 16 * ENTRY;
-            // One shift and one mask give the byte offset of an entry.
-            const uint64_t entry = (left > 0 ? word << std::max(left, 0) : word >> std::max(-left, 0)) & 15 << SHIFT;
-            add_from<offset>(low[nibble % 2], table, entry);
-            add_from<offset + 64>(high[nibble % 2], table, entry);
+            constexpr int nibble = decltype(position)::value, offset = nibble * 16 * ENTRY;
+            const uint64_t entry = rotate_right<4 * nibble - SHIFT>(word) & 15 << SHIFT;  // as an offset in bytes
+            add_from<offset, PARTIAL_SUMS>(nibble % 2 ? low2 : low, table, entry);
+            add_from<offset + 64, PARTIAL_SUMS>(nibble % 2 ? high2 : high, table, entry);
         };
-        add(std::integral_constant<int, 0>{}), add(std::integral_constant<int, 1>{});
-        add(std::integral_constant<int, 2>{}), add(std::integral_constant<int, 3>{});
-        add(std::integral_constant<int, 4>{}), add(std::integral_constant<int, 5>{});
-        add(std::integral_constant<int, 6>{}), add(std::integral_constant<int, 7>{});
-        add(std::integral_constant<int, 8>{}), add(std::integral_constant<int, 9>{});
-        add(std::integral_constant<int, 10>{}), add(std::integral_constant<int, 11>{});
-        add(std::integral_constant<int, 12>{}), add(std::integral_constant<int, 13>{});
-        add(std::integral_constant<int, 14>{}), add(std::integral_constant<int, 15>{});
-        store(out, low[0] + low[1]);
-        store(out + 16, high[0] + high[1]);
+        for_each<NIBBLES>(add);
+        store(out, low + low2);
+        store(out + 16, high + high2);
     }
 }
 

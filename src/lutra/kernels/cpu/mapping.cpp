@@ -1,10 +1,12 @@
 #include "mapping.h"
 
+#include <cmath>
+
 namespace lutra {
 namespace {
 
 constexpr float SMALLEST_SHARE = 1e-7f;     // smaller entries are lost in rounding, and denormals are slow
-constexpr float NEGLIGIBLE_EXPONENT = -30;  // e^-30: not even a million of them change a float32 sum
+constexpr float NEGLIGIBLE_EXPONENT = -23;  // e^-23: thousands of them do not change a float32 sum
 constexpr int64_t SLOT_RANGE = 256;
 
 int64_t slot_count(const Layer& layer) { return layer.luts * layer.inputs; }
@@ -25,46 +27,67 @@ void column_maximum(const float* scores, int64_t choices, int64_t slots, int64_t
 
 }  // namespace
 
+namespace {
+
+struct Found {
+    int64_t slot;
+    Share share;
+};
+
+// Scores of slots [first, last) that are close enough to the highest of their slot, with e^(difference / temperature).
+std::vector<Found> near_maximum(const Layer& layer, int64_t first, int64_t last, const float* best) {
+    const int64_t slots = slot_count(layer), count = last - first;
+    std::vector<Found> found;
+    Buffer<float> limit(round_up(count, 16), INFINITY);
+    for (int64_t s = 0; s < count; ++s) limit[s] = best[first + s] + NEGLIGIBLE_EXPONENT * layer.temperature;
+    for (int64_t c = 0; c < layer.choices; ++c) {
+        const float* row = layer.scores + c * slots + first;
+        for (int64_t s0 = 0; s0 < count; s0 += 16) {
+            const int64_t lanes = std::min<int64_t>(16, count - s0);
+            float tail[16] = {};
+            if (lanes < 16) std::copy_n(row + s0, lanes, tail);
+            uint32_t near = at_least(load(lanes < 16 ? tail : row + s0), load(&limit[s0]));
+            for (; near; near &= near - 1) {
+                const int64_t s = s0 + __builtin_ctz(near);
+                const int32_t plane = layer.candidates ? layer.candidates[c * slots + first + s] : (int32_t)c;
+                found.push_back({first + s, {plane, std::exp((row[s] - best[first + s]) / layer.temperature)}});
+            }
+        }
+    }
+    return found;
+}
+
+}  // namespace
+
 Shares softmax_shares(const Layer& layer, int64_t threads) {
     Shares shares;
     if (!layer.choices) return shares;
-    const int64_t slots = slot_count(layer);
+    const int64_t slots = slot_count(layer), parts = (slots + SLOT_RANGE - 1) / SLOT_RANGE;
     Buffer<float> best(slots);
-    std::vector<int32_t> where(slots);
-    std::vector<std::vector<Share>> found(slots);
-    parallel((slots + SLOT_RANGE - 1) / SLOT_RANGE, threads, [&](int64_t part) {
+    std::vector<double> sum(slots);
+    std::vector<std::vector<Found>> found(parts);
+    shares.begin.resize(slots + 1);
+    parallel(parts, threads, [&](int64_t part) {
         const int64_t first = part * SLOT_RANGE, last = std::min(slots, first + SLOT_RANGE);
-        column_maximum(layer.scores, layer.choices, slots, first, last, best.data(), where.data());
-        Buffer<float> limit(last - first);
-        for (int64_t slot = first; slot < last; ++slot) limit[slot - first] = best[slot] + NEGLIGIBLE_EXPONENT * layer.temperature;
-        for (int64_t c = 0; c < layer.choices; ++c) {
-            const float* row = layer.scores + c * slots + first;
-            for (int64_t s0 = 0; s0 < last - first; s0 += 16) {
-                const int64_t lanes = std::min<int64_t>(16, last - first - s0);
-                uint32_t near = 0;
-                if (lanes == 16) near = at_least(load(row + s0), load(limit.data() + s0));
-                else
-                    for (int64_t s = 0; s < lanes; ++s) near |= uint32_t(row[s0 + s] >= limit[s0 + s]) << s;
-                for (; near; near &= near - 1) {
-                    const int64_t slot = first + s0 + __builtin_ctz(near);
-                    const float weight = std::exp((layer.scores[c * slots + slot] - best[slot]) / layer.temperature);
-                    const int32_t plane = layer.candidates ? layer.candidates[c * slots + slot] : (int32_t)c;
-                    found[slot].push_back({plane, weight});
-                }
-            }
+        if (layer.candidates) {
+            std::vector<int32_t> where(slots);
+            column_maximum(layer.scores, layer.choices, slots, first, last, best.data(), where.data());
+        } else {  // the connections are the places of the maxima
+            for (int64_t slot = first; slot < last; ++slot) best[slot] = layer.scores[layer.connections[slot] * slots + slot];
         }
-        for (int64_t slot = first; slot < last; ++slot) {
-            double sum = 0;
-            for (const Share& share : found[slot]) sum += share.weight;
-            for (Share& share : found[slot]) share.weight = (float)(share.weight / sum);
+        found[part] = near_maximum(layer, first, last, best.data());
+        for (const Found& entry : found[part]) sum[entry.slot] += entry.share.weight;
+        for (Found& entry : found[part]) {
+            entry.share.weight = (float)(entry.share.weight / sum[entry.slot]);
+            shares.begin[entry.slot + 1] += entry.share.weight > SMALLEST_SHARE;
         }
     });
-    for (const auto& slot : found) {
-        shares.begin.push_back((int64_t)shares.entries.size());
-        for (const Share& share : slot)
-            if (share.weight > SMALLEST_SHARE) shares.entries.push_back(share);
-    }
-    shares.begin.push_back((int64_t)shares.entries.size());
+    for (int64_t slot = 0; slot < slots; ++slot) shares.begin[slot + 1] += shares.begin[slot];
+    shares.entries.resize(shares.begin[slots]);
+    std::vector<int64_t> next(shares.begin.begin(), shares.begin.end() - 1);
+    for (const auto& part : found)
+        for (const Found& entry : part)
+            if (entry.share.weight > SMALLEST_SHARE) shares.entries[next[entry.slot]++] = entry.share;
     return shares;
 }
 
@@ -86,24 +109,76 @@ void slot_gradients(const Layer& layer, const float* slopes, const float* grad, 
     });
 }
 
-// All planes are choices: the product of signs and slot gradients, 32 slots at a time with partial sums over 64 rows.
+// Signed sums over 64 rows for one vector of 16 slots, as 12 reads of tables of partial sums: 8 groups of 6 rows, then
+// 4 groups of 4, which together just fit beside the streams in an L1 cache of 48 KiB. Groups this large pay only where
+// very many planes read the same tables.
+constexpr int64_t SIX_BIT_TABLE = 64 * 16, FOUR_BIT_TABLE = 16 * 16;
+constexpr int64_t SIGNED_SUMS = 8 * SIX_BIT_TABLE + 4 * FOUR_BIT_TABLE;
+
+// One group: table[bits] = sum of +value where the bit is set and -value where not. All but the last value in registers.
+template <int bits>
+LUTRA_INLINE void signed_group(const float* values, float* table) {
+    Floats sums[1 << (bits - 1)], value[bits];
+    sums[0] = splat(0);
+#pragma GCC unroll 8
+    for (int i = 0; i < bits; ++i) {
+        value[i] = load(values + 16 * i);
+        sums[0] -= value[i];
+        value[i] += value[i];
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < bits - 1; ++i)
+#pragma GCC unroll 32
+        for (int low = 0; low < 1 << i; ++low) sums[low | 1 << i] = sums[low] + value[i];
+#pragma GCC unroll 32
+    for (int entry = 0; entry < 1 << (bits - 1); ++entry) {
+        store(table + 16 * entry, sums[entry]);
+        store(table + 16 * (entry | 1 << (bits - 1)), sums[entry] + value[bits - 1]);
+    }
+}
+
+// Tables of the 12 groups of 64 rows; values (64, 16).
+inline void signed_sums(const float* values, float* table) {
+    for (int group = 0; group < 8; ++group) signed_group<6>(values + 96 * group, table + SIX_BIT_TABLE * group);
+    for (int group = 0; group < 4; ++group)
+        signed_group<4>(values + 768 + 64 * group, table + 8 * SIX_BIT_TABLE + FOUR_BIT_TABLE * group);
+}
+
+// out[plane] += the signed sum that the plane's word selects, 16 floats each.
+inline void add_signed(const float* table, const uint64_t* words, int64_t planes, float* out) {
+    for (int64_t plane = 0; plane < planes; ++plane, out += 16) {
+        const uint64_t word = words[plane];
+        Floats sum = load(out), second = splat(0), third = splat(0);  // three chains hide the latency
+        auto add = [&](auto position) {
+            constexpr int group = decltype(position)::value, first = group < 8 ? 6 * group : 48 + 4 * (group - 8);
+            constexpr int64_t offset = 4 * (group < 8 ? SIX_BIT_TABLE * group : 8 * SIX_BIT_TABLE + FOUR_BIT_TABLE * (group - 8));
+            const uint64_t entry = rotate_right<first - 6>(word) & (group < 8 ? 63 : 15) << 6;  // as an offset in bytes
+            add_from<offset, SIGNED_SUMS>(group % 3 == 0 ? sum : group % 3 == 1 ? second : third, table, entry);
+        };
+        for_each<12>(add);
+        store(out, (sum + second) + third);
+    }
+}
+
+// All planes are choices: the product of signs and slot gradients, for 16 slots.
 void dense_scores_gradient(const Layer& layer, const float* slopes, const float* grad, const uint64_t* below, int64_t words, int64_t tile) {
-    const int64_t slots = slot_count(layer), first = tile * COLUMNS, columns = std::min(COLUMNS, slots - first);
+    const int64_t slots = slot_count(layer), first = tile * 16, columns = std::min<int64_t>(16, slots - first);
     const int64_t lut = first / layer.inputs, last_lut = (first + columns + layer.inputs - 1) / layer.inputs;
-    Buffer<float> gradients(((last_lut - lut) * layer.inputs + COLUMNS) * WORD), by_row(WORD * COLUMNS), table(PARTIAL_SUMS);
-    Buffer<float> sums(layer.below * COLUMNS);
+    Buffer<float> gradients(((last_lut - lut) * layer.inputs + 16) * WORD), by_row(WORD * 16), table(SIGNED_SUMS);
+    Buffer<float> sums(layer.below * 16);
     for (int64_t w = 0; w < words; ++w) {
         const uint64_t* planes = below + w * layer.below;
         slot_gradients(layer, slopes, grad + w * layer.luts * WORD, planes, lut, last_lut, gradients.data());
         const float* from = gradients.data() + (first - lut * layer.inputs) * WORD;
-        for (int64_t s = 0; s < COLUMNS; s += 16)
-            for (int64_t row = 0; row < WORD; row += 16)
-                transpose16(from + s * WORD + row, WORD, by_row.data() + row * COLUMNS + s, COLUMNS);
-        partial_sums(by_row.data(), COLUMNS, WORD, COLUMNS, 0.5f, 2, table.data());  // sign = 2 (bit - 1/2)
-        add_selected(table.data(), planes, 1, layer.below, sums.data(), COLUMNS);
+        for (int64_t row = 0; row < WORD; row += 16) transpose16(from + row, WORD, by_row.data() + row * 16, 16);
+        signed_sums(by_row.data(), table.data());
+        add_signed(table.data(), planes, layer.below, sums.data());
     }
-    for (int64_t plane = 0; plane < layer.below; ++plane)
-        std::copy_n(sums.data() + plane * COLUMNS, columns, layer.grad_scores + plane * slots + first);
+    for (int64_t plane = 0; plane < layer.below; ++plane) {
+        float* to = layer.grad_scores + plane * slots + first;
+        if (columns == 16) store(to, load(&sums[plane * 16]));
+        else std::copy_n(&sums[plane * 16], columns, to);
+    }
 }
 
 constexpr int64_t WORDS_TOGETHER = 8;  // a cache line of one plane
@@ -201,7 +276,7 @@ void candidate_scores_gradient(const Layer& layer, const float* slopes, const fl
 
 void scores_gradient(const Layer& layer, const float* slopes, const float* grad, const uint64_t* below, int64_t words, int64_t threads) {
     if (!layer.candidates) {
-        const int64_t tiles = (slot_count(layer) + COLUMNS - 1) / COLUMNS;
+        const int64_t tiles = (slot_count(layer) + 15) / 16;
         parallel(tiles, threads, [&](int64_t tile) { dense_scores_gradient(layer, slopes, grad, below, words, tile); });
         return;
     }

@@ -35,6 +35,9 @@ LUTRA_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return (Floats)
 LUTRA_INLINE Floats masked_add(Floats a, Mask where, Floats b) {
     return (Floats)_mm512_mask_add_ps((__m512)a, where, (__m512)a, (__m512)b);
 }
+LUTRA_INLINE Floats masked_multiply_add(Floats sum, Mask where, Floats a, Floats b) {
+    return (Floats)_mm512_mask3_fmadd_ps((__m512)a, (__m512)b, (__m512)sum, where);
+}
 LUTRA_INLINE Mask at_least(Floats a, Floats b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
 LUTRA_INLINE Mask closer_than(Floats a, Floats b, Floats distance) {
     return _mm512_cmp_ps_mask(_mm512_abs_ps((__m512)(a - b)), (__m512)distance, _CMP_LT_OQ);
@@ -85,6 +88,7 @@ LUTRA_INLINE Floats multiply_add(Floats a, Floats b, Floats c) {
 #endif
 }
 LUTRA_INLINE Floats masked_add(Floats a, Mask where, Floats b) { return a + (Floats)((Ints)b & lanes_of(where)); }
+LUTRA_INLINE Floats masked_multiply_add(Floats sum, Mask where, Floats a, Floats b) { return masked_add(sum, where, a * b); }
 LUTRA_INLINE Mask at_least(Floats a, Floats b) { return mask_of(a >= b); }
 LUTRA_INLINE Mask closer_than(Floats a, Floats b, Floats distance) {
     Floats difference = a - b;
