@@ -15,7 +15,7 @@ def create_optimiser(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW whose groups carry a `name` and the `peak` of their learning rate.
 
     Weight decay acts on matrices and embeddings outside of weightless blocks, as in nanoGPT. The parameters of a block
-    have learning rates of their own by kind and do not decay: decay pulls table entries to the threshold between 0 and 1.
+    have learning rates of their own by kind and do not decay: decay would pull table entries to their threshold, 0.
     """
     special: dict[str, list[nn.Parameter]] = {"tables": [], "mapping": [], "thresholds": [], "encoded": []}
     for block in model.weightless_blocks().values():
