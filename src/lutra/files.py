@@ -72,6 +72,16 @@ class RunFiles:
     def report(self) -> Path:
         return self.root / "report.html"
 
+    @property
+    def steps(self) -> Path:
+        """Which steps have finished, with the hashes of what they read and wrote."""
+        return self.root / "steps.json"
+
+    @property
+    def sample(self) -> Path:
+        """Text that the frozen model wrote."""
+        return self.root / "sample.txt"
+
     def baseline(self, ffn: str) -> RunFiles:
         """The run directory of a baseline (`mlp`, `none`) trained with the same recipe."""
         return RunFiles(self.root / "baselines" / ffn)

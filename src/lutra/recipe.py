@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from lutra.errors import RecipeError
-from lutra.files import write_text
+from lutra.errors import RecipeError, RunDirectoryError
+from lutra.files import RunFiles, write_text
 
 Feedforward = Literal["mlp", "weightless", "none"]
 
@@ -315,6 +315,29 @@ def parse_recipe(tree: dict[str, Any], source: str) -> Recipe:
 def save_recipe(recipe: Recipe, path: Path) -> None:
     """Write the recipe with every value spelled out; `load_recipe` reads it back equal."""
     write_text(path, dump_toml(recipe.model_dump(mode="json")))
+
+
+def claim_run(run: RunFiles, recipe: Recipe) -> None:
+    """Write the recipe into a fresh run directory, or make sure that the one there is the same.
+
+    Raises:
+        RunDirectoryError: it is another one; the message names the first key that differs.
+    """
+    if not run.recipe.exists():
+        save_recipe(recipe, run.recipe)
+        return
+    there, here = load_recipe(run.recipe).model_dump(mode="json"), recipe.model_dump(mode="json")
+    if difference := _first_difference(there, here, ""):
+        raise RunDirectoryError(f"{run.root}: belongs to another recipe, {difference}; choose another folder (--out)")
+
+
+def _first_difference(there: Any, here: Any, key: str) -> str | None:
+    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        there, here = dict(enumerate(there)), dict(enumerate(here))
+    if isinstance(there, dict) and isinstance(here, dict):
+        parts = (_first_difference(there[part], here[part], f"{key}.{part}".lstrip(".")) for part in there)
+        return next(filter(None, parts), None)
+    return None if there == here else f"{key} is {json.dumps(there)} there and {json.dumps(here)} here"
 
 
 def dump_toml(tree: dict[str, Any]) -> str:

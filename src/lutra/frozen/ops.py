@@ -13,6 +13,8 @@ import numpy as np
 
 from lutra.errors import FrozenModelError
 from lutra.frozen.types import BIT, IntArray, TensorType
+from lutra.groups import group_bounds as group_bounds
+from lutra.groups import group_mask as group_mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +93,6 @@ Operation = Thermometer | LutLayer | ConditionalSum | Requantise
 OPERATIONS: dict[str, type[Operation]] = {op.kind: op for op in (Thermometer, LutLayer, ConditionalSum, Requantise)}
 
 
-def group_bounds(width: int, groups: int) -> list[int]:
-    """Where `groups` contiguous groups of `width` elements begin and end: group g is `[bounds[g], bounds[g + 1])`."""
-    return [width * group // groups for group in range(groups + 1)]
-
-
 def output_type(op: Operation, input_types: list[TensorType]) -> TensorType:
     """The type of the value that `op` writes."""
     if isinstance(op, Requantise):
@@ -159,14 +156,6 @@ def check_operation(op: Operation, input_types: list[TensorType], input_widths: 
         require(op.multiplier.shape == op.shift.shape == (width,), "multiplier", f"and shift must have {width} values")
         require(_within(op.multiplier, 0, 2**31 - 1), "multiplier", "must lie in [0, 2^31 - 1]")
         require(_within(op.shift, 0, 62), "shift", "must lie in [0, 62]")
-
-
-def group_mask(bits: int, outputs: int, groups: int) -> np.ndarray:
-    """Boolean (bits, outputs): which encoded values may differ from zero."""
-    bit_group = np.repeat(np.arange(groups), np.diff(group_bounds(bits, groups)))
-    output_group = np.repeat(np.arange(groups), np.diff(group_bounds(outputs, groups)))
-    mask: np.ndarray = bit_group[:, None] == output_group[None, :]
-    return mask
 
 
 def _within(array: IntArray, low: int, high: int) -> bool:

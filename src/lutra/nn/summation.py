@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lutra.frozen.ops import group_mask
+from lutra.groups import group_mask
 from lutra.kernels import reference
 from lutra.recipe import BlockConfig
 

@@ -23,7 +23,7 @@ from lutra.errors import CheckpointError, RunDirectoryError, TrainingError
 from lutra.files import RunFiles, write_text
 from lutra.models.zoo import create_model
 from lutra.nn.weightless import calibrate_
-from lutra.recipe import Recipe, load_recipe, save_recipe
+from lutra.recipe import Recipe, claim_run
 from lutra.train.checkpoint import OPTIMISER_PREFIX, load_weights, read_checkpoint, save_checkpoint
 from lutra.train.evaluate import validation_loss
 from lutra.train.optimiser import (
@@ -78,29 +78,6 @@ def train_baselines(run: RunFiles, recipe: Recipe, max_minutes: float | None = N
         if not results[ffn]["finished"]:
             break
     return results
-
-
-def claim_run(run: RunFiles, recipe: Recipe) -> None:
-    """Write the recipe into a fresh run directory, or make sure that the one there is the same.
-
-    Raises:
-        RunDirectoryError: it is another one; the message names the first key that differs.
-    """
-    if not run.recipe.exists():
-        save_recipe(recipe, run.recipe)
-        return
-    there, here = load_recipe(run.recipe).model_dump(mode="json"), recipe.model_dump(mode="json")
-    if difference := _first_difference(there, here):
-        raise RunDirectoryError(f"{run.root} belongs to another recipe: {difference}; choose another folder")
-
-
-def _first_difference(there: Any, here: Any, key: str = "") -> str | None:
-    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
-        there, here = dict(enumerate(there)), dict(enumerate(here))
-    if isinstance(there, dict) and isinstance(here, dict):
-        parts = (_first_difference(there[part], here[part], f"{key}.{part}".lstrip(".")) for part in there)
-        return next(filter(None, parts), None)
-    return None if there == here else f"{key} is {there!r} there and {here!r} here"
 
 
 def _remove_leftovers(run: RunFiles) -> None:

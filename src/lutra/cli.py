@@ -1,0 +1,353 @@
+"""The command line: parse, call one function, print.
+
+Results go to stdout (with `--json` nothing but JSON), progress and errors to stderr. Exit status: 0 done, 1 the work
+failed, 2 wrong input, 130 interrupted. What needs time to import is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec
+
+import typer
+
+from lutra.errors import InputError, LutraError, MismatchError
+
+if TYPE_CHECKING:
+    from lutra.report.tables import Table
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    help="Transformers without multipliers, from PyTorch to verified hardware.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+results_app = typer.Typer(help="The record of measured results.", no_args_is_help=True)
+app.add_typer(results_app, name="results")
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
+MaxMinutesOption = Annotated[
+    float | None, typer.Option(min=0, help="Stop training after this time; the same command goes on.")
+]
+
+
+def main() -> None:
+    """Entry point of the command `lutra`."""
+    app(prog_name="lutra")
+
+
+def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a command whose errors become one line on stderr and an exit status."""
+
+    def register(function: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                function(*args, **kwargs)
+            except LutraError as error:
+                _fail(str(error), error.exit_status)
+            except KeyboardInterrupt:
+                _fail("interrupted; the same command goes on where it stopped", 130)
+            except (typer.Exit, BrokenPipeError):
+                raise
+            except Exception as error:
+                if os.environ.get("LUTRA_DEBUG"):
+                    traceback.print_exc()
+                _fail(f"{type(error).__name__}: {error} (unexpected; LUTRA_DEBUG=1 shows where)", 1)
+
+        return group.command(name)(guarded)
+
+    return register
+
+
+def _fail(message: str, status: int) -> None:
+    print("lutra: " + " ".join(message.split()), file=sys.stderr)
+    raise typer.Exit(status)
+
+
+@contextlib.contextmanager
+def _working() -> Iterator[None]:
+    """Send progress to stderr; stdout is for results, whatever a step or a tool in it prints."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("lutra")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def _print_table(table: Table) -> None:
+    import rich
+    from rich.table import Table as RichTable
+
+    grid = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for position, name in enumerate(table.header):
+        grid.add_column(name, justify="right" if position else "left", overflow="fold", no_wrap=position == 0)
+    for row in table.rows:
+        grid.add_row(*row)
+    rich.print(grid)
+    rich.print()
+
+
+def _run_step(root: Path, name: str, as_json: bool, **options: Any) -> None:
+    """Run one step and print its result, then the tables that it changed."""
+    from lutra.run import load_run, run_step
+
+    files, recipe = load_run(root)
+    with _working():
+        result = run_step(files, recipe, name, **options)
+    if as_json:
+        _print_json(result)
+    else:
+        from lutra.report.tables import summary_tables
+
+        for table in summary_tables(files, recipe, step=name):
+            _print_table(table)
+    _check_simulation(name, result)
+
+
+def _check_simulation(name: str, result: dict[str, Any]) -> None:
+    """A mismatch must fail the command even when the step only recorded it."""
+    if name == "simulate" and (result.get("mismatches") or result.get("cycles_match") is False):
+        raise MismatchError("simulate: the RTL differs from the frozen model or from the schedule; see simulate.json")
+
+
+@command(app)
+def run(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML).", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="Run directory; default runs/NAME.", show_default=False)] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="STEP", help="Run this step and those after it.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(metavar="STEP", help="Last step to run.")] = None,
+    max_minutes: MaxMinutesOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The main job: train, baselines, freeze, evaluate, rtl, simulate, synth, cost, report.
+
+    Steps that are up to date are skipped, so the same command resumes.
+    """
+    from lutra.recipe import load_recipe
+    from lutra.run import open_run, run_steps
+
+    loaded = load_recipe(recipe, set_)
+    files = open_run(loaded, out or Path("runs") / loaded.name)
+    with _working():
+        steps = run_steps(files, loaded, first=from_, last=to, max_minutes=max_minutes)
+    if as_json:
+        from lutra.record import summarise
+
+        _print_json({"run": str(files.root), "steps": steps, "summary": summarise(files, loaded)})
+    else:
+        from lutra.report.tables import summary_tables
+
+        for table in summary_tables(files, loaded):
+            _print_table(table)
+        if files.report.exists():
+            print(f"report: {files.report}")
+    _check_simulation("simulate", steps.get("simulate", {}))
+
+
+@command(app)
+def train(root: RunArgument, max_minutes: MaxMinutesOption = None, as_json: JsonOption = False) -> None:
+    """Train the model of a run, or go on with its training."""
+    _run_step(root, "train", as_json, max_minutes=max_minutes)
+
+
+@command(app)
+def evaluate(
+    root: RunArgument,
+    engine: Annotated[
+        Literal["golden", "runtime"] | None, typer.Option(help="What computes the frozen blocks.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Loss on the whole validation set: float, fake-quantised and frozen, beside the baselines."""
+    _run_step(root, "evaluate", as_json, engine=engine)
+
+
+@command(app)
+def freeze(root: RunArgument, as_json: JsonOption = False) -> None:
+    """Turn the trained blocks into integers and store real input rows for the simulation."""
+    _run_step(root, "freeze", as_json)
+
+
+@command(app)
+def rtl(root: RunArgument, as_json: JsonOption = False) -> None:
+    """Write SystemVerilog, test bench and scripts for the frozen blocks."""
+    _run_step(root, "rtl", as_json)
+
+
+@command(app)
+def simulate(
+    root: RunArgument,
+    fold: Annotated[
+        list[str] | None, typer.Option(metavar="F", help='Fold factor, an integer or "all"; repeatable.')
+    ] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Input rows per block.", show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate the RTL on real rows and compare every output bit with the frozen model."""
+    folds = [_fold_factor(text) for text in fold] if fold else None
+    _run_step(root, "simulate", as_json, fold_factors=folds, rows=rows)
+
+
+def _fold_factor(text: str) -> int | str:
+    if text == "all" or (text.isdecimal() and int(text) > 0):
+        return text if text == "all" else int(text)
+    raise InputError(f'--fold {text}: write an integer from 1, or "all"')
+
+
+@command(app)
+def synth(
+    root: RunArgument,
+    liberty: Annotated[
+        Path | None, typer.Option(help="Cell library (.lib) for ASIC area, timing and power.", show_default=False)
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Synthesise again what was synthesised before.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Blocks synthesised at the same time.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Count LUTs and flip-flops; with a cell library also area, slack and power."""
+    if liberty is not None and not liberty.is_file():
+        raise InputError(f"--liberty {liberty}: no such file")
+    _run_step(root, "synth", as_json, liberty=liberty, fresh=fresh, jobs=jobs)
+
+
+@command(app)
+def cost(root: RunArgument, as_json: JsonOption = False) -> None:
+    """Cycles and energy per token and per sequence, beside an MLP on a systolic array."""
+    _run_step(root, "cost", as_json)
+
+
+@command(app)
+def report(root: RunArgument, as_json: JsonOption = False) -> None:
+    """Write report.html, one self-contained page."""
+    _run_step(root, "report", as_json)
+    if not as_json:
+        from lutra.files import RunFiles
+
+        print(f"report: {RunFiles(root).report}")
+
+
+@command(app)
+def generate(
+    root: RunArgument,
+    prompt: Annotated[str, typer.Option(help="Text to go on from.", show_default=False)],
+    characters: Annotated[int, typer.Option(min=1, help="Characters to write.")] = 300,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    temperature: Annotated[float, typer.Option(min=0, help="0: always the likeliest character.")] = 0.8,
+    engine: Annotated[Literal["torch", "golden", "runtime"], typer.Option(help="What computes the blocks.")] = "golden",
+    as_json: JsonOption = False,
+) -> None:
+    """Text from the trained language model."""
+    from lutra.run import load_run
+
+    files, recipe = load_run(root)
+    with _working():
+        from lutra.freeze import generate_run
+
+        text = generate_run(files, recipe, prompt, characters, seed, temperature, engine)
+    if as_json:
+        _print_json({"prompt": prompt, "text": text, "engine": engine, "seed": seed, "temperature": temperature})
+    else:
+        print(text)
+
+
+@command(app)
+def table(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A table of the papers.", show_default=False)],
+    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown for a document.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """A table of the papers: the paper's value, ours, and a remark."""
+    from lutra.cost.tables import table as paper_table
+
+    content = paper_table(name)
+    if as_json:
+        _print_json(content.to_json())
+    elif markdown:
+        print(content.to_markdown())
+    else:
+        import rich
+        from rich.markdown import Markdown
+
+        rich.print(Markdown(content.to_markdown()))
+
+
+@command(app)
+def doctor(as_json: JsonOption = False) -> None:
+    """What is installed, in which version, and what each missing tool costs you."""
+    from lutra.doctor import diagnose
+
+    found = diagnose()
+    if as_json:
+        _print_json(found)
+    else:
+        from lutra.report.tables import doctor_table
+
+        _print_table(doctor_table(found))
+        for tool in found["tools"]:
+            if not tool["version"]:
+                print(f"Without {tool['name']}: {tool['without_it']}. Install: {tool['install']}")
+    if not found["main_job_runs"]:
+        missing = [tool["name"] for tool in found["tools"] if tool["needed"] and not tool["version"]]
+        raise LutraError(f"`lutra run` cannot work without {', '.join(missing)}")
+
+
+@command(results_app, "add")
+def results_add(
+    root: RunArgument,
+    into: Annotated[Path, typer.Option(help="Folder of the record.")] = Path("results"),
+    as_json: JsonOption = False,
+) -> None:
+    """Add what a run measured to the record: one JSON file per recipe, one entry per seed."""
+    from lutra.record import add_result
+    from lutra.run import load_run
+
+    files, recipe = load_run(root)
+    path, entry = add_result(files, recipe, into)
+    if as_json:
+        _print_json({"file": str(path), **entry})
+    else:
+        print(f"{path}: seed {recipe.seed} recorded")
+
+
+@command(results_app, "list")
+def results_list(
+    of: Annotated[Path, typer.Option("--from", help="Folder of the record.")] = Path("results"),
+    as_json: JsonOption = False,
+) -> None:
+    """Every recorded result, one line each."""
+    from lutra.record import list_results
+
+    entries = list_results(of)
+    if as_json:
+        _print_json(entries)
+    else:
+        from lutra.report.tables import results_table
+
+        _print_table(results_table(entries))

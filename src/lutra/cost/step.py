@@ -1,0 +1,202 @@
+"""The cost step of a run: cycles and energy of the trained model, next to its dense baseline."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lutra.cost.layer import LEAVES_OUT, GemmCost, LayerCost, layer_cost, total
+from lutra.cost.shapes import shape_of_recipe
+from lutra.cost.systolic import systolic_array
+from lutra.cost.weightless import (
+    fitted_fpga_energy,
+    inference_counts,
+    paper_asic_energy,
+    paper_fpga_energy,
+)
+from lutra.cost.workload import ENCODER, TransformerShape, workload
+from lutra.errors import RunDirectoryError
+from lutra.files import RunFiles, read_json, write_json
+from lutra.frozen import store
+from lutra.frozen.graph import WeightlessBlock, as_weightless
+from lutra.recipe import Recipe
+from lutra.rtl.schedule import FoldFactor, schedule
+
+ARRAY_SIZE = 32
+"""The paper's choice for end-to-end comparisons (section 4.3.2)."""
+
+Place = tuple[FoldFactor, str]
+"""A block at a fold factor."""
+T = TypeVar("T")
+
+logger = logging.getLogger("lutra")
+
+
+def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
+    """Write `run.cost`: what one sequence costs on the run's blocks and on the dense baseline.
+
+    Reads the frozen model. Measured cycles of `run.simulate` stand beside the predicted ones, and energy is also
+    interpolated from the LUTs of `run.synth`, where these files are there and belong to the same frozen model.
+
+    Raises:
+        FrozenModelError: the frozen model is missing or damaged.
+        RunDirectoryError: `run.simulate` or `run.synth` is damaged.
+    """
+    graphs = store.load(run.frozen).graphs
+    blocks = {f"block_{index}": as_weightless(graph) for index, graph in enumerate(graphs)}
+    shape, frozen_hash = shape_of_recipe(recipe), store.content_hash(run.frozen)
+    layer = layer_cost(shape, systolic_array(ARRAY_SIZE))
+    measured = _evidence(run.simulate, "simulate", frozen_hash, _measured)
+    luts = _evidence(run.synth, "synth", frozen_hash, _synthesised)
+    rows = [
+        _block_row(name, block, fold, shape.tokens, measured, luts)
+        for fold in recipe.hardware.fold_factors
+        for name, block in blocks.items()
+    ]
+    result = {
+        "frozen_hash": frozen_hash,
+        "model": _model(shape),
+        "inference_counts": [
+            {"name": name, "graph": block.graph.name, **asdict(inference_counts(block))}
+            for name, block in blocks.items()
+        ],
+        "blocks": rows,
+        "dense_layer": _dense_layer(layer),
+        "layers": [_layer_row(layer, fold, rows) for fold in recipe.hardware.fold_factors],
+        "energy_basis": {
+            "fpga_paper_power": paper_fpga_energy().basis,
+            "fpga_interpolated": fitted_fpga_energy(0, 0).basis,
+            "asic_paper_power": paper_asic_energy().basis,
+        },
+        "leaves_out": list(LEAVES_OUT),
+    }
+    write_json(run.cost, result)
+    return result
+
+
+def _model(shape: TransformerShape) -> dict[str, Any]:
+    """The dense model that the run's model replaces."""
+    dense = workload(shape)
+    return {
+        "layers": shape.layers,
+        "width": shape.width,
+        "heads": shape.heads,
+        "hidden": shape.hidden,
+        "sequence_tokens": shape.tokens,
+        "parts": [asdict(part) for part in dense.parts],
+        "mlp_share_of_macs": dense.mlp_share_of_macs(),
+        "mlp_share_of_layer_macs": dense.mlp_share_of_macs(ENCODER),
+        "mlp_share_of_parameters": dense.mlp_share_of_parameters(),
+    }
+
+
+def _dense_layer(layer: LayerCost) -> dict[str, Any]:
+    """One layer of the dense model on the systolic array, per sequence."""
+
+    def sums(costs: tuple[GemmCost, ...]) -> dict[str, float]:
+        return {
+            "steady_cycles": int(total(costs, "steady_cycles")),
+            "cycles": int(total(costs, "cycles")),
+            "fpga_energy_j": total(costs, "fpga_energy_j"),
+            "asic_energy_j": total(costs, "asic_energy_j"),
+        }
+
+    return {
+        "systolic_array_size": layer.array.size,
+        "gemms": [asdict(cost) for cost in layer.attention + layer.mlp],
+        "attention": sums(layer.attention),
+        "mlp": sums(layer.mlp),
+    }
+
+
+def _block_row(
+    name: str,
+    block: WeightlessBlock,
+    fold: FoldFactor,
+    tokens: int,
+    measured: dict[Place, dict[str, int]],
+    luts: dict[Place, tuple[int, float]],
+) -> dict[str, Any]:
+    """One block at one fold factor, per sequence; None where nothing was simulated or synthesised."""
+    plan = schedule(block, fold)
+    cycles = plan.cycles(tokens)
+    nothing = {"measured_rows": None, "measured_cycles": None, "predicted_cycles_of_measured_rows": None}
+    simulated = measured.get((fold, name))
+    if simulated:
+        predicted = plan.cycles(simulated["measured_rows"])
+        simulated = {**simulated, "predicted_cycles_of_measured_rows": predicted}
+    use = luts.get((fold, name))
+    return {
+        "name": name,
+        "graph": block.graph.name,
+        "fold_factor": fold,
+        "cycles_per_token": plan.interval_cycles,
+        "latency_cycles": plan.latency_cycles,
+        "cycles_per_sequence": cycles,
+        **(simulated or nothing),
+        "fpga_energy_paper_power_j": cycles * paper_fpga_energy().j_per_cycle,
+        "fpga_energy_interpolated_j": cycles * fitted_fpga_energy(*use).j_per_cycle if use else None,
+        "asic_energy_paper_power_j": cycles * paper_asic_energy().j_per_cycle,
+    }
+
+
+def _layer_row(layer: LayerCost, fold: FoldFactor, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A dense layer's energy over that of an average layer with a weightless block."""
+
+    def mean(key: str) -> float | None:
+        values = [row[key] for row in rows if row["fold_factor"] == fold]
+        return None if None in values else sum(values) / len(values)
+
+    def ratio(energy_j: float | None) -> float | None:
+        return None if energy_j is None else layer.fpga_ratio(energy_j)
+
+    asic_energy_j = mean("asic_energy_paper_power_j")
+    return {
+        "fold_factor": fold,
+        "block_cycles_per_sequence": mean("cycles_per_sequence"),
+        "fpga_ratio_paper_power": ratio(mean("fpga_energy_paper_power_j")),
+        "fpga_ratio_interpolated": ratio(mean("fpga_energy_interpolated_j")),
+        "asic_ratio_paper_power": None if asic_energy_j is None else layer.asic_ratio(asic_energy_j),
+        "upper_limit_ratio": layer.upper_limit,
+    }
+
+
+def _measured(simulation: dict[str, Any]) -> dict[Place, dict[str, int]]:
+    """Rows and cycles that the simulation measured."""
+    return {
+        (design["fold_factor"], block["name"]): {
+            "measured_rows": block["rows"],
+            "measured_cycles": block["cycles_measured"],
+        }
+        for design in simulation["designs"]
+        for block in design["blocks"]
+    }
+
+
+def _synthesised(synthesis: dict[str, Any]) -> dict[Place, tuple[int, float]]:
+    """Packed LUTs and BRAMs of the blocks on an FPGA; Vivado's figures come last and win."""
+    return {
+        (target["fold_factor"], block["name"]): (block["lut_packed"], block["bram"])
+        for target in synthesis["targets"]
+        if target["target"] in ("xcup", "vivado")
+        for block in target["blocks"]
+    }
+
+
+def _evidence(
+    path: Path, step: str, frozen_hash: str, extract: Callable[[dict[str, Any]], dict[Place, T]]
+) -> dict[Place, T]:
+    """What another step found out about the same frozen model; nothing where it did not run."""
+    if not path.exists():
+        return {}
+    content = read_json(path, step)
+    try:
+        if content["frozen_hash"] == frozen_hash:
+            return extract(content)
+    except (KeyError, TypeError) as error:
+        raise RunDirectoryError(f"{path}: damaged ({error!r}); run `lutra {step}` again") from None
+    logger.warning("%s: made from another frozen model, so it is left out; run `lutra %s` again", path, step)
+    return {}

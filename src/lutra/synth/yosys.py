@@ -1,0 +1,222 @@
+"""Synthesis with Yosys: LUTs and flip-flops on Xilinx UltraScale+, area in a standard cell library."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lutra.errors import InputError, RunDirectoryError, ToolError
+from lutra.synth.packing import packed_luts
+from lutra.synth.tools import Tool, run_tool
+
+XILINX_MACRO = "LUTRA_XILINX"
+"""Selects LUT6 primitives in the generated RTL instead of multiplexer trees."""
+SOURCE_SUFFIXES = (".sv", ".svh", ".v", ".vh", ".mem", ".hex")
+LUT = re.compile(r"LUT[1-6]")
+FLIP_FLOPS = frozenset({"FDRE", "FDSE", "FDCE", "FDPE"})
+LATCHES = frozenset({"LDCE", "LDPE"})
+SHIFT_REGISTERS = frozenset({"SRL16E", "SRLC16E", "SRLC32E"})
+BRAMS = {"RAMB18E1": 0.5, "RAMB18E2": 0.5, "RAMB36E1": 1.0, "RAMB36E2": 1.0}
+DSPS = frozenset({"DSP48E1", "DSP48E2"})
+COUNTED_APART = {"CARRY4": "carry4", "CARRY8": "carry8", "MUXF7": "muxf7", "MUXF8": "muxf8", "MUXF9": "muxf9"}
+FREE = frozenset({"BUFG", "GND", "VCC"})
+
+
+@dataclass(frozen=True)
+class FpgaUse:
+    """What a module takes of an UltraScale+ device.
+
+    `lut_raw` counts LUT1 to LUT6, inverters and shift registers as Yosys mapped them; `lut_packed` pairs small ones as
+    vendor tools do (`packing.packed_luts`). MUXF7, MUXF8 and carry chains sit beside the LUTs and are counted apart.
+    """
+
+    lut_raw: int
+    lut_packed: int
+    ff: int
+    bram: float
+    dsp: int
+    carry4: int
+    carry8: int
+    muxf7: int
+    muxf8: int
+    muxf9: int
+
+
+@dataclass(frozen=True)
+class AsicUse:
+    """What a module takes in a standard cell library."""
+
+    area_mm2: float
+    cells: int
+
+
+def sources_of(rtl: Path) -> list[str]:
+    """The source files that `rtl/filelist.f` names, in order.
+
+    Raises:
+        RunDirectoryError: no file list, or it names none.
+    """
+    filelist = rtl / "filelist.f"
+    try:
+        lines = [line.split("//")[0].strip() for line in filelist.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        raise RunDirectoryError(f"{filelist}: not there; run `lutra rtl` first") from None
+    sources = [line for line in lines if line and not line.startswith(("+", "-"))]
+    if not sources:
+        raise RunDirectoryError(f"{filelist}: names no source; run `lutra rtl` again")
+    return sources
+
+
+def copy_sources(rtl: Path, folder: Path) -> None:
+    """Copy sources and memory images into `folder`, because the WebAssembly Yosys sees only its working directory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in rtl.rglob("*"):
+        if path.suffix in SOURCE_SUFFIXES:
+            target = folder / path.relative_to(rtl)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+
+def fpga_script(sources: list[str], top: str) -> str:
+    """The paper's setting: UltraScale+, no DSP; neither BRAM, nor LUTs as memory, nor pads."""
+    return "\n".join(
+        [
+            f"read_verilog -sv -D{XILINX_MACRO} {' '.join(sources)}",
+            f"synth_xilinx -family xcup -nodsp -nobram -nolutram -noiopad -flatten -top {top}",
+            f"select -module {top}",  # the simulation models of all cells of the device stay out
+            "write_json -selected netlist.json",
+            "",
+        ]
+    )
+
+
+def asic_script(sources: list[str], top: str, clock_hz: float) -> str:
+    """Standard cells from `cells.lib`, mapped for the clock's period; leaves `netlist.v` for timing and power."""
+    period_ps = round(1e12 / clock_hz)
+    return "\n".join(
+        [
+            f"read_verilog -sv {' '.join(sources)}",
+            f"synth -flatten -top {top}",
+            "dfflibmap -liberty cells.lib",
+            f"abc -D {period_ps} -liberty cells.lib",
+            "opt_clean -purge",
+            "tee -q -o stat.txt stat -liberty cells.lib",
+            "write_verilog -noattr -noexpr -nohex -nodec -simple-lhs netlist.v",
+            "write_json netlist.json",
+            "",
+        ]
+    )
+
+
+def synthesise_fpga(yosys: Tool, folder: Path, sources: list[str], top: str) -> FpgaUse:
+    """Map `top`, whose sources lie in `folder`, onto UltraScale+.
+
+    Raises:
+        ToolError: Yosys failed, or left no netlist, or one with cells that are not of the device.
+    """
+    cells = _run(yosys, folder, fpga_script(sources, top), top)
+    return fpga_use(cells, f"{yosys.name}, {top}")
+
+
+def synthesise_asic(yosys: Tool, folder: Path, sources: list[str], top: str, liberty: Path, clock_hz: float) -> AsicUse:
+    """Map `top`, whose sources lie in `folder`, onto the cells of `liberty`; leaves `netlist.v` in `folder`.
+
+    Raises:
+        ToolError: Yosys failed, left no netlist or area, or left cells that are not in the library.
+    """
+    (folder / "cells.lib").write_bytes(read_liberty(liberty))
+    (folder / "stat.txt").unlink(missing_ok=True)
+    cells = _run(yosys, folder, asic_script(sources, top, clock_hz), top)
+    stat = folder / "stat.txt"
+    area_um2 = chip_area_um2(stat.read_text(encoding="utf-8") if stat.exists() else "", top, yosys.name)
+    return AsicUse(area_um2 * 1e-6, len(cells))
+
+
+def read_liberty(path: Path) -> bytes:
+    """The text of a Liberty file, plain or gzip.
+
+    Raises:
+        InputError: cannot be read, or holds no library.
+    """
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the Liberty file ({error.strerror or error})") from None
+    if not re.search(rb"\blibrary\s*\(", content):
+        raise InputError(f"{path}: not a Liberty file; give the standard cells' .lib or .lib.gz")
+    return content
+
+
+def fpga_use(cells: dict[str, Any], where: str) -> FpgaUse:
+    """Count the cells of a netlist in Yosys' JSON format.
+
+    Raises:
+        ToolError: a cell that is not of the device (a module that was not flattened, an unmapped operator).
+    """
+    counts = Counter(cell["type"] for cell in cells.values())
+    known = FLIP_FLOPS | LATCHES | SHIFT_REGISTERS | BRAMS.keys() | DSPS | COUNTED_APART.keys() | FREE | {"INV"}
+    unknown = sorted(name for name in counts if name not in known and not LUT.fullmatch(name))
+    if unknown:
+        raise ToolError(f"{where}: the netlist has cells that are not of the device: {', '.join(unknown[:5])}")
+    luts = [_input_nets(cell) for cell in cells.values() if LUT.fullmatch(cell["type"]) or cell["type"] == "INV"]
+    shift_registers = sum(counts[name] for name in SHIFT_REGISTERS)
+    return FpgaUse(
+        lut_raw=len(luts) + shift_registers,
+        lut_packed=packed_luts(luts) + shift_registers,
+        ff=sum(counts[name] for name in FLIP_FLOPS | LATCHES),
+        bram=sum(weight * counts[name] for name, weight in BRAMS.items()),
+        dsp=sum(counts[name] for name in DSPS),
+        **{field: counts[name] for name, field in COUNTED_APART.items()},
+    )
+
+
+def chip_area_um2(stat: str, top: str, where: str) -> float:
+    """The area that `stat -liberty` printed for `top`, in the library's units (um2).
+
+    Raises:
+        ToolError: the line did not come out, or cells of unknown area are left.
+    """
+    unknown = re.search(r"Area for cell type (\S+) is unknown", stat)
+    if unknown:
+        raise ToolError(f"{where}: the library has no area for {unknown[1]}; is it a complete standard cell library?")
+    match = re.search(rf"Chip area for (?:top )?module '\\?{re.escape(top)}':\s*([0-9.eE+-]+)", stat)
+    if not match:
+        raise ToolError(f"{where}: printed no area of {top}; the mapping died silently, try another Yosys")
+    return float(match[1])
+
+
+def _run(yosys: Tool, folder: Path, script: str, top: str) -> dict[str, Any]:
+    """Run a script in `folder` and return the cells of `top` in the netlist that it left."""
+    netlist = folder / "netlist.json"
+    netlist.unlink(missing_ok=True)
+    (folder / "script.ys").write_text(script, encoding="utf-8")
+    # The WebAssembly build loses standard output after its first call of ABC, but not the file of -l.
+    run_tool(yosys, ["-q", "-l", "yosys.log", "-s", "script.ys"], folder, folder / "output.log")
+    try:
+        cells: dict[str, Any] = json.loads(netlist.read_text(encoding="utf-8"))["modules"][top]["cells"]
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        # A dying pass may still return 0: believe only the netlist.
+        raise ToolError(f"{yosys.name} left no netlist of {top} ({error!r}); see {folder / 'yosys.log'}") from None
+    netlist.unlink()
+    cells = {name: cell for name, cell in cells.items() if cell["type"] != "$scopeinfo"}  # only remembers hierarchy
+    if not cells:
+        raise ToolError(f"{yosys.name}: the netlist of {top} is empty; see {folder / 'yosys.log'}")
+    return cells
+
+
+def _input_nets(cell: dict[str, Any]) -> frozenset[int]:
+    """The nets that a cell reads; constants are strings in Yosys' JSON."""
+    return frozenset(
+        bit
+        for port, bits in cell["connections"].items()
+        if cell["port_directions"][port] == "input"
+        for bit in bits
+        if isinstance(bit, int)
+    )

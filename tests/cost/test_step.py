@@ -1,0 +1,109 @@
+"""The cost step on runs with and without the results of earlier steps."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from frozen_blocks import random_block
+from lutra.cost import cost_run
+from lutra.cost.layer import LEAVES_OUT
+from lutra.errors import FrozenModelError, RunDirectoryError
+from lutra.files import RunFiles, read_json, write_json
+from lutra.frozen import store
+from lutra.frozen.graph import FrozenModel, as_weightless
+from lutra.recipe import HardwareConfig, ModelConfig, Recipe
+from lutra.rtl.schedule import schedule
+
+RECIPE = Recipe(
+    name="small",
+    model=ModelConfig(layers=2, heads=2, width=16, context=32),
+    hardware=HardwareConfig(fold_factors=(1, 4, "all")),
+)
+GRAPHS = ("transformer.h.0.mlp", "transformer.h.1.mlp")
+NAMES = ("block_0", "block_1")
+
+
+@pytest.fixture
+def run(tmp_path) -> RunFiles:
+    rng = np.random.default_rng(0)
+    graphs = tuple(random_block(rng, width=16, luts=(64, 16), inputs=(6, 6), name=name) for name in GRAPHS)
+    files = RunFiles(tmp_path)
+    store.save(FrozenModel(graphs), files.frozen)
+    return files
+
+
+def simulation(frozen_hash: str) -> dict:
+    block = {"name": NAMES[0], "rows": 100, "cycles_measured": 1607}
+    return {"frozen_hash": frozen_hash, "designs": [{"fold_factor": 1, "blocks": [block]}]}
+
+
+def synthesis(frozen_hash: str, luts: int) -> dict:
+    blocks = [{"name": name, "lut_packed": luts, "bram": 0} for name in NAMES]
+    return {"frozen_hash": frozen_hash, "targets": [{"target": "xcup", "fold_factor": 1, "blocks": blocks}]}
+
+
+def test_costs_of_a_run(run):
+    result = cost_run(run, RECIPE)
+    assert read_json(run.cost, "cost") == result
+    rows = {(row["name"], row["fold_factor"]): row for row in result["blocks"]}
+    assert rows.keys() == {(name, fold) for name in NAMES for fold in (1, 4, "all")}
+    for (_, fold), row in rows.items():
+        plan = schedule(as_weightless(store.load(run.frozen)[row["graph"]]), fold)
+        assert row["cycles_per_token"] == plan.interval_cycles == (1 if fold == "all" else math.ceil(16 / fold))
+        assert row["cycles_per_sequence"] == plan.cycles(32)
+        assert row["fpga_energy_paper_power_j"] == pytest.approx(plan.cycles(32) * 0.15e-6 / 196)
+        assert row["measured_cycles"] is None
+        assert row["fpga_energy_interpolated_j"] is None
+    ratios = [layer["fpga_ratio_paper_power"] for layer in result["layers"]]
+    assert ratios == sorted(ratios)
+    assert all(0 < ratio < layer["upper_limit_ratio"] for ratio, layer in zip(ratios, result["layers"], strict=True))
+    assert result["dense_layer"]["mlp"]["steady_cycles"] == 2 * 16 + 64
+    assert result["dense_layer"]["mlp"]["cycles"] > result["dense_layer"]["mlp"]["steady_cycles"]
+    assert result["model"]["mlp_share_of_layer_macs"] == pytest.approx(8 * 16 / (12 * 16 + 2 * 32))
+    assert result["leaves_out"] == list(LEAVES_OUT)
+    assert "which holds for F = 1 at best" in result["energy_basis"]["fpga_paper_power"]
+
+
+def test_measured_cycles_and_synthesised_luts_are_used(run):
+    frozen_hash = store.content_hash(run.frozen)
+    write_json(run.simulate, simulation(frozen_hash))
+    write_json(run.synth, synthesis(frozen_hash, luts=1000))
+    result = cost_run(run, RECIPE)
+    rows = {(row["name"], row["fold_factor"]): row for row in result["blocks"]}
+    first = rows[NAMES[0], 1]
+    plan = schedule(as_weightless(store.load(run.frozen)[GRAPHS[0]]), 1)
+    assert (first["measured_rows"], first["measured_cycles"]) == (100, 1607)
+    assert first["predicted_cycles_of_measured_rows"] == plan.cycles(100)
+    power_w = 0.123 + 1000 * 1.16e-6
+    assert first["fpga_energy_interpolated_j"] == pytest.approx(plan.cycles(32) * power_w / 200e6)
+    assert rows[NAMES[0], 4]["measured_cycles"] is None
+    by_fold = {layer["fold_factor"]: layer for layer in result["layers"]}
+    assert by_fold[1]["fpga_ratio_interpolated"] > by_fold[1]["fpga_ratio_paper_power"]
+    assert by_fold[4]["fpga_ratio_interpolated"] is None
+
+
+def test_results_of_another_frozen_model_are_left_out(run, caplog):
+    write_json(run.simulate, simulation("another"))
+    write_json(run.synth, synthesis("another", luts=1000))
+    result = cost_run(run, RECIPE)
+    assert all(row["measured_cycles"] is None for row in result["blocks"])
+    assert "made from another frozen model" in caplog.text
+
+
+def test_every_quantity_names_its_unit(run):
+    result = cost_run(run, RECIPE)
+    without_unit = {"name", "graph", "fold_factor"}
+    for row in result["blocks"]:
+        for key in row.keys() - without_unit:
+            assert any(word in key for word in ("cycles", "_j", "rows")), key
+
+
+def test_damaged_results_and_missing_models_are_named(run, tmp_path):
+    write_json(run.simulate, {"frozen_hash": store.content_hash(run.frozen), "designs": [{}]})
+    with pytest.raises(RunDirectoryError, match=r"simulate\.json: damaged .* run `lutra simulate` again"):
+        cost_run(run, RECIPE)
+    with pytest.raises(FrozenModelError, match="run `lutra freeze` first"):
+        cost_run(RunFiles(tmp_path / "empty"), RECIPE)

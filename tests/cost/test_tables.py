@@ -1,0 +1,66 @@
+"""The paper's tables: printed values, ours, and the records that measured values come from."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lutra.cost.tables import TABLES, table
+from lutra.errors import InputError
+from lutra.files import write_json
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_renders(name, tmp_path):
+    built = table(name, tmp_path)
+    assert built.name == name
+    markdown = built.to_markdown()
+    assert all(row.quantity in markdown for row in built.rows)
+    width = markdown.splitlines()[2].count("|")
+    assert all(line.count("|") == width for line in markdown.splitlines() if line.startswith("|"))
+    assert len(json.loads(json.dumps(built.to_json(), allow_nan=False))["rows"]) == len(built.rows)
+
+
+def rows(name, results):
+    return {row.quantity: row for row in table(name, results).rows}
+
+
+def test_table_1_agrees_with_the_paper(tmp_path):
+    for row in table("quweit-1", tmp_path).rows:
+        assert row.paper in (None, row.ours)
+    assert "2,415,919,104 with GPT-3's real context" in rows("quweit-1", tmp_path)["QK^T, MACs per token"].remark
+
+
+def test_table_3_takes_luts_from_records(tmp_path):
+    before = rows("quweit-3", tmp_path)
+    assert before["32x32 systolic, cycles"].ratio == 1
+    assert before["QuWeiT block, LUTs"].ours is None
+    assert before["QuWeiT block, FPGA energy"].ours == pytest.approx(28.8, abs=0.05)
+    block = {"lut_raw": 21300, "lut_packed": 17700, "ff": 6947, "bram": 0, "dsp": 0}
+    targets = [
+        {"target": "xcup", "tool": "Yosys 0.70", "fold_factor": 4, "blocks": [{**block, "lut_raw": 1}]},
+        {"target": "xcup", "tool": "Yosys 0.70", "fold_factor": 1, "blocks": [block]},
+    ]
+    write_json(tmp_path / "synth" / "block.json", {"design": "weightless-ivit-t", "targets": targets})
+    write_json(tmp_path / "synth" / "other.json", {"design": "another", "targets": targets})
+    after = rows("quweit-3", tmp_path)["QuWeiT block, LUTs"]
+    assert (after.paper, after.ours) == (23984, 21300)
+    assert after.remark == "17,700 packed; F = 1, Yosys 0.70"
+
+
+def test_table_4_shows_the_paper_and_serial_summation(tmp_path):
+    table_4 = rows("quweit-4", tmp_path)
+    assert table_4["as printed, FPGA ratio"].ours == pytest.approx(2.291, abs=5e-4)
+    assert table_4["as printed, ASIC ratio"].ours == pytest.approx(2.293, abs=5e-4)
+    assert table_4["F = 1, FPGA ratio"].ours == pytest.approx(1.915, abs=5e-4)
+    assert table_4["nanoGPT-baby, FPGA ratio"].ours == pytest.approx(2.5)
+    assert table_4["baseline, FPGA energy"].ours == pytest.approx(334.63, abs=0.006)
+
+
+def test_unknown_tables_and_damaged_records_are_named(tmp_path):
+    with pytest.raises(InputError, match="no table quweit-9; there are quweit-1"):
+        table("quweit-9")
+    write_json(tmp_path / "synth" / "block.json", {"targets": []})
+    with pytest.raises(InputError, match=r"block\.json: not a record of a synthesis"):
+        table("quweit-3", tmp_path)

@@ -1,0 +1,158 @@
+"""The compiled runtime equals the golden model: shapes, token counts, instruction sets, threads, and no compiler."""
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from frozen_blocks import block_graphs, random_block, random_rows
+from lutra.errors import FrozenModelError, InputError
+from lutra.frozen import golden, store
+from lutra.frozen.graph import FrozenModel, Graph
+from lutra.frozen.types import TensorType
+from lutra.runtime import engine
+from lutra.runtime.engine import INSTRUCTION_SETS, BlockRuntime, load_runtime
+
+kernels = engine.library()
+AVAILABLE = INSTRUCTION_SETS[: kernels.lutra_best_isa() + 1] if kernels else ()
+
+pytestmark = pytest.mark.skipif(not AVAILABLE, reason="no C++ compiler here: the runtime is the golden model itself")
+
+
+@pytest.fixture(params=AVAILABLE)
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("LUTRA_ISA", request.param)
+    return str(request.param)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(3)
+
+
+def rows_of(rng: np.random.Generator, graph: Graph, rows: int) -> np.ndarray:
+    return random_rows(rng, graph, rows).astype(np.int8)
+
+
+def assert_golden(runtime: BlockRuntime, x: np.ndarray) -> None:
+    y = runtime(x)
+    assert y.dtype == np.int32
+    np.testing.assert_array_equal(y, golden.run(runtime.graph, x))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(graph=block_graphs(max_width=70), rows=st.sampled_from([1, 2, 40, 70]), seed=st.integers(0, 2**32 - 1))
+def test_equals_golden_on_every_shape(isa: str, graph: Graph, rows: int, seed: int) -> None:
+    runtime = BlockRuntime(graph)
+    assert runtime.isa == isa
+    assert_golden(runtime, rows_of(np.random.default_rng(seed), graph, rows))
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 63, 64, 65, 511, 513, 2049])
+def test_equals_golden_on_every_token_count(isa: str, rng: np.random.Generator, tokens: int) -> None:
+    graph = random_block(rng, width=33, luts=(70, 40), inputs=(6, 6), max_shift=10)
+    assert_golden(BlockRuntime(graph), rows_of(rng, graph, tokens))
+
+
+def test_many_tokens_of_the_size_of_a_vision_transformer(rng: np.random.Generator) -> None:
+    graph = random_block(rng, width=192, thermometer_bits=8, luts=(768, 192), inputs=(6, 6), max_shift=14)
+    assert_golden(BlockRuntime(graph, threads=2), rows_of(rng, graph, 12_800))
+
+
+def test_sums_beyond_16_bits(isa: str, rng: np.random.Generator) -> None:
+    graph = random_block(rng, width=40, thermometer_bits=31, sum_sources=(0, 2), output_bits=32, max_shift=2)
+    assert int(np.abs(graph.ops[-2].encoded).sum(axis=0).max()) > 2**16  # type: ignore[union-attr]
+    assert_golden(BlockRuntime(graph), rows_of(rng, graph, 130))
+    assert_golden(BlockRuntime(graph), rows_of(rng, graph, 3))
+
+
+def test_wide_multipliers_and_shifts(isa: str, rng: np.random.Generator) -> None:
+    for max_shift in (20, 30):
+        graph = random_block(rng, width=20, output_bits=32, max_shift=max_shift)
+        wide = replace(graph.ops[-1], multiplier=graph.ops[-1].multiplier.clip(2**20), shift=graph.ops[-1].shift + 20)  # type: ignore[union-attr]
+        graph = replace(graph, ops=(*graph.ops[:-1], wide))
+        for tokens in (2, 100):
+            assert_golden(BlockRuntime(graph), rows_of(rng, graph, tokens))
+
+
+def test_threads_do_not_change_results(rng: np.random.Generator) -> None:
+    graph = random_block(rng, width=50, luts=(90, 70), inputs=(6, 7))
+    x = rows_of(rng, graph, 5000)
+    expected = BlockRuntime(graph, threads=1)(x)
+    for threads in (2, 3, 16):
+        np.testing.assert_array_equal(BlockRuntime(graph, threads=threads)(x), expected)
+
+
+def test_concurrent_calls(isa: str, rng: np.random.Generator) -> None:
+    runtimes = [BlockRuntime(random_block(rng, width=width)) for width in (12, 90)]
+    inputs = [(runtime, rows_of(rng, runtime.graph, rows)) for runtime in runtimes for rows in (1, 100, 1500)] * 4
+    expected = [golden.run(runtime.graph, x) for runtime, x in inputs]
+    with ThreadPoolExecutor(6) as pool:
+        for y, wanted in zip(pool.map(lambda pair: pair[0](pair[1]), inputs), expected, strict=True):
+            np.testing.assert_array_equal(y, wanted)
+
+
+def test_writes_into_out(rng: np.random.Generator) -> None:
+    runtime = BlockRuntime(random_block(rng, width=192, luts=(192,), inputs=(6,)))
+    x = rows_of(rng, runtime.graph, 3000)
+    memory = np.zeros(3000 * 192 + 1, np.int32)
+    for start in (0, 1):  # aligned to a cache line or not
+        out = memory[start : start + x.size].reshape(x.shape)
+        assert runtime(x, out) is out
+        np.testing.assert_array_equal(out, golden.run(runtime.graph, x))
+    with pytest.raises(InputError, match="out must be"):
+        runtime(x, np.zeros((3000, 191), np.int32))
+
+
+def test_wrong_input(rng: np.random.Generator) -> None:
+    graph = random_block(rng, width=12)
+    for wrong in (np.zeros((2, 13), np.int8), np.zeros((2, 12)), np.zeros(12, np.int8), np.zeros((12, 2), np.int8).T):
+        with pytest.raises(InputError, match="C-contiguous int8"):
+            BlockRuntime(graph)(wrong)
+    narrow = replace(graph, input_type=TensorType(True, 7))
+    with pytest.raises(InputError, match=r"must lie in \[-64, 63\]"):
+        BlockRuntime(narrow)(np.full((1, 12), 64, np.int8))
+    with pytest.raises(FrozenModelError, match="int8 input"):
+        BlockRuntime(replace(graph, input_type=TensorType(False, 8)))
+
+
+def test_an_unknown_instruction_set_is_an_error(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUTRA_ISA", "altivec")
+    with pytest.raises(InputError, match="LUTRA_ISA=altivec"):
+        BlockRuntime(random_block(rng))
+
+
+def test_loads_a_frozen_model(rng: np.random.Generator, tmp_path: Path) -> None:
+    graphs = tuple(random_block(rng, width=width, name=f"layer.{width}") for width in (8, 16))
+    store.save(FrozenModel(graphs), tmp_path)
+    runtime = load_runtime(tmp_path)
+    for graph in graphs:
+        assert_golden(runtime[graph.name], rows_of(rng, graph, 65))
+    with pytest.raises(FrozenModelError, match="no block named layer"):
+        runtime["layer.9"]
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    engine.library.cache_clear()
+    yield
+    engine.library.cache_clear()
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_without_a_compiler_the_golden_model_runs(rng: np.random.Generator, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "lutra"):
+        runtimes = [BlockRuntime(random_block(rng)) for _ in range(2)]
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "the fast runtime is off, the golden model runs instead (same numbers, slower)"
+    ]
+    for runtime in runtimes:
+        assert runtime.isa == "golden"
+        assert_golden(runtime, rows_of(rng, runtime.graph, 65))
