@@ -83,13 +83,14 @@ class WeightlessBlock(nn.Module):
         self.thermometer.constrain_()
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters that want learning rates of their own and no weight decay: tables, mapping, thresholds."""
+        """All parameters, by the kinds that want learning rates of their own; none of them wants weight decay."""
         mappings = [layer.mapping.scores for layer in self.lut_layers if layer.mapping.scores is not None]
         learned = isinstance(self.thermometer.thresholds, nn.Parameter)
         return {
             "tables": [layer.tables for layer in self.lut_layers],
             "mapping": mappings,
             "thresholds": [self.thermometer.thresholds] if learned else [],
+            "encoded": [self.summation.encoded, self.summation.bias],
         }
 
     def forward(self, x: Tensor) -> Tensor:
