@@ -1,6 +1,7 @@
-"""From a float BERT to a binary one by distillation: ternary, split, binary (BinaryBERT section 3.3; BMT section 3.2).
+"""From a float BERT to a binary one by distillation: ternary, split, binary (BinaryBERT; BMT section 3.2).
 
-Every quantised model is taught twice by the float one: first attention scores and hidden states, then logits.
+Every quantised model is taught twice by the float one: first attention scores and hidden states, then logits. The float
+one is a narrowed BERT in the papers (lutra.train.narrow), which learns from the whole one in the lesson "width".
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from lutra.models.bert import Bert, BertOutput, requantised
 from lutra.recipe import QuantisationConfig
 from lutra.train.split import split_ternary
 
-Lesson = Literal["labels", "intermediate", "logits"]
+Lesson = Literal["labels", "intermediate", "logits", "width"]
 MASKED_BELOW = -100.0
 """Attention scores up to this are padding and count as 0 in the loss (BinaryBERT)."""
 
@@ -84,6 +85,12 @@ def intermediate_loss(student: BertOutput, teacher: BertOutput) -> Tensor:
         for mine, other in zip(student.scores, teacher.scores, strict=True)
     ]
     return torch.stack(hidden + scores).sum()
+
+
+def width_loss(task: Task, student: BertOutput, teacher: BertOutput) -> Tensor:
+    """What a narrow student learns from a wide teacher: logits, and 0.1 times the errors of hidden states (DynaBERT)."""
+    hidden = [F.mse_loss(mine, other) for mine, other in zip(student.hidden, teacher.hidden, strict=True)]
+    return logit_loss(task, student.logits, teacher.logits) + 0.1 * torch.stack(hidden).sum()
 
 
 def logit_loss(task: Task, student: Tensor, teacher: Tensor) -> Tensor:
@@ -200,9 +207,13 @@ def _loss_of(model: Bert, lesson: Lesson, teacher: Bert | None) -> Callable[[Bat
         with torch.no_grad():
             wanted = teacher(*batch[:3])
         got = model(*batch[:3])
-        return (
-            intermediate_loss(got, wanted) if lesson == "intermediate" else logit_loss(task, got.logits, wanted.logits)
-        )
+        match lesson:
+            case "intermediate":
+                return intermediate_loss(got, wanted)
+            case "width":
+                return width_loss(task, got, wanted)
+            case _:
+                return logit_loss(task, got.logits, wanted.logits)
 
     return loss
 
@@ -218,7 +229,7 @@ def _optimiser(model: Bert, stage: Stage) -> tuple[torch.optim.Optimizer, torch.
     learned = [parameter for group in model.parameter_groups().values() for parameter in group]
     apart = {id(parameter) for parameter in learned}
     ordinary = [parameter for parameter in model.parameters() if id(parameter) not in apart]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [parameter for parameter in ordinary if parameter.dim() > 1], "weight_decay": stage.weight_decay},
         {"params": [parameter for parameter in ordinary if parameter.dim() == 1]},  # biases and norms
         {"params": learned, "lr": stage.step_learning_rate},

@@ -1,4 +1,4 @@
-"""Ternary weight splitting: one ternary weight becomes the sum of two binary ones (BinaryBERT section 3; BMT 3.2).
+"""Ternary weight splitting: one ternary weight becomes the sum of two binary ones (BinaryBERT; BMT section 3.2).
 
 With S_I, S_J, S_K the sums of magnitudes of the weights that ternarise to non-zero (I), and of the positive (J) and the
 other (K) weights that ternarise to 0:
