@@ -12,6 +12,8 @@ from lutra.models.bert_files import save_bert
 from lutra.nn.binary_linear import pack_
 from lutra.recipe import BertConfig
 
+torch.set_num_threads(1)
+
 
 def test_bert_base_has_its_published_parameters():
     parts = size_parts(bert_base())

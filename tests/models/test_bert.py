@@ -12,6 +12,8 @@ from lutra.models.bert_files import load_bert, save_bert
 from lutra.nn.binary_linear import pack_
 from lutra.recipe import BertConfig
 
+torch.set_num_threads(1)
+
 SMALL = {"layers": 2, "heads": 2, "head_width": 8, "width": 24, "intermediate": 32, "vocabulary": 50, "positions": 16}
 METHODS = [
     {"method": "full"},

@@ -88,7 +88,7 @@ def intermediate_loss(student: BertOutput, teacher: BertOutput) -> Tensor:
 
 
 def width_loss(task: Task, student: BertOutput, teacher: BertOutput) -> Tensor:
-    """What a narrow student learns from a wide teacher: logits, and 0.1 times the errors of hidden states (DynaBERT)."""
+    """What a narrow student learns from a wide teacher: logits, and a tenth of the hidden states' errors (DynaBERT)."""
     hidden = [F.mse_loss(mine, other) for mine, other in zip(student.hidden, teacher.hidden, strict=True)]
     return logit_loss(task, student.logits, teacher.logits) + 0.1 * torch.stack(hidden).sum()
 
@@ -235,6 +235,7 @@ def _optimiser(model: Bert, stage: Stage) -> tuple[torch.optim.Optimizer, torch.
         {"params": learned, "lr": stage.step_learning_rate},
     ]
     groups = [group for group in groups if group["params"]]
+    # The scripts of BinaryBERT leave Adam's bias correction out; the warm-up makes the difference a small one.
     optimiser = torch.optim.AdamW(groups, lr=stage.learning_rate, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.0)
     warmup = max(1, stage.iterations // 10)
 
