@@ -151,6 +151,7 @@ def test_weights_move_from_float_to_ternary_and_steps_go_along():
     bit = requantised(ternary, small(method="bit").config)
     assert torch.equal(bit.pooler_quantiser.step, ternary.pooler_quantiser.step)
     assert torch.equal(bit.pooler_quantiser.bias, torch.zeros(24))
+    assert not requantised(ternary, small(method="bit", activation_bits=2).config).pooler_quantiser.calibrated
 
 
 def test_same_seed_same_weights_and_the_global_generator_is_left_alone():

@@ -153,5 +153,7 @@ def test_only_ternary_models_of_the_same_shape_are_split():
     binary = with_method(ternary.config, "bmt")
     with pytest.raises(InputError, match="same model"):
         split_ternary(ternary, binary.model_copy(update={"layers": 3}))
+    with pytest.raises(InputError, match="has 4-bit activations, a split can not make 2"):
+        split_ternary(ternary, with_method(ternary.config, "bmt", activation_bits=2))
     with pytest.raises(InputError, match="only a ternary model"):
         split_ternary(Bert(binary), binary)

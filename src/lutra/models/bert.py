@@ -168,7 +168,9 @@ class Bert(nn.Module):
 
 
 def requantised(model: Bert, config: BertConfig) -> Bert:
-    """A new model of `config` with the weights of `model`, and its quantisers' steps where both have one.
+    """A new model of `config` with the weights of `model`, on its device.
+
+    Quantisers go along where bits and activation stay the same; otherwise the first batch sets their steps anew.
 
     Raises:
         InputError: the shapes differ, or one of the two has weights in halves (see lutra.train.split).
@@ -179,8 +181,14 @@ def requantised(model: Bert, config: BertConfig) -> Bert:
     if model.config.quantisation.halves != 1 or config.quantisation.halves != 1:
         method = config.quantisation.method
         raise InputError(f"weights in halves come from splitting a ternary model, not from copying to {method}")
-    target = Bert(config).to(next(model.parameters()).dtype)
-    load_weights(target, {_plain_name(name): tensor for name, tensor in model.state_dict().items()})
+    target = Bert(config).to(next(model.parameters()))
+    old, new = model.config, config
+    quantisers_fit = (old.quantisation.activation_bits, old.activation) == (
+        new.quantisation.activation_bits,
+        new.activation,
+    )
+    weights = {_plain_name(name): tensor for name, tensor in model.state_dict().items()}
+    load_weights(target, {name: weights[name] for name in weights if quantisers_fit or "quantiser." not in name})
     return target
 
 

@@ -60,8 +60,7 @@ def evaluate(model: Bert, data: EncodedSplit, batch: int = 64) -> dict[str, floa
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        device = next(model.parameters()).device
-        logits = [model(*(part.to(device) for part in each[:3])).logits.cpu() for each in data.batches(batch)]
+        logits = [model(*to_device_of(model, each)[:3]).logits.cpu() for each in data.batches(batch)]
     model.train(was_training)
     return metrics(data.task, torch.cat(logits), data.labels)
 
@@ -125,7 +124,7 @@ def train(
     best_score, best, losses = -float("inf"), {}, []
     model.train()
     for iteration in range(stage.iterations):
-        batch = _to_device(data.training_batch(stage.seed, iteration, stage.batch), model)
+        batch = to_device_of(model, data.training_batch(stage.seed, iteration, stage.batch))
         loss = loss_of(batch, data.task)
         if not loss.isfinite():
             raise TrainingError(f"the loss is not a number at iteration {iteration}; lower the learning rate")
@@ -186,10 +185,8 @@ def binarise(
     bits = quantisation.activation_bits
     ternary_quantisation = QuantisationConfig.model_validate({"method": "ternary", "activation_bits": bits})
     shape = teacher.config.model_copy(update={"activation": activation, "quantisation": ternary_quantisation})
-    ternary = distil(
-        requantised(teacher, shape).to(_device(teacher)), teacher, data, dev, _hotter(ternary_stage), ternary_stage
-    )
-    split = split_ternary(ternary.model, shape.model_copy(update={"quantisation": quantisation})).to(_device(teacher))
+    ternary = distil(requantised(teacher, shape), teacher, data, dev, _hotter(ternary_stage), ternary_stage)
+    split = split_ternary(ternary.model, shape.model_copy(update={"quantisation": quantisation}))
     split_score = evaluate(split, dev)[data.task.metric]
     return Chain(ternary, split_score, distil(split, teacher, data, dev, _hotter(binary_stage), binary_stage))
 
@@ -222,7 +219,7 @@ def _calibrate(model: Bert, data: EncodedSplit, stage: Stage) -> None:
     """Quantisers take their steps from the first batch, before the optimiser sees them and without dropout."""
     model.eval()
     with torch.no_grad():
-        model(*_to_device(data.training_batch(stage.seed, 0, stage.batch), model)[:3])
+        model(*to_device_of(model, data.training_batch(stage.seed, 0, stage.batch))[:3])
 
 
 def _optimiser(model: Bert, stage: Stage) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
@@ -245,9 +242,6 @@ def _optimiser(model: Bert, stage: Stage) -> tuple[torch.optim.Optimizer, torch.
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, shape)
 
 
-def _device(model: Bert) -> torch.device:
-    return next(model.parameters()).device
-
-
-def _to_device(batch: Batch, model: Bert) -> Batch:
-    return Batch(*(part.to(_device(model)) for part in batch))
+def to_device_of(model: Bert, batch: Batch) -> Batch:
+    """The batch where the model is."""
+    return Batch(*(part.to(next(model.parameters()).device) for part in batch))

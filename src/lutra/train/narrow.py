@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lutra.data.glue import EncodedSplit
 from lutra.errors import InputError
 from lutra.models.bert import Bert
-from lutra.train.distill import label_loss
+from lutra.train.distill import label_loss, to_device_of
 
 
 class Importance(NamedTuple):
@@ -34,8 +34,9 @@ def measure_importance(model: Bert, data: EncodedSplit, batch: int = 32) -> Impo
     """
     _require_float(model)
     config, was_training = model.config, model.training
-    heads = [torch.zeros(config.heads) for _ in model.layers]
-    neurons = [torch.zeros(config.intermediate) for _ in model.layers]
+    device = next(model.parameters()).device
+    heads = [torch.zeros(config.heads, device=device) for _ in model.layers]
+    neurons = [torch.zeros(config.intermediate, device=device) for _ in model.layers]
     contexts: list[Tensor] = []
 
     def keep_context(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -46,6 +47,7 @@ def measure_importance(model: Bert, data: EncodedSplit, batch: int = 32) -> Impo
     model.eval()
     try:
         for each in data.batches(batch):
+            each = to_device_of(model, each)
             contexts.clear()
             model.zero_grad()
             label_loss(data.task, model(*each[:3]).logits, each.labels).backward()  # type: ignore[no-untyped-call]
@@ -78,7 +80,8 @@ def narrowed(model: Bert, heads: int, intermediate: int, importance: Importance)
     weights = model.state_dict()
     for layer in range(config.layers):
         kept_heads = importance.heads[layer].argsort(descending=True)[:heads]
-        channels = torch.arange(model.config.attention_width).view(-1, config.head_width)[kept_heads].flatten()
+        every_channel = torch.arange(model.config.attention_width, device=kept_heads.device)
+        channels = every_channel.view(-1, config.head_width)[kept_heads].flatten()
         neurons = importance.neurons[layer].argsort(descending=True)[:intermediate]
         for part, kept in (
             ("attention.query", channels),
@@ -92,7 +95,7 @@ def narrowed(model: Bert, heads: int, intermediate: int, importance: Importance)
         for part, kept in (("attention.output", channels), ("feed_forward.output", neurons)):
             name = f"layers.{layer}.{part}.weight"
             weights[name] = weights[name][:, kept]
-    narrow = Bert(config)
+    narrow = Bert(config).to(next(model.parameters()))
     narrow.load_state_dict(weights)
     return narrow.train(model.training)
 

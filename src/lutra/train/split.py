@@ -75,7 +75,10 @@ def split_ternary(model: Bert, config: BertConfig) -> Bert:
         update={"quantisation": config.quantisation}
     ):
         raise InputError('a split needs the same model with quantisation method "binary" or "bmt"')
-    target = Bert(config).to(next(model.parameters()).dtype)
+    if config.quantisation.activation_bits != source.activation_bits:
+        bits = config.quantisation.activation_bits
+        raise InputError(f"the ternary model has {source.activation_bits}-bit activations, a split can not make {bits}")
+    target = Bert(config).to(next(model.parameters()))
     state = model.state_dict()
     with torch.no_grad():
         for name, tensor in target.state_dict().items():
