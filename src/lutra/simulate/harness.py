@@ -1,4 +1,4 @@
-"""Runs blocks in one Verilator build: a generated test bench feeds every block from a file and records what comes out."""
+"""Runs blocks in one Verilator build: a test bench feeds every block from a file and records what comes out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import struct
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mako.template import Template
@@ -21,6 +20,7 @@ from lutra.simulate import verilator
 HERE = Path(__file__).parent
 NEVER = 0xFFFFFFFF
 TOP = "lutra_testbench_top"
+DEFINES = ("LUTRA_FAST_SIMULATION",)
 PASSES = ("without stalls", "with stalls")
 
 
@@ -83,7 +83,8 @@ def build(devices: list[Device], rtl: Path, folder: Path, probes: tuple[Probe, .
         write_text(folder / name, str(text))
     listed = (rtl / FILE_LIST).read_text(encoding="utf-8").split()
     files = [*(rtl / name for name in listed), folder / "testbench_top.sv"]
-    executable = verilator.build(files, TOP, folder / "testbench.cpp", folder, waves=bool(probes))
+    main = folder / "testbench.cpp"
+    executable = verilator.build(files, TOP, main, folder, defines=DEFINES, waves=bool(probes))
     return Bench(executable, tuple(devices), probes)
 
 
@@ -208,5 +209,4 @@ def _output_words(plan: BlockPlan) -> int:
 
 
 def _stream_words(lanes: int, type_: TensorType) -> int:
-    # A port of 33 to 64 bits is a QData, which is read as two words like any other.
     return _words(lanes * type_.bits)
