@@ -239,7 +239,13 @@ class TrainConfig(_Section):
     checkpoint_every: int = Field(250, ge=1)
 
 
-_BLOCK_TRAINING = ("table_learning_rate", "mapping_learning_rate", "threshold_learning_rate", "quantise_fraction")
+_BLOCK_TRAINING = (
+    "table_learning_rate",
+    "mapping_learning_rate",
+    "threshold_learning_rate",
+    "encoded_learning_rate",
+    "quantise_fraction",
+)
 """Keys of `TrainConfig` that only weightless blocks read."""
 
 
