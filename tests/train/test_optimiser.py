@@ -48,8 +48,8 @@ def test_dense_models_have_nanogpts_two_groups():
 
 
 def test_warm_up_then_cosine():
-    config = TrainConfig(iterations=1000, warmup_iterations=100, learning_rate=1e-3, min_learning_rate=1e-4)
-    shape = [learning_rate_shape(config, iteration) for iteration in range(1001)]
+    config = TrainConfig(iterations=1000, warmup_iterations=100)
+    shape = [learning_rate_shape(config, iteration, 0.1) for iteration in range(1001)]
     assert shape[0] == pytest.approx(1 / 101) and shape[99] == pytest.approx(100 / 101)
     assert shape[100] == 1 and shape[550] == pytest.approx(0.55) and shape[1000] == pytest.approx(0.1)
     assert all(later < earlier for earlier, later in itertools.pairwise(shape[100:]))
@@ -58,9 +58,13 @@ def test_warm_up_then_cosine():
 def test_every_group_follows_the_schedule_from_its_own_peak():
     recipe = tiny_recipe("weightless", table_learning_rate=0.5)
     optimiser = create_optimiser(create_model(recipe, 65), recipe.train)
-    set_learning_rates(optimiser, 0.2)
-    rates = {group["name"]: group["lr"] for group in optimiser.param_groups}
-    assert rates["tables"] == pytest.approx(0.1) and rates["decayed"] == pytest.approx(2e-4)
+
+    def rates(iteration):
+        set_learning_rates(optimiser, recipe.train, iteration)
+        return {group["name"]: group["lr"] for group in optimiser.param_groups}
+
+    assert rates(2)["tables"] == pytest.approx(0.5) and rates(2)["decayed"] == pytest.approx(1e-3)
+    assert rates(8)["tables"] == pytest.approx(0) and rates(8)["decayed"] == pytest.approx(1e-4)
 
 
 def test_state_goes_to_tensors_and_back():
@@ -73,7 +77,7 @@ def test_state_goes_to_tensors_and_back():
         return model, create_optimiser(model, recipe.train)
 
     def step(model, optimiser):
-        set_learning_rates(optimiser, 1.0)
+        set_learning_rates(optimiser, recipe.train, 2)
         model(tokens).logsumexp(-1).mean().backward()
         optimiser.step()
         optimiser.zero_grad()

@@ -28,7 +28,6 @@ from lutra.train.checkpoint import OPTIMISER_PREFIX, load_weights, read_checkpoi
 from lutra.train.evaluate import validation_loss
 from lutra.train.optimiser import (
     create_optimiser,
-    learning_rate_shape,
     load_optimiser_tensors,
     optimiser_tensors,
     set_learning_rates,
@@ -162,7 +161,7 @@ class _Training:
     def _step(self) -> float:
         """One update of the weights; returns the training loss before it."""
         config, iteration = self.config, self.state.iteration
-        set_learning_rates(self.adamw, learning_rate_shape(config, iteration))
+        set_learning_rates(self.adamw, config, iteration)
         inputs, targets = self._batch(iteration)
         seeds = np.random.SeedSequence((self.recipe.seed, _DROPOUT_STREAM, iteration))
         torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
@@ -223,7 +222,7 @@ class _Training:
                 "train_loss": state.loss_sum / state.loss_count if state.loss_count else None,
                 "validation_loss": loss,
                 "quantised": bool(self.blocks) and state.iteration >= self.quantise_at,
-                "learning_rate": config.learning_rate * learning_rate_shape(config, state.iteration),
+                "learning_rate": self.adamw.param_groups[0]["lr"],
                 "seconds": round(state.seconds, 3),
             }
         )

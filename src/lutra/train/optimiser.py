@@ -13,11 +13,13 @@ from lutra.recipe import TrainConfig
 
 
 def create_optimiser(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW whose groups carry a `name` and the `peak` of their learning rate.
+    """AdamW whose groups carry a `name`, the `peak` of their learning rate, and its `floor` relative to the peak.
 
     Weight decay acts on matrices and embeddings outside of weightless blocks, as in nanoGPT. The parameters of a block
     have learning rates of their own by kind and do not decay: decay would pull table entries to their threshold, 0.
+    Their learning rates end at 0, so that bits and connections stop flipping before the last evaluation.
     """
+    floor = config.min_learning_rate / config.learning_rate
     special: dict[str, list[nn.Parameter]] = {"tables": [], "mapping": [], "thresholds": [], "encoded": []}
     for block in weightless_blocks(model).values():
         for kind, parameters in block.parameter_groups().items():
@@ -31,34 +33,33 @@ def create_optimiser(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
         "encoded": config.encoded_learning_rate,
     }
     groups = [
-        _group("decayed", [p for p in ordinary if p.dim() >= 2], config.learning_rate, config.weight_decay),
-        _group("undecayed", [p for p in ordinary if p.dim() < 2], config.learning_rate),
-        *(_group(kind, parameters, peaks[kind]) for kind, parameters in special.items()),
+        _group("decayed", [p for p in ordinary if p.dim() >= 2], config.learning_rate, floor, config.weight_decay),
+        _group("undecayed", [p for p in ordinary if p.dim() < 2], config.learning_rate, floor),
+        *(_group(kind, parameters, peaks[kind], floor=0.0) for kind, parameters in special.items()),
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]], betas=(config.beta1, config.beta2), fused=True
     )
 
 
-def _group(name: str, parameters: list[nn.Parameter], peak: float, weight_decay: float = 0.0) -> dict[str, object]:
-    return {"name": name, "params": parameters, "peak": peak, "weight_decay": weight_decay}
+def _group(
+    name: str, parameters: list[nn.Parameter], peak: float, floor: float, weight_decay: float = 0.0
+) -> dict[str, object]:
+    return {"name": name, "params": parameters, "peak": peak, "floor": floor, "weight_decay": weight_decay}
 
 
-def learning_rate_shape(config: TrainConfig, iteration: int) -> float:
-    """Learning rate of an iteration relative to its peak: linear warm-up, then cosine.
-
-    It falls to min_learning_rate / learning_rate, and every group follows this one shape.
-    """
+def learning_rate_shape(config: TrainConfig, iteration: int, floor: float) -> float:
+    """Learning rate of an iteration relative to its peak: linear warm-up, then cosine down to `floor`."""
     if iteration < config.warmup_iterations:
         return (iteration + 1) / (config.warmup_iterations + 1)
     progress = (iteration - config.warmup_iterations) / max(1, config.iterations - config.warmup_iterations)
-    floor = config.min_learning_rate / config.learning_rate
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def set_learning_rates(optimiser: torch.optim.AdamW, shape: float) -> None:
+def set_learning_rates(optimiser: torch.optim.AdamW, config: TrainConfig, iteration: int) -> None:
+    """Give every group of `create_optimiser` its learning rate of this iteration."""
     for group in optimiser.param_groups:
-        group["lr"] = group["peak"] * shape
+        group["lr"] = group["peak"] * learning_rate_shape(config, iteration, group["floor"])
 
 
 def optimiser_tensors(optimiser: torch.optim.AdamW, model: GPT) -> dict[str, Tensor]:
