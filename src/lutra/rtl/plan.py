@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from lutra.frozen.graph import Graph, as_weightless
-from lutra.frozen.ops import LutLayer, Requantise, group_bounds
+from lutra.frozen.ops import LutLayer, Requantise, Thermometer, group_bounds
 from lutra.frozen.types import IntArray
 from lutra.rtl.schedule import FoldFactor, schedule
 
@@ -36,10 +36,10 @@ class BlockPlan:
         self.multipliers, self.shift = common_requantise(self.block.requantise)
         self.multiplier_bits = max(1, max(self.multipliers).bit_length())
 
-        layers = (self.block.thermometer, *self.block.lut_layers)
-        layer_of = {op.output: layer for layer, op in enumerate(layers)}
+        self.layers: tuple[Thermometer | LutLayer, ...] = (self.block.thermometer, *self.block.lut_layers)
+        layer_of = {op.output: layer for layer, op in enumerate(self.layers)}
         sources = [layer_of[source] for source in self.block.summation.inputs]
-        self.summed = [(layer, bit) for layer in sources for bit in range(layers[layer].width)]
+        self.summed = [(layer, bit) for layer in sources for bit in range(self.layers[layer].width)]
         self.constants = self._constants()
         self.live = self._live()
         self._position = [
@@ -66,8 +66,8 @@ class BlockPlan:
         live = [np.zeros(len(constants), bool) for constants in self.constants]
         for (layer, bit), encoded in zip(self.summed, self.block.summation.encoded, strict=True):
             live[layer][bit] |= bool(encoded.any())
-        for number, layer in reversed(list(enumerate(self.block.lut_layers, start=1))):
-            live[number - 1][layer.connections[live[number] & (self.constants[number] < 0)]] = True
+        for number, op in reversed(list(enumerate(self.block.lut_layers, start=1))):
+            live[number - 1][op.connections[live[number] & (self.constants[number] < 0)]] = True
         return live
 
     def existing(self, layer: int) -> list[int]:

@@ -106,8 +106,7 @@ def first_inner_difference(device: Device, row: int, probed: dict[str, IntArray]
     """The first value inside the block that differs in `row`, in order of computation; `probed` as in `waves`."""
     plan = device.plan
     values = golden.trace(plan.graph, device.rows[row : row + 1])
-    layers = [plan.block.thermometer, *plan.block.lut_layers]
-    for number, op in enumerate(layers):
+    for number, op in enumerate(plan.layers):
         key = f"layer_{number}"
         if key in probed and row < len(probed[key]):
             bits = plan.existing(number)

@@ -1,4 +1,4 @@
-"""Runs blocks in one Verilator build: a generated test bench feeds every block from a file and records what comes out."""
+"""Runs blocks in one Verilator build: a test bench feeds every block from a file and records what comes out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mako.template import Template
@@ -23,6 +22,7 @@ HERE = Path(__file__).parent
 NEVER = 0xFFFFFFFF
 TOP = "lutra_testbench_top"
 BENCH_HEADER = "bench.h"
+DEFINES = ("LUTRA_FAST_SIMULATION",)
 PASSES = ("without stalls", "with stalls")
 
 
@@ -86,7 +86,8 @@ def build(devices: list[Device], rtl: Path, folder: Path, probes: tuple[Probe, .
     write_bench_header(folder)
     listed = (rtl / FILE_LIST).read_text(encoding="utf-8").split()
     files = [*(rtl / name for name in listed), folder / "testbench_top.sv"]
-    executable = verilator.build(files, TOP, folder / "testbench.cpp", folder, waves=bool(probes))
+    main = folder / "testbench.cpp"
+    executable = verilator.build(files, TOP, main, folder, defines=DEFINES, waves=bool(probes))
     return Bench(executable, tuple(devices), probes)
 
 

@@ -38,7 +38,7 @@ class Product:
 
 @dataclass(frozen=True)
 class ProductResult:
-    """How one product compared; mismatches count elements, and elements that never came out, without and with stalls."""
+    """How one product compared; mismatches count wrong and missing results, without and with stalls."""
 
     rows: int
     inner: int
@@ -71,7 +71,7 @@ def build(config: SystolicConfig, folder: Path) -> SystolicBench:
     write_text(folder / "testbench.cpp", str(template.render(config=config, **words)))
     harness.write_bench_header(folder)
     files = [folder / "rtl" / name for name in (folder / "rtl" / FILE_LIST).read_text(encoding="utf-8").split()]
-    return SystolicBench(config, verilator.build(files, TOP, folder / "testbench.cpp", folder))
+    return SystolicBench(config, verilator.build(files, TOP, folder / "testbench.cpp", folder, defines=harness.DEFINES))
 
 
 def simulate_products(bench: SystolicBench, products: Sequence[Product]) -> list[ProductResult]:
@@ -106,7 +106,9 @@ def _check(config: SystolicConfig, product: Product) -> None:
     if left.shape[1] > config.depth or _tiles(right.shape[1], config.size) >= 1 << config.tile_bits:
         raise InputError(f"systolic array: {left.shape} x {right.shape} is too large for {config}")
     if not 0 <= product.multiplier < 1 << config.multiplier_bits:
-        raise InputError(f"systolic array: multiplier must have {config.multiplier_bits} bits, got {product.multiplier}")
+        raise InputError(
+            f"systolic array: multiplier must have {config.multiplier_bits} bits, got {product.multiplier}"
+        )
 
 
 def _vectors(config: SystolicConfig, product: Product) -> bytes:

@@ -14,12 +14,14 @@ from functools import cache
 from pathlib import Path
 
 from lutra.errors import ToolError
+from lutra.files import write_text
 
 PREFIX = "Vtestbench"
 RUNTIME_SOURCES = ("verilated.cpp", "verilated_threads.cpp")
 WAVE_SOURCES = ("verilated_vcd_c.cpp",)
-# The design's code runs long enough to be worth -O1; what runs once (files named Slow) is not worth any optimisation.
-FAST_FLAGS = ("-O1",)
+# -O1 and above take ten times longer than -Os on the long functions of a design and gain little; what runs once
+# (files named Slow) is not worth any optimisation.
+FAST_FLAGS = ("-Os",)
 SLOW_FLAGS = ("-O0",)
 
 
@@ -54,22 +56,33 @@ def lint(files: list[Path], top: str) -> str:
     return result.stdout + result.stderr if result.returncode or result.stderr else ""
 
 
-def build(files: list[Path], top: str, main: Path, folder: Path, *, waves: bool = False) -> Path:
+def build(
+    files: list[Path], top: str, main: Path, folder: Path, *, defines: tuple[str, ...] = (), waves: bool = False
+) -> Path:
     """Translate a design and compile it with the C++ file `main` into an executable inside `folder`.
 
-    With `waves` the class can write VCD waveforms. Registers start with random values if `main` asks for them.
+    `defines` are macros of the design. With `waves` the class can write VCD waveforms. Registers start with random
+    values if `main` asks for them.
 
     Raises:
         ToolError: a tool is missing, or refuses the design; the message holds the first error.
     """
     translated = folder / "verilated"
+    translated.mkdir(parents=True, exist_ok=True)
     command = ["--cc", "--quiet", "--prefix", PREFIX, "--top-module", top, "--Mdir", str(translated)]
-    command += ["--no-timing", "--x-initial", "unique", "--x-assign", "unique", "--output-split", "40000"]
+    command += ["--no-timing", "--x-initial", "unique", "--x-assign", "unique", "-fno-table", "--output-split", "20000"]
+    command += ["--output-split-cfuncs", "1000"]
+    command += [f"-D{define}" for define in defines]
     command += ["--trace-vcd"] if waves else []
     _require(_verilator([*command, *map(str, files)]), f"verilator: {top}")
     runtime = _runtime(waves)
-    sources = [*sorted(translated.glob("*.cpp")), main]
-    objects = _compile(sources, folder, [f"-I{translated}", *_flags(waves)])
+    fast, slow = [main], []
+    for source in sorted(translated.glob("*.cpp")):
+        (slow if "Slow" in source.stem else fast).append(source)
+    # Most of the slow files are small, and every file reads the same long headers.
+    together = folder / "AllSlow.cpp"
+    write_text(together, "".join(f'#include "{source.name}"\n' for source in slow))
+    objects = _compile([together, *fast], folder, [f"-I{translated}", *_flags(waves)])
     executable = folder / "testbench"
     link = ["g++", "-pthread", "-o", str(executable), *map(str, [*objects, *runtime]), "-latomic"]
     _require(subprocess.run(link, capture_output=True, text=True), f"g++: linking {executable.name}")

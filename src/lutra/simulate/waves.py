@@ -17,7 +17,7 @@ def probes(device: Device) -> tuple[Probe, ...]:
     plan = device.plan
     layers = [
         Probe(f"layer_{number}", "take", f"u_network.layer_{number}", len(plan.existing(number)))
-        for number in range(len(plan.live))
+        for number in range(len(plan.layers))
         if plan.existing(number)
     ]
     return (*layers, Probe("sums", "capture", "sums", plan.graph.output_width * plan.sum_bits))

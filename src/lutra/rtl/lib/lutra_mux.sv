@@ -1,7 +1,8 @@
 // One of 2**AddressBits words, chosen by a tree of two-way multiplexers (Shannon expansion).
 //
-// With constant words it is a ROM or a lookup table. Indexing the constant instead would make synthesis build a
-// shifter. The most significant address bit selects first, next to the words.
+// With constant words it is a ROM or a lookup table. Synthesis would make a shifter of an indexed constant, hence the
+// tree; its most significant address bit selects first, next to the words. With LUTRA_FAST_SIMULATION the word is
+// indexed all the same, because the tree takes several times longer to compile for simulation.
 //
 // Timing: combinational.
 module lutra_mux #(
@@ -13,6 +14,9 @@ module lutra_mux #(
   output logic [Width-1:0]                  word_o      // the chosen word
 );
 
+`ifdef LUTRA_FAST_SIMULATION
+  assign word_o = words_i[address_i*Width +: Width];
+`else
   for (genvar k = AddressBits; k > 0; k--) begin : gen_level
     localparam int unsigned HalfBits = (2**(k-1))*Width;
     logic [HalfBits-1:0] half;
@@ -24,5 +28,6 @@ module lutra_mux #(
   end
 
   assign word_o = gen_level[1].half;
+`endif
 
 endmodule

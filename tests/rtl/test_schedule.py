@@ -1,0 +1,67 @@
+"""The schedule against cycle counts worked out by hand (and, in tests/simulate, against simulated cycles)."""
+
+import numpy as np
+import pytest
+
+from frozen_blocks import random_block
+from lutra.errors import InputError
+from lutra.frozen.graph import as_weightless
+from lutra.rtl.schedule import schedule
+
+
+def make(fold_factor, **shape):
+    return schedule(as_weightless(random_block(np.random.default_rng(0), **shape)), fold_factor)
+
+
+def test_one_bit_per_cycle():
+    # 12 bits summed one by one; 12 activations and 12 outputs travel one by one, too.
+    s = make(1, width=12, luts=(20, 12))
+    assert (s.steps, s.bits_per_step, s.input_lanes, s.input_beats, s.output_lanes, s.output_beats) == (
+        12,
+        1,
+        1,
+        12,
+        1,
+        12,
+    )
+    # 12 to fill, 1 to move, 1 through the tables, 12 to sum, 12 to unload, 1 in the output register
+    assert s.latency_cycles == 39
+    assert s.interval_cycles == 12
+    assert [s.cycles(rows) for rows in (0, 1, 2, 10)] == [0, 39, 51, 147]
+
+
+def test_everything_in_one_cycle():
+    s = make("all", width=12, luts=(20, 12))
+    assert (s.steps, s.bits_per_step, s.input_lanes, s.output_lanes) == (1, 12, 12, 12)
+    assert (s.latency_cycles, s.interval_cycles, s.cycles(100)) == (6, 1, 105)
+
+
+def test_more_steps_than_elements():
+    # Every group sums at most ceil(37 / 3) = 13 bits, 4 at a time; 5 activations fit into 3 beats of 2.
+    s = make(4, width=5, output_width=7, luts=(37,), inputs=(6,), groups=3)
+    assert (s.steps, s.bits_per_step) == (4, 4)
+    assert (s.input_lanes, s.input_beats, s.output_lanes, s.output_beats) == (2, 3, 2, 4)
+    assert s.cycles(3) == 3 + 3 + 3 * 4 + 4
+
+
+def test_adders_that_would_save_no_step_are_left_out():
+    s = make(8, width=12, luts=(20, 9))
+    assert (s.steps, s.bits_per_step) == (2, 5)
+
+
+def test_several_sources_are_summed_one_after_the_other():
+    s = make(10, width=12, thermometer_bits=3, luts=(20, 12), sum_sources=(0, 2))
+    assert s.steps == 5  # 36 thermometer bits and 12 of the last layer
+
+
+def test_the_block_of_the_paper():
+    # I-ViT-T: 192 activations, 192 last tables, 192 outputs: a row every 192 cycles at one bit per cycle.
+    shape = {"width": 192, "thermometer_bits": 8, "luts": (768, 192), "inputs": (6, 6)}
+    assert make(1, **shape).interval_cycles == 192
+    assert make(4, **shape).interval_cycles == 48
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, "some", True])
+def test_impossible_fold_factors_are_refused(bad):
+    with pytest.raises(InputError, match="fold factor"):
+        make(bad)
