@@ -14,11 +14,12 @@ from lutra.files import RunFiles
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel
 from lutra.recipe import Recipe
+from lutra.rtl.emit import write_design
 from lutra.rtl.plan import BlockPlan
 from lutra.simulate import harness, verilator
 from lutra.simulate.compare import compare
 from lutra.simulate.harness import Device, Recording
-from lutra.simulate.run import simulate_graphs, simulate_run
+from lutra.simulate.run import simulate_devices, simulate_graphs, simulate_run
 
 FOLDS = (1, 2, 3, 4, "all")
 
@@ -61,6 +62,38 @@ def test_thousands_of_random_blocks(tmp_path):
     for seed in range(-(-blocks // 50)):
         rng = np.random.default_rng(seed)
         assert_equal(simulate_graphs([random_case(rng) for _ in range(50)], tmp_path / f"{seed}"))
+
+
+MUTATIONS = {
+    "output changes under back-pressure": ("lutra_stream_register", "ready_i || !valid_q", "1'b1"),
+    "spare beat is lost": ("lutra_stream_register", "spare_valid_q ? spare_q : data_i", "data_i"),
+    "sums are captured too early": ("lutra_controller", "(!unloading_q || emptied)", "1'b1"),
+    "input is taken while full": ("lutra_controller", "!filled_q || move_o;", "1'b1;"),
+    "bits are taken too early": ("lutra_controller", "held_q && (!summing_q || capture_o)", "held_q"),
+    "a cycle is wasted per row": ("lutra_controller", "(!summing_q || capture_o)", "!summing_q"),
+    "accumulators forget to restart": ("lutra_accumulator", "!rst_ni || clear_i", "!rst_ni"),
+    "accumulators forget the reset": ("lutra_accumulator", "!rst_ni || clear_i", "clear_i"),
+    "step counter forgets the reset": ("lutra_controller", "!rst_ni || capture_o", "capture_o"),
+    "rounding is left out": ("lutra_requantise", "sum * multiplier + Rounding", "sum * multiplier"),
+    "clamp is left out": ("lutra_requantise", "scaled > High", "1'b0"),
+    "threshold is exclusive": ("lutra_threshold", "offset >= Threshold", "offset > Threshold"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_faults_in_library_modules_are_found(tmp_path, mutation):
+    module, right, wrong = MUTATIONS[mutation]
+    rng = np.random.default_rng(1)
+    graphs = [random_block(rng, width=6, luts=(12, 8), inputs=(4, 3), output_bits=8) for _ in range(2)]
+    plans = [BlockPlan(graph, f"block_{i}", fold) for i, (graph, fold) in enumerate(zip(graphs, (1, 3), strict=True))]
+    write_design(plans, tmp_path / "rtl")
+    path = tmp_path / "rtl" / f"{module}.sv"
+    assert path.read_text().count(right) == 1
+    path.write_text(path.read_text().replace(right, wrong))
+    devices = [Device(plan, random_rows(rng, plan.graph, 100)) for plan in plans]
+    results = simulate_devices(devices, tmp_path / "rtl", tmp_path / "waves")
+    assert any(result.problem for result in results)
 
 
 @pytest.fixture

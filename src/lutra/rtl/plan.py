@@ -46,7 +46,7 @@ class BlockPlan:
             {int(bit): place for place, bit in enumerate(np.flatnonzero(live & (constants < 0)))}
             for live, constants in zip(self.live, self.constants, strict=True)
         ]
-        added = self.block.summation.encoded.any(axis=1)
+        added = np.count_nonzero(self.block.summation.encoded, axis=1) > 0
         exists = [bool(added[r]) and bit in self._position[layer] for r, (layer, bit) in enumerate(self.summed)]
         self.registered = [r for r, present in enumerate(exists) if present]
         self._register = {r: place for place, r in enumerate(self.registered)}

@@ -224,5 +224,4 @@ def _output_words(plan: BlockPlan) -> int:
 
 
 def _stream_words(lanes: int, type_: TensorType) -> int:
-    # A port of 33 to 64 bits is a QData, which is read as two words like any other.
     return _words(lanes * type_.bits)

@@ -76,7 +76,8 @@ def build(
     command += ["--trace-vcd"] if waves else []
     _require(_verilator([*command, *map(str, files)]), f"verilator: {top}")
     runtime = _runtime(waves)
-    fast, slow = [main], []
+    fast: list[Path] = [main]
+    slow: list[Path] = []
     for source in sorted(translated.glob("*.cpp")):
         (slow if "Slow" in source.stem else fast).append(source)
     # Most of the slow files are small, and every file reads the same long headers.
