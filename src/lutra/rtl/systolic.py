@@ -10,6 +10,14 @@ from mako.template import Template
 from lutra.errors import InputError
 from lutra.rtl.emit import HERE, complete, write_files
 
+REGULAR_MODULES = (
+    "lutra_systolic_pe",
+    "lutra_systolic_column",
+    "lutra_systolic_edge",
+    "lutra_systolic_result",
+    "lutra_requantise",
+)
+"""The library modules that an array repeats; registers lie between them, so that each can be synthesised alone."""
 FIXED_CYCLES = 3
 """Cycles beside operands, wavefront and results: the slot that takes sums out, result memory, output register."""
 

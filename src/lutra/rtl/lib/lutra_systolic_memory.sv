@@ -17,7 +17,7 @@ module lutra_systolic_memory #(
   output logic [Bits-1:0]        data_o            // the word
 );
 
-  logic [Bits-1:0] words [0:Words-1];
+  (* ram_style = "block" *) logic [Bits-1:0] words [0:Words-1];
 
   always_ff @(posedge clk_i) begin
     if (write_i) begin

@@ -24,7 +24,9 @@ module lutra_systolic_pe #(
   lutra_systolic_multiplier u_multiplier (.a_i, .b_i, .product_o(product), .carry_o(carry));
 
   assign start = sum_q & {SumBits{!restart_i}};
-  assign full  = {start, 1'b1} + {{(SumBits-16){product[15]}}, product, carry};
+  // product + start + carry as a difference, whose first operand goes into the carry chain as it is: with the second,
+  // the chain would need one more LUT per bit.
+  assign full  = {{(SumBits-16){product[15]}}, product, carry} - ~{start, 1'b0};
   assign sum_o = sum_q;
   assign unused_full = full[0];
 
