@@ -65,11 +65,16 @@ def freeze(model: nn.Module, origin: dict[str, str] | None = None) -> FrozenMode
     blocks = weightless_blocks(model)
     if not blocks:
         raise InputError("the model has no weightless block to freeze; train one with ffn = weightless, or replace_mlp")
-    for block in blocks.values():
-        if not block.quantised:
-            block.quantise_()
+    quantise_blocks(model)
     graphs = tuple(freeze_block(name, block) for name, block in blocks.items())
     return FrozenModel(graphs, {"lutra": __version__, "torch": torch.__version__, **(origin or {})})
+
+
+def quantise_blocks(model: nn.Module) -> None:
+    """Switch the blocks of `model` to integers; those that were trained with integers keep their input scale."""
+    for block in weightless_blocks(model).values():
+        if not block.quantised:
+            block.quantise_()
 
 
 def weightless_blocks(model: nn.Module) -> dict[str, WeightlessBlock]:
@@ -201,8 +206,7 @@ def evaluate_run(run: RunFiles, recipe: Recipe, engine: EngineName = "golden") -
     if blocks:
         frozen = load_with_engine(run, engine)
         losses = {engine: validation_loss(frozen, tokens, batch)}
-        for block in blocks:
-            block.quantise_()
+        quantise_blocks(model)
         losses["fake_quantised"] = validation_loss(model, tokens, batch)
         for block in blocks:
             block.dequantise_()

@@ -16,10 +16,10 @@ from lutra.errors import FrozenModelError, InputError
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph
 from lutra.frozen.types import TensorType
-from lutra.runtime import engine
-from lutra.runtime.engine import INSTRUCTION_SETS, BlockRuntime, load_runtime
+from lutra.runtime.engine import BlockRuntime, load_runtime
+from lutra.runtime.library import INSTRUCTION_SETS, few_tokens_call, library
 
-kernels = engine.library()
+kernels = library()
 AVAILABLE = INSTRUCTION_SETS[: kernels.lutra_best_isa() + 1] if kernels else ()
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="no C++ compiler here: the runtime is the golden model itself")
@@ -141,9 +141,11 @@ def test_loads_a_frozen_model(rng: np.random.Generator, tmp_path: Path) -> None:
 @pytest.fixture
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    engine.library.cache_clear()
+    library.cache_clear()
+    few_tokens_call.cache_clear()
     yield
-    engine.library.cache_clear()
+    library.cache_clear()
+    few_tokens_call.cache_clear()
 
 
 @pytest.mark.usefixtures("no_compiler")

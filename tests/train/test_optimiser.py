@@ -28,17 +28,17 @@ def test_every_parameter_is_in_the_group_it_belongs_to():
     recipe = tiny_recipe("weightless", table_learning_rate=0.5, mapping_learning_rate=0.25)
     model = create_model(recipe, 65)
     groups = groups_by_name(model, recipe.train)
-    assert set(groups) == {"decayed", "undecayed", "tables", "mapping", "thresholds"}
+    assert set(groups) == {"decayed", "undecayed", "tables", "mapping", "thresholds", "encoded"}
     assert sum(len(names) for _, names in groups.values()) == len(list(model.parameters()))
     assert groups["decayed"][0]["weight_decay"] == 0.1
     assert groups["decayed"][1] == {"transformer.wte.weight", "transformer.wpe.weight"} | {
         f"transformer.h.{layer}.attn.{matrix}.weight" for layer in (0, 1) for matrix in ("c_attn", "c_proj")
     }
-    for name in ("undecayed", "tables", "mapping", "thresholds"):
+    for name in ("undecayed", "tables", "mapping", "thresholds", "encoded"):
         assert groups[name][0]["weight_decay"] == 0, name
     assert all(".tables" in name for name in groups["tables"][1]) and len(groups["tables"][1]) == 4
     assert (groups["tables"][0]["peak"], groups["mapping"][0]["peak"]) == (0.5, 0.25)
-    assert any(".summation." in name for name in groups["undecayed"][1])
+    assert all(".summation." in name for name in groups["encoded"][1]) and len(groups["encoded"][1]) == 4
 
 
 def test_dense_models_have_nanogpts_two_groups():

@@ -1,17 +1,18 @@
-"""QuWeiT's hardware tables rebuilt: the paper's value, ours, their ratio, and where the paper is inconsistent."""
+"""The papers' tables by name; QuWeiT's hardware tables rebuilt, with a word where the paper is inconsistent."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lutra.cost.bert_table import bmt_4
 from lutra.cost.layer import LEAVES_OUT, EndToEnd, LayerCost, end_to_end, layer_cost, total
 from lutra.cost.shapes import preset
 from lutra.cost.systolic import mlp_gemms, systolic_array
+from lutra.cost.table import Row, Table
 from lutra.cost.technology import Technology, quweit_paper
 from lutra.cost.weightless import (
     PAPER_POWER_LABEL,
@@ -29,47 +30,6 @@ RECORDED_BLOCK, RECORDED_ARRAYS = "weightless-ivit-t", "systolic-ivit-t"
 FOLD_FACTORS: tuple[FoldFactor, ...] = (1, 4, 8, 16, "all")
 SUMMED_BITS = 192
 """Second-layer LUTs of the paper's block for I-ViT-T."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One quantity; `paper` or `ours` is None where the paper does not print it or we have not measured it."""
-
-    quantity: str
-    unit: str
-    paper: float | None
-    ours: float | None
-    remark: str = ""
-
-    @property
-    def ratio(self) -> float | None:
-        """Ours over the paper's."""
-        return None if not self.paper or self.ours is None else self.ours / self.paper
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a paper beside ours."""
-
-    name: str
-    title: str
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
-
-    def to_markdown(self) -> str:
-        """The table as Markdown, with its notes below."""
-        lines = [f"**{self.title}**", "", "| quantity | unit | paper | ours | ours / paper | remark |"]
-        lines.append("| --- | --- | ---: | ---: | ---: | --- |")
-        for row in self.rows:
-            cells = (row.quantity, row.unit, _number(row.paper), _number(row.ours), _number(row.ratio, 3), row.remark)
-            lines.append(f"| {' | '.join(cells)} |")
-        lines += ["", *(f"- {note}" for note in self.notes)] if self.notes else []
-        return "\n".join(lines) + "\n"
-
-    def to_json(self) -> dict[str, Any]:
-        """The table as plain values."""
-        rows = [{**dataclasses.asdict(row), "ratio": row.ratio} for row in self.rows]
-        return {"name": self.name, "title": self.title, "rows": rows, "notes": list(self.notes)}
 
 
 def table(name: str, results: Path = RESULTS_FOLDER) -> Table:
@@ -252,17 +212,10 @@ def _ivit_t() -> TransformerShape:
     return dataclasses.replace(preset("deit-t"), tokens=196)
 
 
-def _number(value: float | None, significant: int = 4) -> str:
-    if value is None:
-        return ""
-    if float(value).is_integer() and abs(value) >= 10:
-        return f"{int(value):,}"
-    return f"{value:.{significant}g}"
-
-
 TABLES: dict[str, Callable[[Path], Table]] = {
     "quweit-1": _quweit_1,
     "quweit-3": _quweit_3,
     "quweit-4": _quweit_4,
+    "bmt-4": bmt_4,
 }
 """Every table by name; a builder takes the folder of recorded results."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lutra import kernels
 from lutra.kernels import reference
 from lutra.nn.mapping import Mapping
 from lutra.recipe import LutLayerConfig
@@ -25,6 +26,12 @@ class LutLayer(nn.Module):
     def constrain_(self) -> None:
         """Clamp the tables to [-1, 1], so that no entry drifts out of reach of its gradient (DWN)."""
         self.tables.clamp_(-1, 1)
+
+    def kernel_parameters(self) -> kernels.LayerParameters:
+        mapping = self.mapping
+        return kernels.LayerParameters(
+            self.tables, mapping.connections(), mapping.scores, mapping.candidates, mapping.temperature
+        )
 
     def forward(self, bits: Tensor) -> Tensor:
         """Bits (F, N) -> bits (L, N)."""

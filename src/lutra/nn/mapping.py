@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lutra import kernels
 from lutra.recipe import LutLayerConfig
 
 
@@ -36,7 +37,7 @@ class Mapping(nn.Module):
         if self.scores is None:
             assert self.fixed is not None
             return self.fixed.view(-1, self.inputs)
-        chosen = self.scores.detach().argmax(dim=0)
+        chosen = kernels.column_argmax(self.scores.detach())
         if self.candidates is not None:
             chosen = self.candidates.gather(0, chosen[None])[0]
         return chosen.view(-1, self.inputs)

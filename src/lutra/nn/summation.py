@@ -17,7 +17,8 @@ class IntegerSum(NamedTuple):
 
     encoded: Tensor  # (R, D)
     bias: Tensor  # (D,)
-    shift: int
+    shift: Tensor  # scalar
+    output_bits: int
     output_scale: Tensor  # scalar
 
 
@@ -56,9 +57,10 @@ class ConditionalSummation(nn.Module):
         bias_int = torch.floor(self.bias.float() / scale - constant + 0.5)
         high = (bias_int + encoded_int.clamp_min(0).sum(dim=0)).max()
         low = (bias_int + encoded_int.clamp_max(0).sum(dim=0)).min()
-        worst = int(torch.maximum(high + 1, -low))
-        shift = max(0, (worst - 1).bit_length() + 1 - self.output_bits)
-        return IntegerSum(encoded_int, bias_int, shift, scale * 2.0**shift)
+        worst = torch.maximum(high + 1, -low)
+        bit_length = torch.frexp(worst - 1).exponent
+        shift = (bit_length + 1 - self.output_bits).clamp_min(0)
+        return IntegerSum(encoded_int, bias_int, shift, self.output_bits, scale * 2.0**shift)
 
     def integer_forward(self, bits: Tensor) -> Tensor:
         """Bits (R, N) -> (N, D): exactly `dequantise(requantise(conditional_sum))` of frozen/spec.md.
@@ -68,7 +70,8 @@ class ConditionalSummation(nn.Module):
         with torch.no_grad(), torch.autocast(bits.device.type, enabled=False):
             integers = self.integers()
             total = torch.addmm(integers.bias, bits.float().t(), integers.encoded)
-            half = 2.0 ** (integers.shift - 1) if integers.shift else 0.0
+            step = 2.0**integers.shift
+            half = torch.floor(step / 2)
             limit = 2.0 ** (self.output_bits - 1)
-            y = torch.floor((total + half) / 2.0**integers.shift).clamp(-limit, limit - 1)
+            y = torch.floor((total + half) / step).clamp(-limit, limit - 1)
             return y * integers.output_scale

@@ -30,14 +30,12 @@ class Thermometer(nn.Module):
             self.register_buffer("thresholds", start)
         self.window: Tensor
         self.register_buffer("window", torch.tensor(torch.nan))
+        self.calibrated = False  # window is finite, without reading the device in every forward pass
+        self.register_load_state_dict_post_hook(_refresh_calibrated)
 
     @property
     def output_width(self) -> int:
         return self.width * self.bits
-
-    @property
-    def calibrated(self) -> bool:
-        return bool(self.window.isfinite())
 
     @torch.no_grad()
     def calibrate_(self, x: Tensor) -> None:
@@ -51,6 +49,7 @@ class Thermometer(nn.Module):
             raise InputError(f"calibration needs at least 2 rows of finite activations, got {_describe(x)}")
         self.thresholds.copy_(_calibrated(x if self.per_feature else x.reshape(-1, 1), self.bits, self.source))
         self.window.copy_(self.relative_window * x.std().clamp_min(1e-6))
+        self.calibrated = True
 
     @torch.no_grad()
     def constrain_(self) -> None:
@@ -72,6 +71,10 @@ class Thermometer(nn.Module):
         if scale is not None:
             compare = (quantise(x, scale), self.integer_thresholds(scale))
         return reference.thermometer(x, self.thresholds, self.gradient, self.window, compare)
+
+
+def _refresh_calibrated(thermometer: Thermometer, _: object) -> None:
+    thermometer.calibrated = bool(thermometer.window.isfinite())
 
 
 def quantise(x: Tensor, scale: Tensor) -> Tensor:

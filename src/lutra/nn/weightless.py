@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lutra import kernels
 from lutra.errors import InputError
 from lutra.kernels import reference
 from lutra.nn.lut import LutLayer
@@ -54,10 +55,8 @@ class WeightlessBlock(nn.Module):
         self.summation = ConditionalSummation(summed_bits, self.output_width, config, generator)
         self.input_scale: Tensor
         self.register_buffer("input_scale", torch.tensor(0.0))
-
-    @property
-    def quantised(self) -> bool:
-        return bool(self.input_scale > 0)
+        self.quantised = False  # input_scale > 0, without reading the device in every forward pass
+        self.register_load_state_dict_post_hook(_refresh_quantised)
 
     def calibrate_(self, x: Tensor) -> None:
         """Set the thresholds from activations (..., width); see `Thermometer.calibrate_`."""
@@ -71,10 +70,12 @@ class WeightlessBlock(nn.Module):
         """
         self._require_calibration()
         self.input_scale.copy_(self.thermometer.input_scale())
+        self.quantised = True
 
     def dequantise_(self) -> None:
         """Switch back to real arithmetic."""
         self.input_scale.zero_()
+        self.quantised = False
 
     def constrain_(self) -> None:
         """To be called after every optimiser step: tables within [-1, 1], learned thresholds ascending."""
@@ -83,13 +84,14 @@ class WeightlessBlock(nn.Module):
         self.thermometer.constrain_()
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters that want learning rates of their own and no weight decay: tables, mapping, thresholds."""
+        """All parameters, by the kinds that want learning rates of their own; none of them wants weight decay."""
         mappings = [layer.mapping.scores for layer in self.lut_layers if layer.mapping.scores is not None]
         learned = isinstance(self.thermometer.thresholds, nn.Parameter)
         return {
             "tables": [layer.tables for layer in self.lut_layers],
             "mapping": mappings,
             "thresholds": [self.thermometer.thresholds] if learned else [],
+            "encoded": [self.summation.encoded, self.summation.bias],
         }
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,6 +102,14 @@ class WeightlessBlock(nn.Module):
         """
         self._require_calibration()
         rows = x.reshape(-1, self.width)  # (N, D)
+        if kernels.fast_block_available(rows):
+            y = kernels.weightless_block(rows, self._kernel_parameters())
+        else:
+            y = self._composed(rows)
+        return y.view(*x.shape[:-1], self.output_width)
+
+    def _composed(self, rows: Tensor) -> Tensor:
+        """(N, width) -> (N, output_width), step by step with the reference kernels."""
         bits = [self.thermometer(rows, self.input_scale if self.quantised else None)]  # (D * T, N)
         for layer in self.lut_layers:
             bits.append(layer(bits[-1]))  # (L, N)
@@ -107,7 +117,26 @@ class WeightlessBlock(nn.Module):
         y = self.summation(read)
         if self.quantised:
             y = reference.straight_through(self.summation.integer_forward(read), y)
-        return y.view(*x.shape[:-1], self.output_width)
+        return y
+
+    def _kernel_parameters(self) -> kernels.BlockParameters:
+        thermometer, summation = self.thermometer, self.summation
+        integers = None
+        if self.quantised:
+            thresholds = thermometer.integer_thresholds(self.input_scale)
+            integers = kernels.IntegerParameters(self.input_scale, thresholds, *summation.integers())
+        return kernels.BlockParameters(
+            thermometer.thresholds,
+            thermometer.window,
+            thermometer.gradient,
+            [layer.kernel_parameters() for layer in self.lut_layers],
+            self.lut_layers[0].efd,
+            self.sum_sources,
+            summation.masked_encoded(),
+            summation.bias,
+            summation.centred,
+            integers,
+        )
 
     @torch.no_grad()
     def export(self) -> IntegerBlock:
@@ -129,7 +158,7 @@ class WeightlessBlock(nn.Module):
             groups=self.summation.groups,
             encoded=_integers(summation.encoded),
             bias=_integers(summation.bias),
-            shift=summation.shift,
+            shift=int(summation.shift),
             output_bits=self.summation.output_bits,
             output_scale=float(summation.output_scale),
         )
@@ -165,6 +194,10 @@ def calibrate_(model: nn.Module, *batch: Tensor) -> None:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _refresh_quantised(block: WeightlessBlock, _: object) -> None:
+    block.quantised = bool(block.input_scale > 0)
 
 
 def _integers(tensor: Tensor) -> np.ndarray:

@@ -1,45 +1,15 @@
-// The C interface of the block kernels: choice of the instruction set, workspaces, threads.
+// The C interface of the block kernels: choice of the instruction set, threads.
 #include <atomic>
-#include <cstdlib>
-#include <mutex>
 #include <system_error>
 #include <thread>
 #include <vector>
 
 #include "block.h"
+#include "memory.h"
 
 namespace {
 
 constexpr int64_t kPastCacheBytes = 1 << 20;
-
-struct Memory {
-    char* data = nullptr;
-    int64_t bytes = 0;
-};
-
-// Workspaces are kept for the next call: fresh pages cost more than the arithmetic.
-std::mutex idle_lock;
-std::vector<Memory>& idle = *new std::vector<Memory>;  // never destroyed: a thread may outlive static objects
-
-bool acquire(int64_t bytes, Memory& memory) {
-    {
-        const std::lock_guard<std::mutex> guard(idle_lock);
-        if (!idle.empty()) {
-            memory = idle.back();
-            idle.pop_back();
-        }
-    }
-    if (memory.bytes >= bytes) return true;
-    std::free(memory.data);
-    memory.bytes = (bytes + 4095) / 4096 * 4096;
-    memory.data = static_cast<char*>(std::aligned_alloc(4096, memory.bytes));
-    return memory.data != nullptr;
-}
-
-void release(const Memory& memory) {
-    const std::lock_guard<std::mutex> guard(idle_lock);
-    idle.push_back(memory);
-}
 
 const Kernels* kernels_of(int64_t isa) {
 #if defined(__x86_64__)
@@ -51,12 +21,11 @@ const Kernels* kernels_of(int64_t isa) {
 
 }  // namespace
 
-#define EXPORT extern "C" __attribute__((visibility("default")))
-
-// 0 portable, 1 AVX2, 2 AVX-512 with VBMI and VNNI: the best that this processor has.
-EXPORT int64_t lutra_best_isa() {
+// 0 portable, 1 AVX2, 2 AVX-512 with VBMI, VNNI, BITALG and GFNI: the best that this processor has.
+LUTRA_EXPORT int64_t lutra_best_isa() {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") &&
+        __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("gfni") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
         return 2;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) return 1;
@@ -65,15 +34,15 @@ EXPORT int64_t lutra_best_isa() {
 }
 
 // x (tokens, width) int8 -> out (tokens, output_width) int32. Returns 0, or 1 when memory is short.
-EXPORT int64_t lutra_run_block(const Block* block, int64_t isa, const int8_t* x, int32_t* out, int64_t tokens,
+LUTRA_EXPORT int64_t lutra_run_block(const Block* block, int64_t isa, const int8_t* x, int32_t* out, int64_t tokens,
                                int64_t threads) {
     const Kernels& kernels = *kernels_of(isa);
     if (tokens <= kernels.few_tokens && block->few_tokens_allowed) {
         Memory memory;
-        if (!acquire(kernels.workspace_bytes(*block), memory)) return 1;
+        if (!acquire_memory(kernels.workspace_bytes(*block), memory)) return 1;
         for (int64_t t = 0; t < tokens; t++)
             kernels.run_token(*block, x + t * block->width, out + t * block->output_width, memory.data);
-        release(memory);
+        release_memory(memory);
         return 0;
     }
     // Pieces of whole 512-token planes; with several threads, no more than one of them per turn.
@@ -85,7 +54,7 @@ EXPORT int64_t lutra_run_block(const Block* block, int64_t isa, const int8_t* x,
     std::atomic<int64_t> next{0}, failed{0};
     const auto work = [&] {
         Memory memory;
-        if (!acquire(kernels.workspace_bytes(*block), memory)) {
+        if (!acquire_memory(kernels.workspace_bytes(*block), memory)) {
             failed = 1;
             return;
         }
@@ -94,7 +63,7 @@ EXPORT int64_t lutra_run_block(const Block* block, int64_t isa, const int8_t* x,
             kernels.run_block(*block, x + first * block->width, count, out + first * block->output_width, past_cache,
                               memory.data);
         }
-        release(memory);
+        release_memory(memory);
     };
     std::vector<std::thread> others;
     const int64_t wanted = threads < pieces ? threads : pieces;

@@ -22,6 +22,7 @@ struct LutLayer {
     int64_t first_plane;
     const int32_t* connections;  // (luts, inputs) plane numbers
     const uint8_t* nibbles;      // (luts, 2^inputs / 4) table entries, four to a byte
+    const uint64_t* tables;      // (luts) of up to six inputs, repeated to 64 entries
     // The same layer for one token, 64 tables at a time (padded with tables of zeros):
     const uint8_t* source_low;   // (luts / 64, inputs, 64) byte of the packed source bits, modulo 128
     const uint8_t* source_high;  // that byte divided by 128

@@ -18,7 +18,8 @@ inline void transpose_tile(const int8_t* const* rows, int64_t feature, int8_t* c
         }
         for (int i = 0; i < 16; i++) a[i] = b[i];
     }
-    for (int i = 0; i < 16; i++) _mm_store_si128(reinterpret_cast<__m128i*>(columns + (feature + i) * kColumnStride), a[i]);
+    for (int i = 0; i < 16; i++)
+        _mm_store_si128(reinterpret_cast<__m128i*>(columns + (feature + i) * kColumnStride), a[i]);
 }
 
 struct Avx2 : Portable {
@@ -49,5 +50,5 @@ struct Avx2 : Portable {
 
 }  // namespace
 
-const Kernels kernels_avx2 = {workspace_bytes, run_block<Avx2>, run_token<Avx2>, 8};
+const Kernels kernels_avx2 = {workspace_bytes, run_block<Avx2>, run_token<Avx2>, 12};
 #endif

@@ -1,9 +1,10 @@
-// AVX-512 with VBMI and VNNI (Intel since Ice Lake, AMD since Zen 4).
+// AVX-512 with VBMI, VNNI, BITALG and GFNI (Intel since Ice Lake, AMD since Zen 4).
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,bmi,bmi2")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512bitalg,gfni,avx2,fma,bmi,bmi2")
 #include <immintrin.h>
 
 #include "block_kernel.h"
+#include "lut_avx512.h"
 #include "sum_avx512.h"
 
 namespace {
@@ -35,6 +36,18 @@ inline void transpose_tile(const int8_t* const* rows, int64_t feature, __mmask64
 struct Avx512 : Portable {
     static Plane mux(Plane select, Plane zero, Plane one) {
         return Plane(_mm512_ternarylogic_epi64(__m512i(select), __m512i(one), __m512i(zero), 0xca));
+    }
+
+    static void lut_layer(const LutLayer& layer, Plane* planes) {
+        __m512i* vectors = reinterpret_cast<__m512i*>(planes);
+        switch (layer.inputs) {
+            case 2: return look_up_layer<2>(layer, vectors);
+            case 3: return look_up_layer<3>(layer, vectors);
+            case 4: return look_up_layer<4>(layer, vectors);
+            case 5: return look_up_layer<5>(layer, vectors);
+            case 6: return look_up_layer<6>(layer, vectors);
+            default: return select_layer<Avx512>(layer, planes);
+        }
     }
 
     static void transpose(const int8_t* x, int64_t tokens, int64_t width, int8_t* columns) {
@@ -81,25 +94,36 @@ struct Avx512 : Portable {
         permute_sum(block, segment, tokens, space);
     }
 
-    static __m256i requantise_part(const int32_t* sums, const double* scale, const double* offset, __m512d low,
-                                   __m512d high) {
-        const __m256i sum = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums));
-        const __m512d value = _mm512_fmadd_pd(_mm512_cvtepi32_pd(sum), _mm512_loadu_pd(scale), _mm512_loadu_pd(offset));
+    static __m256i requantise_part(__m256i sums, const double* scale, const double* offset, __m512d low, __m512d high) {
+        const __m512d sum = _mm512_cvtepi32_pd(sums);
+        const __m512d value = _mm512_fmadd_pd(sum, _mm512_loadu_pd(scale), _mm512_loadu_pd(offset));
         return _mm512_cvt_roundpd_epi32(_mm512_min_pd(_mm512_max_pd(value, low), high),
                                         _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     }
 
+    static void requantise_half(__m512i sums, const double* scale, const double* offset, double low, double high,
+                                int32_t* out, bool past_cache) {
+        const __m512d least = _mm512_set1_pd(low), most = _mm512_set1_pd(high);
+        const __m256i first = requantise_part(_mm512_castsi512_si256(sums), scale, offset, least, most);
+        const __m256i second = requantise_part(_mm512_extracti64x4_epi64(sums, 1), scale + 8, offset + 8, least, most);
+        const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
+        if (past_cache) _mm512_stream_si512(reinterpret_cast<__m512i*>(out), both);
+        else _mm512_storeu_si512(out, both);
+    }
+
     static void requantise(const int32_t* sums, const double* scale, const double* offset, double low, double high,
                            int32_t* out, bool past_cache) {
-        const __m512d least = _mm512_set1_pd(low), most = _mm512_set1_pd(high);
-#pragma GCC unroll 2
-        for (int64_t i = 0; i < kColumns; i += 16) {
-            const __m256i first = requantise_part(sums + i, scale + i, offset + i, least, most);
-            const __m256i second = requantise_part(sums + i + 8, scale + i + 8, offset + i + 8, least, most);
-            const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
-            if (past_cache) _mm512_stream_si512(reinterpret_cast<__m512i*>(out + i), both);
-            else _mm512_storeu_si512(out + i, both);
-        }
+        for (int64_t i = 0; i < kColumns; i += 16)
+            requantise_half(_mm512_loadu_si512(sums + i), scale + i, offset + i, low, high, out + i, past_cache);
+    }
+
+    static void requantise(Sums sums, const double* scale, const double* offset, double low, double high, int32_t* out,
+                           bool past_cache) {
+        const __m512i narrow = __m512i(sums);
+        const __m512i first = _mm512_cvtepi16_epi32(_mm512_castsi512_si256(narrow));
+        const __m512i second = _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(narrow, 1));
+        requantise_half(first, scale, offset, low, high, out, past_cache);
+        requantise_half(second, scale + 16, offset + 16, low, high, out + 16, past_cache);
     }
 
     static void prefetch(const int8_t* next) { _mm_prefetch(next, _MM_HINT_T1); }

@@ -2,7 +2,6 @@
 // target pragma (hence the anonymous namespace: the same template must not be shared between instruction sets).
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -66,7 +65,9 @@ struct Portable {
     static void thermometer(const int8_t* column, int64_t words, const int8_t* thresholds, int64_t count,
                             uint64_t* planes);
 
-    // Address of 64 tokens from one word of six planes, times 64 bytes.
+    static void lut_layer(const LutLayer& layer, Plane* planes);
+
+    // Addresses of 64 tokens from one word of six planes.
     static void addresses(const uint64_t* word, uint16_t* out) {
         for (int64_t part = 0; part < 8; part++) {
             uint64_t bytes = 0;
@@ -76,7 +77,7 @@ struct Portable {
                 const uint64_t spread = bits * 0x0101010101010101u & 0x8040201008040201u;
                 bytes |= ((spread + 0x00406070787c7e7fu) >> 7 & 0x0101010101010101u) << i;
             }
-            for (int64_t j = 0; j < 8; j++) out[8 * part + j] = uint16_t((bytes >> (8 * j) & 0xff) * 64);
+            for (int64_t j = 0; j < 8; j++) out[8 * part + j] = uint16_t(bytes >> (8 * j) & 0xff);
         }
     }
 
@@ -87,12 +88,19 @@ struct Portable {
             double value = double(sums[i]) * scale[i] + offset[i];
             value = value < low ? low : value;
             value = value > high ? high : value;
-            out[i] = int32_t(std::floor(value));
+            out[i] = int32_t(__builtin_floor(value));
         }
     }
 
     // The int16 sums of one segment, minus its centre: 32 outputs of every token, token by token.
     static void sum_segment(const Block& block, int64_t segment, int64_t tokens, const Workspace& space);
+
+    static void requantise(Sums sums, const double* scale, const double* offset, double low, double high, int32_t* out,
+                           bool past_cache) {
+        int32_t wide[kColumns];
+        widen(sums, wide);
+        requantise(wide, scale, offset, low, high, out, past_cache);
+    }
 
     static void prefetch(const int8_t*) {}
     static void finish_stores() {}
@@ -130,7 +138,7 @@ inline Plane select_tree(const Plane* functions, const Plane* x, const uint8_t* 
 }
 
 template <class Isa, int inputs>
-void lut_layer(const LutLayer& layer, Plane* planes) {
+void select_layer(const LutLayer& layer, Plane* planes) {
     Plane functions[16];
     functions[0] = Plane{};
     functions[15] = ~Plane{};
@@ -150,17 +158,19 @@ void lut_layer(const LutLayer& layer, Plane* planes) {
 }
 
 template <class Isa>
-void lut_layer(const LutLayer& layer, Plane* planes) {
+void select_layer(const LutLayer& layer, Plane* planes) {
     switch (layer.inputs) {
-        case 2: return lut_layer<Isa, 2>(layer, planes);
-        case 3: return lut_layer<Isa, 3>(layer, planes);
-        case 4: return lut_layer<Isa, 4>(layer, planes);
-        case 5: return lut_layer<Isa, 5>(layer, planes);
-        case 6: return lut_layer<Isa, 6>(layer, planes);
-        case 7: return lut_layer<Isa, 7>(layer, planes);
-        default: return lut_layer<Isa, 8>(layer, planes);
+        case 2: return select_layer<Isa, 2>(layer, planes);
+        case 3: return select_layer<Isa, 3>(layer, planes);
+        case 4: return select_layer<Isa, 4>(layer, planes);
+        case 5: return select_layer<Isa, 5>(layer, planes);
+        case 6: return select_layer<Isa, 6>(layer, planes);
+        case 7: return select_layer<Isa, 7>(layer, planes);
+        default: return select_layer<Isa, 8>(layer, planes);
     }
 }
+
+inline void Portable::lut_layer(const LutLayer& layer, Plane* planes) { select_layer<Portable>(layer, planes); }
 
 // ---- Conditional sum --------------------------------------------------------------------------------------------
 
@@ -182,7 +192,7 @@ void add_tables(const Sums* tables, const uint16_t* const* addresses, int64_t to
     for (int64_t t = 0; t < tokens; t++) {
         Sums sum = start ? *start : sums[t];
         for (int g = 0; g < groups; g++)
-            sum += *reinterpret_cast<const Sums*>(reinterpret_cast<const char*>(tables + g * kGroupEntries) + rows[g][t]);
+            sum += tables[g * kGroupEntries + rows[g][t]];
         sums[t] = sum;
     }
 }
@@ -209,14 +219,13 @@ inline void Portable::sum_segment(const Block& block, int64_t segment, int64_t t
 }
 
 template <class Isa>
-void requantise(const Block& block, int64_t column, const int32_t* sums, bool centred, int32_t* out,
-                bool past_cache = false) {
+void requantise(const Block& block, int64_t column, const int32_t* sums, bool centred, int32_t* out) {
     const int64_t count = block.output_width - column < kColumns ? block.output_width - column : kColumns;
     if (block.exact_in_double) {
         const double* offset = (centred ? block.offset : block.token_offset) + column;
         if (count == kColumns) {
             Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), out,
-                            past_cache);
+                            false);
         } else {
             int32_t all[kColumns];
             Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), all,
@@ -245,7 +254,7 @@ void compute_addresses(const Block& block, const int8_t* x, int64_t tokens, cons
         Isa::thermometer(space.columns + f * kColumnStride, words, block.thresholds + f * block.thermometer_bits,
                          block.thermometer_bits, thermometer + f * block.thermometer_bits * kWords);
     for (int64_t i = 0; i < block.dead_count; i++) space.planes[block.dead[i]] = Plane{};
-    for (int64_t k = 0; k < block.layer_count; k++) lut_layer<Isa>(block.layers[k], space.planes);
+    for (int64_t k = 0; k < block.layer_count; k++) Isa::lut_layer(block.layers[k], space.planes);
     for (int64_t g = 0; g < block.group_count; g++) {
         const int32_t* planes = block.group_planes + g * kGroupBits;
         for (int64_t w = 0; w < words; w++) {
@@ -275,17 +284,20 @@ void run_block(const Block& block, const int8_t* x, int64_t tokens, int32_t* out
                     space.wide[t * kColumns + i] = wide[i] + (segment == first ? 0 : space.wide[t * kColumns + i]);
             }
         }
-        for (int64_t t = 0; t < tokens; t++) {
-            int32_t* to = out + t * block.output_width + column;
+        if (end - first == 1 && block.exact_in_double && column + kColumns <= block.output_width) {
             // The rows that come next are fetched while this loop waits for its stores.
-            Isa::prefetch(x + tokens * block.width + (c * tokens + t) * block.width / block.column_blocks);
-            if (end - first == 1) {
-                int32_t wide[kColumns];
-                Isa::widen(space.sums[t], wide);
-                requantise<Isa>(block, column, wide, true, to, past_cache);
-            } else {
-                requantise<Isa>(block, column, space.wide + t * kColumns, true, to, past_cache);
+            const int64_t step = (block.width + block.column_blocks - 1) / block.column_blocks;
+            const int8_t* next_x = x + tokens * block.width + c * tokens * step;
+            for (int64_t t = 0; t < tokens; t++) {
+                Isa::requantise(space.sums[t], block.scale + column, block.offset + column, double(block.low),
+                                double(block.high), out + t * block.output_width + column, past_cache);
+                Isa::prefetch(next_x + t * step);
             }
+            continue;
+        }
+        for (int64_t t = 0; t < tokens; t++) {
+            if (end - first == 1) Isa::widen(space.sums[t], space.wide + t * kColumns);
+            requantise<Isa>(block, column, space.wide + t * kColumns, true, out + t * block.output_width + column);
         }
     }
     Isa::finish_stores();

@@ -1,4 +1,4 @@
 // Portable C++: any processor, and the fallback of x86 machines without AVX2.
 #include "block_kernel.h"
 
-const Kernels kernels_scalar = {workspace_bytes, run_block<Portable>, run_token<Portable>, 48};
+const Kernels kernels_scalar = {workspace_bytes, run_block<Portable>, run_token<Portable>, 24};

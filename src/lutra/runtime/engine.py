@@ -6,54 +6,19 @@ Without a C++ compiler the golden model itself runs; one notice says so.
 from __future__ import annotations
 
 import ctypes
-import functools
-import logging
-import os
 from pathlib import Path
 
 import numpy as np
 
-from lutra import native
-from lutra.errors import FrozenModelError, InputError, LutraError, ToolError
+from lutra.errors import FrozenModelError, InputError, LutraError
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph
+from lutra.runtime.library import INSTRUCTION_SETS, few_tokens_call, instruction_set, library
 from lutra.runtime.program import compile_block
 
-INSTRUCTION_SETS = ("scalar", "avx2", "avx512")
-
+FEW_TOKENS = 16
 LARGE_RESULT_BYTES = 2**20
 CACHE_LINE_BYTES = 64
-
-_log = logging.getLogger("lutra")
-
-
-@functools.cache
-def library() -> ctypes.CDLL | None:
-    """The compiled kernels, or None (with one notice) where they cannot be compiled."""
-    sources = sorted(Path(__file__).parent.glob("*.cpp"))
-    try:
-        kernels = native.load_library("runtime", sources, ["-Wno-psabi", "-Wno-ignored-attributes"])
-    except ToolError as error:
-        _log.warning("the fast runtime is off, the golden model runs instead (same numbers, slower): %s", error)
-        return None
-    kernels.lutra_best_isa.restype = ctypes.c_int64
-    kernels.lutra_run_block.restype = ctypes.c_int64
-    kernels.lutra_run_block.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2]
-    return kernels
-
-
-def instruction_set(kernels: ctypes.CDLL) -> int:
-    """Index into `INSTRUCTION_SETS`: the best of this processor, or the lower one that LUTRA_ISA names.
-
-    Raises:
-        InputError: LUTRA_ISA names no instruction set, or one that this processor lacks.
-    """
-    best: int = kernels.lutra_best_isa()
-    forced = os.environ.get("LUTRA_ISA")
-    available = INSTRUCTION_SETS[: best + 1]
-    if forced and forced not in available:
-        raise InputError(f"LUTRA_ISA={forced}: this processor runs {', '.join(available)}; set one of them or none")
-    return INSTRUCTION_SETS.index(forced) if forced else best
 
 
 def _aligned_empty(rows: int, columns: int) -> np.ndarray:
@@ -90,6 +55,7 @@ class BlockRuntime:
         kernels = library()
         self._isa = -1 if kernels is None else instruction_set(kernels)
         self._run = None if kernels is None else kernels.lutra_run_block
+        self._run_few = None if kernels is None else few_tokens_call()
         self.isa = "golden" if kernels is None else INSTRUCTION_SETS[self._isa]
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -113,14 +79,11 @@ class BlockRuntime:
             return out
         if self._checked:
             self._check_range(x)
-        failed = self._run(
-            self._address,
-            self._isa,
-            x.__array_interface__["data"][0],
-            out.__array_interface__["data"][0],
-            rows,
-            self.threads,
-        )
+        if rows <= FEW_TOKENS and self._run_few:
+            failed = self._run_few(self._address, self._isa, x, out, rows)
+        else:
+            source, target = x.__array_interface__["data"][0], out.__array_interface__["data"][0]
+            failed = self._run(self._address, self._isa, source, target, rows, self.threads)
         if failed:
             raise LutraError(f"{self.graph.name}: out of memory; run fewer threads")
         return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +30,8 @@ def _fields(*specification: str) -> list[tuple[str, type]]:
 
 class _LutLayer(ctypes.Structure):
     _fields_ = _fields(
-        "luts", "inputs", "first_plane", "* connections", "* nibbles", "* source_low", "* source_high", "* source_bit",
-        "* table_bytes", "source_word", "source_words", "first_word",
+        "luts", "inputs", "first_plane", "* connections", "* nibbles", "* tables", "* source_low", "* source_high",
+        "* source_bit", "* table_bytes", "source_word", "source_words", "first_word",
     )  # fmt: skip
 
 
@@ -48,7 +49,7 @@ class Block(ctypes.Structure):
 
     def __init__(self) -> None:
         super().__init__()
-        self.arrays: list[np.ndarray | ctypes.Array] = []
+        self.arrays: list[Any] = []
 
     def point(self, target: ctypes.Structure, **arrays: np.ndarray) -> None:
         """Let fields of `target` point to contiguous copies of `arrays`, which live as long as this block."""
@@ -61,6 +62,11 @@ class Block(ctypes.Structure):
 def _pad(array: np.ndarray, axis: int, multiple: int) -> np.ndarray:
     missing = -array.shape[axis] % multiple
     return np.pad(array, [(0, missing if dim == axis else 0) for dim in range(array.ndim)])
+
+
+def _pack_bits(rows: np.ndarray) -> np.ndarray:
+    """Rows of 0 and 1 to bytes, the first in the lowest bit."""
+    return np.packbits(rows.astype(np.uint8), axis=1, bitorder="little")
 
 
 def compile_block(graph: Graph) -> Block:
@@ -119,13 +125,18 @@ def _lay_out_layer(
     structure.source_word, structure.source_words = first_word, -(-source_bits // 64)
     # Four entries to a nibble and eight to a byte; a table of four entries fills half a byte.
     nibbles = layer.tables.reshape(luts, -1, 4) @ (1 << np.arange(4))  # (L, 2^n / 4)
-    table_bytes = np.packbits(layer.tables.astype(np.uint8), axis=1, bitorder="little")  # (L, bytes)
+    table_bytes = _pack_bits(layer.tables)  # (L, bytes)
     by_byte = _pad(table_bytes, 0, 64).reshape(-1, 64, table_bytes.shape[1]).transpose(0, 2, 1)
     source = _pad(layer.connections, 0, 64).reshape(-1, 64, inputs).transpose(0, 2, 1)  # (L / 64, n, 64)
     block.point(
         structure,
         connections=(layer.connections + first_plane).astype(np.int32),
         nibbles=nibbles.astype(np.uint8),
+        tables=np.packbits(np.tile(layer.tables.astype(np.uint8), 64 >> inputs), axis=1, bitorder="little").view(
+            np.uint64
+        )
+        if inputs <= 6
+        else np.zeros(0, np.uint64),
         source_low=(source >> 3 & 127).astype(np.uint8),
         source_high=(source >> 10 & 255).astype(np.uint8),
         source_bit=(1 << (source & 7)).astype(np.uint8),

@@ -31,8 +31,9 @@ inline void build_register_tables(const int16_t* pairs, __m512i* tables) {
     const __m512i low = _mm512_load_si512(bits.of_entry[2]), high = _mm512_load_si512(bits.of_entry[3]);
     for (int output = 0; output < kOutputsAtOnce; output++) {
         const __m512i last = _mm512_set1_epi16(pairs[2 * kColumns + output]);
-        const __m512i four = _mm512_add_epi16(_mm512_maddubs_epi16(first, _mm512_set1_epi16(pairs[output])),
-                                              _mm512_maddubs_epi16(second, _mm512_set1_epi16(pairs[kColumns + output])));
+        const __m512i two = _mm512_maddubs_epi16(first, _mm512_set1_epi16(pairs[output]));
+        const __m512i next_two = _mm512_maddubs_epi16(second, _mm512_set1_epi16(pairs[kColumns + output]));
+        const __m512i four = _mm512_add_epi16(two, next_two);
         tables[2 * output] = _mm512_add_epi16(four, _mm512_maddubs_epi16(low, last));
         tables[2 * output + 1] = _mm512_add_epi16(four, _mm512_maddubs_epi16(high, last));
     }

@@ -14,27 +14,24 @@ from lutra.recipe import TrainConfig
 def create_optimiser(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW whose groups carry a `name` and the `peak` of their learning rate.
 
-    Weight decay acts on matrices and embeddings outside of weightless blocks, as in nanoGPT. Tables, mapping scores and
-    thresholds have learning rates of their own; nothing in a weightless block decays, since decay pulls table entries
-    to the threshold between 0 and 1.
+    Weight decay acts on matrices and embeddings outside of weightless blocks, as in nanoGPT. The parameters of a block
+    have learning rates of their own by kind and do not decay: decay would pull table entries to their threshold, 0.
     """
-    blocks = model.weightless_blocks().values()
-    inside_blocks = {id(parameter) for block in blocks for parameter in block.parameters()}
-    special: dict[str, list[nn.Parameter]] = {"tables": [], "mapping": [], "thresholds": []}
-    for block in blocks:
+    special: dict[str, list[nn.Parameter]] = {"tables": [], "mapping": [], "thresholds": [], "encoded": []}
+    for block in model.weightless_blocks().values():
         for kind, parameters in block.parameter_groups().items():
             special[kind] += parameters
     grouped = {id(parameter) for parameters in special.values() for parameter in parameters}
     ordinary = [parameter for parameter in model.parameters() if id(parameter) not in grouped]
-    decays = {id(parameter) for parameter in ordinary if parameter.dim() >= 2 and id(parameter) not in inside_blocks}
     peaks = {
         "tables": config.table_learning_rate,
         "mapping": config.mapping_learning_rate,
         "thresholds": config.threshold_learning_rate,
+        "encoded": config.encoded_learning_rate,
     }
     groups = [
-        _group("decayed", [p for p in ordinary if id(p) in decays], config.learning_rate, config.weight_decay),
-        _group("undecayed", [p for p in ordinary if id(p) not in decays], config.learning_rate),
+        _group("decayed", [p for p in ordinary if p.dim() >= 2], config.learning_rate, config.weight_decay),
+        _group("undecayed", [p for p in ordinary if p.dim() < 2], config.learning_rate),
         *(_group(kind, parameters, peaks[kind]) for kind, parameters in special.items()),
     ]
     return torch.optim.AdamW(

@@ -1,0 +1,219 @@
+// The weightless block as the C interface sees it, and the pieces that forward and backward share.
+//
+// Bits live in words of 64 rows (tokens): `bits[word * planes + plane]`, row 64 * word + j in bit j. Rows after the last
+// one are padding: their bits are arbitrary and their gradients zero.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <new>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "simd.h"
+
+namespace lutra {
+
+constexpr int64_t WORD = 64;      // rows in a word of bits
+constexpr int64_t COLUMNS = 32;   // output columns that one table of partial sums serves: 32 KiB, which fits in L1
+constexpr int64_t NIBBLES = 16;   // partial-sum tables cover 4 bits each
+constexpr int64_t PARTIAL_SUMS = NIBBLES * 16 * COLUMNS;
+
+struct Layer {
+    int64_t luts, inputs, below;  // below: number of planes that this layer can read
+    int64_t choices;              // rows of scores; 0 for a fixed mapping
+    float temperature;
+    const float* tables;        // (luts, 2^inputs)
+    const int32_t* connections;  // (luts * inputs)
+    const float* scores;        // (choices, luts * inputs) or null
+    const int32_t* candidates;  // (choices, luts * inputs) or null: all planes are choices
+    float* grad_tables;
+    float* grad_scores;
+};
+
+enum Gradient : int32_t { IDENTITY, MEAN, WINDOW };
+
+struct Block {
+    int64_t rows, features, thermometer_bits, threshold_rows, outputs, layer_count, threads;
+    const Layer* layers;
+    uint64_t sources;  // bit k: the summation reads layer k (0: the thermometer)
+    int32_t gradient, normalised, want_grad_x, want_grad_thresholds;
+    float centre;
+    const float *thresholds, *window;
+    const float *inverse_scale, *integer_thresholds, *requantise;  // null in floating point
+    const float *encoded, *bias;                                   // (R, outputs), (outputs); integers in forward if quantised
+    const float *x, *grad_y;
+    uint64_t *bits, *inside;  // (words, features * thermometer_bits)
+    float *y, *grad_x, *grad_thresholds, *grad_encoded, *grad_bias;
+
+    int64_t words() const { return (rows + WORD - 1) / WORD; }
+    int64_t planes() const { return features * thermometer_bits; }
+    int64_t width(int64_t layer) const { return layer == 0 ? planes() : layers[layer - 1].luts; }
+    bool reads(int64_t layer) const { return sources >> layer & 1; }
+    int64_t summed() const {
+        int64_t total = 0;
+        for (int64_t layer = 0; layer <= layer_count; ++layer) total += reads(layer) ? width(layer) : 0;
+        return total;
+    }
+    // (features, T) or (1, T) thresholds
+    int64_t threshold_index(int64_t plane) const { return threshold_rows == 1 ? plane % thermometer_bits : plane; }
+};
+
+// Vectors that start on a cache line: every load of 64 bytes that straddles two lines costs twice.
+template <class T>
+struct LineAligned {
+    using value_type = T;
+    LineAligned() = default;
+    template <class U>
+    LineAligned(const LineAligned<U>&) {}
+    T* allocate(size_t count) { return (T*)::operator new(count * sizeof(T), std::align_val_t(64)); }
+    void deallocate(T* memory, size_t) { ::operator delete(memory, std::align_val_t(64)); }
+    bool operator==(const LineAligned&) const { return true; }
+    bool operator!=(const LineAligned&) const { return false; }
+};
+template <class T>
+using Buffer = std::vector<T, LineAligned<T>>;
+
+inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+// Calls task(0 .. tasks - 1). What a task computes must not depend on the thread: results are then the same for any
+// number of threads.
+template <class Task>
+void parallel(int64_t tasks, int64_t threads, Task&& task) {
+    std::atomic<int64_t> next{0};
+    auto work = [&] {
+        for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) task(i);
+    };
+    std::vector<std::thread> others;
+    for (int64_t i = 1; i < std::min(threads, tasks); ++i) others.emplace_back(work);
+    work();
+    for (auto& other : others) other.join();
+}
+
+// Addresses of one table for the 64 rows of a word, from the words of its inputs.
+LUTRA_INLINE void addresses(const uint64_t* inputs, int n, uint8_t* address) {
+#ifdef LUTRA_AVX512
+    __m512i sum = _mm512_setzero_si512();
+    for (int i = 0; i < n; ++i) sum = _mm512_mask_add_epi8(sum, inputs[i], sum, _mm512_set1_epi8((char)(1 << i)));
+    _mm512_storeu_si512(address, sum);
+#else
+    std::memset(address, 0, 64);
+    for (int i = 0; i < n; ++i)
+        for (int j = 0; j < 64; ++j) address[j] |= (uint8_t)((inputs[i] >> j & 1) << i);
+#endif
+}
+
+// One output word of one table whose bits are packed: up to four words of 64 entries.
+LUTRA_INLINE uint64_t lookup_bits(const uint64_t* table, const uint64_t* inputs, int n) {
+    alignas(64) uint8_t address[64];
+    addresses(inputs, n, address);
+#ifdef LUTRA_AVX512
+    __m512i index = _mm512_load_si512(address);
+    auto part = [&](int k) { return _mm512_bitshuffle_epi64_mask(_mm512_set1_epi64((long long)table[k]), index); };
+    if (n <= 6) return part(0);
+    uint64_t low = (part(0) & ~inputs[6]) | (part(1) & inputs[6]);
+    if (n == 7) return low;
+    return (low & ~inputs[7]) | (((part(2) & ~inputs[6]) | (part(3) & inputs[6])) & inputs[7]);
+#else
+    uint64_t word = 0;
+    for (int j = 0; j < 64; ++j) word |= (table[address[j] >> 6] >> (address[j] & 63) & 1) << j;
+    return word;
+#endif
+}
+
+// Signs of the tables, packed: 4 words per table.
+struct PackedTables {
+    std::vector<Buffer<uint64_t>> layers;
+
+    explicit PackedTables(const Block& block) {
+        for (int64_t k = 0; k < block.layer_count; ++k) {
+            const Layer& layer = block.layers[k];
+            const int64_t entries = int64_t(1) << layer.inputs;
+            Buffer<uint64_t> packed(layer.luts * 4);
+            for (int64_t lut = 0; lut < layer.luts; ++lut)
+                for (int64_t a = 0; a < entries; ++a)
+                    packed[lut * 4 + a / 64] |= uint64_t(layer.tables[lut * entries + a] > 0) << (a % 64);
+            layers.push_back(std::move(packed));
+        }
+    }
+};
+
+// One word of every table of a layer.
+inline void lut_forward(const Layer& layer, const uint64_t* packed, const uint64_t* below, uint64_t* out) {
+    const int n = (int)layer.inputs;
+    for (int64_t lut = 0; lut < layer.luts; ++lut) {
+        uint64_t inputs[8];
+        for (int i = 0; i < n; ++i) inputs[i] = below[layer.connections[lut * n + i]];
+        out[lut] = lookup_bits(packed + lut * 4, inputs, n);
+    }
+}
+
+// Sums over 64 rows of `values` (at most COLUMNS wide) selected by a 64-bit word are 16 table reads, one per nibble
+// (method of four Russians): table[nibble position][nibble][column] = sum of (bit - centre) * scale * value.
+inline void partial_sums(const float* values, int64_t stride, int64_t rows, int64_t columns, float centre, float scale, float* table) {
+    alignas(64) float padded[WORD * COLUMNS];
+    if (rows < WORD || columns < COLUMNS) {
+        std::memset(padded, 0, sizeof padded);
+        for (int64_t row = 0; row < rows; ++row) std::memcpy(padded + row * COLUMNS, values + row * stride, columns * 4);
+        values = padded;
+        stride = COLUMNS;
+    }
+    for (int64_t nibble = 0; nibble < NIBBLES; ++nibble, values += 4 * stride)
+        for (int64_t half = 0; half < COLUMNS; half += 16) {
+            Floats v[4], sums[16];
+            for (int i = 0; i < 4; ++i) v[i] = load(values + i * stride + half) * splat(scale);
+            sums[0] = ((v[0] + v[1]) + (v[2] + v[3])) * splat(-centre);
+            for (int i = 0; i < 4; ++i)
+                for (int low = 0; low < 1 << i; ++low) sums[low | 1 << i] = sums[low] + v[i];
+            for (int entry = 0; entry < 16; ++entry) store(table + (nibble * 16 + entry) * COLUMNS + half, sums[entry]);
+        }
+}
+
+template <class Body, int... I>
+LUTRA_INLINE void for_each_of(Body&& body, std::integer_sequence<int, I...>) {
+    (body(std::integral_constant<int, I>{}), ...);
+}
+
+// Calls body(std::integral_constant<int, i>) for i = 0 .. count - 1.
+template <int count, class Body>
+LUTRA_INLINE void for_each(Body&& body) {
+    for_each_of(body, std::make_integer_sequence<int, count>{});
+}
+
+// Rotating is one instruction, shifting a copy is two.
+template <int by>
+LUTRA_INLINE uint64_t rotate_right(uint64_t word) {
+    return word >> (by & 63) | word << (-by & 63);
+}
+
+// sum += 16 floats at `offset + entry` bytes from the table. The compiler would compute 32 addresses first and spill them.
+template <int64_t offset, int64_t size>
+LUTRA_INLINE void add_from(Floats& sum, const float* table, uint64_t entry) {
+#ifdef LUTRA_AVX512
+    asm("vaddps %c3(%1,%2), %0, %0" : "+v"(sum) : "r"(table), "r"(entry), "i"(offset), "m"(*(const float(*)[size])table));
+#else
+    sum += load((const float*)((const char*)table + offset + entry));
+#endif
+}
+
+// out[i] += the sum that words[i * word_stride] selects, COLUMNS floats each.
+inline void add_selected(const float* table, const uint64_t* words, int64_t word_stride, int64_t count, float* out, int64_t out_stride) {
+    constexpr int ENTRY = COLUMNS * sizeof(float), SHIFT = 7;
+    static_assert(ENTRY == 1 << SHIFT);
+    for (int64_t i = 0; i < count; ++i, out += out_stride) {
+        const uint64_t word = words[i * word_stride];
+        Floats low = load(out), high = load(out + 16), low2 = splat(0), high2 = splat(0);  // two chains hide the latency
+        auto add = [&](auto position) {
+            constexpr int nibble = decltype(position)::value, offset = nibble * 16 * ENTRY;
+            const uint64_t entry = rotate_right<4 * nibble - SHIFT>(word) & 15 << SHIFT;  // as an offset in bytes
+            add_from<offset, PARTIAL_SUMS>(nibble % 2 ? low2 : low, table, entry);
+            add_from<offset + 64, PARTIAL_SUMS>(nibble % 2 ? high2 : high, table, entry);
+        };
+        for_each<NIBBLES>(add);
+        store(out, low + low2);
+        store(out + 16, high + high2);
+    }
+}
+
+}  // namespace lutra

@@ -1,0 +1,108 @@
+"""Loads the C++ kernels and mirrors the structures of `block.h`."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import os
+from pathlib import Path
+
+from torch import Tensor
+
+from lutra import native
+from lutra.errors import InputError, ToolError
+
+log = logging.getLogger("lutra")
+
+SOURCES = ("forward.cpp", "mapping.cpp", "backward.cpp")
+ISA_FLAGS = {
+    "scalar": [],
+    "avx2": ["-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mpopcnt"],
+    "avx512": [
+        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bitalg"),
+        *("-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mpopcnt"),
+    ],
+}
+_FOLDER = Path(__file__).parent
+_pointer = ctypes.c_void_p
+
+
+class Layer(ctypes.Structure):
+    """`lutra::Layer` of block.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("luts", "inputs", "below", "choices")),
+        ("temperature", ctypes.c_float),
+        *((name, _pointer) for name in ("tables", "connections", "scores", "candidates", "grad_tables", "grad_scores")),
+    )
+
+
+class Block(ctypes.Structure):
+    """`lutra::Block` of block.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("rows", "features", "thermometer_bits", "threshold_rows", "outputs")),
+        *((name, ctypes.c_int64) for name in ("layer_count", "threads")),
+        ("layers", ctypes.POINTER(Layer)),
+        ("sources", ctypes.c_uint64),
+        *((name, ctypes.c_int32) for name in ("gradient", "normalised", "want_grad_x", "want_grad_thresholds")),
+        ("centre", ctypes.c_float),
+        *((name, _pointer) for name in ("thresholds", "window", "inverse_scale", "integer_thresholds", "requantise")),
+        *((name, _pointer) for name in ("encoded", "bias", "x", "grad_y", "bits", "inside", "y")),
+        *((name, _pointer) for name in ("grad_x", "grad_thresholds", "grad_encoded", "grad_bias")),
+    )
+
+
+def pointer(tensor: Tensor | None) -> int | None:
+    """Address of a tensor's data; None for no tensor."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+def library() -> ctypes.CDLL | None:
+    """The kernels for this machine, or None (with one warning) where they cannot be compiled.
+
+    `LUTRA_ISA` forces an instruction set (scalar, avx2, avx512) or plain PyTorch (reference).
+
+    Raises:
+        InputError: `LUTRA_ISA` is not one of these, or this machine lacks it.
+    """
+    return _library(os.environ.get("LUTRA_ISA", ""))
+
+
+@functools.cache
+def supported_isas() -> tuple[str, ...]:
+    """The instruction sets that this machine can run, best last; empty where kernels cannot be compiled."""
+    try:
+        best = int(native.load_library("isa", [_FOLDER / "isa.cpp"], []).lutra_isa())
+    except ToolError as error:
+        log.warning("training runs in plain PyTorch, many times slower: %s", error)
+        return ()
+    return tuple(ISA_FLAGS)[: best + 1]
+
+
+@functools.cache
+def _library(forced: str) -> ctypes.CDLL | None:
+    if forced == "reference":
+        return None
+    supported = supported_isas()
+    if not supported:
+        return None
+    if forced and forced not in supported:
+        raise InputError(f"LUTRA_ISA={forced}: this machine runs {', '.join(supported)}, or reference")
+    isa = forced or supported[-1]
+    try:
+        # -Wno-psabi: only inlined functions take vectors
+        loaded = native.load_library(
+            f"kernels-{isa}", [_FOLDER / source for source in SOURCES], [*ISA_FLAGS[isa], "-Wno-psabi"]
+        )
+    except ToolError as error:
+        log.warning("training runs in plain PyTorch, many times slower: %s", error)
+        return None
+    for name in ("lutra_forward", "lutra_backward"):
+        getattr(loaded, name).argtypes = [ctypes.POINTER(Block)]
+        getattr(loaded, name).restype = None
+    integer = ctypes.c_int64
+    loaded.lutra_column_argmax.argtypes = [_pointer, integer, integer, _pointer, integer]
+    loaded.lutra_column_argmax.restype = None
+    return loaded

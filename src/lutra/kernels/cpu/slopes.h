@@ -1,0 +1,102 @@
+// Gradient of a table to its inputs (extended finite difference), as small tables built once per step.
+//
+// The gradient to input i depends on the address only through the other inputs, so 2^(n-1) entries are enough. Their
+// index is the address with bit i replaced by bit n - 1: rows then share one index vector, in which one bit is flipped
+// where inputs i and n - 1 differ.
+#pragma once
+
+#include <cmath>
+
+#include "block.h"
+
+namespace lutra {
+
+inline int64_t slope_entries(int64_t inputs) { return std::max<int64_t>(32, int64_t(1) << (inputs - 1)); }
+
+// Tables of one LUT, (n, slope_entries(n)); with fewer than 32 entries they repeat, so that high index bits are ignored.
+inline void build_slopes(const float* table, int n, bool normalised, float* slopes) {
+    const int half = 1 << (n - 1);
+    double value[128], smoothed[128];
+    for (int i = 0; i < n; ++i, slopes += slope_entries(n)) {
+        for (int j = 0; j < half; ++j) {
+            const int other = (j & ~(1 << i)) | ((j >> i & 1) << (n - 1));
+            value[j] = 0.5 * (double(table[other | 1 << i]) - double(table[other & ~(1 << i)]));
+        }
+        if (normalised) {  // 1 / (H + 1), which sums to (2^n - 1) / n over a half cube
+            const double scale = n / double((1 << n) - 1);
+            for (int a = 0; a < half; ++a) {
+                smoothed[a] = 0;
+                for (int j = 0; j < half; ++j) smoothed[a] += scale / (__builtin_popcount(a ^ j) + 1) * value[j];
+            }
+            std::copy_n(smoothed, half, value);
+        } else {  // 3^-H is a tensor product: one butterfly pass per bit
+            for (int step = 1; step < half; step *= 2)
+                for (int j = 0; j < half; ++j)
+                    if (!(j & step)) {
+                        const double clear = value[j], set = value[j | step];
+                        value[j] = 0.75 * clear + 0.25 * set;
+                        value[j | step] = 0.25 * clear + 0.75 * set;
+                    }
+        }
+        for (int j = 0; j < slope_entries(n); ++j) slopes[j] = (float)value[j & (half - 1)];
+    }
+}
+
+// (luts, n, slope_entries(n)) for a whole layer.
+inline Buffer<float> layer_slopes(const Layer& layer, bool normalised, int64_t threads) {
+    const int64_t n = layer.inputs, size = n * slope_entries(n), entries = int64_t(1) << n;
+    Buffer<float> slopes(layer.luts * size);
+    parallel((layer.luts + 31) / 32, threads, [&](int64_t part) {
+        for (int64_t lut = part * 32; lut < std::min(layer.luts, part * 32 + 32); ++lut)
+            build_slopes(layer.tables + lut * entries, (int)n, normalised, slopes.data() + lut * size);
+    });
+    return slopes;
+}
+
+template <int N>
+LUTRA_INLINE Floats lookup_slope(const float* slopes, Ints index) {
+    Floats value = lookup32(load(slopes), load(slopes + 16), index);
+    if constexpr (N >= 7) value = choose(index, 32, value, lookup32(load(slopes + 32), load(slopes + 48), index));
+    if constexpr (N == 8) {
+        Floats high = lookup32(load(slopes + 64), load(slopes + 80), index);
+        high = choose(index, 32, high, lookup32(load(slopes + 96), load(slopes + 112), index));
+        value = choose(index, 64, value, high);
+    }
+    return value;
+}
+
+// For one table and one word: calls sink(i, gradient[4]) with the gradient to input i of the 64 rows.
+template <int N, class Sink>
+LUTRA_INLINE void input_gradients(const uint64_t* inputs, const uint8_t* address, const float* slopes, const float* grad, Sink&& sink) {
+    Ints base[4];
+    Floats g[4];
+    for (int v = 0; v < 4; ++v) {
+        base[v] = widen(address + 16 * v);
+        g[v] = load(grad + 16 * v);
+    }
+    for (int i = 0; i < N; ++i, slopes += N >= 7 ? 1 << (N - 1) : 32) {
+        const uint64_t differ = inputs[i] ^ inputs[N - 1];
+        Floats gradient[4];
+        for (int v = 0; v < 4; ++v) {
+            const Ints index = i == N - 1 ? base[v] : flip(base[v], (Mask)(differ >> 16 * v), 1 << i);
+            gradient[v] = lookup_slope<N>(slopes, index) * g[v];
+        }
+        sink(i, gradient);
+    }
+}
+
+// Calls body(std::integral_constant<int, n>) for n = 2 .. 8.
+template <class Body>
+void with_inputs(int64_t n, Body&& body) {
+    switch (n) {
+        case 2: return body(std::integral_constant<int, 2>{});
+        case 3: return body(std::integral_constant<int, 3>{});
+        case 4: return body(std::integral_constant<int, 4>{});
+        case 5: return body(std::integral_constant<int, 5>{});
+        case 6: return body(std::integral_constant<int, 6>{});
+        case 7: return body(std::integral_constant<int, 7>{});
+        case 8: return body(std::integral_constant<int, 8>{});
+    }
+}
+
+}  // namespace lutra

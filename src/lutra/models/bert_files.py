@@ -1,0 +1,147 @@
+"""BERT on disk: Hugging Face checkpoint folders are read; our own folders are written and read.
+
+A folder of ours holds `config.json` (model_type "lutra-bert") and `model.safetensors`, in which a packed model takes
+one bit per binary weight.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as dump_tensors
+from torch import Tensor
+
+from lutra.errors import CheckpointError, InputError
+from lutra.files import replacing, write_json
+from lutra.models.bert import Bert, load_weights
+from lutra.nn.binary_linear import PackedWeight, prepare_packed_
+from lutra.recipe import BertConfig
+
+logger = logging.getLogger("lutra")
+
+_OUR_TYPE = "lutra-bert"
+_HUGGING_FACE_NAMES = (
+    (r"^bert\.", ""),
+    (r"LayerNorm\.gamma$", "LayerNorm.weight"),  # the names of the oldest checkpoints
+    (r"LayerNorm\.beta$", "LayerNorm.bias"),
+    (r"^embeddings\.(word|position|token_type)_embeddings\.", r"embeddings.\1."),
+    (r"^embeddings\.LayerNorm\.", "embeddings.norm."),
+    (r"^encoder\.layer\.", "layers."),
+    (r"\.attention\.self\.", ".attention."),
+    (r"\.attention\.output\.dense\.", ".attention.output."),
+    (r"\.attention\.output\.LayerNorm\.", ".attention.norm."),
+    (r"^(layers\.\d+)\.intermediate\.dense\.", r"\1.feed_forward.intermediate."),
+    (r"^(layers\.\d+)\.output\.dense\.", r"\1.feed_forward.output."),
+    (r"^(layers\.\d+)\.output\.LayerNorm\.", r"\1.feed_forward.norm."),
+    (r"^pooler\.dense\.", "pooler."),
+)
+_NEW_FOR_A_TASK = ("classifier.weight", "classifier.bias", "pooler.weight", "pooler.bias")
+"""What a pretrained checkpoint may lack: it is drawn anew."""
+
+
+def load_bert(folder: Path, outputs: int | None = None, seed: int = 0) -> Bert:
+    """The model in a Hugging Face BERT folder (in float) or in a folder of `save_bert`, in evaluation mode, on the CPU.
+
+    `outputs` are the classes of the task; without it, what the folder says, else 2. A classifier for another number of
+    outputs, or none, is drawn from `seed`; so is a pooler where there is none.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, not a BERT, or weights that do not fit the configuration.
+    """
+    settings = _read_config(folder / "config.json")
+    weights = _read_tensors(folder / "model.safetensors")
+    try:
+        if settings.get("model_type") == _OUR_TYPE:
+            return _load_ours(settings, weights, outputs)
+        return _load_hugging_face(settings, weights, outputs, seed)
+    except (InputError, RuntimeError, ValidationError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{folder}: not a BERT that can be loaded ({reason})") from None
+
+
+def save_bert(model: Bert, folder: Path) -> None:
+    """Write `model`, float, in training or packed; `load_bert` gives the same outputs to the bit."""
+    packed = any(isinstance(module, PackedWeight) for module in model.modules())
+    config = model.config.model_dump(mode="json")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with replacing(folder / "model.safetensors") as temporary:
+        temporary.write_bytes(dump_tensors(tensors))
+    write_json(folder / "config.json", {"model_type": _OUR_TYPE, "packed": packed, "bert": config})
+
+
+def _load_ours(settings: dict[str, Any], weights: dict[str, Tensor], outputs: int | None) -> Bert:
+    config = BertConfig.model_validate(settings["bert"])
+    if outputs not in (None, config.outputs):
+        raise InputError(f"it has {config.outputs} outputs, {outputs} are wanted")
+    model = Bert(config)
+    if settings["packed"]:
+        prepare_packed_(model)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def _load_hugging_face(settings: dict[str, Any], weights: dict[str, Tensor], outputs: int | None, seed: int) -> Bert:
+    if settings.get("model_type") != "bert" or settings.get("position_embedding_type", "absolute") != "absolute":
+        found = settings.get("model_type")
+        raise InputError(f"only model_type bert with absolute positions can be loaded, this is {found}")
+    renamed = {_our_name(name): tensor.float() for name, tensor in weights.items()}
+    classifier = renamed.get("classifier.weight")
+    found_outputs = 2 if classifier is None else len(classifier)
+    config = BertConfig(
+        layers=settings["num_hidden_layers"],
+        heads=settings["num_attention_heads"],
+        head_width=settings["hidden_size"] // settings["num_attention_heads"],
+        width=settings["hidden_size"],
+        intermediate=settings["intermediate_size"],
+        vocabulary=settings["vocab_size"],
+        positions=settings["max_position_embeddings"],
+        token_types=settings["type_vocab_size"],
+        activation=settings["hidden_act"],
+        dropout=settings["hidden_dropout_prob"],
+        layer_norm_epsilon=settings["layer_norm_eps"],
+        outputs=outputs or found_outputs,
+    )
+    model = Bert(config, seed)
+    if config.outputs != found_outputs:
+        renamed = {name: tensor for name, tensor in renamed.items() if not name.startswith("classifier.")}
+    fresh = {name: model.state_dict()[name] for name in _NEW_FOR_A_TASK if name not in renamed}
+    if fresh:
+        logger.info("not in the checkpoint, drawn from seed %d: %s", seed, ", ".join(fresh))
+    load_weights(model, {**renamed, **fresh})
+    return model.eval()
+
+
+def _our_name(name: str) -> str:
+    for pattern, replacement in _HUGGING_FACE_NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot read it ({error.strerror}); give a folder of a BERT") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: not JSON ({error})") from None
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{path}: not a configuration, an object of settings is expected")
+    return settings
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return parse_tensors(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot read it ({error.strerror}); convert a pytorch_model.bin to safetensors first"
+        ) from None
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not safetensors, or damaged ({error}); fetch it again") from None

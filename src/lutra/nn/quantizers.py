@@ -1,0 +1,182 @@
+"""Quantisers with straight-through gradients: weights in 1, 2 or more bits, activations with a learned step.
+
+Weights: BWN (Rastegari et al. 2016), TWN (Li and Liu 2016), symmetric min-max (Q8BERT). Activations: LSQ (Esser et al.
+2020), elastic quantisation (BiT, Liu et al. 2022; BMT Eq. 2). Rounding is half up, as everywhere in Lutra.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from lutra.errors import InputError
+from lutra.kernels.reference import straight_through
+
+TERNARY_THRESHOLD = 0.7
+"""TWN: weights within this fraction of the mean magnitude become 0."""
+SMALLEST_STEP = 1e-5
+"""A learned step is never used below this, whatever the optimiser makes of the parameter (BiT)."""
+
+
+class WeightCodes(NamedTuple):
+    """Quantised weights: `scale * integers`."""
+
+    integers: Tensor  # (rows, columns), in the weights' float type
+    scale: Tensor  # (rows, 1), or (1, 1) for one scale per tensor
+
+
+def quantise_weight(weight: Tensor, bits: int, per_row: bool = False, centred: bool = False) -> WeightCodes:
+    """Integers and scales of `weight` (rows, columns), with one scale per tensor or per row.
+
+    1 bit is BWN: the sign (of 0: +1), scaled by the mean magnitude; `centred` takes the sign of weight minus mean, as
+    BiT does. 2 bits are TWN: {-1, 0, +1}, scaled by the mean magnitude of what is not 0. More bits are symmetric around
+    0 with the largest magnitude as the largest integer. A row of zeros has the scale 0.
+    """
+    groups = weight.detach() if per_row else weight.detach().reshape(1, -1)  # each row of it shares a scale
+    magnitude = groups.abs()
+    mean = magnitude.mean(dim=1, keepdim=True)
+    if bits == 1:
+        offset = groups.mean(dim=1, keepdim=True) if centred else 0.0
+        integers, scale = torch.where(groups >= offset, 1.0, -1.0).to(weight), mean
+    elif bits == 2:
+        kept = magnitude > TERNARY_THRESHOLD * mean
+        integers = groups.sign() * kept
+        scale = (magnitude * kept).sum(dim=1, keepdim=True) / kept.sum(dim=1, keepdim=True).clamp_min(1)
+    else:
+        scale = magnitude.amax(dim=1, keepdim=True) / (2 ** (bits - 1) - 1)
+        integers = torch.floor(groups / torch.where(scale > 0, scale, 1.0) + 0.5)
+    return WeightCodes(integers.view(weight.shape), scale)
+
+
+def fake_quantise_weight(weight: Tensor, bits: int, per_row: bool = False, centred: bool = False) -> Tensor:
+    """The real values of `quantise_weight`; the gradient passes straight through, without clipping."""
+    codes = quantise_weight(weight, bits, per_row, centred)
+    return straight_through(codes.scale * codes.integers, weight)
+
+
+class ActivationQuantiser(nn.Module):
+    """One learned step for a tensor (..., features), and a learned bias per feature if `features` is given.
+
+    `integers = round(clip((x + bias) / step, low, high))` and the output is `step * integers` (BMT Eq. 2). Without bias
+    this is LSQ. Signed: -2^(N-1) to 2^(N-1) - 1, with one bit -1 and +1 (the sign; of 0: +1). Unsigned: 0 to 2^N - 1.
+
+    The first batch sets the step (LSQ's rule as BinaryBERT and BiT have it: 2 (signed) or 4 (unsigned) times the mean
+    magnitude, over the root of the largest integer); until then it is not a number.
+
+    Raises:
+        InputError: the first batch is empty or not finite.
+    """
+
+    def __init__(self, bits: int, signed: bool, features: int | None = None) -> None:
+        super().__init__()
+        self.bits, self.signed = bits, signed
+        self.step = nn.Parameter(torch.tensor(torch.nan))
+        self.bias = None if features is None else nn.Parameter(torch.zeros(features))
+
+    @property
+    def low(self) -> int:
+        if not self.signed:
+            return 0
+        return -1 if self.bits == 1 else -(2 ** (self.bits - 1))
+
+    @property
+    def high(self) -> int:
+        if not self.signed:
+            return 2**self.bits - 1
+        return max(1, 2 ** (self.bits - 1) - 1)
+
+    @property
+    def calibrated(self) -> bool:
+        return bool(self.step.isfinite())
+
+    @torch.no_grad()
+    def calibrate_(self, x: Tensor) -> None:
+        """Set the step from activations; the bias stays."""
+        magnitude = x.detach().abs().mean()
+        if not magnitude.isfinite():
+            raise InputError(f"a quantiser needs finite activations to find its step, got a mean of {magnitude}")
+        factor = 2 if self.signed else 4
+        self.step.copy_((factor * magnitude / math.sqrt(self.high)).clamp_min(SMALLEST_STEP))
+
+    def integers(self, x: Tensor) -> Tensor:
+        """What the hardware computes, held in x's float type: one addition, one product with 1/step, round, clip."""
+        shifted = x.detach() if self.bias is None else x.detach() + self.bias.detach()
+        return _integers(shifted, self._safe_step().detach(), self.low, self.high)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.calibrated:
+            self.calibrate_(x)
+        shifted = x if self.bias is None else x + self.bias
+        gradient_scale = 1 / math.sqrt(x.numel() * self.high)
+        quantised: Tensor = _LearnedStep.apply(shifted, self._safe_step(), self.low, self.high, gradient_scale)
+        return quantised
+
+    def _safe_step(self) -> Tensor:
+        """The step, positive; where it had to be raised the gradient still reaches it, so that it can come back."""
+        return straight_through(self.step.detach().clamp_min(SMALLEST_STEP), self.step)
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, signed={self.signed}, bias={self.bias is not None}"
+
+
+def _is_sign(low: int, high: int) -> bool:
+    return low == -1 and high == 1  # one bit: -1 and +1, no 0 between them
+
+
+def _integers(shifted: Tensor, step: Tensor, low: int, high: int) -> Tensor:
+    if _is_sign(low, high):
+        return torch.where(shifted >= 0, 1.0, -1.0).to(shifted)
+    return torch.floor((shifted * (1 / step)).clamp(low, high) + 0.5)
+
+
+class _LearnedStep(Function):
+    """Quantise and dequantise; to the input 1 within the range, to the step what LSQ and BiT publish."""
+
+    @staticmethod
+    def forward(ctx: Any, shifted: Tensor, step: Tensor, low: int, high: int, gradient_scale: float) -> Tensor:
+        integers = _integers(shifted, step, low, high)
+        ctx.save_for_backward(shifted, step, integers)
+        ctx.low, ctx.high, ctx.gradient_scale = low, high, gradient_scale
+        return integers * step
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        shifted, step, integers = ctx.saved_tensors
+        ratio = shifted * (1 / step)
+        inside = (ratio >= ctx.low) & (ratio <= ctx.high)
+        # The sign has no rounding error to learn from: its step is only an amplitude (BiT).
+        sign = _is_sign(ctx.low, ctx.high)
+        to_step = integers if sign else torch.where(inside, integers - ratio, integers)
+        return grad * inside, (grad * to_step).sum() * ctx.gradient_scale, None, None, None
+
+
+def bits_per_code(bits: int) -> int:
+    """Bits that a weight takes when packed: a divisor of 8."""
+    return next(width for width in (1, 2, 4, 8) if width >= bits)
+
+
+def pack_codes(integers: Tensor, bits: int) -> Tensor:
+    """Integers (rows, columns) of `quantise_weight` -> uint8 (rows, bytes); the first code in the lowest bits.
+
+    One bit is 1 for +1 and 0 for -1; more bits hold the integer plus 2^(bits - 1).
+    """
+    width = bits_per_code(bits)
+    codes = (integers > 0).to(torch.uint8) if bits == 1 else (integers + 2 ** (bits - 1)).to(torch.uint8)
+    per_byte = 8 // width
+    padded = nn.functional.pad(codes, (0, -codes.shape[1] % per_byte)).view(len(codes), -1, per_byte)
+    shifts = torch.arange(0, 8, width, dtype=torch.uint8, device=codes.device)
+    return (padded << shifts).sum(dim=2, dtype=torch.uint8)
+
+
+def unpack_codes(packed: Tensor, bits: int, columns: int) -> Tensor:
+    """The inverse of `pack_codes`: uint8 (..., bytes) -> float32 integers (..., columns)."""
+    width = bits_per_code(bits)
+    shifts = torch.arange(0, 8, width, dtype=torch.uint8, device=packed.device)
+    codes = ((packed[..., None] >> shifts) & (2**width - 1)).flatten(-2)[..., :columns].float()
+    return 2 * codes - 1 if bits == 1 else codes - 2 ** (bits - 1)

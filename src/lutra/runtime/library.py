@@ -1,0 +1,60 @@
+"""The compiled kernels of the runtime and the instruction set that they use."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from lutra import native
+from lutra.errors import InputError, ToolError
+
+INSTRUCTION_SETS = ("scalar", "avx2", "avx512")
+
+_log = logging.getLogger("lutra")
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels, or None (with one notice) where they cannot be compiled."""
+    sources = sorted(Path(__file__).parent.glob("*.cpp"))
+    try:
+        kernels = native.load_library("runtime", sources, ["-Wno-psabi", "-Wno-ignored-attributes"])
+    except ToolError as error:
+        _log.warning("the fast runtime is off, the golden model runs instead (same numbers, slower): %s", error)
+        return None
+    kernels.lutra_best_isa.restype = ctypes.c_int64
+    kernels.lutra_run_block.restype = ctypes.c_int64
+    kernels.lutra_run_block.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2]
+    kernels.lutra_run_linear.restype = ctypes.c_int64
+    kernels.lutra_run_linear.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 2, ctypes.c_int64]
+    return kernels
+
+
+@functools.cache
+def few_tokens_call() -> Any:
+    """`lutra_run_few`, which takes array objects and keeps the GIL; None where this Python cannot do that."""
+    kernels = library()
+    if kernels is None or not kernels.lutra_has_buffers():
+        return None
+    call = ctypes.PyDLL(kernels._name).lutra_run_few
+    call.restype = ctypes.c_int64
+    call.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.py_object, ctypes.py_object, ctypes.c_int64]
+    return call
+
+
+def instruction_set(kernels: ctypes.CDLL) -> int:
+    """Index into `INSTRUCTION_SETS`: the best of this processor, or the lower one that LUTRA_ISA names.
+
+    Raises:
+        InputError: LUTRA_ISA names no instruction set, or one that this processor lacks.
+    """
+    best: int = kernels.lutra_best_isa()
+    forced = os.environ.get("LUTRA_ISA")
+    available = INSTRUCTION_SETS[: best + 1]
+    if forced and forced not in available:
+        raise InputError(f"LUTRA_ISA={forced}: this processor runs {', '.join(available)}; set one of them or none")
+    return INSTRUCTION_SETS.index(forced) if forced else best
