@@ -67,7 +67,8 @@ def synthesise_hierarchy(yosys: Tool, folder: Path, sources: list[str], top: str
     Raises:
         ToolError: Yosys failed, left no netlist, or left cells that are not of the device.
     """
-    modules = run_script(yosys, folder, hierarchy_script(sources, top, apart), top)
+    netlist = run_script(yosys, folder, hierarchy_script(sources, top, apart), top)
+    modules = {name: module["cells"] for name, module in netlist.items()}
     instances = _instances(modules, top)
     counted = []
     for name, count in instances.items():

@@ -125,7 +125,7 @@ def synthesise_fpga(yosys: Tool, folder: Path, sources: list[str], top: str) -> 
     Raises:
         ToolError: Yosys failed, or left no netlist, or one with cells that are not of the device.
     """
-    cells = run_script(yosys, folder, fpga_script(sources, top), top)[top]
+    cells = run_script(yosys, folder, fpga_script(sources, top), top)[top]["cells"]
     return fpga_use(cells, f"{yosys.name}, {top}")
 
 
@@ -137,7 +137,7 @@ def synthesise_asic(yosys: Tool, folder: Path, sources: list[str], top: str, lib
     """
     (folder / "cells.lib").write_bytes(read_liberty(liberty))
     (folder / "stat.txt").unlink(missing_ok=True)
-    cells = run_script(yosys, folder, asic_script(sources, top, clock_hz), top)[top]
+    cells = run_script(yosys, folder, asic_script(sources, top, clock_hz), top)[top]["cells"]
     stat = folder / "stat.txt"
     area_um2 = chip_area_um2(stat.read_text(encoding="utf-8") if stat.exists() else "", top, yosys.name)
     return AsicUse(area_um2 * 1e-6, len(cells))
@@ -198,7 +198,7 @@ def chip_area_um2(stat: str, top: str, where: str) -> float:
 
 
 def run_script(yosys: Tool, folder: Path, script: str, top: str) -> dict[str, dict[str, Any]]:
-    """Run a script in `folder` and return the cells of every module in the netlist that it left, by module and cell.
+    """Run a script in `folder` and return the modules of the netlist that it left, in Yosys' JSON form.
 
     Raises:
         ToolError: Yosys failed, or left no netlist of `top`.
@@ -209,23 +209,18 @@ def run_script(yosys: Tool, folder: Path, script: str, top: str) -> dict[str, di
     # The WebAssembly build loses standard output after its first call of ABC, but not the file of -l.
     run_tool(yosys, ["-q", "-l", "yosys.log", "-s", "script.ys"], folder, folder / "output.log")
     try:
-        modules = json.loads(netlist.read_text(encoding="utf-8"))["modules"]
-        cells = {
-            module: {
-                name: cell
-                for name, cell in content["cells"].items()
-                if cell["type"] != "$scopeinfo"  # only remembers hierarchy
-            }
-            for module, content in modules.items()
-        }
-        top_cells = cells[top]
+        modules: dict[str, dict[str, Any]] = json.loads(netlist.read_text(encoding="utf-8"))["modules"]
+        for module in modules.values():
+            # $scopeinfo only remembers hierarchy.
+            module["cells"] = {name: cell for name, cell in module["cells"].items() if cell["type"] != "$scopeinfo"}
+        top_cells = modules[top]["cells"]
     except (OSError, json.JSONDecodeError, KeyError) as error:
         # A dying pass may still return 0: believe only the netlist.
         raise ToolError(f"{yosys.name} left no netlist of {top} ({error!r}); see {folder / 'yosys.log'}") from None
     netlist.unlink()
     if not top_cells:
         raise ToolError(f"{yosys.name}: the netlist of {top} is empty; see {folder / 'yosys.log'}")
-    return cells
+    return modules
 
 
 def _input_nets(cell: dict[str, Any]) -> frozenset[int]:
