@@ -31,6 +31,7 @@ COMMANDS = [
     "cost",
     "report",
     "generate",
+    "explore",
     "table",
     "results",
     "doctor",

@@ -12,7 +12,7 @@ from lutra.files import RunFiles
 from lutra.freeze import (
     capture_inputs,
     evaluate_run,
-    freeze,
+    freeze_model,
     freeze_run,
     generate_run,
     load_with_engine,
@@ -38,17 +38,17 @@ def trained(tmp_path_factory):
     recipe = tiny_recipe("weightless")
     recipe = recipe.model_copy(update={"hardware": recipe.hardware.model_copy(update={"rows": 40})})
     run = RunFiles(tmp_path_factory.mktemp("run"))
-    train_run(run, recipe)
-    train_baselines(run, recipe)
+    logged = {"ours": train_run(run, recipe), **train_baselines(run, recipe)}
     freeze_run(run, recipe)
-    return run, recipe
+    return run, recipe, {name: result["best_validation_loss"] for name, result in logged.items()}
 
 
 def test_integer_blocks_in_place_give_the_fake_quantised_loss_exactly(trained):
-    run, recipe = trained
+    run, recipe, logged = trained
     result = evaluate_run(run, recipe)
     losses = result["validation_loss"]
-    assert losses["golden"] == losses["fake_quantised"]
+    assert losses["golden"] == losses["fake_quantised"] == logged["ours"]
+    assert result["baselines"] == {ffn: logged[ffn] for ffn in ("mlp", "none")}
     assert losses["float"] != losses["golden"]
     assert result["recovery"] == pytest.approx(
         (result["baselines"]["none"] - losses["golden"]) / (result["baselines"]["none"] - result["baselines"]["mlp"])
@@ -58,7 +58,7 @@ def test_integer_blocks_in_place_give_the_fake_quantised_loss_exactly(trained):
 
 
 def test_captured_rows_are_what_the_blocks_receive(trained):
-    run, recipe = trained
+    run, recipe, _ = trained
     frozen, model = store.load(run.frozen), load_model(run)
     samples = load_file(run.samples)
     assert set(samples) == set(weightless_blocks(model)) == {graph.name for graph in frozen.graphs}
@@ -77,20 +77,20 @@ def test_captured_rows_are_what_the_blocks_receive(trained):
 
 
 def test_text_is_the_same_with_every_arithmetic_of_the_same_block(trained):
-    run, recipe = trained
+    run, recipe, _ = trained
     torch_text = generate_run(run, recipe, "ROMEO:", characters=20, engine="torch")
     assert torch_text.startswith("ROMEO:") and len(torch_text) == 26
     assert generate_run(run, recipe, "ROMEO:", characters=20, engine="golden") == torch_text
 
 
 def test_a_model_without_blocks_cannot_be_frozen(trained):
-    run, _ = trained
+    run, *_ = trained
     with pytest.raises(InputError, match="no weightless block"):
-        freeze(load_model(run.baseline("mlp")))
+        freeze_model(load_model(run.baseline("mlp")))
 
 
 def test_frozen_model_of_another_model_is_refused(trained, tmp_path):
-    run, _ = trained
+    run, *_ = trained
     frozen = store.load(run.frozen)
     other = RunFiles(tmp_path)
     other.root.joinpath("train").mkdir()
@@ -104,6 +104,6 @@ def test_frozen_model_of_another_model_is_refused(trained, tmp_path):
 
 
 def test_more_rows_than_the_text_has_are_refused(trained):
-    run, _ = trained
+    run, *_ = trained
     with pytest.raises(InputError, match="fewer than"):
         capture_inputs(load_model(run), store.load(run.frozen), 10**6)

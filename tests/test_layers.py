@@ -36,13 +36,13 @@ ALLOWED: dict[str, set[str]] = {
     "simulate": RTL,
     "synth": {"simulate", *RTL},
     "cost": COST,
-    "explore": {"cost", *COST},
+    "explore": {"cost", "report", *COST},
     "report": {"cost", *COST},
     "record": {"report"},
     "doctor": {"simulate", "synth"},
     **dict.fromkeys(COMMON, COMMON),
 }
-STARTS_STEPS = {"", "__main__", "run", "cli"}
+STARTS_STEPS = {"", "__main__", "run", "cli", "trained"}
 """The package itself, and what starts the steps: they may import everything, and no layer imports them."""
 WITHOUT_TORCH = ("frozen", "rtl", "simulate", "synth", "cost", "explore", "report", "runtime", "record")
 

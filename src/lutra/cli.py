@@ -278,6 +278,49 @@ def generate(
 
 
 @command(app)
+def explore(
+    space: Annotated[
+        Path,
+        typer.Argument(metavar="SPACE", help="A space (TOML), or the folder of an exploration.", show_default=False),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Folder; default runs/NAME.", show_default=False)] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at the same time; default one per core.", show_default=False)
+    ] = None,
+    to: Annotated[str, typer.Option(metavar="STEP", help="Last step of every run.")] = "evaluate",
+    as_json: JsonOption = False,
+) -> None:
+    """Run many variants of a recipe, resumable, and compare recovery with cost; a folder prints its table again."""
+    from lutra.explore.space import load_space
+    from lutra.explore.sweep import explore as explore_space
+    from lutra.explore.sweep import load_exploration
+    from lutra.explore.table import exploration_tables, failures
+    from lutra.run import STEP_NAMES
+
+    possible = STEP_NAMES[STEP_NAMES.index("evaluate") :]
+    if to not in possible:
+        raise InputError(f"--to {to}: an exploration needs the losses; the steps are {', '.join(possible)}")
+    if space.is_dir():
+        record, failed = load_exploration(space), []
+    else:
+        plan = load_space(space)
+        with _working():
+            record = explore_space(plan, out or Path("runs") / plan.space.name, jobs or os.cpu_count() or 1, to)
+        failed = failures(record)
+    if as_json:
+        _print_json(record)
+    else:
+        for content in exploration_tables(record):
+            _print_table(content)
+    if failed:
+        first = failed[0]
+        raise LutraError(
+            f"{len(failed)} of {len(record['runs']) + len(record['baselines'])} runs failed, the first {first['run']}: "
+            f"{first['error']}; the same command tries them again"
+        )
+
+
+@command(app)
 def table(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A table of the papers.", show_default=False)],
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown for a document.")] = False,

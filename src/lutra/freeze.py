@@ -20,7 +20,7 @@ from lutra.frozen.graph import FrozenModel, Graph
 from lutra.frozen.ops import ConditionalSum, LutLayer, Requantise, Thermometer
 from lutra.frozen.types import TensorType
 from lutra.models.gpt import GPT
-from lutra.nn.weightless import WeightlessBlock
+from lutra.nn.weightless import WeightlessBlock, weightless_blocks
 from lutra.recipe import Recipe
 from lutra.train.checkpoint import load_model
 from lutra.train.evaluate import recovery, validation_loss
@@ -56,7 +56,7 @@ def freeze_block(name: str, block: WeightlessBlock) -> Graph:
     return graph
 
 
-def freeze(model: nn.Module, origin: dict[str, str] | None = None) -> FrozenModel:
+def freeze_model(model: nn.Module, origin: dict[str, str] | None = None) -> FrozenModel:
     """Freeze every weightless block of `model`; blocks that are not quantised yet are quantised first.
 
     Raises:
@@ -75,11 +75,6 @@ def quantise_blocks(model: nn.Module) -> None:
     for block in weightless_blocks(model).values():
         if not block.quantised:
             block.quantise_()
-
-
-def weightless_blocks(model: nn.Module) -> dict[str, WeightlessBlock]:
-    """Every weightless block of `model` by its path."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, WeightlessBlock)}
 
 
 class FrozenBlock(nn.Module):
@@ -132,7 +127,9 @@ def freeze_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
         CheckpointError, InputError: no usable checkpoint, or a model without weightless blocks.
     """
     model = load_model(run)
-    frozen = freeze(model, {"recipe": recipe.name, "recipe_hash": recipe.content_hash(), "seed": str(recipe.seed)})
+    frozen = freeze_model(
+        model, {"recipe": recipe.name, "recipe_hash": recipe.content_hash(), "seed": str(recipe.seed)}
+    )
     store.save(frozen, run.frozen)
     samples = capture_inputs(model, frozen, recipe.hardware.rows)
     with replacing(run.samples) as temporary:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -19,6 +19,7 @@ from lutra.errors import RecipeError, RunDirectoryError
 from lutra.files import RunFiles, write_text
 
 Feedforward = Literal["mlp", "weightless", "none"]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def resolve_width(luts: str | int, width: int) -> int:
@@ -241,6 +242,10 @@ class TrainConfig(_Section):
     checkpoint_every: int = Field(250, ge=1)
 
 
+_BLOCK_TRAINING = ("table_learning_rate", "mapping_learning_rate", "threshold_learning_rate", "quantise_fraction")
+"""Keys of `TrainConfig` that only weightless blocks read."""
+
+
 class HardwareConfig(_Section):
     """What the generated accelerator looks like."""
 
@@ -283,6 +288,15 @@ class Recipe(_Section):
         model = self.model.model_copy(update={"ffn": ffn})
         return self.model_copy(update={"name": f"{self.name}-{ffn}", "model": model, "baselines": ()})
 
+    def without_block(self) -> Recipe:
+        """The same recipe with defaults for all that only weightless blocks and their hardware read.
+
+        Recipes that are equal then have the same baselines.
+        """
+        defaults = {key: TrainConfig.model_fields[key].default for key in _BLOCK_TRAINING}
+        train = self.train.model_copy(update=defaults)
+        return self.model_copy(update={"block": BlockConfig(), "train": train, "hardware": HardwareConfig()})
+
     def content_hash(self) -> str:
         """First 16 hex digits of the SHA-256 of the recipe's canonical JSON."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
@@ -295,23 +309,41 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     Raises:
         RecipeError: no such file, not TOML, or not a valid recipe.
     """
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot read the recipe ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not TOML: {error}") from None
+    tree = read_toml(path)
     for override in overrides or []:
         _apply_override(tree, override)
     return parse_recipe(tree, str(path))
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """The nested dictionaries of a TOML file.
+
+    Raises:
+        RecipeError: no such file, or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot read it ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from None
+
+
 def parse_recipe(tree: dict[str, Any], source: str) -> Recipe:
     """Validate a recipe given as nested dictionaries; `source` names it in errors."""
+    return validate(Recipe, tree, source)
+
+
+def validate(model: type[Model], tree: dict[str, Any], source: str) -> Model:
+    """Check nested dictionaries against a pydantic model.
+
+    Raises:
+        RecipeError: names `source`, the key, and what is allowed.
+    """
     try:
-        return Recipe.model_validate(tree)
+        return model.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError("; ".join(_explain(detail, source) for detail in error.errors()[:3])) from None
+        raise RecipeError("; ".join(_explain(detail, model, source) for detail in error.errors()[:3])) from None
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
@@ -371,7 +403,16 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    *parents, last = key.strip().split(".")
+    set_value(tree, key.strip(), value, f"--set {override}")
+
+
+def set_value(tree: dict[str, Any], key: str, value: Any, source: str) -> None:
+    """Set `key.path` in nested dictionaries and lists (positions are numbers); a missing dictionary is made.
+
+    Raises:
+        RecipeError: the path leads through something else; `source` names it.
+    """
+    *parents, last = key.split(".")
     node: Any = tree
     for part in parents:
         if isinstance(node, list):
@@ -383,13 +424,13 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
     elif isinstance(node, dict):
         node[last] = value
     else:
-        raise RecipeError(f"--set {override}: {key} does not lead to a key of the recipe")
+        raise RecipeError(f"{source}: {key} does not lead to a key of the recipe")
 
 
-def _explain(detail: Any, source: str) -> str:
-    key = ".".join(str(part) for part in detail["loc"]) or "recipe"
+def _explain(detail: Any, model: type[BaseModel], source: str) -> str:
+    key = ".".join(str(part) for part in detail["loc"]) or model.__name__.lower()
     if detail["type"] == "extra_forbidden":
-        section: Any = Recipe
+        section: Any = model
         for part in detail["loc"][:-1]:
             if isinstance(part, str):
                 section = _section_type(section.model_fields[part].annotation)

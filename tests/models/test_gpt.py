@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from lutra.errors import InputError
 from lutra.models.gpt import GPT
-from lutra.nn.weightless import calibrate_
+from lutra.nn.weightless import calibrate_, weightless_blocks
 from lutra.recipe import BlockConfig, ModelConfig
 
 VOCABULARY = 11
@@ -115,7 +115,7 @@ def test_the_seed_alone_decides_the_weights(ffn):
 
 
 def test_weightless_blocks_of_different_layers_are_wired_differently():
-    first, second = small_gpt("weightless").weightless_blocks().values()
+    first, second = weightless_blocks(small_gpt("weightless")).values()
     assert not torch.equal(first.lut_layers[1].mapping.connections(), second.lut_layers[1].mapping.connections())
 
 

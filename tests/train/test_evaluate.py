@@ -7,12 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from lutra.errors import InputError
-from lutra.files import RunFiles
 from lutra.models.zoo import create_model
-from lutra.train import evaluate
-from lutra.train.evaluate import evaluate_run, recovery, validation_loss
+from lutra.train.evaluate import recovery, validation_loss
 from lutra.train.generate import generate_text
-from lutra.train.loop import train_baselines, train_run
 from tiny_training import short_text, tiny_recipe
 
 DATA = short_text()
@@ -48,17 +45,6 @@ def test_recovery():
     assert recovery(2.2, 2.0, 1.8) == pytest.approx(0.5)
     assert recovery(2.2, 2.2, 1.8) == 0 and recovery(2.2, 1.8, 1.8) == 1
     assert recovery(2.0, 1.9, 2.0) is None and recovery(1.9, 1.9, 2.0) is None
-
-
-def test_evaluation_of_a_run_repeats_the_losses_of_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "load_shakespeare", short_text)
-    run, recipe = RunFiles(tmp_path), tiny_recipe("weightless", iterations=12)
-    ours, baselines = train_run(run, recipe), train_baselines(run, recipe)
-    result = evaluate_run(run)
-    assert result["validation_loss"] == ours["best_validation_loss"]
-    assert result["baselines"] == {ffn: baselines[ffn]["best_validation_loss"] for ffn in ("mlp", "none")}
-    losses = (result["baselines"]["none"], result["validation_loss"], result["baselines"]["mlp"])
-    assert result["recovery"] == recovery(*losses)
 
 
 def test_text_depends_on_the_seed_alone():

@@ -15,6 +15,7 @@ import torch
 
 from lutra.errors import CheckpointError, InputError, RunDirectoryError, TrainingError
 from lutra.files import RunFiles
+from lutra.nn.weightless import weightless_blocks
 from lutra.recipe import load_recipe
 from lutra.train import loop
 from lutra.train.checkpoint import load_model, read_checkpoint
@@ -60,7 +61,7 @@ def test_training_learns_and_leaves_its_evidence(run, ffn):
     assert load_recipe(run.recipe) == recipe
     best = load_model(run)
     assert validation_loss(best, short_text().validation, 64) == result["best_validation_loss"]
-    assert all(block.quantised for block in best.weightless_blocks().values())
+    assert all(block.quantised for block in weightless_blocks(best).values())
 
 
 def test_best_is_among_integer_evaluations_once_there_are_some(run, monkeypatch):

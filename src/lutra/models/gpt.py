@@ -104,10 +104,6 @@ class GPT(nn.Module):
             x = block(x)
         return self.lm_head(self.transformer.ln_f(x))  # (B, T, V)
 
-    def weightless_blocks(self) -> dict[str, WeightlessBlock]:
-        """The weightless blocks by module name, first layer first; empty for other kinds of ffn."""
-        return {name: module for name, module in self.named_modules() if isinstance(module, WeightlessBlock)}
-
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """`load_state_dict` with strict names and shapes, for a dictionary with or without the tied `lm_head.weight`.
 

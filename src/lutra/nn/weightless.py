@@ -170,6 +170,11 @@ class WeightlessBlock(nn.Module):
             )
 
 
+def weightless_blocks(model: nn.Module) -> dict[str, WeightlessBlock]:
+    """Every weightless block of `model` by its path, in the order of the modules."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, WeightlessBlock)}
+
+
 def calibrate_(model: nn.Module, *batch: Tensor) -> None:
     """Set the thresholds of every weightless block in `model` with one forward pass over `batch`.
 
@@ -178,7 +183,7 @@ def calibrate_(model: nn.Module, *batch: Tensor) -> None:
     Raises:
         InputError: NaN activations, with the path of the module that met them.
     """
-    names = {block: name for name, block in model.named_modules() if isinstance(block, WeightlessBlock)}
+    names: dict[nn.Module, str] = {block: name for name, block in weightless_blocks(model).items()}
 
     def calibrate_first(block: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(block, WeightlessBlock)

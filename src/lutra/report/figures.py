@@ -5,10 +5,11 @@ Every colour is a CSS variable named as in `PALETTE`, set by the page or, in a f
 
 from __future__ import annotations
 
+import contextlib
 import html
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ PALETTE = {
         "paper": "#181716",
     },
 }
+FONTS = "font-family=\"system-ui, 'Helvetica Neue', Arial, sans-serif\""
 SERIES_LABELS = {"ours": "ours", "mlp": "MLP", "none": "no MLP"}
 
 
@@ -222,61 +224,81 @@ def svg_text(x: float, y: float, text: str, anchor: str, size: int, colour: str,
 def svg_picture(width: float, height: float, label: str, parts: Sequence[str]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{html.escape(label)}" '
-        f'viewBox="0 0 {width:g} {height:g}" font-family="system-ui, \'Helvetica Neue\', Arial, sans-serif">'
-        + "".join(parts)
-        + "</svg>"
+        f'viewBox="0 0 {width:g} {height:g}" {FONTS}>' + "".join(parts) + "</svg>"
     )
 
 
 Curve = Sequence[tuple[float, float]]
 """(iteration, loss) points."""
 
+PLOT_COLOURS = {name: f"#0{index}0e0f" for index, name in enumerate(PALETTE["light"])}
+"""What to draw a matplotlib figure with, by name of the palette; `page_svg` turns each into its CSS variable."""
 
-def training_curves(curves: Mapping[str, Curve], narrow: bool = False) -> str:
-    """Validation loss over iterations, one line per model (keys of `SERIES_LABELS`), labelled at its end."""
+
+@contextlib.contextmanager
+def plotting(salt: str) -> Iterator[None]:
+    """Matplotlib set up for a figure of the page. Figures with different `salt` can stand on one page."""
     import matplotlib
 
     matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    stand_ins = {name: f"#0{index}0e0f" for index, name in enumerate(PALETTE["light"])}
     settings: Any = {
         "svg.fonttype": "none",
-        "svg.hashsalt": f"lutra-{narrow}",
+        "svg.hashsalt": salt,
         "font.size": 9.5,
-        "axes.edgecolor": stand_ins["rule"],
-        "xtick.color": stand_ins["rule"],
-        "ytick.color": stand_ins["rule"],
-        "xtick.labelcolor": stand_ins["muted"],
-        "ytick.labelcolor": stand_ins["muted"],
+        "text.color": PLOT_COLOURS["ink"],
+        "axes.edgecolor": PLOT_COLOURS["rule"],
+        "axes.labelcolor": PLOT_COLOURS["muted"],
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.axisbelow": True,
+        "grid.color": PLOT_COLOURS["rule"],
+        "grid.linewidth": 0.6,
+        "xtick.color": PLOT_COLOURS["rule"],
+        "ytick.color": PLOT_COLOURS["rule"],
+        "xtick.labelcolor": PLOT_COLOURS["muted"],
+        "ytick.labelcolor": PLOT_COLOURS["muted"],
     }
     with matplotlib.rc_context(settings):
-        figure, axes = pyplot.subplots(figsize=(4.0, 3.6) if narrow else (8.0, 3.6), layout="constrained")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color=stand_ins["rule"], linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.set_xlabel("iteration", color=stand_ins["muted"])
-        axes.set_ylabel("validation loss (nats per token)", color=stand_ins["muted"])
-        for name, points in curves.items():
-            iterations, losses = zip(*points, strict=True)
-            style = {"ours": "-", "mlp": "--", "none": ":"}[name]
-            axes.plot(iterations, losses, style, color=stand_ins[name], linewidth=2 if name == "ours" else 1.6)
-        _label_ends(axes, curves, stand_ins)
-        written = io.StringIO()
-        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-        pyplot.close(figure)
+        yield
+
+
+def page_svg(figure: Any, label: str) -> str:
+    """Close a matplotlib figure drawn within `plotting` and return it as SVG text that follows the page's colours."""
+    from matplotlib import pyplot
+
+    written = io.StringIO()
+    figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    pyplot.close(figure)
     svg = written.getvalue()
     svg = svg[svg.index("<svg") :].strip()
-    for name, colour in stand_ins.items():
+    for name, colour in PLOT_COLOURS.items():
         svg = svg.replace(colour, f"var(--{name})")
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px", svg)
-    ends = ", ".join(f"{SERIES_LABELS[name]} {points[-1][1]:.3f}" for name, points in curves.items())
-    label = f"Validation loss during training; at the end {ends}"
-    return re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg role="img" aria-label="{label}" \1>', svg, count=1)
+    namespaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    attributes = f'{namespaces} role="img" aria-label="{html.escape(label)}" {FONTS}'
+    return re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', lambda found: f"<svg {attributes} {found[1]}>", svg, count=1)
 
 
-def _label_ends(axes: Any, curves: Mapping[str, Curve], colours: dict[str, str]) -> None:
+def training_curves(curves: Mapping[str, Curve], narrow: bool = False) -> str:
+    """Validation loss over iterations, one line per model (keys of `SERIES_LABELS`), labelled at its end."""
+    with plotting(f"lutra-{narrow}"):
+        from matplotlib import pyplot
+
+        figure, axes = pyplot.subplots(figsize=(4.0, 3.6) if narrow else (8.0, 3.6), layout="constrained")
+        axes.grid(axis="y")
+        axes.set_xlabel("iteration")
+        axes.set_ylabel("validation loss (nats per token)")
+        for name, points in curves.items():
+            iterations, losses = zip(*points, strict=True)
+            style = {"ours": "-", "mlp": "--", "none": ":"}[name]
+            axes.plot(iterations, losses, style, color=PLOT_COLOURS[name], linewidth=2 if name == "ours" else 1.6)
+        _label_ends(axes, curves)
+        ends = ", ".join(f"{SERIES_LABELS[name]} {points[-1][1]:.3f}" for name, points in curves.items())
+        return page_svg(figure, f"Validation loss during training; at the end {ends}")
+
+
+def _label_ends(axes: Any, curves: Mapping[str, Curve]) -> None:
     """Write each line's name and last value at its right end, pushed apart where they would touch."""
     low, high = axes.get_ylim()
     distance = (high - low) * 0.065
@@ -290,6 +312,6 @@ def _label_ends(axes: Any, curves: Mapping[str, Curve], colours: dict[str, str])
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
-            color=colours[name],
+            color=PLOT_COLOURS[name],
             annotation_clip=False,
         )

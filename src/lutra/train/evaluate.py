@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lutra.data.text import load_shakespeare, validation_windows
-from lutra.files import RunFiles
+from lutra.data.text import validation_windows
 from lutra.models.gpt import GPT
-from lutra.recipe import load_recipe
-from lutra.train.checkpoint import load_model
 
 
 @torch.no_grad()
@@ -38,30 +33,3 @@ def recovery(none_loss: float, ours: float, mlp_loss: float) -> float | None:
     None where the MLP is no better than nothing, so that there is no benefit to compare with.
     """
     return (none_loss - ours) / (none_loss - mlp_loss) if mlp_loss < none_loss else None
-
-
-def evaluate_run(run: RunFiles) -> dict[str, Any]:
-    """Validation losses of the best checkpoints of a run and of its baselines, in PyTorch, and the recovery.
-
-    Returns:
-        `validation_loss`, `baselines` (ffn -> loss, those of the recipe), and `recovery` (None unless both baselines
-        are there).
-
-    Raises:
-        RecipeError, CheckpointError: something is missing or does not fit; see `load_model`.
-    """
-    recipe = load_recipe(run.recipe)
-    tokens = load_shakespeare().validation
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-
-    def loss(files: RunFiles) -> float:
-        return validation_loss(load_model(files).to(device), tokens, recipe.train.evaluate_batch)
-
-    ours = loss(run)
-    baselines = {ffn: loss(run.baseline(ffn)) for ffn in recipe.baselines}
-    both = {"mlp", "none"} <= baselines.keys()
-    return {
-        "validation_loss": ours,
-        "baselines": baselines,
-        "recovery": recovery(baselines["none"], ours, baselines["mlp"]) if both else None,
-    }

@@ -22,7 +22,7 @@ from lutra.data.text import load_shakespeare, training_batch
 from lutra.errors import CheckpointError, RunDirectoryError, TrainingError
 from lutra.files import RunFiles, write_text
 from lutra.models.zoo import create_model
-from lutra.nn.weightless import calibrate_
+from lutra.nn.weightless import calibrate_, weightless_blocks
 from lutra.recipe import Recipe, claim_run
 from lutra.train.checkpoint import OPTIMISER_PREFIX, load_weights, read_checkpoint, save_checkpoint
 from lutra.train.evaluate import validation_loss
@@ -107,7 +107,7 @@ class _Training:
         self.run, self.recipe, self.config = run, recipe, recipe.train
         self.data = load_shakespeare()
         self.model = create_model(recipe, len(self.data.characters))
-        self.blocks = self.model.weightless_blocks()
+        self.blocks = weightless_blocks(self.model)
         self.quantise_at = round(self.config.iterations * (1 - self.config.quantise_fraction))
         self.fabric = Fabric(accelerator="auto", devices=1, precision=self.config.precision)
         self.adamw = create_optimiser(self.model, self.config)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lutra.models.gpt import GPT
+from lutra.nn.weightless import weightless_blocks
 from lutra.recipe import TrainConfig
 
 
@@ -18,7 +19,7 @@ def create_optimiser(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
     have learning rates of their own by kind and do not decay: decay would pull table entries to their threshold, 0.
     """
     special: dict[str, list[nn.Parameter]] = {"tables": [], "mapping": [], "thresholds": [], "encoded": []}
-    for block in model.weightless_blocks().values():
+    for block in weightless_blocks(model).values():
         for kind, parameters in block.parameter_groups().items():
             special[kind] += parameters
     grouped = {id(parameter) for parameters in special.values() for parameter in parameters}

@@ -1,0 +1,170 @@
+"""Runs as processes of their own: a few at a time, stopped together, and never two in the same folder."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lutra.errors import RunDirectoryError
+from lutra.files import RunFiles
+from lutra.recipe import Recipe
+
+LUTRA = (sys.executable, "-m", "lutra")
+OUTPUT_NAME = "output.log"
+"""What a run's process said, in its run directory."""
+_POLL_S = 0.05
+_GRACE_S = 60.0
+"""How long a stopped training may take for its last iteration and its checkpoint."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: its recipe lies in the run directory already."""
+
+    title: str
+    files: RunFiles
+    recipe: Recipe
+    last_step: str
+
+
+@dataclass
+class _Stop:
+    """Ctrl-C, SIGTERM and a closed terminal, counted instead of raised, so that no process escapes."""
+
+    count: int = 0
+    _previous: dict[int, Any] = field(default_factory=dict)
+
+    def __enter__(self) -> _Stop:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What runs and what waits, at one moment."""
+
+    running: tuple[Job, ...]
+    waiting: tuple[Job, ...]
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    parallel: int,
+    on_end: Callable[[Job, str | None, float, Progress], None],
+    lock: int,
+    command: Sequence[str] = LUTRA,
+) -> None:
+    """Run every job to its last step, `parallel` at a time, each with its share of the cores.
+
+    `on_end(job, error, seconds, progress)` is called after each; `error` is the last line of one that failed. The
+    processes hold `lock` (see `exclusive`). Ctrl-C and SIGTERM let every training save a checkpoint; a second one, or
+    a minute, kills.
+
+    Raises:
+        KeyboardInterrupt: it was stopped; no process is left.
+    """
+    threads = max(1, (os.cpu_count() or 1) // parallel)
+    waiting = deque(jobs)
+    running: dict[subprocess.Popen[bytes], tuple[Job, float]] = {}
+    with _Stop() as stop:
+        try:
+            while (waiting or running) and not stop.count:
+                ended = [(process, *running.pop(process)) for process in list(running) if process.poll() is not None]
+                while waiting and len(running) < parallel:
+                    job = waiting.popleft()
+                    running[_start(job, command, threads, lock)] = (job, time.monotonic())
+                left = Progress(tuple(job for job, _ in running.values()), tuple(waiting))
+                for process, job, started in ended:
+                    on_end(job, _error(job, process.returncode), time.monotonic() - started, left)
+                time.sleep(_POLL_S)
+        finally:
+            _end(list(running), stop)
+        if stop.count:
+            raise KeyboardInterrupt
+
+
+def _start(job: Job, command: Sequence[str], threads: int, lock: int) -> subprocess.Popen[bytes]:
+    arguments = ["run", job.files.recipe, "--out", job.files.root, "--to", job.last_step, "--json"]
+    with (job.files.root / OUTPUT_NAME).open("wb") as output:
+        return subprocess.Popen(
+            [*command, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=output,
+            env={"OMP_NUM_THREADS": str(threads), **os.environ},
+            # Its own group: the terminal's Ctrl-C reaches us alone, and we reach the simulators that it starts.
+            start_new_session=True,
+            pass_fds=(lock,),
+        )
+
+
+def _end(processes: list[subprocess.Popen[bytes]], stop: _Stop) -> None:
+    """Ask all to stop, wait until they have, kill those that take too long."""
+    _signal(processes, signal.SIGTERM)
+    seen, deadline = stop.count, time.monotonic() + _GRACE_S
+    while any(process.poll() is None for process in processes):
+        if stop.count > seen or time.monotonic() > deadline:
+            break
+        time.sleep(_POLL_S)
+    _signal(processes, signal.SIGKILL)
+    for process in processes:
+        process.wait()
+
+
+def _signal(processes: list[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+
+
+def _error(job: Job, status: int) -> str | None:
+    """Why a process failed, in a line; None if it did not."""
+    if status == 0:
+        return None
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    text = (job.files.root / OUTPUT_NAME).read_text(encoding="utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].removeprefix("lutra: ") if lines else f"exit status {status}, and no message"
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[int]:
+    """Hold `folder` for this process and those that get the yielded file descriptor; free when the last one ends.
+
+    Raises:
+        RunDirectoryError: somebody else holds it.
+    """
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunDirectoryError(
+                f"{folder}: another `lutra explore`, or a run that a killed one left behind, works there; "
+                "wait for its end, or end it"
+            ) from None
+        yield handle
+    finally:
+        os.close(handle)

@@ -1,0 +1,130 @@
+"""What a finished run says, and what the runs of a variant say together."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from lutra.cost.weightless import inference_counts
+from lutra.errors import LutraError, RunDirectoryError
+from lutra.explore.pareto import pareto_set
+from lutra.explore.processes import Job
+from lutra.explore.space import Variant
+from lutra.files import RunFiles, read_json
+from lutra.frozen import store
+from lutra.frozen.graph import as_weightless
+
+COSTS = {
+    "luts": "LUTs",
+    "distinct_comparators": "comparators",
+    "additions_per_token": "additions per token",
+    "encoded_bytes": "bytes of E",
+}
+"""The costs that a variant is judged by, summed over the blocks of a model; see `InferenceCounts`."""
+
+
+def finished_result(job: Job) -> dict[str, Any] | None:
+    """The result of a job that has run to its last step before, or None."""
+    try:
+        steps = read_json(job.files.steps, "run")
+        recorded = steps.get(job.last_step, {}).get("recipe") == job.recipe.content_hash()
+        return read_result(job) if recorded else None
+    except LutraError:  # a file is missing or damaged: `lutra run` makes it again
+        return None
+
+
+def read_result(job: Job) -> dict[str, Any]:
+    """`validation_loss` by arithmetic, `cost` (None without weightless blocks), `training_seconds` of a run.
+
+    Raises:
+        RunDirectoryError, FrozenModelError: a file is missing or damaged.
+    """
+    weightless = job.recipe.model.ffn == "weightless"
+    return {
+        "validation_loss": read_json(job.files.evaluate, "evaluate")["validation_loss"],
+        "cost": inference_cost(job.files) if weightless else None,
+        "training_seconds": _training_seconds(job.files),
+    }
+
+
+def inference_cost(files: RunFiles) -> dict[str, float]:
+    """Counts of all frozen blocks of a run together, by the names of `InferenceCounts`."""
+    total: dict[str, float] = {}
+    for graph in store.load(files.frozen).graphs:
+        for name, count in dataclasses.asdict(inference_counts(as_weightless(graph))).items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+def _training_seconds(files: RunFiles) -> float:
+    """Over all calls, however often the training was stopped."""
+    try:
+        last = files.train_log.read_text(encoding="utf-8").splitlines()[-1]
+        return float(json.loads(last)["seconds"])
+    except (OSError, IndexError, ValueError, KeyError):
+        raise RunDirectoryError(f"{files.train_log}: not a training log; delete {files.root} and run again") from None
+
+
+def our_loss(losses: dict[str, float]) -> float:
+    """The loss that counts: of the frozen integers, or of a model without any."""
+    return losses.get("golden", losses["float"])
+
+
+def recovery(none_loss: float, ours: float, mlp_loss: float) -> float | None:
+    """(none - ours) / (none - MLP), as `train.evaluate.recovery`, without PyTorch."""
+    return (none_loss - ours) / (none_loss - mlp_loss) if mlp_loss < none_loss else None
+
+
+def spread(values: Sequence[float]) -> dict[str, Any] | None:
+    """Mean, sample standard deviation (None below two values), range and count; None without values."""
+    if not values:
+        return None
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return {
+        "mean": statistics.fmean(values),
+        "standard_deviation": deviation,
+        "min": min(values),
+        "max": max(values),
+        "count": len(values),
+    }
+
+
+def summarise(variants: Sequence[Variant], runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row per variant over its seeds, the best first; `pareto` says which no other variant beats.
+
+    The objectives are mean recovery and the mean costs. `runs` are results of one stage.
+    """
+    rows = [_row(variant, [run for run in runs if run["variant"] == variant.name]) for variant in variants]
+    judged = [row for row in rows if row["recovery"] and row["cost"]]
+    points = [[row["recovery"]["mean"], *(row["cost"][name] for name in COSTS)] for row in judged]
+    best = [judged[position]["variant"] for position in pareto_set(points, [True, *(False for _ in COSTS)])]
+    return [{**row, "pareto": row["variant"] in best} for row in sorted(rows, key=_rank)]
+
+
+def _row(variant: Variant, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    done = [run for run in runs if run["error"] is None]
+    costs = [run["cost"] for run in done if run["cost"]]
+    losses = [our_loss(run["validation_loss"]) for run in done]
+    arithmetics = done[0]["validation_loss"] if done else ()
+    return {
+        "variant": variant.name,
+        "group": variant.group,
+        "marked": variant.marked,
+        "seeds": [run["seed"] for run in done],
+        "failed_seeds": [run["seed"] for run in runs if run["error"] is not None],
+        "recovery": spread([run["recovery"] for run in done if run["recovery"] is not None]),
+        "loss": spread(losses),
+        "validation_loss": {name: spread([run["validation_loss"][name] for run in done]) for name in arithmetics},
+        "cost": {name: statistics.fmean(cost[name] for cost in costs) for name in costs[0]} if costs else None,
+        "training_seconds": statistics.fmean(run["training_seconds"] for run in done) if done else None,
+    }
+
+
+def _rank(row: dict[str, Any]) -> tuple[int, float]:
+    """The best recovery first, then what has a loss only, then what has nothing."""
+    if row["recovery"]:
+        return 0, -row["recovery"]["mean"]
+    return (1, row["loss"]["mean"]) if row["loss"] else (2, 0.0)

@@ -1,0 +1,27 @@
+"""One baseline may serve all recipes that differ in what only weightless blocks read."""
+
+from __future__ import annotations
+
+import torch
+
+from lutra.files import RunFiles
+from lutra.recipe import BlockConfig, HardwareConfig
+from lutra.train.checkpoint import load_model
+from lutra.train.loop import train_run
+from tiny_training import tiny_recipe
+
+
+def test_a_baseline_does_not_depend_on_block_and_hardware(tmp_path):
+    recipe = tiny_recipe(
+        "weightless",
+        table_learning_rate=0.5,
+        mapping_learning_rate=0.6,
+        threshold_learning_rate=0.7,
+        quantise_fraction=0.9,
+    ).model_copy(update={"block": BlockConfig(window=3), "hardware": HardwareConfig(rows=5)})
+    for name, ours in (("own", recipe), ("shared", recipe.without_block())):
+        train_run(RunFiles(tmp_path / name), ours.with_ffn("mlp"))
+    own, shared = (load_model(RunFiles(tmp_path / name)).weights() for name in ("own", "shared"))
+    assert recipe.without_block() != recipe
+    assert own.keys() == shared.keys()
+    assert all(torch.equal(own[name], shared[name]) for name in own)
