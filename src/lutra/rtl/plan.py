@@ -115,9 +115,9 @@ class BlockPlan:
         return ",\n      ".join(", ".join(line) for line in _lines(list(reversed(wires))))
 
     def encoded(self, output: int) -> tuple[int, str]:
-        """Bits per encoded value of one output, and the literal of its ROM: per step `bits_per_step` values.
+        """Bits per encoded value of one output, and the literal of its ROM: `bits_per_step` values per step.
 
-        With more than one step the ROM is in the order of `rom_order`.
+        The literal holds, for every bit of the word, its table over all addresses; with one step just the word.
         """
         steps, per_step = self.schedule.steps, self.schedule.bits_per_step
         bounds = group_bounds(len(self.summed), self.block.summation.groups)
@@ -127,11 +127,10 @@ class BlockPlan:
         values[: len(own)] = own
         widest = max(int(values.max()), int(~values.min()), 1)
         bits = min(self.sum_bits, widest.bit_length() + 1)
-        words = values.reshape(steps, per_step)
+        words = (values.reshape(steps, per_step)[:, :, None] >> np.arange(bits)) & 1  # (steps, values, bits)
         if steps > 1:
-            words = words[rom_order(steps)]
-        # Two's complement bits, lowest first: (words, values, bits)
-        return bits, literal((words[:, :, None] >> np.arange(bits)) & 1)
+            words = words[rom_order(0, 2**self.step_bits, steps)]
+        return bits, literal(words.reshape(len(words), -1).T)  # (values * bits, addresses)
 
     def bias(self, output: int) -> str:
         value = int(self.block.summation.bias[output]) % 2**self.sum_bits
@@ -176,23 +175,16 @@ def common_requantise(op: Requantise) -> tuple[list[int], int]:
     return [m >> spare for m in multipliers], shift - spare
 
 
-def rom_order(count: int) -> IntArray:
-    """Which of `count` words stands at which place of a ROM that is addressed with reversed bits.
+def rom_order(first: int, size: int, count: int) -> list[int]:
+    """Which of `count` words stands at places `first` to `first + size - 1` of a ROM; `size` is a power of two.
 
-    Reversed, the low address bits come together in one LUT6 per 64 words and the high bits select among these. Places
-    that are never addressed repeat the subtree beside them, which synthesis then shares.
+    A place beyond the last word, which is never addressed, repeats the half before it, so that both share a table.
     """
-    bits = address_bits(count)
-    natural = _filled(0, 2**bits, count)
-    return np.array([natural[int(f"{place:0{bits}b}"[::-1], 2)] for place in range(2**bits)])
-
-
-def _filled(first: int, size: int, count: int) -> list[int]:
     if size == 1:
         return [first]
     half = size // 2
-    lower = _filled(first, half, count)
-    return lower + (_filled(first + half, half, count) if first + half < count else lower)
+    lower = rom_order(first, half, count)
+    return lower + (rom_order(first + half, half, count) if first + half < count else lower)
 
 
 def _lines(items: list[str], per_line: int = 12) -> Iterable[list[str]]:

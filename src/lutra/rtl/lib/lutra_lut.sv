@@ -1,21 +1,25 @@
-// One trained lookup table of 2 to 8 inputs: bit_o = Table[address_i].
+// One constant lookup table: bit_o = Table[address_i]. A trained table has 2 to 8 inputs; ROMs have more.
 //
-// With LUTRA_XILINX defined it is made of LUT6 cells, so that synthesis keeps exactly the trained tables (several are
-// joined by multiplexers above 6 inputs); otherwise it is a multiplexer tree for simulation and standard cells.
+// With LUTRA_XILINX defined it is made of LUT6 cells, so that synthesis keeps exactly these tables (several are joined
+// by a multiplexer above 6 inputs). Otherwise it is a multiplexer tree (Shannon expansion) for standard cells and
+// simulation; synthesis would make a shifter of an indexed constant. With LUTRA_FAST_SIMULATION the constant is
+// indexed all the same, because the tree takes several times longer to compile for simulation.
 //
 // Timing: combinational.
 module lutra_lut #(
-  parameter int unsigned Inputs = 6,                 // 2 to 8
+  parameter int unsigned Inputs = 6,                 // at least 1
   parameter logic [(2**Inputs)-1:0] Table = '0       // entry a at bit a
 ) (
   input  logic [Inputs-1:0] address_i,  // the inputs; input 0 is the least significant bit
   output logic              bit_o       // the table's entry
 );
 
-`ifdef LUTRA_XILINX
+`ifdef LUTRA_FAST_SIMULATION
+  assign bit_o = Table[address_i];
+`elsif LUTRA_XILINX
   localparam int unsigned Leaves = Inputs > 6 ? 2**(Inputs-6) : 1;
   localparam int unsigned LeafInputs = Inputs > 6 ? 6 : Inputs;
-  localparam int unsigned Copies = 2**(6-LeafInputs);
+  localparam int unsigned LeafBits = 2**LeafInputs;
 
   logic [5:0]        leaf_address;
   logic [Leaves-1:0] leaf;
@@ -29,17 +33,23 @@ module lutra_lut #(
   end
 
   for (genvar k = 0; k < Leaves; k++) begin : gen_leaf
-    LUT6 #(
-      .INIT({Copies{Table[k*(2**LeafInputs) +: 2**LeafInputs]}})
-    ) u_lut6 (
-      .I0(leaf_address[0]),
-      .I1(leaf_address[1]),
-      .I2(leaf_address[2]),
-      .I3(leaf_address[3]),
-      .I4(leaf_address[4]),
-      .I5(leaf_address[5]),
-      .O (leaf[k])
-    );
+    localparam logic [LeafBits-1:0] LeafTable = Table[k*LeafBits +: LeafBits];
+    localparam logic [LeafBits-1:0] Before = k > 0 ? Table[(k > 0 ? k-1 : 0)*LeafBits +: LeafBits] : ~LeafTable;
+    if (LeafTable == Before) begin : gen_shared
+      assign leaf[k] = leaf[k-1];
+    end else begin : gen_lut6
+      LUT6 #(
+        .INIT({(64/LeafBits){LeafTable}})
+      ) u_lut6 (
+        .I0(leaf_address[0]),
+        .I1(leaf_address[1]),
+        .I2(leaf_address[2]),
+        .I3(leaf_address[3]),
+        .I4(leaf_address[4]),
+        .I5(leaf_address[5]),
+        .O (leaf[k])
+      );
+    end
   end
 
   if (Inputs > 6) begin : gen_join
@@ -52,11 +62,16 @@ module lutra_lut #(
     assign bit_o = leaf[0];
   end
 `else
-  lutra_mux #(.AddressBits(Inputs), .Width(1)) u_mux (
-    .address_i(address_i),
-    .words_i(Table),
-    .word_o(bit_o)
-  );
+  for (genvar k = Inputs; k > 0; k--) begin : gen_level
+    logic [2**(k-1)-1:0] half;
+    if (k == Inputs) begin : gen_first
+      assign half = address_i[k-1] ? Table[2**(k-1) +: 2**(k-1)] : Table[0 +: 2**(k-1)];
+    end else begin : gen_next
+      assign half = address_i[k-1] ? gen_level[k+1].half[2**(k-1) +: 2**(k-1)] : gen_level[k+1].half[0 +: 2**(k-1)];
+    end
+  end
+
+  assign bit_o = gen_level[1].half;
 `endif
 
 endmodule

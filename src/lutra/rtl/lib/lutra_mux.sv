@@ -1,8 +1,7 @@
-// One of 2**AddressBits words, chosen by a tree of two-way multiplexers (Shannon expansion).
+// One of 2**AddressBits words, chosen by a tree of two-way multiplexers.
 //
-// With constant words it is a ROM or a lookup table. Synthesis would make a shifter of an indexed constant, hence the
-// tree; its most significant address bit selects first, next to the words. With LUTRA_FAST_SIMULATION the word is
-// indexed all the same, because the tree takes several times longer to compile for simulation.
+// The most significant address bit selects first, next to the words. With LUTRA_FAST_SIMULATION the words are indexed,
+// because the tree takes several times longer to compile for simulation.
 //
 // Timing: combinational.
 module lutra_mux #(

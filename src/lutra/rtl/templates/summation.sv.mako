@@ -36,22 +36,14 @@ module ${plan.name}_summation (
   );
 % endif
 % endfor
-% if s.steps > 1:
-
-  // The ROMs of encoded values are in bit-reversed order.
-  logic [${plan.step_bits - 1}:0] reversed_step;
-  assign reversed_step = {${", ".join(f"step_i[{bit}]" for bit in range(plan.step_bits))}};
-% endif
 % for output in range(outputs):
 <% value_bits, words = plan.encoded(output) %>
   logic [${per_step * value_bits - 1}:0] values_${output};
 % if s.steps == 1:
   assign values_${output} = ${words};
 % else:
-  lutra_mux #(.AddressBits(${plan.step_bits}), .Width(${per_step * value_bits})) u_values_${output} (
-    .address_i(reversed_step),
-    .words_i(${words}),
-    .word_o(values_${output})
+  lutra_rom #(.AddressBits(${plan.step_bits}), .Width(${per_step * value_bits}), .Tables(${words})) u_values_${output} (
+    .address_i(step_i), .word_o(values_${output})
   );
 % endif
   lutra_accumulator #(
