@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lutra.cost.technology import Technology, quweit_paper
 from lutra.cost.workload import TransformerShape
 from lutra.errors import InputError
-from lutra.rtl.systolic import product_cycles, sufficient_output_lanes
+from lutra.rtl.systolic import product_cycles
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,9 @@ class Gemm:
         """Cycles of the array of `rtl.systolic`, each of the `count` products on its own: with loading of the first
         operands, the last wavefront and the last results (`product_cycles`).
 
-        By default the output has just as many lanes as never hold up the tiles. Operands come as fast as the array
-        takes them.
+        Operands come as fast as the array takes them. By default a whole row of a tile's results leaves per cycle.
         """
-        lanes = output_lanes or sufficient_output_lanes(size, self.inner)
+        lanes = output_lanes or size
         return self.count * product_cycles(self.rows, self.inner, self.columns, size, lanes)
 
     def _tiles(self, size: int) -> int:

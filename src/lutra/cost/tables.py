@@ -23,6 +23,7 @@ from lutra.cost.weightless import (
 from lutra.cost.workload import ENCODER, TransformerShape, Workload, workload
 from lutra.errors import InputError
 from lutra.rtl.schedule import FoldFactor
+from lutra.rtl.systolic import sufficient_output_lanes
 
 RESULTS_FOLDER = Path(__file__).parents[3] / "results"
 RECORDED_BLOCK, RECORDED_ARRAYS = "weightless-ivit-t", "systolic-ivit-t"
@@ -99,7 +100,8 @@ def _systolic_rows(size: int, technology: Technology, recorded: dict[str, Any] |
     section, name = f"systolic_{size}", f"{size}x{size} systolic"
     gemms = mlp_gemms(_ivit_t())
     steady = sum(gemm.steady_cycles(size) for gemm in gemms)
-    real = sum(gemm.cycles(size) for gemm in gemms)
+    lanes = sufficient_output_lanes(size, min(gemm.inner for gemm in gemms))
+    real = sum(gemm.cycles(size, lanes) for gemm in gemms)
     use: dict[str, Any] = recorded["total"] if recorded else {}
     remark = (
         f"{recorded['without_requantisers']['lut_raw']:,} without requantisers; {recorded['tool']}" if recorded else ""
