@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lutra.cost.systolic import Gemm
+from lutra.cost.shapes import preset
+from lutra.cost.systolic import Gemm, mlp_gemms
 from lutra.errors import InputError
 from lutra.rtl.systolic import SystolicConfig
 from lutra.simulate import systolic
@@ -86,3 +87,13 @@ def test_products_that_the_array_does_not_take(bench, change, problem):
     product = Product(np.zeros((2, 3), int), np.zeros((3, 2), int), 1)
     with pytest.raises(InputError, match=problem):
         simulate_products(bench, [dataclasses.replace(product, **change)])
+
+
+@pytest.mark.slow
+def test_the_products_of_table_3_at_full_size(tmp_path):
+    rng = np.random.default_rng(4)
+    bench = systolic.build(SystolicConfig(8, 1024, 1), tmp_path)
+    gemms = mlp_gemms(dataclasses.replace(preset("deit-t"), tokens=196))
+    results = simulate_products(bench, [random_product(rng, gemm.rows, gemm.inner, gemm.columns) for gemm in gemms])
+    assert_equal(results)
+    assert [result.cycles_measured for result in results] == [gemm.cycles(8, output_lanes=1) for gemm in gemms]
