@@ -77,18 +77,15 @@ class BlockConfig(_Section):
     window: float = Field(0.5, gt=0)
     """Half width of the window, in standard deviations of the calibrated input."""
     lut_layers: tuple[LutLayerConfig, ...] = Field(
-        (
-            LutLayerConfig(luts="4D", mapping="learnable", table_init="smooth"),
-            LutLayerConfig(luts="D"),
-        ),
-        min_length=1,
+        (LutLayerConfig(luts="4D", mapping="candidate", table_init="smooth"),), min_length=1
     )
+    """One wide layer recovers more than the paper's two at the same cost (docs/recovery.md)."""
     efd: Literal["exponential", "normalised"] = "exponential"
     """Weights of the extended finite difference: alpha * beta^H, or 1/(H+1) divided by their sum."""
     sum_reads: tuple[int, ...] = ()
     """Whose bits the conditional summation reads: 0 the thermometer, k LUT layer k; empty: the last layer."""
-    groups: int = Field(1, ge=1)
-    """1: dense, every output sums every bit; G: outputs and bits are cut into G groups."""
+    groups: int = Field(4, ge=1)
+    """1: dense, every output sums every bit; G: outputs and bits are cut into G groups, each summed within itself."""
     centred: bool = True
     """Train with bits as -1/2 and +1/2 (the constant is folded into the bias) instead of 0 and 1."""
     encoded_std: float = Field(0.02, ge=0)
@@ -242,7 +239,13 @@ class TrainConfig(_Section):
     checkpoint_every: int = Field(250, ge=1)
 
 
-_BLOCK_TRAINING = ("table_learning_rate", "mapping_learning_rate", "threshold_learning_rate", "quantise_fraction")
+_BLOCK_TRAINING = (
+    "table_learning_rate",
+    "mapping_learning_rate",
+    "threshold_learning_rate",
+    "encoded_learning_rate",
+    "quantise_fraction",
+)
 """Keys of `TrainConfig` that only weightless blocks read."""
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TrainedRun:
-    """What a run directory holds; each part is read when it is asked for, and only `model` and `generate` need PyTorch."""
+    """What a run directory holds; each part is read when asked for, and only `model` and `generate` need PyTorch."""
 
     def __init__(self, folder: Path) -> None:
         self.files = RunFiles(folder)

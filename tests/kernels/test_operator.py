@@ -16,10 +16,18 @@ from lutra.kernels.cpu import library as cpu
 from lutra.nn.weightless import WeightlessBlock
 from lutra.recipe import BlockConfig, LutLayerConfig
 
+TWO_LAYERS = (LutLayerConfig(luts="4D", mapping="learnable", table_init="smooth"), LutLayerConfig(luts="D"))
 CONFIGS = {
     "default": BlockConfig(),
+    "two layers, dense": BlockConfig(lut_layers=TWO_LAYERS, groups=1),
     "all sources, groups, learned thresholds": BlockConfig(
-        thresholds="learned", per_feature=False, groups=2, centred=False, sum_reads=(0, 1, 2), output_bits=8
+        thresholds="learned",
+        per_feature=False,
+        lut_layers=TWO_LAYERS,
+        groups=2,
+        centred=False,
+        sum_reads=(0, 1, 2),
+        output_bits=8,
     ),
     "four inputs, mean": BlockConfig(lut_layers=(LutLayerConfig(inputs=4),), input_gradient="mean", efd="normalised"),
 }

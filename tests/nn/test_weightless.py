@@ -142,7 +142,8 @@ def test_nan_activations_at_calibration_name_the_module():
 
 
 def test_parameter_groups_cover_what_needs_its_own_learning_rate():
-    block = WeightlessBlock(8, BlockConfig(thresholds="learned"), 0)
+    layers = (LutLayerConfig(mapping="learnable"), LutLayerConfig())
+    block = WeightlessBlock(8, BlockConfig(thresholds="learned", lut_layers=layers), 0)
     groups = block.parameter_groups()
     assert {kind: len(parameters) for kind, parameters in groups.items()} == {
         "tables": 2,

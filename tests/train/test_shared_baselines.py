@@ -5,23 +5,20 @@ from __future__ import annotations
 import torch
 
 from lutra.files import RunFiles
-from lutra.recipe import BlockConfig, HardwareConfig
+from lutra.recipe import BlockConfig, HardwareConfig, TrainConfig
 from lutra.train.checkpoint import load_model
 from lutra.train.loop import train_run
 from tiny_training import tiny_recipe
 
 
 def test_a_baseline_does_not_depend_on_block_and_hardware(tmp_path):
-    recipe = tiny_recipe(
-        "weightless",
-        table_learning_rate=0.5,
-        mapping_learning_rate=0.6,
-        threshold_learning_rate=0.7,
-        quantise_fraction=0.9,
-    ).model_copy(update={"block": BlockConfig(window=3), "hardware": HardwareConfig(rows=5)})
+    keys = (key for key in TrainConfig.model_fields if key.endswith("_learning_rate") and key != "min_learning_rate")
+    recipe = tiny_recipe("weightless", quantise_fraction=0.9, **dict.fromkeys(keys, 0.5)).model_copy(
+        update={"block": BlockConfig(window=3), "hardware": HardwareConfig(rows=5)}
+    )
+    assert recipe.without_block() == tiny_recipe("weightless").without_block() != recipe
     for name, ours in (("own", recipe), ("shared", recipe.without_block())):
         train_run(RunFiles(tmp_path / name), ours.with_ffn("mlp"))
     own, shared = (load_model(RunFiles(tmp_path / name)).weights() for name in ("own", "shared"))
-    assert recipe.without_block() != recipe
     assert own.keys() == shared.keys()
     assert all(torch.equal(own[name], shared[name]) for name in own)
