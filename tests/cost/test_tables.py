@@ -49,6 +49,23 @@ def test_table_3_takes_luts_from_records(tmp_path):
     assert after.remark == "17,700 packed; F = 1, Yosys 0.70"
 
 
+def test_table_3_takes_arrays_from_records(tmp_path):
+    use = {"lut_raw": 6100, "lut_packed": 4000, "ff": 3400, "bram": 12, "dsp": 0}
+    target = {
+        "target": "xcup",
+        "tool": "Yosys 0.70",
+        "size": 8,
+        "total": use,
+        "without_requantisers": {"lut_raw": 5000},
+    }
+    write_json(tmp_path / "synth" / "arrays.json", {"design": "systolic-ivit-t", "targets": [target]})
+    table_3 = rows("quweit-3", tmp_path)
+    luts = table_3["8x8 systolic, LUTs"]
+    assert (luts.paper, luts.ours, luts.remark) == (7792, 6100, "5,000 without requantisers; Yosys 0.70")
+    assert table_3["8x8 systolic, flip-flops"].ours == 3400
+    assert table_3["16x16 systolic, LUTs"].ours is None
+
+
 def test_table_4_shows_the_paper_and_serial_summation(tmp_path):
     table_4 = rows("quweit-4", tmp_path)
     assert table_4["as printed, FPGA ratio"].ours == pytest.approx(2.291, abs=5e-4)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lutra.cost.technology import Technology, quweit_paper
 from lutra.cost.workload import TransformerShape
 from lutra.errors import InputError
+from lutra.rtl.systolic import product_cycles
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,14 @@ class Gemm:
         """The paper's rule: each S x S tile of the result takes `inner` cycles; no filling, draining or loading."""
         return self.count * self._tiles(size) * self.inner
 
-    def cycles(self, size: int) -> int:
-        """Cycles with loading, fill and drain, each of the `count` products on its own.
+    def cycles(self, size: int, output_lanes: int | None = None) -> int:
+        """Cycles of the array of `rtl.systolic`, each of the `count` products on its own: with loading of the first
+        operands, the last wavefront and the last results (`product_cycles`).
 
-        Operands come from edge buffers that take S int8 values per side and cycle. Loading the first tile's operands
-        takes `inner` cycles; later tiles load behind the computation (ping-pong buffers). A tile occupies the array for
-        `inner` cycles, but at least for the S cycles in which the results of the tile before are shifted out. The
-        last wavefront needs 2 (S - 1) cycles to reach the far corner, and the last tile S cycles to be shifted out.
+        Operands come as fast as the array takes them. By default a whole row of a tile's results leaves per cycle.
         """
-        occupied = self._tiles(size) * max(self.inner, size)
-        return self.count * (self.inner + occupied + 2 * (size - 1) + size)
+        lanes = output_lanes or size
+        return self.count * product_cycles(self.rows, self.inner, self.columns, size, lanes)
 
     def _tiles(self, size: int) -> int:
         return math.ceil(self.rows / size) * math.ceil(self.columns / size)

@@ -23,10 +23,11 @@ from lutra.cost.weightless import (
 from lutra.cost.workload import ENCODER, TransformerShape, Workload, workload
 from lutra.errors import InputError
 from lutra.rtl.schedule import FoldFactor
+from lutra.rtl.systolic import sufficient_output_lanes
 
 RESULTS_FOLDER = Path(__file__).parents[3] / "results"
-RECORDED_BLOCK = "weightless-ivit-t"
-"""The `design` of the records in `results/synth` that belong to Table 3's block."""
+RECORDED_BLOCK, RECORDED_ARRAYS = "weightless-ivit-t", "systolic-ivit-t"
+"""The `design` of the records in `results/synth` that belong to Table 3's block and to its systolic arrays."""
 FOLD_FACTORS: tuple[FoldFactor, ...] = (1, 4, 8, 16, "all")
 SUMMED_BITS = 192
 """Second-layer LUTs of the paper's block for I-ViT-T."""
@@ -79,10 +80,13 @@ def _macs_per_token(model: Workload, part: str) -> int:
 def _quweit_3(results: Path) -> Table:
     technology = quweit_paper()
     rows: list[Row] = []
+    arrays = _recorded(results, RECORDED_ARRAYS, lambda target: (target["size"], target))
     for size in (8, 16, 32, 64):
-        rows += _systolic_rows(size, technology)
-    rows += _block_rows(_recorded(results), technology)
+        rows += _systolic_rows(size, technology, arrays.get(size))
+    rows += _block_rows(_recorded(results, RECORDED_BLOCK, _block_at_fold_1), technology)
     notes = (
+        "Arrays of ours: 32-bit sums, buffers for K = 1024 in BRAM, one requantiser per output lane; the paper "
+        "describes neither its buffers nor what its arrays do with the sums.",
         "LUTs print with inconsistent thousands separators in the paper: 7.792 is 7,792.",
         "The block's LUTs and area fit serial summation (F = 1), its 196 cycles need one token per cycle: at least 6 "
         "times the LUTs.",
@@ -92,16 +96,21 @@ def _quweit_3(results: Path) -> Table:
     return Table("quweit-3", "QuWeiT Table 3: the MLP of I-ViT-T, 196 tokens", tuple(rows), notes)
 
 
-def _systolic_rows(size: int, technology: Technology) -> list[Row]:
+def _systolic_rows(size: int, technology: Technology, recorded: dict[str, Any] | None) -> list[Row]:
     section, name = f"systolic_{size}", f"{size}x{size} systolic"
     gemms = mlp_gemms(_ivit_t())
     steady = sum(gemm.steady_cycles(size) for gemm in gemms)
-    real = sum(gemm.cycles(size) for gemm in gemms)
+    lanes = sufficient_output_lanes(size, min(gemm.inner for gemm in gemms))
+    real = sum(gemm.cycles(size, lanes) for gemm in gemms)
+    use: dict[str, Any] = recorded["total"] if recorded else {}
+    remark = (
+        f"{recorded['without_requantisers']['lut_raw']:,} without requantisers; {recorded['tool']}" if recorded else ""
+    )
     return [
         Row(f"{name}, cycles", "cycles", technology[section, "mlp_cycles"], steady, f"{real:,} with fill, drain, load"),
-        Row(f"{name}, LUTs", "LUT", technology[section, "luts"], None),
-        Row(f"{name}, flip-flops", "FF", technology[section, "flip_flops"], None),
-        Row(f"{name}, BRAMs", "BRAM", technology[section, "brams"], None),
+        Row(f"{name}, LUTs", "LUT", technology[section, "luts"], use.get("lut_raw"), remark),
+        Row(f"{name}, flip-flops", "FF", technology[section, "flip_flops"], use.get("ff")),
+        Row(f"{name}, BRAMs", "BRAM", technology[section, "brams"], use.get("bram")),
         Row(f"{name}, FPGA energy", "uJ", 1e6 * technology[section, "fpga_mlp_energy_j"], None),
         Row(f"{name}, ASIC area", "mm2", technology[section, "area_mm2"], None),
         Row(f"{name}, ASIC energy", "uJ", 1e6 * technology[section, "asic_mlp_energy_j"], None),
@@ -134,16 +143,20 @@ def _block_rows(recorded: dict[str, dict[str, Any]], technology: Technology) -> 
     ]
 
 
-def _recorded(results: Path) -> dict[str, dict[str, Any]]:
-    """The recorded synthesis of Table 3's block at F = 1, by target: the fields of its first block, and `tool`."""
-    found: dict[str, dict[str, Any]] = {}
+def _block_at_fold_1(target: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+    return (target["target"], {**target["blocks"][0], "tool": target["tool"]}) if target["fold_factor"] == 1 else None
+
+
+def _recorded(
+    results: Path, design: str, extract: Callable[[dict[str, Any]], tuple[Any, dict[str, Any]] | None]
+) -> dict[Any, dict[str, Any]]:
+    """What `extract` makes of each target of the recorded syntheses of `design`: a key with values, or nothing."""
+    found: dict[Any, dict[str, Any]] = {}
     for path in sorted((results / "synth").glob("*.json")):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            if record["design"] == RECORDED_BLOCK:
-                for target in record["targets"]:
-                    if target["fold_factor"] == 1:
-                        found[target["target"]] = {**target["blocks"][0], "tool": target["tool"]}
+            if record["design"] == design:
+                found.update(filter(None, map(extract, record["targets"])))
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
             raise InputError(f"{path}: not a record of a synthesis ({error!r}); record it again") from None
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import shutil
 import tempfile
 from dataclasses import asdict
@@ -24,6 +25,8 @@ from lutra.rtl.schedule import FoldFactor
 HERE = Path(__file__).parent
 FILE_LIST = "filelist.f"
 MANIFEST = "rtl.json"
+INSTANCE = re.compile(r"\b(lutra_\w+) (?:#\(|u_)")
+"""The module of an instance, as our SystemVerilog writes them."""
 
 logger = logging.getLogger("lutra")
 
@@ -47,9 +50,18 @@ def block_files(plan: BlockPlan) -> dict[str, str]:
 
 def design_files(plans: list[BlockPlan]) -> dict[str, str]:
     """All files of a design that holds the given blocks: file name -> text, the file list last."""
-    files = library_files()
-    for plan in plans:
-        files |= block_files(plan)
+    return complete({file: text for plan in plans for file, text in block_files(plan).items()})
+
+
+def complete(generated: dict[str, str]) -> dict[str, str]:
+    """Generated modules with the library modules that they need before them, and the file list last."""
+    library, needed, waiting = library_files(), set(), list(generated.values())
+    while waiting:
+        instantiated = {f"{name}.sv" for name in INSTANCE.findall(waiting.pop())}
+        new = (instantiated & library.keys()) - needed
+        needed |= new
+        waiting += (library[file] for file in new)
+    files = {file: library[file] for file in sorted(needed)} | generated
     return files | {FILE_LIST: "".join(f"{name}\n" for name in files)}
 
 
@@ -74,17 +86,25 @@ def generate_rtl(model: FrozenModel, out: Path, fold_factor: FoldFactor) -> list
 
 def write_design(plans: list[BlockPlan], out: Path) -> list[Path]:
     """Write the design of `plans` into the folder `out`, whole or not at all (see `generate_rtl`)."""
+    blocks = [{"module": plan.name, "graph": plan.graph.name, **asdict(plan.schedule)} for plan in plans]
+    return write_files(design_files(plans), {"blocks": blocks}, out)
+
+
+def write_files(files: dict[str, str], manifest: dict[str, Any], out: Path) -> list[Path]:
+    """Write a design and its manifest into the folder `out`, which it replaces, whole or not at all.
+
+    Raises:
+        InputError: `out` holds something other than generated RTL.
+    """
     if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: holds something other than generated RTL; choose an empty folder")
-    files = design_files(plans)
-    blocks = [{"module": plan.name, "graph": plan.graph.name, **asdict(plan.schedule)} for plan in plans]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         try:
             for name, text in files.items():
                 (staging / name).write_text(text, encoding="utf-8")
-            write_json(staging / MANIFEST, {"design_hash": design_hash(files), "blocks": blocks})
+            write_json(staging / MANIFEST, {"design_hash": design_hash(files), **manifest})
             staging.chmod(0o755)
             old = staging.with_name(f"{staging.name}.old")
             if out.exists():

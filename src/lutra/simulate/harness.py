@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from lutra.simulate import verilator
 HERE = Path(__file__).parent
 NEVER = 0xFFFFFFFF
 TOP = "lutra_testbench_top"
+BENCH_HEADER = "bench.h"
 DEFINES = ("LUTRA_FAST_SIMULATION",)
 PASSES = ("without stalls", "with stalls")
 
@@ -81,11 +83,17 @@ def build(devices: list[Device], rtl: Path, folder: Path, probes: tuple[Probe, .
             plans=plans, probes=described, words_of=_words, input_words=_input_words, output_words=_output_words
         )
         write_text(folder / name, str(text))
+    write_bench_header(folder)
     listed = (rtl / FILE_LIST).read_text(encoding="utf-8").split()
     files = [*(rtl / name for name in listed), folder / "testbench_top.sv"]
     main = folder / "testbench.cpp"
     executable = verilator.build(files, TOP, main, folder, defines=DEFINES, waves=bool(probes))
     return Bench(executable, tuple(devices), probes)
+
+
+def write_bench_header(folder: Path) -> None:
+    """Put what the test benches share beside one that is about to be compiled."""
+    write_text(folder / BENCH_HEADER, (HERE / BENCH_HEADER).read_text(encoding="utf-8"))
 
 
 def patience(devices: list[Device]) -> int:
@@ -95,8 +103,7 @@ def patience(devices: list[Device]) -> int:
 
 def run(bench: Bench, patience_cycles: int) -> list[list[Recording]]:
     """Both passes; recordings by pass and device."""
-    results = _execute(bench, patience_cycles, [])
-    reader = _Reader(results)
+    reader = Reader(execute(bench.executable, _vectors(bench, patience_cycles)))
     return [[_recording(reader, device) for device in bench.devices] for _ in PASSES]
 
 
@@ -105,8 +112,9 @@ def run_with_waves(
 ) -> dict[str, IntArray]:
     """One pass with a VCD waveform of the cycles of `window` (first, last); the probes' bits, (records, bits)."""
     probed = bench.executable.with_name("probes.bin")
-    _execute(bench, patience_cycles, [str(probed), str(waves), str(pass_index), *map(str, window)])
-    reader = _Reader(probed.read_bytes())
+    arguments = [str(probed), str(waves), str(pass_index), *map(str, window)]
+    execute(bench.executable, _vectors(bench, patience_cycles), arguments)
+    reader = Reader(probed.read_bytes())
     records: dict[str, list[np.ndarray]] = {probe.name: [] for probe in bench.probes}
     while not reader.at_end():
         probe = bench.probes[reader.word()]
@@ -136,18 +144,25 @@ def unpack(words: np.ndarray, lanes: int, bits: int, signed: bool) -> IntArray:
     return elements
 
 
-def _execute(bench: Bench, patience_cycles: int, extra_arguments: list[str]) -> bytes:
-    vectors, results = (bench.executable.with_name(name) for name in ("vectors.bin", "results.bin"))
-    with vectors.open("wb") as file:
-        file.write(struct.pack("<I", patience_cycles))
-        for device in bench.devices:
-            file.write(struct.pack("<I", len(device.rows)))
-            file.write(_input_beats(device).tobytes())
-    command = [str(bench.executable), str(vectors), str(results), *extra_arguments]
-    finished = subprocess.run(command, capture_output=True, text=True)
+def execute(executable: Path, vectors: bytes, extra_arguments: Sequence[str] = ()) -> bytes:
+    """What a test bench makes of a file of vectors.
+
+    Raises:
+        ToolError: it ended with an error.
+    """
+    given, results = (executable.with_name(name) for name in ("vectors.bin", "results.bin"))
+    given.write_bytes(vectors)
+    finished = subprocess.run(
+        [str(executable), str(given), str(results), *extra_arguments], capture_output=True, text=True
+    )
     if finished.returncode:
         raise ToolError(f"test bench: ended with status {finished.returncode}: {finished.stderr.strip() or 'silent'}")
     return results.read_bytes()
+
+
+def _vectors(bench: Bench, patience_cycles: int) -> bytes:
+    rows = (struct.pack("<I", len(device.rows)) + _input_beats(device).tobytes() for device in bench.devices)
+    return struct.pack("<I", patience_cycles) + b"".join(rows)
 
 
 def _input_beats(device: Device) -> np.ndarray:
@@ -158,7 +173,7 @@ def _input_beats(device: Device) -> np.ndarray:
     return pack(padded.reshape(-1, s.input_lanes), device.plan.graph.input_type.bits)
 
 
-def _recording(reader: _Reader, device: Device) -> Recording:
+def _recording(reader: Reader, device: Device) -> Recording:
     s, type_ = device.plan.schedule, device.plan.graph.output_type
     extra_beats, unstable_cycle = reader.word(), reader.word()
     row_cycles, output_cycles = reader.counted(), reader.counted()
@@ -174,7 +189,7 @@ def _recording(reader: _Reader, device: Device) -> Recording:
     )
 
 
-class _Reader:
+class Reader:
     """Reads little-endian words one after the other."""
 
     def __init__(self, data: bytes) -> None:

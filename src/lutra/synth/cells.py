@@ -1,0 +1,114 @@
+"""What the combinational part of an UltraScale+ netlist computes, for many values of its inputs at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lutra.errors import ToolError
+
+Net = int | str
+"""A net's number, or the constant "0" or "1", as in Yosys' JSON."""
+Values = dict[Net, np.ndarray]
+"""Values of nets: boolean arrays of one length."""
+
+
+class Netlist:
+    """A flattened module in Yosys' JSON form; `name` is for messages."""
+
+    def __init__(self, module: dict[str, Any], name: str) -> None:
+        self.name = name
+        self._names = module["netnames"]
+        self._drivers = {
+            net: (cell, port, place)
+            for cell in module["cells"].values()
+            for port, nets in cell["connections"].items()
+            if cell["port_directions"][port] == "output"
+            for place, net in enumerate(nets)
+        }
+
+    def nets(self, name: str) -> list[Net]:
+        """The bits of a named signal, the lowest first.
+
+        Raises:
+            ToolError: synthesis did not keep it.
+        """
+        if name not in self._names:
+            raise ToolError(f"{self.name}: the netlist has no signal {name}; the proof needs it")
+        return list(self._names[name]["bits"])
+
+    def register(self, net: Net) -> tuple[Net, Net]:
+        """What the flip-flop that drives a net takes, and the net that lets it ("1": always).
+
+        Raises:
+            ToolError: not a flip-flop, or one with a set or reset.
+        """
+        cell, _, _ = self._driver(net)
+        nets = cell["connections"]
+        if cell["type"] not in ("FDRE", "FDSE") or nets["R" if cell["type"] == "FDRE" else "S"] != ["0"]:
+            raise ToolError(f"{self.name}: net {net} is not that of a plain flip-flop but of a {cell['type']}")
+        return nets["D"][0], nets["CE"][0]
+
+    def evaluate(self, net: Net, values: Values) -> np.ndarray:
+        """The value of a net; `values` holds those of inputs, and gets those of all nets on the way."""
+        length = len(next(iter(values.values())))
+        if net in ("0", "1"):
+            return np.full(length, net == "1")
+        if net not in values:
+            cell, port, place = self._driver(net)
+
+            def inputs(name: str) -> list[np.ndarray]:
+                return [self.evaluate(source, values) for source in cell["connections"][name]]
+
+            values[net] = self._output(cell, port, place, inputs)
+        return values[net]
+
+    def leaves(self, net: Net, known: set[int]) -> set[int]:
+        """The known nets that are met first on all ways back from `net`."""
+        found: set[int] = set()
+        seen: set[Net] = set()
+        waiting = [net]
+        while waiting:
+            here = waiting.pop()
+            if here in seen or not isinstance(here, int):
+                continue
+            seen.add(here)
+            if here in known:
+                found.add(here)
+                continue
+            waiting += self.read_by(here)
+        return found
+
+    def read_by(self, net: Net) -> list[Net]:
+        """What the cell that drives a net reads."""
+        cell, _, _ = self._driver(net)
+        directions = cell["port_directions"]
+        return [n for port, nets in cell["connections"].items() if directions[port] == "input" for n in nets]
+
+    def _driver(self, net: Net) -> tuple[dict[str, Any], str, int]:
+        if net not in self._drivers:
+            raise ToolError(f"{self.name}: nothing in the netlist drives net {net}")
+        return self._drivers[net]
+
+    def _output(
+        self, cell: dict[str, Any], port: str, place: int, inputs: Callable[[str], list[np.ndarray]]
+    ) -> np.ndarray:
+        kind = cell["type"]
+        if kind in ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6"):
+            table = np.array([digit == "1" for digit in reversed(cell["parameters"]["INIT"])])
+            columns = [inputs(f"I{i}")[0].astype(np.uint8) << i for i in range(int(kind[3]))]
+            looked_up: np.ndarray = table[np.bitwise_or.reduce(columns)]
+            return looked_up
+        if kind == "INV":
+            return ~inputs("I")[0]
+        if kind in ("MUXF7", "MUXF8", "MUXF9"):
+            return np.where(inputs("S")[0], inputs("I1")[0], inputs("I0")[0])
+        if kind == "CARRY4":
+            select, generate = inputs("S"), inputs("DI")
+            carry = inputs("CI")[0] | inputs("CYINIT")[0]
+            for i in range(place):
+                carry = np.where(select[i], carry, generate[i])
+            return select[place] ^ carry if port == "O" else np.where(select[place], carry, generate[place])
+        raise ToolError(f"{self.name}: the proof meets a cell {kind}, which is not combinational logic that it knows")

@@ -1,0 +1,52 @@
+"""Counting a design up from its modules: against synthesis of the whole, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from lutra.errors import ToolError
+from lutra.rtl.systolic import REGULAR_MODULES, SystolicConfig, write_systolic
+from lutra.synth.hierarchy import synthesise_hierarchy
+from lutra.synth.tools import fpga_yosys
+from lutra.synth.yosys import sources_of
+
+SIZE, DEPTH = 4, 256
+
+
+@pytest.fixture(scope="module")
+def yosys():
+    tool = fpga_yosys()
+    if tool is None:
+        pytest.skip("Yosys is not installed")
+    return tool
+
+
+@pytest.fixture(scope="module")
+def rtl(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("systolic") / "rtl"
+    write_systolic(SystolicConfig(SIZE, DEPTH, 1, multiplier_bits=1, shift=8), "systolic", folder)
+    return folder
+
+
+def test_counted_up_array_against_the_whole(yosys, rtl):
+    counted = synthesise_hierarchy(yosys, rtl, sources_of(rtl), "systolic", REGULAR_MODULES)
+    instances = {module.name: module.instances for module in counted.modules}
+    assert instances["lutra_systolic_pe"] == SIZE**2
+    assert instances["lutra_systolic_edge"] == 2 * SIZE
+    assert instances["systolic"] == instances["lutra_requantise"] == 1
+    total = counted.total
+    assert (total.bram, total.dsp) == (0.5 * 3 * SIZE, 0)
+    elements = counted.of("lutra_systolic_pe")
+    assert elements.ff == SIZE**2 * (8 + 8 + 32 + 1)
+    whole = synthesise_hierarchy(yosys, rtl, sources_of(rtl), "systolic", ()).total
+    assert whole.lut_raw == pytest.approx(total.lut_raw, rel=0.05)
+    # What the last column hands on to the right, and the last row downwards, ends nowhere.
+    handed_on = SIZE * (1 + 8) + SIZE * 8
+    assert total.ff - handed_on - 60 <= whole.ff <= total.ff - handed_on
+    assert whole.bram == total.bram
+
+
+def test_a_module_that_is_not_there(yosys, tmp_path):
+    (tmp_path / "top.sv").write_text("module top (input logic a_i, output logic y_o); assign y_o = !a_i; endmodule\n")
+    with pytest.raises(ToolError, match="top has no module lutra_systolic_pe"):
+        synthesise_hierarchy(yosys, tmp_path, ["top.sv"], "top", ("lutra_systolic_pe",))
