@@ -77,14 +77,14 @@ class BlockConfig(_Section):
     window: float = Field(0.5, gt=0)
     """Half width of the window, in standard deviations of the calibrated input."""
     lut_layers: tuple[LutLayerConfig, ...] = Field(
-        (LutLayerConfig(luts="4D", mapping="candidate", table_init="smooth"),), min_length=1
+        (LutLayerConfig(luts="8D", mapping="candidate", table_init="smooth"),), min_length=1
     )
     """One wide layer recovers more than the paper's two at the same cost (docs/recovery.md)."""
     efd: Literal["exponential", "normalised"] = "exponential"
     """Weights of the extended finite difference: alpha * beta^H, or 1/(H+1) divided by their sum."""
     sum_reads: tuple[int, ...] = ()
     """Whose bits the conditional summation reads: 0 the thermometer, k LUT layer k; empty: the last layer."""
-    groups: int = Field(4, ge=1)
+    groups: int = Field(8, ge=1)
     """1: dense, every output sums every bit; G: outputs and bits are cut into G groups, each summed within itself."""
     centred: bool = True
     """Train with bits as -1/2 and +1/2 (the constant is folded into the bias) instead of 0 and 1."""

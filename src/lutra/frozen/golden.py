@@ -30,9 +30,11 @@ def thermometer(op: Thermometer, x: IntArray) -> IntArray:
 
 
 def lut_layer(op: LutLayer, bits: IntArray) -> IntArray:
-    weights = np.int64(1) << np.arange(op.connections.shape[1])
-    address = bits[:, op.connections] @ weights  # (N, L, n) @ (n) -> (N, L)
-    return op.tables[np.arange(len(op.tables)), address]
+    planes = np.ascontiguousarray(bits.T.astype(np.uint8))  # (F, N): gathering whole rows is quick
+    address = np.zeros((len(op.tables), len(bits)), np.uint8)  # (L, N); an address has at most 8 bits
+    for position, column in enumerate(op.connections.T):
+        address |= planes[column] << np.uint8(position)
+    return np.take_along_axis(op.tables, address.astype(np.int64), axis=1).T
 
 
 def conditional_sum(op: ConditionalSum, bits: IntArray) -> IntArray:

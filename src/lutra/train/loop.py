@@ -28,6 +28,7 @@ from lutra.train.checkpoint import OPTIMISER_PREFIX, load_weights, read_checkpoi
 from lutra.train.evaluate import validation_loss
 from lutra.train.optimiser import (
     create_optimiser,
+    learning_rate_shape,
     load_optimiser_tensors,
     optimiser_tensors,
     set_learning_rates,
@@ -216,13 +217,14 @@ class _Training:
         if state.best_validation_loss is None or loss < state.best_validation_loss:
             state.best_validation_loss, state.best_iteration = loss, state.iteration
             save_checkpoint(self.run.best_checkpoint, self.model.weights(), self._metadata())
+        floor = config.min_learning_rate / config.learning_rate
         self.log.append(
             {
                 "iteration": state.iteration,
                 "train_loss": state.loss_sum / state.loss_count if state.loss_count else None,
                 "validation_loss": loss,
                 "quantised": bool(self.blocks) and state.iteration >= self.quantise_at,
-                "learning_rate": self.adamw.param_groups[0]["lr"],
+                "learning_rate": config.learning_rate * learning_rate_shape(config, state.iteration, floor),
                 "seconds": round(state.seconds, 3),
             }
         )
