@@ -367,10 +367,14 @@ def results_add(
     into: Annotated[Path, typer.Option(help="Folder of the record.")] = Path("results"),
     as_json: JsonOption = False,
 ) -> None:
-    """Add what a run measured to the record: one JSON file per recipe, one entry per seed."""
-    from lutra.record import add_result
+    """Add what a run or an exploration measured to the record: one JSON file per recipe or space."""
+    from lutra.record import EXPLORATION_FILE, add_exploration, add_result
     from lutra.run import load_run
 
+    if (root / EXPLORATION_FILE).exists():
+        path = add_exploration(root, into)
+        _print_json({"file": str(path)}) if as_json else print(f"{path}: exploration recorded")
+        return
     files, recipe = load_run(root)
     path, entry = add_result(files, recipe, into)
     if as_json:

@@ -14,6 +14,8 @@ from lutra.files import RunFiles, read_json, write_json
 from lutra.recipe import Recipe
 from lutra.report.evidence import Evidence, read_run
 
+EXPLORATION_FILE = "explore.json"
+
 
 def summarise(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
     """What a run has measured so far, with where it comes from."""
@@ -46,6 +48,20 @@ def add_result(files: RunFiles, recipe: Recipe, folder: Path) -> tuple[Path, dic
     entries = sorted([*others, entry], key=lambda other: (other["recipe"]["seed"], other["recipe"]["hash"]))
     write_json(path, {"name": recipe.name, "results": entries})
     return path, entry
+
+
+def add_exploration(exploration: Path, folder: Path) -> Path:
+    """Record what `lutra explore` measured in `exploration` as `folder`/explore/NAME.json. Returns the file.
+
+    Raises:
+        RunDirectoryError: no exploration there, or not a single run of it has finished.
+    """
+    record = read_json(exploration / EXPLORATION_FILE, "explore")
+    if not any(variant["loss"] for variant in record["variants"]):
+        raise RunDirectoryError(f"{exploration}: no variant has finished yet; run `lutra explore` first")
+    path = folder / "explore" / f"{record['name']}.json"
+    write_json(path, {**record, "recorded": time.strftime("%Y-%m-%d")})
+    return path
 
 
 def list_results(folder: Path) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lutra.cost.accuracy_table import quweit_2
 from lutra.cost.bert_table import bmt_4
 from lutra.cost.layer import LEAVES_OUT, EndToEnd, LayerCost, end_to_end, layer_cost, total
 from lutra.cost.shapes import preset
@@ -216,6 +217,7 @@ def _ivit_t() -> TransformerShape:
 
 TABLES: dict[str, Callable[[Path], Table]] = {
     "quweit-1": _quweit_1,
+    "quweit-2": quweit_2,
     "quweit-3": _quweit_3,
     "quweit-4": _quweit_4,
     "bmt-4": bmt_4,
