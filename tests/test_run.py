@@ -169,13 +169,9 @@ def test_the_recipe_is_kept_and_another_one_is_refused(tmp_path):
     other = small_recipe(train={"batch": 3})
     with pytest.raises(RunDirectoryError, match=r"run: belongs to another recipe, train.batch is 12 there and 3 here"):
         open_run(other, root)
-    with pytest.raises(RunDirectoryError, match=r"block.lut_layers.1.inputs is 6 there and 4 here"):
-        open_run(
-            small_recipe(
-                block={"lut_layers": [{"luts": "4D", "mapping": "learnable", "table_init": "smooth"}, {"inputs": 4}]}
-            ),
-            root,
-        )
+    layer = recipe.block.lut_layers[0].model_dump()
+    with pytest.raises(RunDirectoryError, match=r"block.lut_layers.0.inputs is 6 there and 4 here"):
+        open_run(small_recipe(block={"lut_layers": [{**layer, "inputs": 4}]}), root)
     assert load_recipe(RunFiles(root).recipe) == recipe
 
 

@@ -15,7 +15,7 @@ def tiny_recipe(ffn: Feedforward = "mlp", **train: Any) -> Recipe:
     return Recipe(
         name="tiny",
         model=ModelConfig(layers=2, heads=2, width=12, context=16, dropout=0.1, ffn=ffn),
-        block=BlockConfig(thermometer_bits=3, thresholds="learned", lut_layers=layers),
+        block=BlockConfig(thermometer_bits=3, thresholds="learned", lut_layers=layers, groups=2),
         train=TrainConfig(**{**defaults, **train}),
     )
 

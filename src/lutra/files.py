@@ -93,11 +93,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A full disk, Ctrl-C or an exception leaves the earlier file untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         with temporary.open("rb") as written:
@@ -107,7 +108,8 @@ def replacing(path: Path) -> Iterator[Path]:
         reason = error.strerror or error
         raise LutraError(f"{path}: cannot write ({reason}); free some space or choose another folder") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary != path:
+            temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:
