@@ -55,7 +55,8 @@ def design_files(plans: list[BlockPlan]) -> dict[str, str]:
 
 def complete(generated: dict[str, str]) -> dict[str, str]:
     """Generated modules with the library modules that they need before them, and the file list last."""
-    library, needed, waiting = library_files(), set(), list(generated.values())
+    library, waiting = library_files(), list(generated.values())
+    needed: set[str] = set()
     while waiting:
         instantiated = {f"{name}.sv" for name in INSTANCE.findall(waiting.pop())}
         new = (instantiated & library.keys()) - needed

@@ -33,7 +33,8 @@ class Product:
         """`clamp((left @ right * multiplier + half) >> shift)`, (M, P)."""
         half = (1 << shift) >> 1
         sums = self.left.astype(np.int64) @ self.right.astype(np.int64)
-        return np.clip((sums * self.multiplier + half) >> shift, -128, 127)
+        clamped: IntArray = np.clip((sums * self.multiplier + half) >> shift, -128, 127)
+        return clamped
 
 
 @dataclass(frozen=True)
@@ -175,13 +176,12 @@ def _untile(config: SystolicConfig, product: Product, beats: IntArray) -> tuple[
     flat = np.zeros(row_tiles * column_tiles * size * size, np.int64)
     flat[: beats.size] = beats.reshape(-1)
     arrived = np.arange(flat.size) < beats.size
-    placed, present = (
-        each.reshape(row_tiles, column_tiles, size, size)
-        .transpose(0, 2, 1, 3)
-        .reshape(row_tiles * size, column_tiles * size)[:rows, :columns]
-        for each in (flat, arrived)
-    )
-    return placed, present
+
+    def placed(each: np.ndarray) -> np.ndarray:
+        tiles = each.reshape(row_tiles, column_tiles, size, size).transpose(0, 2, 1, 3)
+        return tiles.reshape(row_tiles * size, column_tiles * size)[:rows, :columns]
+
+    return placed(flat), placed(arrived)
 
 
 def _tiles(count: int, size: int) -> int:
