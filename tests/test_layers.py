@@ -14,7 +14,7 @@ import pytest
 import lutra
 
 PACKAGE = Path(lutra.__file__).parent
-COMMON = {"errors", "files", "recipe", "native", "environment", "groups"}
+COMMON = {"errors", "files", "recipe", "native", "environment", "groups", "recovery"}
 """Small modules that every layer may import; they stay as light as the lightest of their users."""
 
 NN, FROZEN = {"kernels"}, {"frozen"}

@@ -22,8 +22,9 @@ from lutra.frozen.types import TensorType
 from lutra.models.gpt import GPT
 from lutra.nn.weightless import WeightlessBlock, weightless_blocks
 from lutra.recipe import Recipe
+from lutra.recovery import recovery
 from lutra.train.checkpoint import load_model
-from lutra.train.evaluate import recovery, validation_loss
+from lutra.train.evaluate import validation_loss
 from lutra.train.generate import generate_text
 
 EngineName = Literal["torch", "golden", "runtime"]

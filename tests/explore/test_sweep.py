@@ -8,15 +8,11 @@ import time
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lutra.errors import LutraError, RunDirectoryError
-from lutra.explore import results
 from lutra.explore.processes import exclusive
 from lutra.explore.sweep import load_exploration
 from lutra.explore.table import exploration_tables, failures
-from lutra.train import evaluate
 
 TWO = """
 seeds = [1, 2]
@@ -229,11 +225,3 @@ def test_one_seed_has_no_deviation_and_no_recovery_leaves_no_figure(run_space, t
     run_space('seeds = [1]\n[[variant]]\nname = "plain"\nset = { "model.ffn" = "mlp" }\n')
     assert "| plain | 1 | 1.000 | – | 1.0000 | – | – | – | – |  | 2 |" in (tmp_path / "out" / "table.md").read_text()
     assert not (tmp_path / "out" / "figure.svg").exists()
-
-
-losses = st.floats(0.1, 10)
-
-
-@given(losses, losses, losses)
-def test_recovery_is_that_of_the_evaluation(none, ours, mlp):
-    assert results.recovery(none, ours, mlp) == evaluate.recovery(none, ours, mlp)

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from lutra.errors import InputError
 from lutra.models.zoo import create_model
-from lutra.train.evaluate import recovery, validation_loss
+from lutra.recovery import recovery
+from lutra.train.evaluate import validation_loss
 from lutra.train.generate import generate_text
 from tiny_training import short_text, tiny_recipe
 

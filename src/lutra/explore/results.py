@@ -73,11 +73,6 @@ def our_loss(losses: dict[str, float]) -> float:
     return losses.get("golden", losses["float"])
 
 
-def recovery(none_loss: float, ours: float, mlp_loss: float) -> float | None:
-    """(none - ours) / (none - MLP), as `train.evaluate.recovery`, without PyTorch."""
-    return (none_loss - ours) / (none_loss - mlp_loss) if mlp_loss < none_loss else None
-
-
 def spread(values: Sequence[float]) -> dict[str, Any] | None:
     """Mean, sample standard deviation (None below two values), range and count; None without values."""
     if not values:
