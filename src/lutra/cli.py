@@ -288,6 +288,7 @@ def explore(
         int | None, typer.Option(min=1, help="Runs at the same time; default one per core.", show_default=False)
     ] = None,
     to: Annotated[str, typer.Option(metavar="STEP", help="Last step of every run.")] = "evaluate",
+    max_minutes: MaxMinutesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run many variants of a recipe, resumable, and compare recovery with cost; a folder prints its table again."""
@@ -305,7 +306,8 @@ def explore(
     else:
         plan = load_space(space)
         with _working():
-            record = explore_space(plan, out or Path("runs") / plan.space.name, jobs or os.cpu_count() or 1, to)
+            folder, parallel = out or Path("runs") / plan.space.name, jobs or os.cpu_count() or 1
+            record = explore_space(plan, folder, parallel, to, max_minutes=max_minutes)
         failed = failures(record)
     if as_json:
         _print_json(record)
