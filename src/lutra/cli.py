@@ -22,6 +22,8 @@ import typer
 from lutra.errors import InputError, LutraError, MismatchError
 
 if TYPE_CHECKING:
+    from lutra.files import RunFiles
+    from lutra.recipe import Experiment
     from lutra.report.tables import Table
 
 P = ParamSpec("P")
@@ -119,11 +121,20 @@ def _run_step(root: Path, name: str, as_json: bool, **options: Any) -> None:
     if as_json:
         _print_json(result)
     else:
-        from lutra.report.tables import summary_tables
-
-        for table in summary_tables(files, recipe, step=name):
-            _print_table(table)
+        _print_summary(files, recipe, name)
     _check_simulation(name, result)
+
+
+def _print_summary(files: RunFiles, recipe: Experiment, step: str = "run") -> None:
+    """The tables that a step, or a whole run, has numbers for."""
+    from lutra.recipe_bert import BertRecipe
+
+    if isinstance(recipe, BertRecipe):
+        from lutra.report.bert import summary_tables
+    else:
+        from lutra.report.tables import summary_tables
+    for table in summary_tables(files, recipe, step):
+        _print_table(table)
 
 
 def _check_simulation(name: str, result: dict[str, Any]) -> None:
@@ -146,14 +157,15 @@ def run(
     max_minutes: MaxMinutesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The main job: train, baselines, freeze, evaluate, rtl, simulate, synth, cost, report.
+    """The main job: train, baselines, freeze, evaluate, rtl, simulate, synth, cost, report (of a BERT: train, evaluate,
+    report).
 
     Steps that are up to date are skipped, so the same command resumes.
     """
-    from lutra.recipe import load_recipe
+    from lutra.recipe_bert import load_any_recipe
     from lutra.run import open_run, run_steps
 
-    loaded = load_recipe(recipe, set_)
+    loaded = load_any_recipe(recipe, set_)
     files = open_run(loaded, out or Path("runs") / loaded.name)
     with _working():
         steps = run_steps(files, loaded, first=from_, last=to, max_minutes=max_minutes)
@@ -162,10 +174,7 @@ def run(
 
         _print_json({"run": str(files.root), "steps": steps, "summary": summarise(files, loaded)})
     else:
-        from lutra.report.tables import summary_tables
-
-        for table in summary_tables(files, loaded):
-            _print_table(table)
+        _print_summary(files, loaded)
         if files.report.exists():
             print(f"report: {files.report}")
     _check_simulation("simulate", steps.get("simulate", {}))
@@ -183,10 +192,13 @@ def evaluate(
     engine: Annotated[
         Literal["golden", "runtime"] | None, typer.Option(help="What computes the frozen blocks.", show_default=False)
     ] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Of a BERT: also its robustness to noise on the embeddings.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Loss on the whole validation set: float, fake-quantised and frozen, beside the baselines."""
-    _run_step(root, "evaluate", as_json, engine=engine)
+    """Loss on the whole validation set: float, fake-quantised and frozen, beside the baselines; scores of a BERT."""
+    _run_step(root, "evaluate", as_json, engine=engine, robustness=robustness or None)
 
 
 @command(app)
@@ -264,9 +276,12 @@ def generate(
     as_json: JsonOption = False,
 ) -> None:
     """Text from the trained language model."""
+    from lutra.recipe import Recipe
     from lutra.run import load_run
 
     files, recipe = load_run(root)
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"{root}: a run of kind {recipe.kind}; only a language model writes text")
     with _working():
         from lutra.freeze import generate_run
 

@@ -18,6 +18,31 @@ from lutra.errors import LutraError, RunDirectoryError
 
 
 @dataclass(frozen=True)
+class StageFiles:
+    """Where one stage of a chain lies."""
+
+    root: Path
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log.jsonl"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Weights and optimiser; there only while the stage is unfinished."""
+        return self.root / "last.safetensors"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        return self.root / "best.safetensors"
+
+    @property
+    def result(self) -> Path:
+        """There once the stage is finished."""
+        return self.root / "result.json"
+
+
+@dataclass(frozen=True)
 class RunFiles:
     """Where everything of one run lies (docs/architecture.md lists the files)."""
 
@@ -85,6 +110,10 @@ class RunFiles:
     def baseline(self, ffn: str) -> RunFiles:
         """The run directory of a baseline (`mlp`, `none`) trained with the same recipe."""
         return RunFiles(self.root / "baselines" / ffn)
+
+    def stage(self, name: str) -> StageFiles:
+        """A stage of a chain."""
+        return StageFiles(self.root / "stages" / name)
 
 
 @contextlib.contextmanager
