@@ -72,6 +72,15 @@ def test_every_method_is_trained_and_evaluated(base, tmp_path):
     assert (half.heads, half.intermediate) == (2, 16)
 
 
+def test_the_recipes_precision_is_that_of_the_training(base, tmp_path):
+    trained = []
+    for precision in ("32-true", "bf16-mixed"):
+        files = RunFiles(tmp_path / precision)
+        train_chain(files, tiny_recipe(base, "full", precision=precision))
+        trained.append(load_stage(files.stage("full")).classifier.weight)
+    assert not torch.equal(*trained)
+
+
 class StopAt:
     """Asks to stop after a number of questions."""
 

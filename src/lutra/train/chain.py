@@ -127,7 +127,8 @@ def _train(chain: _Chain, plan: StagePlan, plans: tuple[StagePlan, ...], stop: S
     """One stage to its end, or until asked to stop."""
     recipe, stages = chain.recipe, chain.files.stage
     teacher = None if plan.teacher is None else load_stage(stages(plan.teacher))
-    lessons = Lessons(plan.lessons, plan.optimiser, chain.data, chain.dev, recipe.seed, teacher, recipe.teacher_mode)
+    how = (recipe.seed, teacher, recipe.teacher_mode, recipe.precision)
+    lessons = Lessons(plan.lessons, plan.optimiser, chain.data, chain.dev, *how)
     return train_stage(
         stages(plan.name),
         lessons,
