@@ -12,6 +12,7 @@ from lutra.cost.accuracy_table import quweit_2
 from lutra.cost.bert_table import bmt_4
 from lutra.cost.layer import LEAVES_OUT, EndToEnd, LayerCost, end_to_end, layer_cost, total
 from lutra.cost.shapes import preset
+from lutra.cost.shares import quweit_figure_1
 from lutra.cost.systolic import mlp_gemms, systolic_array
 from lutra.cost.table import Row, Table
 from lutra.cost.technology import Technology, quweit_paper
@@ -241,6 +242,7 @@ def _ivit_t() -> TransformerShape:
 
 TABLES: dict[str, Callable[[Path], Table]] = {
     "quweit-1": _quweit_1,
+    "quweit-fig1": quweit_figure_1,
     "quweit-2": quweit_2,
     "quweit-3": _quweit_3,
     "quweit-4": _quweit_4,
