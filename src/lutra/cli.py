@@ -341,12 +341,34 @@ def explore(
 def table(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A table of the papers.", show_default=False)],
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown for a document.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="quweit-1 for your model: its Hugging Face config.json.", show_default=False),
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="Sequence length with --config; default its longest.", show_default=False)
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw quweit-fig1 into this SVG file.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """A table of the papers: the paper's value, ours, and a remark."""
     from lutra.cost.tables import table as paper_table
 
-    content = paper_table(name)
+    if tokens is not None and config is None:
+        raise InputError("--tokens: only with --config, whose sequence it shortens")
+    if config is not None:
+        from lutra.cost.shapes import shape_of_huggingface
+        from lutra.cost.shares import workload_table
+
+        if name != "quweit-1":
+            raise InputError(f"--config: the table of a model's workload is quweit-1, not {name}")
+        content = workload_table(shape_of_huggingface(config, tokens))
+    else:
+        content = paper_table(name)
+    if figure is not None:
+        _draw_table(name, figure)
     if as_json:
         _print_json(content.to_json())
     elif markdown:
@@ -356,6 +378,17 @@ def table(
         from rich.markdown import Markdown
 
         rich.print(Markdown(content.to_markdown()))
+
+
+def _draw_table(name: str, path: Path) -> None:
+    from lutra.cost.shares import figure_workloads
+    from lutra.files import write_text
+    from lutra.report.figures import standalone
+    from lutra.report.shares_figure import shares_figure
+
+    if name != "quweit-fig1":
+        raise InputError(f"--figure: the table with a figure is quweit-fig1, not {name}")
+    write_text(path, standalone(shares_figure(figure_workloads())))
 
 
 @command(app)

@@ -132,4 +132,4 @@ def _op_from_json(described: dict[str, Any], tensors: dict[str, np.ndarray]) -> 
 def _pack(values: IntArray, storage: str) -> np.ndarray:
     if storage == "packed":
         return np.packbits(values.astype(np.uint8), axis=1, bitorder="little")
-    return values.astype(storage)
+    return values.astype(storage, order="C")  # safetensors writes a transposed array's bytes as they lie
