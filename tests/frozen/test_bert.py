@@ -121,3 +121,10 @@ def test_a_bert_is_not_taken_for_a_list_of_graphs(tmp_path):
     with pytest.raises(FrozenModelError, match="not a frozen model"):
         store.load(tmp_path)
     assert json.loads((tmp_path / store.MODEL_FILE).read_text())["kind"] == "bert"
+
+
+def test_the_specification_names_every_tensor():
+    text = (store.Path(store.__file__).parent / "spec.md").read_text()
+    tensors = text[text.index("### Tensors") :]
+    for name in layout(BMT):
+        assert f"{name.rsplit('.', 1)[1]}`" in tensors, f"spec.md does not describe {name}"
