@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": set(),
     "train": TRAIN,
     "freeze": {"train", "runtime", *TRAIN, *FROZEN},
+    "freeze_bert": {"models", *MODELS, *FROZEN},
     "frozen": set(),
     "runtime": FROZEN,
     "rtl": FROZEN,
