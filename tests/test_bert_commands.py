@@ -6,6 +6,8 @@ import json
 import re
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from lutra.cli import app
@@ -59,6 +61,7 @@ def test_a_run_from_recipe_to_record(recipe, tmp_path):
     assert bmt["score"] == bmt["best_score"] and bmt["size_mib"] < entry["methods"]["full"]["size_mib"]
     assert {"ratio", "clean", "noisy"} == bmt["robustness"].keys()
     assert entry["steps"]["train"]["environment"]["machine"]
+    assert "MRPC, bmt-w1a4" in lutra("results", "list", "--from", tmp_path / "results").stdout
 
 
 def test_keys_can_be_set_and_steps_chosen(recipe, tmp_path):
@@ -125,3 +128,107 @@ def test_plans_share_their_predecessors(recipe):
     bmt, tws = (plan.quantisation for plan in plans[-2:])
     assert (bmt.wtws, tws.wtws) == (True, False) and tws.elastic
     assert bmt.model_copy(update={"wtws": False}) == tws
+
+
+def change_lines(path, change):
+    path.write_text("\n".join(map(change, path.read_text().splitlines())) + "\n")
+
+
+def without_second_sentence(root):
+    change_lines(root / "glue" / "MRPC-train.tsv", lambda line: "\t".join(line.split("\t")[::2]))
+
+
+def with_a_third_label(root):
+    change_lines(root / "glue" / "MRPC-dev.tsv", lambda line: line[:-1] + "2" if line.endswith("1") else line)
+
+
+def without_dev_set(root):
+    (root / "glue" / "MRPC-dev.tsv").unlink()
+
+
+def with_more_words(root):
+    with (root / "base" / "vocab.txt").open("a") as file:
+        file.write("more\n")
+
+
+def with_a_zero_row(root):
+    change_tensor(root, "embeddings.word_embeddings.weight", lambda weight: weight[3].zero_())
+
+
+def with_a_zero_matrix(root):
+    change_tensor(root, "encoder.layer.1.output.dense.weight", lambda weight: weight.zero_())
+
+
+def with_nan(root):
+    change_tensor(root, "encoder.layer.0.output.dense.weight", lambda weight: weight[0, 0].fill_(torch.nan))
+
+
+def change_tensor(root, name, change):
+    weights = load_file(root / "base" / "model.safetensors")
+    change(weights[name])
+    save_file(weights, root / "base" / "model.safetensors")
+
+
+def of_another_architecture(root):
+    write_checkpoint(root / "base", model_type="distilbert")
+
+
+def without_weights(root):
+    (root / "base" / "model.safetensors").unlink()
+
+
+def truncated(root):
+    path = root / "base" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (without_second_sentence, r"MRPC-train\.tsv: column sentence2 is missing; there are sentence1, label"),
+        (with_a_third_label, r"MRPC-dev\.tsv: example \d+ has the label '2'; MRPC has 0 to 1"),
+        (without_dev_set, r"no MRPC-dev\.tsv or \.tsv\.xz; of MRPC there are MRPC-train\.tsv"),
+        (with_more_words, "the tokenizer has 18 tokens, the model 17"),
+        (with_a_zero_row, r"embeddings\.word\.weight, row 3, is all zeros"),
+        (with_a_zero_matrix, r"layers\.1\.feed_forward\.output\.weight is all zeros"),
+        (with_nan, r"layers\.0\.feed_forward\.output\.weight holds values that are no numbers"),
+        (of_another_architecture, "only model_type bert .* this is distilbert"),
+        (without_weights, r"model\.safetensors: cannot read it"),
+        (truncated, "not safetensors, or damaged"),
+    ],
+)
+def test_bad_files_are_one_line_and_leave_nothing_trained(recipe, tmp_path, damage, message):
+    damage(tmp_path)
+    ran = lutra("run", recipe, "--out", tmp_path / "run")
+    assert_refused(ran, message)
+    assert set(files_of(tmp_path / "run")) == {"recipe.toml"}
+
+
+def test_a_loss_that_is_no_number_is_one_line(recipe, tmp_path):
+    out = tmp_path / "run"
+    ran = lutra("run", recipe, "--out", out, "--set", "fine_tune.learning_rate=1e30")
+    assert_refused(ran, r"MRPC full, labels: the .* is (nan|inf) at iteration \d+ \(the checkpoint of", status=1)
+    assert set(files_of(out)) == {"recipe.toml", "stages/full/last.safetensors"}
+
+
+def test_an_unknown_checkpoint_is_named(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("lutra.models.bert_files.importlib.util.find_spec", lambda name: None)
+    ran = lutra("run", recipe, "--out", tmp_path / "run", "--set", "checkpoint=no-such-bert")
+    assert_refused(ran, "no-such-bert: no such folder and no installed package; for the hub, install huggingface_hub")
+
+
+def test_a_package_without_a_model_is_named(recipe, tmp_path):
+    ran = lutra("run", recipe, "--out", tmp_path / "run", "--set", "checkpoint=pytest")
+    assert_refused(ran, "pytest: the installed package carries no model.safetensors")
+
+
+def test_a_damaged_stage_is_named_and_trained_again_once_deleted(recipe, tmp_path):
+    out = tmp_path / "run"
+    assert lutra("run", recipe, "--out", out, "--to", "train", "--set", "methods=['half']").exit_code == 0
+    best = out / "stages" / "full" / "best.safetensors"
+    whole = best.read_bytes()
+    best.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert_refused(lutra("evaluate", out), r"full/best\.safetensors: corrupted, its checksum differs; delete it")
+    best.unlink()
+    assert lutra("train", out).exit_code == 0
+    assert lutra("evaluate", out).exit_code == 0

@@ -445,6 +445,9 @@ def results_list(
     if as_json:
         _print_json(entries)
     else:
-        from lutra.report.tables import results_table
+        from lutra.report import bert, tables
 
-        _print_table(results_table(entries))
+        chains = [entry for entry in entries if "methods" in entry]
+        _print_table(tables.results_table([entry for entry in entries if "methods" not in entry]))
+        if chains:
+            _print_table(bert.results_table(chains))

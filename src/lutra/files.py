@@ -38,8 +38,12 @@ class StageFiles:
 
     @property
     def result(self) -> Path:
-        """There once the stage is finished."""
         return self.root / "result.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the stage has been trained to its end and its model is still there."""
+        return self.result.exists() and self.best_checkpoint.exists()
 
 
 @dataclass(frozen=True)

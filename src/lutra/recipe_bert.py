@@ -4,7 +4,8 @@ A method is "full" (the fine-tuned checkpoint), "half" (narrowed, distilled from
 activation bits:
 
     q8          symmetric weights and activations of the full model, an 8-bit embedding (Q8BERT)
-    ternary     of the half model (TernaryBERT)
+    ternarybert of the full model (TernaryBERT)
+    ternary     the same of the half model, for a split
     binarybert  two binary halves split from the ternary model, LSQ (BinaryBERT)
     tws         the same with elastic quantisation
     bmt         the same with column scales as well, that is WTWS (BMT)
@@ -48,28 +49,45 @@ class OptimiserConfig(Section):
     evaluate_every: int = Field(100, ge=1)
 
 
-class FineTuneConfig(OptimiserConfig):
+class OneLesson(OptimiserConfig):
+    """A stage that learns in one go."""
+
+    learning_rate: float = Field(gt=0)
+    epochs: float = Field(gt=0)
+
+
+class TwoLessons(OptimiserConfig):
+    """A stage that learns scores and hidden states of its teacher, then the logits."""
+
+    intermediate_learning_rate: float = Field(gt=0)
+    intermediate_epochs: float = Field(ge=0)
+    """0: the logits only."""
+    logits_learning_rate: float = Field(gt=0)
+    logits_epochs: float = Field(gt=0)
+
+
+class FineTuneConfig(OneLesson):
     """The checkpoint learns the labels."""
 
     learning_rate: float = Field(5e-5, gt=0)
     epochs: float = Field(3.0, gt=0)
 
 
-class WidthConfig(OptimiserConfig):
+class WidthConfig(OneLesson):
     """The half model learns logits and hidden states of the full one (DynaBERT)."""
 
     learning_rate: float = Field(5e-5, gt=0)
     epochs: float = Field(3.0, gt=0)
 
 
-class Q8Config(OptimiserConfig):
+class Q8Config(OneLesson):
     """The quantised full model learns the labels (Q8BERT)."""
 
     learning_rate: float = Field(2e-5, gt=0)
     epochs: float = Field(3.0, gt=0)
 
 
-class TernaryConfig(OptimiserConfig):
+class TernaryConfig(TwoLessons):
     """The ternary model learns scores and hidden states of the half one, then its logits."""
 
     intermediate_learning_rate: float = Field(2.5e-5, gt=0)
@@ -78,7 +96,7 @@ class TernaryConfig(OptimiserConfig):
     logits_epochs: float = Field(2.0, gt=0)
 
 
-class BinaryConfig(OptimiserConfig):
+class BinaryConfig(TwoLessons):
     """The split model learns the same once more."""
 
     intermediate_learning_rate: float = Field(1.25e-4, gt=0)
@@ -87,7 +105,7 @@ class BinaryConfig(OptimiserConfig):
     logits_epochs: float = Field(2.0, gt=0)
 
 
-class BitConfig(OptimiserConfig):
+class BitConfig(OneLesson):
     """One stage on hidden states and logits together; the chain starts from, and is taught by, `start`."""
 
     learning_rate: float = Field(5e-4, gt=0)
@@ -96,9 +114,10 @@ class BitConfig(OptimiserConfig):
     """BiT binarises the full width, whose size is that of two half-width halves."""
 
 
-_METHOD = re.compile(r"(q8|ternary|binarybert|tws|bmt|bit)-w(\d)a(\d)")
+_METHOD = re.compile(r"(q8|ternarybert|ternary|binarybert|tws|bmt|bit)-w(\d)a(\d)")
 _BITS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "q8": ((2, 4, 8), (8,)),
+    "ternarybert": ((2,), (2, 4, 8)),
     "ternary": ((2,), (2, 4, 8)),
     "binarybert": ((1,), (2, 4, 8)),
     "tws": ((1,), (2, 4, 8)),
@@ -135,6 +154,10 @@ class BertRecipe(Experiment):
     ternary: TernaryConfig = TernaryConfig()
     binary: BinaryConfig = BinaryConfig()
     bit: BitConfig = BitConfig()
+
+    def settings_hash(self) -> str:
+        """As `content_hash`, of what must be equal for seeds to belong together: all but name, seed and methods."""
+        return self.model_copy(update={"name": "", "seed": 0, "methods": ()}).content_hash()
 
     @field_validator("methods")
     @classmethod
@@ -201,36 +224,38 @@ def _add_stage(recipe: BertRecipe, name: str, stages: dict[str, StagePlan]) -> N
 
 
 def _plan_stage(recipe: BertRecipe, name: str) -> StagePlan:
-    one: FineTuneConfig | WidthConfig | Q8Config | BitConfig
-    two: TernaryConfig | BinaryConfig
-    quantisation = quantisation_of(name)
-    if name == "full":
-        one = recipe.fine_tune
-        lessons = (Lesson("labels", one.learning_rate, one.epochs),)
-        return StagePlan(name, "checkpoint", None, None, quantisation, lessons, one)
-    if name == "half":
-        one = recipe.width
-        lessons = (Lesson("width", one.learning_rate, one.epochs),)
-        return StagePlan(name, "narrow", "full", "full", quantisation, lessons, one)
-    if name.startswith("q8-"):
-        one = recipe.q8
-        lessons = (Lesson("labels", one.learning_rate, one.epochs),)
-        return StagePlan(name, "requantise", "full", None, quantisation, lessons, one)
-    if name.startswith("bit-"):
-        one = recipe.bit
-        lessons = (Lesson("joint", one.learning_rate, one.epochs),)
-        earlier: str = "bit-w1a2" if name == "bit-w1a1" else one.start
-        return StagePlan(name, "requantise", earlier, earlier, quantisation, lessons, one)
-    ternary = name.startswith("ternary-")
-    two = recipe.ternary if ternary else recipe.binary
+    match name.split("-")[0]:
+        case "full":
+            return _single(name, "checkpoint", None, None, "labels", recipe.fine_tune)
+        case "half":
+            return _single(name, "narrow", "full", "full", "width", recipe.width)
+        case "q8":
+            return _single(name, "requantise", "full", None, "labels", recipe.q8)
+        case "bit":
+            start = "bit-w1a2" if name == "bit-w1a1" else recipe.bit.start
+            return _single(name, "requantise", start, start, "joint", recipe.bit)
+        case "ternarybert":
+            return _double(name, "requantise", "full", "full", recipe.ternary)
+        case "ternary":
+            return _double(name, "requantise", "half", "half", recipe.ternary)
+        case _:
+            return _double(name, "split", f"ternary-w2a{name[-1]}", "half", recipe.binary)
+
+
+def _single(
+    name: str, origin: Origin, start: str | None, teacher: str | None, kind: LessonKind, section: OneLesson
+) -> StagePlan:
+    lesson = Lesson(kind, section.learning_rate, section.epochs)
+    return StagePlan(name, origin, start, teacher, quantisation_of(name), (lesson,), section)
+
+
+def _double(name: str, origin: Origin, start: str, teacher: str, section: TwoLessons) -> StagePlan:
     lessons = (
-        Lesson("intermediate", two.intermediate_learning_rate, two.intermediate_epochs),
-        Lesson("logits", two.logits_learning_rate, two.logits_epochs),
+        Lesson("intermediate", section.intermediate_learning_rate, section.intermediate_epochs),
+        Lesson("logits", section.logits_learning_rate, section.logits_epochs),
     )
-    lessons = tuple(lesson for lesson in lessons if lesson.epochs > 0)
-    if ternary:
-        return StagePlan(name, "requantise", "half", "half", quantisation, lessons, two)
-    return StagePlan(name, "split", f"ternary-w2a{name[-1]}", "half", quantisation, lessons, two)
+    taught = tuple(lesson for lesson in lessons if lesson.epochs > 0)
+    return StagePlan(name, origin, start, teacher, quantisation_of(name), taught, section)
 
 
 def quantisation_of(name: str) -> QuantisationConfig:
@@ -242,6 +267,8 @@ def quantisation_of(name: str) -> QuantisationConfig:
     match method:
         case "q8":
             given["embedding_bits"] = 8
+        case "ternarybert":
+            given["method"] = "ternary"
         case "binarybert":
             given["method"] = "binary"
         case "tws":

@@ -25,7 +25,7 @@ def summarise(files: RunFiles, recipe: Experiment) -> dict[str, Any]:
     """What a run has measured so far, with where it comes from."""
     source = {"name": recipe.name, "seed": recipe.seed, "hash": recipe.content_hash()}
     if isinstance(recipe, BertRecipe):
-        return {"recipe": source, **_summarise_chain(files, recipe)}
+        return {"recipe": {**source, "settings": recipe.settings_hash()}, **_summarise_chain(files, recipe)}
     assert isinstance(recipe, Recipe)
     evidence = read_run(files, recipe)
     return {
@@ -100,14 +100,15 @@ def add_exploration(exploration: Path, folder: Path) -> Path:
 
 
 def list_results(folder: Path) -> list[dict[str, Any]]:
-    """Every entry of the record, by recipe name and seed.
+    """Every entry of the record but explorations, by recipe name and seed; after language models the BERTs.
 
     Raises:
         InputError: there is no such folder.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; record a run with `lutra results add RUN`")
-    return [entry for path in sorted(folder.glob("*.json")) for entry in _entries(path)]
+    paths = [*sorted(folder.glob("*.json")), *sorted((folder / "bert").glob("*.json"))]
+    return [entry for path in paths for entry in _entries(path)]
 
 
 def _check_complete(evidence: Evidence) -> None:

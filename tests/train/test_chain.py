@@ -51,7 +51,7 @@ def assert_same_run(there, here):
 
 
 def test_every_method_is_trained_and_evaluated(base, tmp_path):
-    methods = ["binarybert-w1a4", "tws-w1a4", "bmt-w1a4", "bmt-w1a2", "bit-w1a1", "q8-w2a8"]
+    methods = ["binarybert-w1a4", "tws-w1a4", "bmt-w1a4", "bmt-w1a2", "bit-w1a1", "q8-w2a8", "ternarybert-w2a8"]
     fine_tune = {"learning_rate": 5e-3, "epochs": 15, "evaluate_every": 30}
     recipe, files = tiny_recipe(base, *methods, fine_tune=fine_tune), RunFiles(tmp_path / "run")
     result = train_chain(files, recipe)

@@ -85,6 +85,23 @@ def _cells(result: dict[str, Any] | None) -> tuple[str, ...]:
     )
 
 
+def results_table(entries: list[dict[str, Any]]) -> Table:
+    """Recorded results of chains, one line per method."""
+    rows = [
+        (
+            f"{entry['task']}, {name}",
+            str(entry["recipe"]["seed"]),
+            number(method["score"], 2),
+            number(method["size_mib"], 2),
+            entry["checkpoint"]["name"],
+            entry["recorded"],
+        )
+        for entry in entries
+        for name, method in entry["methods"].items()
+    ]
+    return Table("Recorded results (points)", ("method", "seed", "score", "size MiB", "from", "recorded"), tuple(rows))
+
+
 def robustness_table(evidence: ChainEvidence) -> Table | None:
     """R of every method, where it was measured."""
     methods = evidence.evaluate["methods"] if evidence.evaluate else {}

@@ -58,7 +58,7 @@ def train_chain(files: RunFiles, recipe: BertRecipe, max_minutes: float | None =
     """
     claim_run(files, recipe)
     plans = plan_stages(recipe)
-    waiting = [plan for plan in plans if not files.stage(plan.name).result.exists()]
+    waiting = [plan for plan in plans if not files.stage(plan.name).finished]
     stopped = None
     if waiting:
         torch.set_num_threads(recipe.threads)
@@ -68,7 +68,7 @@ def train_chain(files: RunFiles, recipe: BertRecipe, max_minutes: float | None =
                 stopped = _train(chain, plan, plans, stop)
                 if stopped:
                     break
-    finished = [plan for plan in plans if files.stage(plan.name).result.exists()]
+    finished = [plan for plan in plans if files.stage(plan.name).finished]
     results = {plan.name: read_json(files.stage(plan.name).result, "train") for plan in finished}
     return {"stopped": stopped, "finished": len(finished) == len(plans), "stages": results}
 
@@ -160,6 +160,7 @@ def _load_base(chain: _Chain) -> Bert:
     recipe = chain.recipe
     model = load_bert(chain.checkpoint, chain.task.outputs, recipe.seed)
     _check_fit(model.config, chain)
+    _check_weights(model, recipe)
     return requantised(model, model.config.model_copy(update={"dropout": recipe.dropout}))
 
 
@@ -182,6 +183,25 @@ def _check_fit(config: BertConfig, chain: _Chain) -> None:
         raise InputError(f"{where}: the model has {config.positions} positions, max_length asks for {longest}")
     if len(chain.task.columns) > config.token_types:
         raise InputError(f"{where}: the model has one token type, {chain.task.name} needs two")
+
+
+def _check_weights(model: Bert, recipe: BertRecipe) -> None:
+    """Refuse at once what training or a split would refuse after hours.
+
+    Raises:
+        InputError: a weight that is no number; a matrix, or a row of the word embedding, of zeros.
+    """
+    for name, weight in model.named_parameters():
+        if not weight.isfinite().all():
+            raise InputError(f"{recipe.checkpoint}: {name} holds values that are no numbers; fetch it again")
+        if weight.dim() == 2:
+            rows = weight if name == "embeddings.word.weight" else weight.reshape(1, -1)
+            empty = (rows == 0).all(dim=1)
+            if empty.any():
+                where = f"{name}, row {int(empty.nonzero()[0])}," if len(rows) > 1 else name
+                raise InputError(
+                    f"{recipe.checkpoint}: {where} is all zeros: no scale to quantise with; use another checkpoint"
+                )
 
 
 def _robustness(model: Bert, dev: EncodedSplit) -> dict[str, Any]:

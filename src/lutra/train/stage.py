@@ -94,7 +94,7 @@ def train_stage(
         CheckpointError: the last checkpoint is corrupted.
         TrainingError: a loss or a gradient is not a number; no file is overwritten then.
     """
-    for path in (files.last_checkpoint, files.best_checkpoint, files.log):
+    for path in (files.last_checkpoint, files.best_checkpoint, files.log, files.result):
         for leftover in path.parent.glob(f".{path.name}.*"):  # of a process that was killed while it saved
             leftover.unlink(missing_ok=True)
     training = _StageTraining(files, plan, start, title, recipe_hash)
