@@ -115,7 +115,7 @@ module lutra_shift_gelu #(
     end
     beat_largest_q <= gen_largest[1].largest;
     row_q          <= {write_bank_q, write_row};
-    first_q        <= write_tile_q == '0 && write_place_q == {write_row, {LowBits{1'b0}}};
+    first_q        <= write_tile_q == '0 && write_place_q == (PlaceBits'(write_row) << LowBits);
     if (written_q && (first_q || beat_largest_q > so_far)) begin
       largest_q[7*row_q +: 7] <= beat_largest_q;
     end
