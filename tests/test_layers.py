@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "train": TRAIN,
     "freeze": {"train", "runtime", *TRAIN, *FROZEN},
     "freeze_bert": {"models", *MODELS, *FROZEN},
+    "freeze_chain": {"freeze_bert", *TRAIN, *FROZEN, "train"},
     "frozen": set(),
     "runtime": FROZEN,
     "rtl": FROZEN,

@@ -157,8 +157,8 @@ def run(
     max_minutes: MaxMinutesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The main job: train, baselines, freeze, evaluate, rtl, simulate, synth, cost, report (of a BERT: train, evaluate,
-    report).
+    """The main job: train, baselines, freeze, evaluate, rtl, simulate, synth, cost, report (of a BERT: train,
+    freeze, evaluate, report).
 
     Steps that are up to date are skipped, so the same command resumes.
     """

@@ -96,7 +96,8 @@ BERT_STEPS: tuple[Step, ...] = (
         ("stages/*/log.jsonl", "stages/*/best.safetensors", "stages/*/result.json"),
         frozenset({"max_minutes"}),
     ),
-    Step("evaluate", "lutra.train.chain:evaluate_chain", ("train",), ("evaluate.json",)),
+    Step("freeze", "lutra.freeze_chain:freeze_chain", ("train",), ("frozen/*/*",)),
+    Step("evaluate", "lutra.freeze_chain:evaluate_with_golden", ("train", "freeze"), ("evaluate.json",)),
     Step("report", "lutra.report.bert:report_bert", ("train", "evaluate"), ("report.html",)),
 )
 

@@ -58,9 +58,10 @@ def read_chain(files: RunFiles, recipe: BertRecipe) -> ChainEvidence:
 def summary_tables(files: RunFiles, recipe: BertRecipe, step: str = "run") -> list[Table]:
     """What to print after a step, or after a whole run."""
     evidence = read_chain(files, recipe)
-    tables = [methods_table(evidence)] if step in ("run", "train", "evaluate") else []
-    robustness = robustness_table(evidence) if step == "evaluate" else None
-    return [*tables, robustness] if robustness else tables
+    tables: list[Table | None] = [methods_table(evidence)] if step in ("run", "train", "evaluate") else []
+    if step in ("run", "evaluate"):
+        tables += [frozen_table(evidence), robustness_table(evidence)]
+    return [table for table in tables if table]
 
 
 def methods_table(evidence: ChainEvidence) -> Table:
@@ -102,6 +103,29 @@ def results_table(entries: list[dict[str, Any]]) -> Table:
     return Table("Recorded results (points)", ("method", "seed", "score", "size MiB", "from", "recorded"), tuple(rows))
 
 
+def frozen_table(evidence: ChainEvidence) -> Table | None:
+    """What the golden model makes of the development set, beside the float model that each method was frozen from."""
+    if evidence.evaluate is None:
+        return None
+    metric, split = evidence.evaluate["metric"], evidence.evaluate["dev_split"]
+    rows = []
+    for name, method in evidence.evaluate["methods"].items():
+        if golden := method.get("golden"):
+            differing = golden["classes_unlike_float"]
+            rows.append(
+                (
+                    name,
+                    number(method["dev"][split][metric], 2),
+                    number(golden["metrics"][metric], 2),
+                    UNKNOWN if differing is None else count(differing),
+                    number(golden["median_logit_difference"], 3),
+                    number(golden["file_bytes"] / 2**20, 2),
+                )
+            )
+    header = ("method", "trained", "frozen", "classes that differ", "median logit difference", "on disk MiB")
+    return Table("Frozen: packed weights and halfs, golden model", header, tuple(rows)) if rows else None
+
+
 def robustness_table(evidence: ChainEvidence) -> Table | None:
     """R of every method, where it was measured."""
     methods = evidence.evaluate["methods"] if evidence.evaluate else {}
@@ -132,6 +156,9 @@ def report_bert(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
         warnings=(f"Not trained to the end yet: {', '.join(evidence.waiting)}.",) if evidence.waiting else (),
         sections=(
             _methods(evidence),
+            Section("frozen", "Frozen", tables=(frozen,))
+            if (frozen := frozen_table(evidence))
+            else Section("frozen", "Frozen", missing=f"Not run: lutra evaluate {files.root.name}"),
             Section("robustness", "Robustness", tables=(robustness,))
             if robustness
             else Section("robustness", "Robustness", missing=f"Not run: lutra evaluate {files.root.name} --robustness"),

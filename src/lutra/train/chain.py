@@ -84,7 +84,7 @@ def evaluate_chain(files: RunFiles, recipe: BertRecipe, robustness: bool = False
     """
     torch.set_num_threads(recipe.threads)
     task, checkpoint = find_task(recipe.task), find_checkpoint(recipe.checkpoint)
-    splits = {name: _encode(recipe, checkpoint, task, name) for name in task.dev_splits}
+    splits = dev_splits(recipe)
     methods = {}
     for plan in plan_stages(recipe):
         stage = files.stage(plan.name)
@@ -109,6 +109,16 @@ def evaluate_chain(files: RunFiles, recipe: BertRecipe, robustness: bool = False
     }
     write_json(files.evaluate, result)
     return result
+
+
+def dev_splits(recipe: BertRecipe) -> dict[str, EncodedSplit]:
+    """The development sets of the recipe's task, by name.
+
+    Raises:
+        InputError: data or tokenizer cannot be used.
+    """
+    task, checkpoint = find_task(recipe.task), find_checkpoint(recipe.checkpoint)
+    return {name: _encode(recipe, checkpoint, task, name) for name in task.dev_splits}
 
 
 def _open_chain(files: RunFiles, recipe: BertRecipe) -> _Chain:

@@ -23,19 +23,26 @@ MASKED_BELOW = -100.0
 """Attention scores up to this are padding and count as 0 in the loss (BinaryBERT)."""
 
 
-def evaluate(model: Bert, data: EncodedSplit, batch: int = 64) -> dict[str, float]:
+def evaluate(model: Bert, data: EncodedSplit) -> dict[str, float]:
     """Metrics of the whole split, in points; the model is left in the mode it was in."""
     was_training = model.training
     model.eval()
-    order = data.lengths.argsort(stable=True)  # examples of about the same length need little padding
+    device = next(model.parameters()).device
     with torch.no_grad():
-        sorted_logits = [
-            model(*to_device_of(model, data.batch(index))[:3]).logits.cpu() for index in order.split(batch)
-        ]
+        logits = sorted_logits(data, lambda inputs: model(*(part.to(device) for part in inputs)).logits)
     model.train(was_training)
-    logits = torch.empty(len(order), data.task.outputs)
-    logits[order] = torch.cat(sorted_logits).float()
     return metrics(data.task, logits, data.labels)
+
+
+def sorted_logits(data: EncodedSplit, logits_of: Callable[[tuple[Tensor, ...]], Tensor], batch: int = 64) -> Tensor:
+    """Logits (N, outputs) of the whole split; examples of about the same length come together, which saves padding.
+
+    `logits_of` takes tokens, token types and mask of a batch, (B, T) each.
+    """
+    logits = torch.empty(len(data.labels), data.task.outputs)
+    for index in data.lengths.argsort(stable=True).split(batch):
+        logits[index] = logits_of(data.batch(index)[:3]).cpu().float()
+    return logits
 
 
 def label_loss(task: Task, logits: Tensor, labels: Tensor) -> Tensor:
