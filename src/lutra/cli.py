@@ -324,12 +324,30 @@ def explore(
 def table(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A table of the papers.", show_default=False)],
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown for a document.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Run the syntheses behind the table again; resumable.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the new records; default the recorded ones.", show_default=False)
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Syntheses at the same time.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """A table of the papers: the paper's value, ours, and a remark."""
+    from lutra.cost.tables import RESULTS_FOLDER
     from lutra.cost.tables import table as paper_table
 
-    content = paper_table(name)
+    content = paper_table(name, out or RESULTS_FOLDER)
+    if fresh:
+        from lutra.cost.fresh import fresh_pieces, refresh
+
+        with _working():
+            pieces = fresh_pieces(name)
+            if pieces:
+                refresh(pieces, out or RESULTS_FOLDER, jobs)
+            else:
+                logging.getLogger("lutra").info("%s rests on no synthesis of ours: nothing to run again", name)
+        content = paper_table(name, out or RESULTS_FOLDER)
     if as_json:
         _print_json(content.to_json())
     elif markdown:
