@@ -110,10 +110,10 @@ def synthesis_table(evidence: Evidence) -> Table | None:
 def milliwatts(blocks: list[dict[str, Any]]) -> str:
     """Power of all blocks at work, from measured switching, and in brackets with the papers' activity on every net."""
     measured = [(block.get("power_measured") or {}).get("total_w") for block in blocks]
+    known = [watts for watts in measured if watts is not None]
     uniform = total(blocks, "power_w")
-    if not blocks or None in measured:
-        return UNKNOWN if uniform is None else f"({1e3 * uniform:.1f})"
-    return f"{1e3 * sum(measured):.1f} ({UNKNOWN if uniform is None else f'{1e3 * uniform:.1f}'})"
+    assumed = UNKNOWN if uniform is None else f"({1e3 * uniform:.1f})"
+    return f"{1e3 * sum(known):.1f} {assumed}" if blocks and len(known) == len(blocks) else assumed
 
 
 def proof_verdict(blocks: list[dict[str, Any]]) -> str:
