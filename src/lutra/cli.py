@@ -22,6 +22,7 @@ import typer
 from lutra.errors import InputError, LutraError, MismatchError
 
 if TYPE_CHECKING:
+    from lutra.cost.table import Table as PaperTable
     from lutra.files import RunFiles
     from lutra.recipe import Experiment
     from lutra.report.tables import Table
@@ -351,22 +352,25 @@ def table(
     figure: Annotated[
         Path | None, typer.Option(help="Draw quweit-fig1 into this SVG file.", show_default=False)
     ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Run the syntheses behind the table again; resumable.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the new records; default the recorded ones.", show_default=False)
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Syntheses at the same time.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """A table of the papers: the paper's value, ours, and a remark."""
+    from lutra.cost.tables import RESULTS_FOLDER
     from lutra.cost.tables import table as paper_table
 
-    if tokens is not None and config is None:
-        raise InputError("--tokens: only with --config, whose sequence it shortens")
-    if config is not None:
-        from lutra.cost.shapes import shape_of_huggingface
-        from lutra.cost.shares import workload_table
-
-        if name != "quweit-1":
-            raise InputError(f"--config: the table of a model's workload is quweit-1, not {name}")
-        content = workload_table(shape_of_huggingface(config, tokens))
+    if config is not None or tokens is not None:
+        content = _workload_table(name, config, tokens)
     else:
-        content = paper_table(name)
+        if fresh:
+            _synthesise_table(name, out or RESULTS_FOLDER, jobs)
+        content = paper_table(name, out or RESULTS_FOLDER)
     if figure is not None:
         _draw_table(name, figure)
     if as_json:
@@ -378,6 +382,29 @@ def table(
         from rich.markdown import Markdown
 
         rich.print(Markdown(content.to_markdown()))
+
+
+def _workload_table(name: str, config: Path | None, tokens: int | None) -> PaperTable:
+    from lutra.cost.shapes import shape_of_huggingface
+    from lutra.cost.shares import workload_table
+
+    if config is None:
+        raise InputError("--tokens: only with --config, whose sequence it shortens")
+    if name != "quweit-1":
+        raise InputError(f"--config: the table of a model's workload is quweit-1, not {name}")
+    return workload_table(shape_of_huggingface(config, tokens))
+
+
+def _synthesise_table(name: str, out: Path, jobs: int) -> None:
+    """Run the syntheses behind a table again."""
+    from lutra.cost.fresh import fresh_pieces, refresh
+
+    with _working():
+        pieces = fresh_pieces(name)
+        if pieces:
+            refresh(pieces, out, jobs)
+        else:
+            logging.getLogger("lutra").info("%s rests on no synthesis of ours: nothing to run again", name)
 
 
 def _draw_table(name: str, path: Path) -> None:

@@ -85,6 +85,23 @@ def test_measured_cycles_and_synthesised_luts_are_used(run):
     assert by_fold[4]["fpga_ratio_interpolated"] is None
 
 
+def test_energy_in_standard_cells_comes_from_measured_switching(run):
+    def asic(target: str, watts: list[float | None]) -> dict:
+        measured = [None if each is None else {"total_w": each} for each in watts]
+        blocks = [{"name": n, "power_measured": power} for n, power in zip(NAMES, measured, strict=True)]
+        return {"target": target, "fold_factor": 4, "clock_hz": 0.5e9, "blocks": blocks}
+
+    targets = [asic("asic_gated", [0.02, None]), asic("asic", [0.03, 0.05])]
+    write_json(run.synth, {"frozen_hash": store.content_hash(run.frozen), "targets": targets})
+    result = cost_run(run, RECIPE)
+    rows = {(row["name"], row["fold_factor"]): row for row in result["blocks"]}
+    cycles = rows[NAMES[0], 4]["cycles_per_sequence"]
+    energies = [rows[name, 4]["asic_energy_measured_switching_j"] for name in NAMES]
+    assert energies == pytest.approx([cycles * 0.02 / 0.5e9, cycles * 0.05 / 0.5e9])
+    assert rows[NAMES[0], 1]["asic_energy_measured_switching_j"] is None
+    assert "without wires" in result["energy_basis"]["asic_measured_switching"]
+
+
 def test_results_of_another_frozen_model_are_left_out(run, caplog):
     write_json(run.simulate, simulation("another"))
     write_json(run.synth, synthesis("another", luts=1000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 
 import pytest
@@ -31,6 +32,8 @@ def test_the_papers_technology_is_there():
         ('[a]\nb = { value = 1, unit = "V" }', r"a\.b: source is missing"),
         ('[a]\nb = { value = 1, source = "x" }', r"a\.b: unit is missing"),
         ('[a]\nb = { unit = "V", source = "x" }', r"a\.b: value must be a number, got None"),
+        ('[a]\nb = { value = 1, unit = " ", source = "x" }', r"a\.b: unit is missing"),
+        ('[a]\nb = { value = nan, unit = "V", source = "x" }', r"a\.b: value must be a number, got nan"),
         ('[a]\nb = { value = "1", unit = "V", source = "x" }', r"a\.b: value must be a number, got '1'"),
         ("[a]\nb = 1", r"a\.b: must be a section"),
         ("a = 1", r"a: must be a section"),
@@ -42,6 +45,22 @@ def test_incomplete_constants_are_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         Technology(path)
+
+
+@pytest.mark.parametrize("field", ["value", "unit", "source"])
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_no_constant_may_lose_a_field(path, field, tmp_path):
+    lines = path.read_text().splitlines()
+    constants = [number for number, line in enumerate(lines) if "{" in line and not line.startswith("#")]
+    assert len(constants) == len(Technology(path).constants)
+    copy = tmp_path / path.name
+    for number in constants:
+        shortened = re.sub(rf'\b{field} = ("[^"]*"|[^,}}]*?)(, | ?(?=}}))', "", lines[number], count=1)
+        shortened = shortened.replace(", }", " }")
+        assert shortened != lines[number]
+        copy.write_text("\n".join([*lines[:number], shortened, *lines[number + 1 :]]))
+        with pytest.raises(InputError, match=rf"{lines[number].split()[0]}: {field} (is missing|must be a number)"):
+            Technology(copy)
 
 
 def test_missing_constants_and_files_are_named(tmp_path):

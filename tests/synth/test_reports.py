@@ -24,7 +24,8 @@ Total                1.629144e-03 8.278887e-05 3.209873e-10 1.711933e-03 100.0%
 def test_opensta_log():
     assert opensta.parse_slack_ns(STA_LOG, "t") == -1.42
     assert opensta.parse_slack_ns("worst slack max 0.30\n", "t") == 0.3
-    assert opensta.parse_power_w(STA_LOG, "t") == pytest.approx(1.711933e-3)
+    (power,) = opensta.parse_power(STA_LOG, "t", reports=1)
+    assert power == opensta.PowerSplit(1.629144e-03, 8.278887e-05, 3.209873e-10, 1.711933e-03)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,9 @@ def test_opensta_logs_without_an_answer_are_refused(log):
 def test_opensta_power_must_be_a_positive_number():
     for log in ("worst slack 1\n", STA_LOG.replace("1.711933e-03", "0.000000e+00")):
         with pytest.raises(ToolError, match="no total power"):
-            opensta.parse_power_w(log, "t")
+            opensta.parse_power(log, "t", reports=1)
+    with pytest.raises(ToolError, match="no total power"):
+        opensta.parse_power(STA_LOG, "t", reports=2)
 
 
 def test_chip_area_must_have_come_out():

@@ -28,6 +28,12 @@ from lutra.rtl.schedule import FoldFactor, schedule
 ARRAY_SIZE = 32
 """The paper's choice for end-to-end comparisons (section 4.3.2)."""
 
+ASIC_TARGETS = ("asic", "asic_gated")
+MEASURED_SWITCHING_LABEL = (
+    "mapped standard cells with the switching counted on captured rows, without wires, clock tree and glitches; "
+    "all cycles at the power of steady work"
+)
+
 Place = tuple[FoldFactor, str]
 """A block at a fold factor."""
 T = TypeVar("T")
@@ -38,8 +44,9 @@ logger = logging.getLogger("lutra")
 def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
     """Write `run.cost`: what one sequence costs on the run's blocks and on the dense baseline.
 
-    Reads the frozen model. Measured cycles of `run.simulate` stand beside the predicted ones, and energy is also
-    interpolated from the LUTs of `run.synth`, where these files are there and belong to the same frozen model.
+    Reads the frozen model. Measured cycles of `run.simulate` stand beside the predicted ones. From `run.synth` comes
+    energy that is interpolated from LUTs, and energy in standard cells from their measured power (with gated clocks
+    where the library could). Both files count where they belong to the same frozen model.
 
     Raises:
         FrozenModelError: the frozen model is missing or damaged.
@@ -51,8 +58,9 @@ def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
     layer = layer_cost(shape, systolic_array(ARRAY_SIZE))
     measured = _evidence(run.simulate, "simulate", frozen_hash, _measured)
     luts = _evidence(run.synth, "synth", frozen_hash, _synthesised)
+    asic_j_per_cycle = _evidence(run.synth, "synth", frozen_hash, _asic_j_per_cycle)
     rows = [
-        _block_row(name, block, fold, shape.tokens, measured, luts)
+        _block_row(name, block, fold, shape.tokens, measured, luts, asic_j_per_cycle)
         for fold in recipe.hardware.fold_factors
         for name, block in blocks.items()
     ]
@@ -70,6 +78,7 @@ def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
             "fpga_paper_power": paper_fpga_energy().basis,
             "fpga_interpolated": fitted_fpga_energy(0, 0).basis,
             "asic_paper_power": paper_asic_energy().basis,
+            "asic_measured_switching": MEASURED_SWITCHING_LABEL,
         },
         "leaves_out": list(LEAVES_OUT),
     }
@@ -119,6 +128,7 @@ def _block_row(
     tokens: int,
     measured: dict[Place, dict[str, int]],
     luts: dict[Place, tuple[int, float]],
+    asic_j_per_cycle: dict[Place, float],
 ) -> dict[str, Any]:
     """One block at one fold factor, per sequence; None where nothing was simulated or synthesised."""
     plan = schedule(block, fold)
@@ -128,7 +138,7 @@ def _block_row(
     if simulated:
         predicted = plan.cycles(simulated["measured_rows"])
         simulated = {**simulated, "predicted_cycles_of_measured_rows": predicted}
-    use = luts.get((fold, name))
+    use, asic_j = luts.get((fold, name)), asic_j_per_cycle.get((fold, name))
     return {
         "name": name,
         "graph": block.graph.name,
@@ -140,6 +150,7 @@ def _block_row(
         "fpga_energy_paper_power_j": cycles * paper_fpga_energy().j_per_cycle,
         "fpga_energy_interpolated_j": cycles * fitted_fpga_energy(*use).j_per_cycle if use else None,
         "asic_energy_paper_power_j": cycles * paper_asic_energy().j_per_cycle,
+        "asic_energy_measured_switching_j": None if asic_j is None else cycles * asic_j,
     }
 
 
@@ -183,6 +194,17 @@ def _synthesised(synthesis: dict[str, Any]) -> dict[Place, tuple[int, float]]:
         for target in synthesis["targets"]
         if target["target"] in ("xcup", "vivado")
         for block in target["blocks"]
+    }
+
+
+def _asic_j_per_cycle(synthesis: dict[str, Any]) -> dict[Place, float]:
+    """Energy per cycle of the blocks in standard cells; with gated clocks comes last and wins."""
+    targets = [target for kind in ASIC_TARGETS for target in synthesis["targets"] if target["target"] == kind]
+    return {
+        (target["fold_factor"], block["name"]): block["power_measured"]["total_w"] / target["clock_hz"]
+        for target in targets
+        for block in target["blocks"]
+        if block["power_measured"]
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ def _table(value: Any, where: str) -> dict[str, Any]:
 def _constant(constant: Any, where: str) -> Constant:
     table = _table(constant, where)
     value, unit, source = table.get("value"), table.get("unit"), table.get("source")
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise InputError(f"{where}: value must be a number, got {value!r}")
     for name, text in (("unit", unit), ("source", source)):
         if not isinstance(text, str) or not text.strip():

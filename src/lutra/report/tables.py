@@ -97,11 +97,33 @@ def synthesis_table(evidence: Evidence) -> Table | None:
                 count(len(blocks)),
                 *(count(total(blocks, key)) for key in ("lut_raw", "lut_packed", "ff")),
                 number(total(blocks, "area_mm2"), 4),
+                number(min((b["slack_ns"] for b in blocks if b.get("slack_ns") is not None), default=None), 2),
+                milliwatts(blocks),
+                proof_verdict(blocks),
                 target["tool"],
             )
         )
-    header = ("target", "blocks", "LUT raw", "LUT packed", "FF", "area mm²", "tool")
+    header = ("target", "blocks", "LUT raw", "LUT packed", "FF", "area mm²", "slack ns", "mW", "tables proved", "tool")
     return Table("Synthesis, all blocks together", header, tuple(rows))
+
+
+def milliwatts(blocks: list[dict[str, Any]]) -> str:
+    """Power of all blocks at work, from measured switching, and in brackets with the papers' activity on every net."""
+    measured = [(block.get("power_measured") or {}).get("total_w") for block in blocks]
+    known = [watts for watts in measured if watts is not None]
+    uniform = total(blocks, "power_w")
+    assumed = UNKNOWN if uniform is None else f"({1e3 * uniform:.1f})"
+    return f"{1e3 * sum(known):.1f} {assumed}" if blocks and len(known) == len(blocks) else assumed
+
+
+def proof_verdict(blocks: list[dict[str, Any]]) -> str:
+    """How many blocks' netlists were proved to hold the trained tables; what differs is said."""
+    verdicts = [block["proof"]["holds"] for block in blocks if "proof" in block]
+    if not verdicts:
+        return UNKNOWN
+    if False in verdicts:
+        return f"DIFFER in {verdicts.count(False)}"
+    return f"{verdicts.count(True)} of {len(verdicts)}"
 
 
 def cost_table(evidence: Evidence) -> Table | None:

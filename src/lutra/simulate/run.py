@@ -72,7 +72,7 @@ def simulate_run(
         ToolError: a tool is missing or fails.
     """
     model = store.load(run.frozen)
-    samples = _samples(run, model, rows or recipe.hardware.rows)
+    samples = captured_rows(run, model, rows or recipe.hardware.rows)
     designs: list[tuple[FoldFactor, list[BlockResult]]] = []
     for fold_factor in fold_factors or recipe.hardware.fold_factors:
         plans = model_plans(model, fold_factor)
@@ -102,7 +102,12 @@ def simulate_run(
     return evidence
 
 
-def _samples(run: RunFiles, model: FrozenModel, rows: int) -> dict[str, np.ndarray]:
+def captured_rows(run: RunFiles, model: FrozenModel, rows: int) -> dict[str, np.ndarray]:
+    """Up to `rows` rows of real data per graph, (rows, input_width), by the graph's name.
+
+    Raises:
+        RunDirectoryError: they cannot be read, or a graph has none.
+    """
     try:
         tensors = parse_tensors(run.samples.read_bytes())
     except (OSError, SafetensorError) as error:

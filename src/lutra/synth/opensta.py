@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,33 +16,70 @@ ACTIVITY = 0.125
 
 
 @dataclass(frozen=True)
+class PowerSplit:
+    """Power of a netlist without wires and clock tree, by where it goes."""
+
+    internal_w: float
+    switching_w: float
+    leakage_w: float
+    total_w: float
+
+
+@dataclass(frozen=True)
 class TimingAndPower:
-    """Worst setup slack without wires, and power with the same activity on every net."""
+    """Worst setup slack without wires, and power under activities that nobody measured."""
 
     slack_ns: float
-    power_w: float
+    power_uniform: PowerSplit
+    """The same activity on every net."""
+    power_default: PowerSplit
+    """What OpenSTA assumes at the inputs, propagated by it."""
 
 
 def opensta_script(top: str, clock_hz: float, activity: float = ACTIVITY) -> str:
     """Reads `cells.lib` and `netlist.v`; inputs arrive with the clock edge, outputs have the whole cycle."""
     return "\n".join(
         [
-            "set_cmd_units -time ns -power W",
-            "read_liberty cells.lib",
-            "read_verilog netlist.v",
-            f"link_design {top}",
-            f"create_clock -name clock -period {1e9 / clock_hz:.6g} [get_ports {CLOCK_PORT}]",
-            "foreach port [all_inputs] {",
-            f'    if {{[get_property $port full_name] ne "{CLOCK_PORT}"}} {{set_input_delay 0 -clock clock $port}}',
-            "}",
-            "set_output_delay 0 -clock clock [all_outputs]",
-            f"set_power_activity -global -activity {activity} -duty 0.5",
+            *_design(top, clock_hz),
             "report_worst_slack",
+            "report_power -digits 6",
+            f"set_power_activity -global -activity {activity} -duty 0.5",
             "report_power -digits 6",
             "exit",
             "",
         ]
     )
+
+
+def measured_script(top: str, clock_hz: float, gated_clock_pins: Iterable[str]) -> str:
+    """Reads also `activity.tcl`, which gives every pin its activity.
+
+    OpenSTA takes a clock behind a clock gate to pulse in every cycle; it is cut off, so that its activity counts.
+    """
+    return "\n".join(
+        [
+            *_design(top, clock_hz),
+            *(f"set_disable_timing [get_pins {pin}]" for pin in gated_clock_pins),
+            "source activity.tcl",
+            "report_power -digits 6",
+            "exit",
+            "",
+        ]
+    )
+
+
+def _design(top: str, clock_hz: float) -> list[str]:
+    return [
+        "set_cmd_units -time ns -power W",
+        "read_liberty cells.lib",
+        "read_verilog netlist.v",
+        f"link_design {top}",
+        f"create_clock -name clock -period {1e9 / clock_hz:.6g} [get_ports {CLOCK_PORT}]",
+        "foreach port [all_inputs] {",
+        f'    if {{[get_property $port full_name] ne "{CLOCK_PORT}"}} {{set_input_delay 0 -clock clock $port}}',
+        "}",
+        "set_output_delay 0 -clock clock [all_outputs]",
+    ]
 
 
 def time_and_power(sta: Tool, folder: Path, top: str, clock_hz: float, activity: float = ACTIVITY) -> TimingAndPower:
@@ -50,13 +88,30 @@ def time_and_power(sta: Tool, folder: Path, top: str, clock_hz: float, activity:
     Raises:
         ToolError: OpenSTA failed or did not print slack or power.
     """
-    (folder / "sta.tcl").write_text(opensta_script(top, clock_hz, activity), encoding="utf-8")
-    log = folder / "sta.log"
-    run_tool(sta, ["-exit", "-no_splash", "sta.tcl"], folder, log)
-    text = log.read_text(encoding="utf-8", errors="replace")
-    return TimingAndPower(
-        slack_ns=parse_slack_ns(text, f"{sta.name}, {top}"), power_w=parse_power_w(text, f"{sta.name}, {top}")
-    )
+    text, where = _run(sta, folder, "sta", opensta_script(top, clock_hz, activity)), f"{sta.name}, {top}"
+    default, uniform = parse_power(text, where, reports=2)
+    return TimingAndPower(parse_slack_ns(text, where), uniform, default)
+
+
+def measured_power(
+    sta: Tool, folder: Path, top: str, clock_hz: float, annotation: Iterable[str], gated_clock_pins: Iterable[str]
+) -> PowerSplit:
+    """Power of the netlist in `folder` with the activities that the Tcl commands of `annotation` give.
+
+    Raises:
+        ToolError: OpenSTA failed or did not print power.
+    """
+    (folder / "activity.tcl").write_text("\n".join(annotation) + "\n", encoding="utf-8")
+    text = _run(sta, folder, "sta_measured", measured_script(top, clock_hz, gated_clock_pins))
+    return parse_power(text, f"{sta.name}, {top}", reports=1)[0]
+
+
+def _run(sta: Tool, folder: Path, name: str, script: str) -> str:
+    """What OpenSTA prints for a script."""
+    (folder / f"{name}.tcl").write_text(script, encoding="utf-8")
+    log = folder / f"{name}.log"
+    run_tool(sta, ["-exit", "-no_splash", f"{name}.tcl"], folder, log)
+    return log.read_text(encoding="utf-8", errors="replace")
 
 
 def parse_slack_ns(text: str, where: str) -> float:
@@ -72,17 +127,17 @@ def parse_slack_ns(text: str, where: str) -> float:
     return float(match[1])
 
 
-def parse_power_w(text: str, where: str) -> float:
-    """The total power of `report_power`, in the command units (W).
+def parse_power(text: str, where: str, reports: int) -> list[PowerSplit]:
+    """The totals of every `report_power`, in the command units (W).
 
     Raises:
-        ToolError: not printed, or not a positive number.
+        ToolError: not as many as `reports`, or a total that is not a positive number.
     """
     _refuse_errors(text, where)
-    match = re.search(r"^Total\s+\S+\s+\S+\s+\S+\s+([0-9.eE+-]+)\s", text, re.MULTILINE)
-    if not match or not float(match[1]) > 0:
+    rows = re.findall(r"^Total\s+(\S+)\s+(\S+)\s+(\S+)\s+([0-9.eE+-]+)\s", text, re.MULTILINE)
+    if len(rows) != reports or not all(float(row[3]) > 0 for row in rows):
         raise ToolError(f"{where}: printed no total power; see its log")
-    return float(match[1])
+    return [PowerSplit(*map(float, row)) for row in rows]
 
 
 def _refuse_errors(text: str, where: str) -> None:

