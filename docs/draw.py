@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lutra.cost.shares import figure_workloads
 from lutra.files import write_text
 from lutra.report.figures import BlockShape, block_picture, standalone, svg_picture, svg_text
+from lutra.report.shares_figure import shares_figure
 
 PAPER_BLOCK = BlockShape(
     input_width=192,
@@ -23,7 +25,11 @@ PAPER_BLOCK = BlockShape(
 
 def pictures() -> dict[str, str]:
     """SVG text by file name."""
-    return {"block.svg": standalone(block_picture(PAPER_BLOCK)), "house.svg": standalone(_house())}
+    return {
+        "block.svg": standalone(block_picture(PAPER_BLOCK)),
+        "house.svg": standalone(_house()),
+        "quweit_fig1.svg": standalone(shares_figure(figure_workloads())),
+    }
 
 
 def _house() -> str:

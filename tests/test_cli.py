@@ -271,3 +271,46 @@ def test_every_step_names_a_function_that_exists():
         module, name = step.function.split(":")
         source = Path(importlib.util.find_spec(module).origin).read_text(encoding="utf-8")
         assert re.search(rf"^def {name}\(|import {name}$", source, re.MULTILINE), step.function
+
+
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 160,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "vocab_size": 1000,
+}
+
+
+def test_table_of_a_model_of_your_own(tmp_path):
+    write_json(tmp_path / "config.json", LLAMA)
+    result = lutra("table", "quweit-1", "--config", tmp_path / "config.json", "--tokens", 100, "--json")
+    assert result.exit_code == 0
+    rows = {row["quantity"]: row["ours"] for row in json.loads(result.stdout)["rows"]}
+    assert rows["QKV, weights"] == 3 * 64 * (64 + 2 * 16)
+    assert rows["MLP 1, MACs per sequence"] == 3 * 100 * 64 * 160 * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["quweit-1", "--config", "none.json"], "none.json: cannot read the configuration"),
+        (["quweit-4", "--config", "none.json"], "--config: the table of a model's workload is quweit-1, not quweit-4"),
+        (["quweit-1", "--tokens", "5"], "--tokens: only with --config"),
+        (["quweit-4", "--figure", "x.svg"], "--figure: the table with a figure is quweit-fig1, not quweit-4"),
+    ],
+)
+def test_wrong_options_of_tables_are_one_line(arguments, problem):
+    result = lutra("table", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("lutra: ") and problem in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_table_with_its_figure(tmp_path):
+    result = lutra("table", "quweit-fig1", "--figure", tmp_path / "figure.svg", "--json")
+    assert result.exit_code == 0 and json.loads(result.stdout)["name"] == "quweit-fig1"
+    committed = Path(__file__).parents[1] / "docs" / "quweit_fig1.svg"
+    assert (tmp_path / "figure.svg").read_text() == committed.read_text(), "run `python docs/draw.py` again"

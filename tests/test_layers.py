@@ -14,7 +14,7 @@ import pytest
 import lutra
 
 PACKAGE = Path(lutra.__file__).parent
-COMMON = {"errors", "files", "recipe", "native", "environment", "groups", "recovery"}
+COMMON = {"errors", "files", "recipe", "recipe_bert", "native", "environment", "groups", "recovery"}
 """Small modules that every layer may import; they stay as light as the lightest of their users."""
 
 NN, FROZEN = {"kernels"}, {"frozen"}
@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": set(),
     "train": TRAIN,
     "freeze": {"train", "runtime", *TRAIN, *FROZEN},
+    "freeze_bert": {"models", *MODELS, *FROZEN},
     "frozen": set(),
     "runtime": FROZEN,
     "rtl": FROZEN,
@@ -38,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "cost": COST,
     "explore": {"cost", "report", *COST},
     "report": {"cost", *COST},
-    "record": {"report"},
+    "record": {"cost", "report"},
     "doctor": {"simulate", "synth"},
     **dict.fromkeys(COMMON, COMMON),
 }

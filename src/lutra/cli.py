@@ -22,6 +22,8 @@ import typer
 from lutra.errors import InputError, LutraError, MismatchError
 
 if TYPE_CHECKING:
+    from lutra.files import RunFiles
+    from lutra.recipe import Experiment
     from lutra.report.tables import Table
 
 P = ParamSpec("P")
@@ -119,11 +121,20 @@ def _run_step(root: Path, name: str, as_json: bool, **options: Any) -> None:
     if as_json:
         _print_json(result)
     else:
-        from lutra.report.tables import summary_tables
-
-        for table in summary_tables(files, recipe, step=name):
-            _print_table(table)
+        _print_summary(files, recipe, name)
     _check_simulation(name, result)
+
+
+def _print_summary(files: RunFiles, recipe: Experiment, step: str = "run") -> None:
+    """The tables that a step, or a whole run, has numbers for."""
+    from lutra.recipe_bert import BertRecipe
+
+    if isinstance(recipe, BertRecipe):
+        from lutra.report.bert import summary_tables
+    else:
+        from lutra.report.tables import summary_tables
+    for table in summary_tables(files, recipe, step):
+        _print_table(table)
 
 
 def _check_simulation(name: str, result: dict[str, Any]) -> None:
@@ -146,14 +157,15 @@ def run(
     max_minutes: MaxMinutesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The main job: train, baselines, freeze, evaluate, rtl, simulate, synth, cost, report.
+    """The main job: train, baselines, freeze, evaluate, rtl, simulate, synth, cost, report (of a BERT: train, evaluate,
+    report).
 
     Steps that are up to date are skipped, so the same command resumes.
     """
-    from lutra.recipe import load_recipe
+    from lutra.recipe_bert import load_any_recipe
     from lutra.run import open_run, run_steps
 
-    loaded = load_recipe(recipe, set_)
+    loaded = load_any_recipe(recipe, set_)
     files = open_run(loaded, out or Path("runs") / loaded.name)
     with _working():
         steps = run_steps(files, loaded, first=from_, last=to, max_minutes=max_minutes)
@@ -162,10 +174,7 @@ def run(
 
         _print_json({"run": str(files.root), "steps": steps, "summary": summarise(files, loaded)})
     else:
-        from lutra.report.tables import summary_tables
-
-        for table in summary_tables(files, loaded):
-            _print_table(table)
+        _print_summary(files, loaded)
         if files.report.exists():
             print(f"report: {files.report}")
     _check_simulation("simulate", steps.get("simulate", {}))
@@ -183,10 +192,13 @@ def evaluate(
     engine: Annotated[
         Literal["golden", "runtime"] | None, typer.Option(help="What computes the frozen blocks.", show_default=False)
     ] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Of a BERT: also its robustness to noise on the embeddings.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Loss on the whole validation set: float, fake-quantised and frozen, beside the baselines."""
-    _run_step(root, "evaluate", as_json, engine=engine)
+    """Loss on the whole validation set: float, fake-quantised and frozen, beside the baselines; scores of a BERT."""
+    _run_step(root, "evaluate", as_json, engine=engine, robustness=robustness or None)
 
 
 @command(app)
@@ -264,9 +276,12 @@ def generate(
     as_json: JsonOption = False,
 ) -> None:
     """Text from the trained language model."""
+    from lutra.recipe import Recipe
     from lutra.run import load_run
 
     files, recipe = load_run(root)
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"{root}: a run of kind {recipe.kind}; only a language model writes text")
     with _working():
         from lutra.freeze import generate_run
 
@@ -288,6 +303,7 @@ def explore(
         int | None, typer.Option(min=1, help="Runs at the same time; default one per core.", show_default=False)
     ] = None,
     to: Annotated[str, typer.Option(metavar="STEP", help="Last step of every run.")] = "evaluate",
+    max_minutes: MaxMinutesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run many variants of a recipe, resumable, and compare recovery with cost; a folder prints its table again."""
@@ -305,7 +321,8 @@ def explore(
     else:
         plan = load_space(space)
         with _working():
-            record = explore_space(plan, out or Path("runs") / plan.space.name, jobs or os.cpu_count() or 1, to)
+            folder, parallel = out or Path("runs") / plan.space.name, jobs or os.cpu_count() or 1
+            record = explore_space(plan, folder, parallel, to, max_minutes=max_minutes)
         failed = failures(record)
     if as_json:
         _print_json(record)
@@ -324,12 +341,34 @@ def explore(
 def table(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A table of the papers.", show_default=False)],
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown for a document.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="quweit-1 for your model: its Hugging Face config.json.", show_default=False),
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="Sequence length with --config; default its longest.", show_default=False)
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw quweit-fig1 into this SVG file.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """A table of the papers: the paper's value, ours, and a remark."""
     from lutra.cost.tables import table as paper_table
 
-    content = paper_table(name)
+    if tokens is not None and config is None:
+        raise InputError("--tokens: only with --config, whose sequence it shortens")
+    if config is not None:
+        from lutra.cost.shapes import shape_of_huggingface
+        from lutra.cost.shares import workload_table
+
+        if name != "quweit-1":
+            raise InputError(f"--config: the table of a model's workload is quweit-1, not {name}")
+        content = workload_table(shape_of_huggingface(config, tokens))
+    else:
+        content = paper_table(name)
+    if figure is not None:
+        _draw_table(name, figure)
     if as_json:
         _print_json(content.to_json())
     elif markdown:
@@ -339,6 +378,17 @@ def table(
         from rich.markdown import Markdown
 
         rich.print(Markdown(content.to_markdown()))
+
+
+def _draw_table(name: str, path: Path) -> None:
+    from lutra.cost.shares import figure_workloads
+    from lutra.files import write_text
+    from lutra.report.figures import standalone
+    from lutra.report.shares_figure import shares_figure
+
+    if name != "quweit-fig1":
+        raise InputError(f"--figure: the table with a figure is quweit-fig1, not {name}")
+    write_text(path, standalone(shares_figure(figure_workloads())))
 
 
 @command(app)
@@ -395,6 +445,9 @@ def results_list(
     if as_json:
         _print_json(entries)
     else:
-        from lutra.report.tables import results_table
+        from lutra.report import bert, tables
 
-        _print_table(results_table(entries))
+        chains = [entry for entry in entries if "methods" in entry]
+        _print_table(tables.results_table([entry for entry in entries if "methods" not in entry]))
+        if chains:
+            _print_table(bert.results_table(chains))

@@ -18,6 +18,35 @@ from lutra.errors import LutraError, RunDirectoryError
 
 
 @dataclass(frozen=True)
+class StageFiles:
+    """Where one stage of a chain lies."""
+
+    root: Path
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log.jsonl"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Weights and optimiser; there only while the stage is unfinished."""
+        return self.root / "last.safetensors"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        return self.root / "best.safetensors"
+
+    @property
+    def result(self) -> Path:
+        return self.root / "result.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the stage has been trained to its end and its model is still there."""
+        return self.result.exists() and self.best_checkpoint.exists()
+
+
+@dataclass(frozen=True)
 class RunFiles:
     """Where everything of one run lies (docs/architecture.md lists the files)."""
 
@@ -85,6 +114,10 @@ class RunFiles:
     def baseline(self, ffn: str) -> RunFiles:
         """The run directory of a baseline (`mlp`, `none`) trained with the same recipe."""
         return RunFiles(self.root / "baselines" / ffn)
+
+    def stage(self, name: str) -> StageFiles:
+        """A stage of a chain."""
+        return StageFiles(self.root / "stages" / name)
 
 
 @contextlib.contextmanager

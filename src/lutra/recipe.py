@@ -38,11 +38,13 @@ def resolve_width(luts: str | int, width: int) -> int:
     return count
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A table of a recipe: no unknown keys, nothing to change afterwards."""
+
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
 
-class LutLayerConfig(_Section):
+class LutLayerConfig(Section):
     """One layer of lookup tables."""
 
     luts: str | int = "D"
@@ -64,7 +66,7 @@ class LutLayerConfig(_Section):
         return luts
 
 
-class BlockConfig(_Section):
+class BlockConfig(Section):
     """The weightless block that replaces an MLP (QuWeiT section 3.1)."""
 
     thermometer_bits: int = Field(8, ge=1, le=255)
@@ -108,7 +110,7 @@ class BlockConfig(_Section):
         return tuple(sorted(self.sum_reads)) or (len(self.lut_layers),)
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """A decoder-only transformer in nanoGPT's shapes."""
 
     kind: Literal["gpt"] = "gpt"
@@ -127,7 +129,7 @@ class ModelConfig(_Section):
         return self
 
 
-class QuantisationConfig(_Section):
+class QuantisationConfig(Section):
     """Few-bit weights and activations of a BERT. What is not given is what the method was published with."""
 
     method: Literal["full", "q8", "ternary", "binary", "bit", "bmt"] = "full"
@@ -181,7 +183,7 @@ class QuantisationConfig(_Section):
         return self.method == "bit"
 
 
-class BertConfig(_Section):
+class BertConfig(Section):
     """Shape and quantisation of a BERT; the defaults are BERT-base.
 
     `heads * head_width`, the width of the attention, may differ from the residual `width` (DynaBERT's half width).
@@ -207,13 +209,13 @@ class BertConfig(_Section):
         return self.heads * self.head_width
 
 
-class DataConfig(_Section):
+class DataConfig(Section):
     """The training text."""
 
     dataset: Literal["shakespeare-char"] = "shakespeare-char"
 
 
-class TrainConfig(_Section):
+class TrainConfig(Section):
     """Optimisation; one schedule from the first iteration to the last."""
 
     iterations: int = Field(2000, ge=1)
@@ -249,7 +251,7 @@ _BLOCK_TRAINING = (
 """Keys of `TrainConfig` that only weightless blocks read."""
 
 
-class HardwareConfig(_Section):
+class HardwareConfig(Section):
     """What the generated accelerator looks like."""
 
     fold_factors: tuple[int | Literal["all"], ...] = Field((1, 4, "all"), min_length=1)
@@ -273,11 +275,21 @@ class HardwareConfig(_Section):
         return self
 
 
-class Recipe(_Section):
-    """One experiment: everything that decides its result."""
+class Experiment(Section):
+    """What recipes of every kind have."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(1337, ge=0)
+
+    def content_hash(self) -> str:
+        """First 16 hex digits of the SHA-256 of the recipe's canonical JSON."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class Recipe(Experiment):
+    """One experiment with a language model: everything that decides its result."""
+
     model: ModelConfig = ModelConfig()
     block: BlockConfig = BlockConfig()
     data: DataConfig = DataConfig()
@@ -300,22 +312,26 @@ class Recipe(_Section):
         train = self.train.model_copy(update=defaults)
         return self.model_copy(update={"block": BlockConfig(), "train": train, "hardware": HardwareConfig()})
 
-    def content_hash(self) -> str:
-        """First 16 hex digits of the SHA-256 of the recipe's canonical JSON."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
 
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
-    """Read a recipe and apply `key.path=value` overrides (values are TOML; bare words are strings).
+    """Read a language model's recipe and apply `key.path=value` overrides (TOML values; bare words are strings).
 
     Raises:
         RecipeError: no such file, not TOML, or not a valid recipe.
     """
+    return parse_recipe(read_overridden(path, overrides), str(path))
+
+
+def read_overridden(path: Path, overrides: list[str] | None = None) -> dict[str, Any]:
+    """The nested dictionaries of a recipe after its overrides.
+
+    Raises:
+        RecipeError: no such file, not TOML, or an override that leads nowhere.
+    """
     tree = read_toml(path)
     for override in overrides or []:
         _apply_override(tree, override)
-    return parse_recipe(tree, str(path))
+    return tree
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -333,7 +349,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_recipe(tree: dict[str, Any], source: str) -> Recipe:
-    """Validate a recipe given as nested dictionaries; `source` names it in errors."""
+    """Validate a language model's recipe given as nested dictionaries; `source` names it in errors."""
+    if "kind" in tree:
+        raise RecipeError(f"{source}: kind {tree['kind']!r}, but only a language model, without a kind, fits here")
     return validate(Recipe, tree, source)
 
 
@@ -349,12 +367,12 @@ def validate(model: type[Model], tree: dict[str, Any], source: str) -> Model:
         raise RecipeError("; ".join(_explain(detail, model, source) for detail in error.errors()[:3])) from None
 
 
-def save_recipe(recipe: Recipe, path: Path) -> None:
-    """Write the recipe with every value spelled out; `load_recipe` reads it back equal."""
+def save_recipe(recipe: Experiment, path: Path) -> None:
+    """Write the recipe with every value spelled out; read back it is equal."""
     write_text(path, dump_toml(recipe.model_dump(mode="json")))
 
 
-def claim_run(run: RunFiles, recipe: Recipe) -> None:
+def claim_run(run: RunFiles, recipe: Experiment) -> None:
     """Write the recipe into a fresh run directory, or make sure that the one there is the same.
 
     Raises:
@@ -363,8 +381,13 @@ def claim_run(run: RunFiles, recipe: Recipe) -> None:
     if not run.recipe.exists():
         save_recipe(recipe, run.recipe)
         return
-    there, here = load_recipe(run.recipe).model_dump(mode="json"), recipe.model_dump(mode="json")
-    if difference := _first_difference(there, here, ""):
+    there, here = read_toml(run.recipe), recipe.model_dump(mode="json")
+    if there.get("kind") == here.get("kind"):
+        there = validate(type(recipe), there, str(run.recipe)).model_dump(mode="json")
+        difference = _first_difference(there, here, "")
+    else:
+        difference = "of another kind"
+    if difference:
         raise RunDirectoryError(f"{run.root}: belongs to another recipe, {difference}; choose another folder (--out)")
 
 

@@ -1,4 +1,5 @@
-"""The record of measured results: one JSON file per recipe name, one entry per recipe hash and seed.
+"""The record of measured results: one JSON file per recipe name, one entry per recipe hash and seed; of BERTs, one
+file per task and seed in the folder `bert`.
 
 Entries are made from run directories and never written by hand.
 """
@@ -9,24 +10,28 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lutra.cost.bert import flops, size_mib
 from lutra.errors import InputError, RunDirectoryError
 from lutra.files import RunFiles, read_json, write_json
-from lutra.recipe import Recipe
+from lutra.recipe import BertConfig, Experiment, Recipe
+from lutra.recipe_bert import BertRecipe
+from lutra.report.bert import read_chain
 from lutra.report.evidence import Evidence, read_run
 
 EXPLORATION_FILE = "explore.json"
 
 
-def summarise(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
+def summarise(files: RunFiles, recipe: Experiment) -> dict[str, Any]:
     """What a run has measured so far, with where it comes from."""
+    source = {"name": recipe.name, "seed": recipe.seed, "hash": recipe.content_hash()}
+    if isinstance(recipe, BertRecipe):
+        return {"recipe": {**source, "settings": recipe.settings_hash()}, **_summarise_chain(files, recipe)}
+    assert isinstance(recipe, Recipe)
     evidence = read_run(files, recipe)
     return {
-        "recipe": {"name": recipe.name, "seed": recipe.seed, "hash": recipe.content_hash()},
+        "recipe": source,
         "frozen_hash": evidence.frozen_hash,
-        "steps": {
-            name: {key: step[key] for key in ("seconds", "ended", "environment")}
-            for name, step in evidence.steps.items()
-        },
+        "steps": _times(evidence.steps),
         "evaluate": evidence.evaluate,
         "simulate": evidence.simulate,
         "synth": evidence.synth,
@@ -34,19 +39,49 @@ def summarise(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def add_result(files: RunFiles, recipe: Recipe, folder: Path) -> tuple[Path, dict[str, Any]]:
+def _summarise_chain(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
+    """Scores, size and cost of every stage that was evaluated."""
+    evidence = read_chain(files, recipe)
+    evaluate = evidence.evaluate or {"methods": {}}
+    methods = {}
+    for name, measured in evaluate["methods"].items():
+        config = BertConfig.model_validate(measured["bert"])
+        methods[name] = {
+            "score": measured["dev"][evaluate["dev_split"]][evaluate["metric"]],
+            "size_mib": size_mib(config),
+            "gflops": flops(config).total / 1e9,
+            **{key: value for key, value in measured.items() if key != "bert"},
+        }
+    return {
+        "steps": _times(evidence.steps),
+        **{key: value for key, value in evaluate.items() if key != "methods"},
+        "methods": methods,
+    }
+
+
+def _times(steps: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: {key: step[key] for key in ("seconds", "ended", "environment")} for name, step in steps.items()}
+
+
+def add_result(files: RunFiles, recipe: Experiment, folder: Path) -> tuple[Path, dict[str, Any]]:
     """Record a run in `folder`; an earlier entry of the same recipe is replaced. Returns the file and the entry.
 
     Raises:
         RunDirectoryError: the run has no evaluation, or a file made from another frozen model than the present one.
     """
-    evidence = read_run(files, recipe)
-    _check_complete(evidence)
+    if isinstance(recipe, BertRecipe):
+        if not files.evaluate.exists():
+            raise RunDirectoryError(f"{files.root}: has no evaluation; run `lutra evaluate {files.root}` first")
+        name = f"{recipe.task}-seed{recipe.seed}"
+        path = folder / "bert" / f"{name}.json"
+    else:
+        assert isinstance(recipe, Recipe)
+        _check_complete(read_run(files, recipe))
+        name, path = recipe.name, folder / f"{recipe.name}.json"
     entry = {**summarise(files, recipe), "recorded": time.strftime("%Y-%m-%d")}
-    path = folder / f"{recipe.name}.json"
     others = [other for other in _entries(path) if other["recipe"]["hash"] != entry["recipe"]["hash"]]
     entries = sorted([*others, entry], key=lambda other: (other["recipe"]["seed"], other["recipe"]["hash"]))
-    write_json(path, {"name": recipe.name, "results": entries})
+    write_json(path, {"name": name, "results": entries})
     return path, entry
 
 
@@ -65,14 +100,15 @@ def add_exploration(exploration: Path, folder: Path) -> Path:
 
 
 def list_results(folder: Path) -> list[dict[str, Any]]:
-    """Every entry of the record, by recipe name and seed.
+    """Every entry of the record but explorations, by recipe name and seed; after language models the BERTs.
 
     Raises:
         InputError: there is no such folder.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; record a run with `lutra results add RUN`")
-    return [entry for path in sorted(folder.glob("*.json")) for entry in _entries(path)]
+    paths = [*sorted(folder.glob("*.json")), *sorted((folder / "bert").glob("*.json"))]
+    return [entry for path in paths for entry in _entries(path)]
 
 
 def _check_complete(evidence: Evidence) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,8 @@ from typing import Any
 from lutra.environment import environment
 from lutra.errors import InputError, LutraError, RunDirectoryError
 from lutra.files import RunFiles, read_json, write_json
-from lutra.recipe import Recipe, claim_run, load_recipe
+from lutra.recipe import Experiment, Recipe, claim_run
+from lutra.recipe_bert import BertRecipe, load_any_recipe
 
 log = logging.getLogger("lutra.run")
 
@@ -86,9 +88,25 @@ STEPS: tuple[Step, ...] = (
     ),
 )
 STEP_NAMES = tuple(step.name for step in STEPS)
+BERT_STEPS: tuple[Step, ...] = (
+    Step(
+        "train",
+        "lutra.train.chain:train_chain",
+        (),
+        ("stages/*/log.jsonl", "stages/*/best.safetensors", "stages/*/result.json"),
+        frozenset({"max_minutes"}),
+    ),
+    Step("evaluate", "lutra.train.chain:evaluate_chain", ("train",), ("evaluate.json",)),
+    Step("report", "lutra.report.bert:report_bert", ("train", "evaluate"), ("report.html",)),
+)
 
 
-def open_run(recipe: Recipe, root: Path) -> RunFiles:
+def steps_of(recipe: Experiment) -> tuple[Step, ...]:
+    """The steps of a recipe of this kind, in their order."""
+    return BERT_STEPS if isinstance(recipe, BertRecipe) else STEPS
+
+
+def open_run(recipe: Experiment, root: Path) -> RunFiles:
     """Start a run in `root`, or go on with the one that is there.
 
     Raises:
@@ -101,7 +119,7 @@ def open_run(recipe: Recipe, root: Path) -> RunFiles:
     return files
 
 
-def load_run(root: Path) -> tuple[RunFiles, Recipe]:
+def load_run(root: Path) -> tuple[RunFiles, Recipe | BertRecipe]:
     """The files and the recipe of an existing run.
 
     Raises:
@@ -112,12 +130,12 @@ def load_run(root: Path) -> tuple[RunFiles, Recipe]:
         raise RunDirectoryError(
             f"{root}: no run there (no recipe.toml); start one with `lutra run RECIPE --out {root}`"
         )
-    return files, load_recipe(files.recipe)
+    return files, load_any_recipe(files.recipe)
 
 
 def run_steps(
     files: RunFiles,
-    recipe: Recipe,
+    recipe: Experiment,
     *,
     first: str | None = None,
     last: str | None = None,
@@ -132,13 +150,16 @@ def run_steps(
         InputError: `first` comes after `last`; a step misses what a step before it should have written.
         LutraError: a step failed; what earlier steps wrote stays.
     """
-    begin, end = _index(first or STEP_NAMES[0]), _index(last or STEP_NAMES[-1])
+    steps = steps_of(recipe)
+    names = [step.name for step in steps]
+    begin, end = (names.index(_find(recipe, name).name) for name in (first or names[0], last or names[-1]))
     if begin > end:
-        raise InputError(f"--from {first} comes after --to {last}; the order is {', '.join(STEP_NAMES)}")
+        raise InputError(f"--from {first} comes after --to {last}; the order is {', '.join(names)}")
     deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     results: dict[str, dict[str, Any]] = {}
-    for step in STEPS[begin : end + 1]:
-        if step.weightless_only and recipe.model.ffn != "weightless":
+    without_blocks = isinstance(recipe, Recipe) and recipe.model.ffn != "weightless"
+    for step in steps[begin : end + 1]:
+        if step.weightless_only and without_blocks:
             continue
         if first is None and is_current(files, recipe, step.name):
             log.info("%s: up to date", step.name)
@@ -156,16 +177,21 @@ def run_steps(
     return results
 
 
-def run_step(files: RunFiles, recipe: Recipe, name: str, **options: Any) -> dict[str, Any]:
+def run_step(files: RunFiles, recipe: Experiment, name: str, **options: Any) -> dict[str, Any]:
     """Run one step whether or not it is up to date, record it, and return what it reports.
 
     Options that are None are not passed on. The result's `finished` says whether the step did all that the recipe asks.
     """
-    step = STEPS[_index(name)]
+    step = _find(recipe, name)
+    function = _load(step.function)
     options = {key: value for key, value in options.items() if value is not None}
+    try:
+        inspect.signature(function).bind(files, recipe, **options)
+    except TypeError:
+        raise InputError(f"{name}: not for a run of this kind: {', '.join(sorted(options))}") from None
     log.info("%s ...", name)
     started = time.monotonic()
-    result: dict[str, Any] = _load(step.function)(files, recipe, **options)
+    result: dict[str, Any] = function(files, recipe, **options)
     seconds = time.monotonic() - started
     # `train` reports one training, `baselines` one for each.
     trainings = [part for part in (result, *result.values()) if isinstance(part, dict) and "stopped" in part]
@@ -178,10 +204,10 @@ def run_step(files: RunFiles, recipe: Recipe, name: str, **options: Any) -> dict
     return {**result, "finished": finished}
 
 
-def is_current(files: RunFiles, recipe: Recipe, name: str) -> bool:
+def is_current(files: RunFiles, recipe: Experiment, name: str) -> bool:
     """Whether a step has finished and neither recipe, nor its inputs, nor its outputs have changed since."""
     record = finished_steps(files).get(name)
-    expected = _evidence(files, recipe, STEPS[_index(name)])
+    expected = _evidence(files, recipe, _find(recipe, name))
     return record is not None and all(record.get(key) == value for key, value in expected.items())
 
 
@@ -190,7 +216,7 @@ def finished_steps(files: RunFiles) -> dict[str, dict[str, Any]]:
     return dict(read_json(files.steps, "run")) if files.steps.exists() else {}
 
 
-def _record(files: RunFiles, recipe: Recipe, step: Step, seconds: float | None) -> None:
+def _record(files: RunFiles, recipe: Experiment, step: Step, seconds: float | None) -> None:
     """Write the step into the record, or take it out when it did not finish (`seconds` is None)."""
     records = finished_steps(files)
     records.pop(step.name, None)
@@ -202,12 +228,12 @@ def _record(files: RunFiles, recipe: Recipe, step: Step, seconds: float | None) 
             "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "environment": environment(),
         }
-    write_json(files.steps, {name: records[name] for name in STEP_NAMES if name in records})
+    write_json(files.steps, {each.name: records[each.name] for each in steps_of(recipe) if each.name in records})
 
 
-def _evidence(files: RunFiles, recipe: Recipe, step: Step) -> dict[str, Any]:
+def _evidence(files: RunFiles, recipe: Experiment, step: Step) -> dict[str, Any]:
     """What makes a finished step current, as it is now."""
-    read = {path for name in step.reads for path in _written(files, STEPS[_index(name)])}
+    read = {path for name in step.reads for path in _written(files, _find(recipe, name))}
     return {
         "recipe": recipe.content_hash(),
         "inputs": _digests(files, sorted(read)),
@@ -229,10 +255,11 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _index(name: str) -> int:
-    if name not in STEP_NAMES:
-        raise InputError(f"no step named {name}; the steps are {', '.join(STEP_NAMES)}")
-    return STEP_NAMES.index(name)
+def _find(recipe: Experiment, name: str) -> Step:
+    steps = {step.name: step for step in steps_of(recipe)}
+    if name not in steps:
+        raise InputError(f"no step named {name}; the steps are {', '.join(steps)}")
+    return steps[name]
 
 
 def _load(function: str) -> Callable[..., dict[str, Any]]:

@@ -41,10 +41,16 @@ def test_rows_of_ours_come_from_the_record(recorded):
     rows = {row.quantity: row for row in table("quweit-2", recorded).rows}
     assert rows["gpt-mini, MLP"].ours == pytest.approx(1.6)
     assert rows["gpt-mini, wide"].ours == 1.75
-    assert rows["gpt-mini, wide"].remark == (
-        "3 seeds, ± 0.5000; recovery 0.80 one seed; 4,096 LUTs, 65,536 additions per token"
-    )
+    assert rows["gpt-mini, wide"].remark == ("3 seeds, ± 0.5000; recovery 0.80; 4,096 LUTs, 65,536 additions per token")
     assert not any("unfinished" in name or "gpt-mini, no MLP" in name for name in rows)
+
+
+def test_a_run_of_the_papers_model_stands_beside_the_papers_value(recorded):
+    (recorded / "explore" / "gpt-baby.json").write_text(json.dumps(RECORD))
+    rows = {row.quantity: row for row in table("quweit-2", recorded).rows}
+    assert (rows["nanoGPT-baby, MLP"].paper, rows["nanoGPT-baby, MLP"].ours) == (1.469, pytest.approx(1.6))
+    assert rows["nanoGPT-baby, wide"].ours == 1.75
+    assert "not run" not in rows["nanoGPT-baby, MLP"].remark
 
 
 def test_what_has_not_run_says_so(tmp_path):

@@ -66,6 +66,18 @@ def test_table_3_takes_arrays_from_records(tmp_path):
     assert table_3["16x16 systolic, LUTs"].ours is None
 
 
+def test_table_3_adds_shift_gelu_to_the_arrays(tmp_path):
+    assert "8x8 systolic, ShiftGELU, LUTs" not in rows("quweit-3", tmp_path)
+    activation = {"unit": 15, "shift": 23, "multiplier": 33026, "multiplier_shift": 22, "max_tiles": 96}
+    use = {"lut_raw": 2183, "lut_packed": 1279, "ff": 1578, "bram": 3, "dsp": 0}
+    target = {"target": "xcup", "tool": "Yosys 0.70", "size": 8, "output_lanes": 1, "total": use, **activation}
+    write_json(tmp_path / "synth" / "gelu.json", {"design": "shiftgelu-ivit-t", "targets": [target]})
+    table_3 = rows("quweit-3", tmp_path)
+    assert table_3["8x8 systolic, ShiftGELU, LUTs"].ours == 2183
+    # 96 tiles of 8 x 8 results, one per cycle, and 36 cycles in the pipeline: the quotient has 27 bits, 9 other stages.
+    assert table_3["8x8 systolic, ShiftGELU, cycles"].ours == 96 * 64 + 27 + 9
+
+
 def test_table_4_shows_the_paper_and_serial_summation(tmp_path):
     table_4 = rows("quweit-4", tmp_path)
     assert table_4["as printed, FPGA ratio"].ours == pytest.approx(2.291, abs=5e-4)

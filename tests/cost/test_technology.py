@@ -21,7 +21,7 @@ def test_every_constant_is_complete(path):
 
 
 def test_the_papers_technology_is_there():
-    assert [path.name for path in FILES] == ["quweit_paper.toml"]
+    assert [path.name for path in FILES] == ["horowitz_45nm.toml", "quweit_paper.toml"]
     assert quweit_paper()["fpga", "clock_hz"] == 200e6
 
 

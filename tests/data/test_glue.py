@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from lutra.data.glue import (
     FOLDER_VARIABLE,
     TASKS,
+    EncodedSplit,
     encode_split,
     find_task,
     load_tokenizer,
@@ -148,6 +151,24 @@ def test_training_batches_are_random_epochs_that_repeat(folder):
     assert torch.cat([batch.tokens[:, 0] for batch in encoded.batches(4)]).tolist() == list(range(11))
     with pytest.raises(InputError, match="less than one batch"):
         encoded.training_batch(3, 0, 12)
+
+
+@given(st.integers(1, 300), st.integers(1, 9), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_batches_are_whole_epochs_of_similar_lengths(count, batch, seed):
+    assume(count >= batch)
+    lengths = torch.randint(3, 60, (count,), generator=torch.Generator().manual_seed(seed))
+    numbers = torch.arange(count, dtype=torch.int32)[:, None].expand(-1, 60).contiguous()
+    split = EncodedSplit(TASKS["RTE"], numbers, torch.zeros_like(numbers, dtype=torch.int8), lengths, numbers[:, 0])
+    assert split.batches_per_epoch(batch) == count // batch
+    batches = [split.training_batch(seed, iteration, batch) for iteration in range(count // batch)]
+    seen = torch.cat([each.labels for each in batches])
+    assert len(set(seen.tolist())) == len(seen) == count // batch * batch
+    padded, real = (
+        sum(sizes) for sizes in zip(*((each.mask.numel(), each.mask.sum()) for each in batches), strict=True)
+    )
+    shuffled = lengths[seen][torch.randperm(len(seen), generator=torch.Generator().manual_seed(1))]
+    assert real <= padded <= batch * sum(each.max() for each in shuffled.split(batch)) + 60 * batch
 
 
 def test_classification_metrics_are_their_formulas():

@@ -46,6 +46,7 @@ if recipe.model.ffn == "weightless":
     bits = recipe.block.thermometer_bits
     graph = random_block(np.random.default_rng(0), width=8, thermometer_bits=bits, luts=(5 * bits, 8), inputs=(6, 6))
     store.save(FrozenModel((graph,)), files.frozen)
-write_text(files.train_log, json.dumps({"iteration": recipe.train.iterations, "seconds": 2.5}) + "\n")
+last = {"iteration": recipe.train.iterations, "validation_loss": losses["float"], "seconds": 2.5}
+write_text(files.train_log, json.dumps(last) + "\n")
 write_json(files.evaluate, {"validation_loss": losses})
 write_json(files.steps, {arguments.to: {"recipe": recipe.content_hash()}})

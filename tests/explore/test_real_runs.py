@@ -31,7 +31,7 @@ set = { "hardware.rows" = 1024 }
 def explored(write_space, tmp_path, monkeypatch):
     """`lutra explore` of SPACE with --json; returns what it printed and how it ended."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(sweep.explore, "__defaults__", ("evaluate", SHORT_LUTRA))
+    monkeypatch.setattr(sweep.explore, "__defaults__", ("evaluate", SHORT_LUTRA, None))
     return CliRunner().invoke(
         app, ["explore", str(write_space(SPACE)), "--out", str(tmp_path / "out"), "--jobs", "2", "--json"]
     )
@@ -47,6 +47,7 @@ def test_losses_costs_and_failures_of_real_runs(explored, tmp_path):
     assert good["cost"]["additions_per_token"] == 12 * 12 / 2 * len(blocks)  # in two groups
     assert good["cost"]["luts"] == (24 + 12) * len(blocks)
     assert good["training_seconds"] > 0
+    assert good["last_validation_loss"] >= good["validation_loss"]["fake_quantised"]
     assert bad["error"] == "hardware.rows: the validation text has fewer than 1024 rows"
     none, mlp = (next(b for b in record["baselines"] if b["ffn"] == ffn)["validation_loss"] for ffn in ("none", "mlp"))
     benefit = none["float"] - mlp["float"]

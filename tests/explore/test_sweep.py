@@ -76,6 +76,15 @@ def test_a_damaged_run_runs_again(run_space, starts, tmp_path):
     assert starts.by_name()["far"] == 3
 
 
+def test_a_time_limit_stops_and_the_same_call_goes_on(run_space, starts, tmp_path):
+    record = run_space(ONE_WAITS, max_minutes=0.05)
+    assert not record["finished"]
+    assert all(error is None for error in (run["error"] for run in record["runs"]))
+    (tmp_path / "go").touch()
+    assert run_space(ONE_WAITS, max_minutes=5)["finished"]
+    assert starts.by_name()["paper"] == 2
+
+
 def test_runs_go_to_the_last_step_and_baselines_to_their_losses(run_space, starts):
     run_space(TWO, last_step="synth")
     assert {(line[0], line[3]) for line in starts.lines()} == {

@@ -1,15 +1,19 @@
-"""Distillation: losses as published, what a lesson teaches, and the chain from float to binary."""
+"""Distillation: losses as published, and what a lesson teaches."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from lutra.data.glue import TASKS, EncodedSplit
-from lutra.errors import InputError, TrainingError
+from lutra.errors import InputError
+from lutra.files import read_json
 from lutra.models.bert import Bert, BertOutput, requantised
 from lutra.recipe import BertConfig, QuantisationConfig
-from lutra.train.distill import Stage, binarise, distil, evaluate, intermediate_loss, label_loss, logit_loss, train
+from lutra.recipe_bert import Lesson
+from lutra.train.distill import evaluate, intermediate_loss, label_loss, lesson_loss, logit_loss
+from tiny_glue import teach
 
 SHAPE = {
     "layers": 2,
@@ -41,13 +45,12 @@ def float_bert(seed=0, **changes):
 
 
 @pytest.fixture(scope="module")
-def teacher():
+def teacher(tmp_path_factory):
     torch.set_num_threads(1)
-    model = float_bert()
-    stage = Stage(learning_rate=3e-3, iterations=120, batch=32, evaluate_every=40)
-    trained = train(model, examples(400, 1), examples(200, 2), stage)
-    assert trained.score > 95
-    return trained.model
+    folder, lesson = tmp_path_factory.mktemp("teacher"), Lesson("labels", 3e-3, 10)
+    model = teach(folder, float_bert(), lesson, examples(400, 1), examples(200, 2))
+    assert evaluate(model, examples(200, 2))["accuracy"] > 95
+    return model
 
 
 def test_losses_are_the_published_formulas():
@@ -72,66 +75,48 @@ def test_padding_counts_as_zero_in_the_attention_loss():
         intermediate_loss(output([1.0], [1.0]), output([1.0, 2.0], [1.0]))
 
 
-def test_the_best_weights_are_kept(teacher):
-    dev = examples(200, 2)
-    # So high a rate destroys the model after its first steps: the best is what an early evaluation saw.
-    stage = Stage(learning_rate=1.0, iterations=12, batch=16, evaluate_every=1)
-    trained = train(requantised(teacher, teacher.config), examples(400, 1), dev, stage)
-    assert evaluate(trained.model, dev)["accuracy"] == trained.score
-    assert not trained.model.training
+def test_the_best_weights_are_kept(teacher, tmp_path):
+    data, dev = examples(400, 1), examples(200, 2)
+    wrong = replace(data, labels=1 - data.labels)  # unlearns what it knows: the best is an early evaluation
+    model = requantised(teacher, teacher.config)
+    model = teach(tmp_path, model, Lesson("labels", 3e-3, 2), wrong, dev, evaluate_every=1)
+    result = read_json(tmp_path / "result.json", "train")
+    assert evaluate(model, dev)["accuracy"] == result["best_score"] > result["last_score"]
+    assert result["lessons"][0]["best_iteration"] < result["iterations"] == 24
 
 
-def test_training_repeats_to_the_bit(teacher):
-    config = teacher.config.model_copy(
-        update={"quantisation": QuantisationConfig.model_validate({"method": "ternary"})}
-    )
-    stage = Stage(learning_rate=1e-3, iterations=5, batch=16)
-    runs = [
-        train(requantised(teacher, config), examples(100, 1), examples(50, 2), stage, "logits", teacher)
-        for _ in range(2)
-    ]
-    assert runs[0].losses == runs[1].losses
-
-
-def test_a_regression_is_taught_by_its_teacher():
+def test_a_regression_is_taught_by_its_teacher(tmp_path):
     """With BinaryBERT's cross-entropy nothing would be learned here."""
     data, dev = examples(400, 1, "STS-B"), examples(100, 2, "STS-B")
-    stage = Stage(learning_rate=3e-3, iterations=150, batch=32, evaluate_every=50)
-    tutor = train(float_bert(outputs=1), data, dev, stage).model
-    student = train(float_bert(seed=9, outputs=1), data, dev, stage, "logits", tutor)
-    assert student.score > 90 and student.losses[-1] < 0.3 * student.losses[0]
+    tutor = teach(tmp_path / "tutor", float_bert(outputs=1), Lesson("labels", 3e-3, 12), data, dev)
+    student = float_bert(seed=9, outputs=1)
+    taught = teach(tmp_path / "student", student, Lesson("logits", 3e-3, 12), data, dev, tutor)
+    assert evaluate(taught, dev)["pearson_spearman"] > 90
 
 
-@pytest.mark.parametrize("method", ["binary", "bmt"])
-def test_the_chain_from_float_to_binary(teacher, method):
-    data, dev = examples(400, 1), examples(200, 2)
-    quantisation = QuantisationConfig.model_validate({"method": method, "activation_bits": 4})
-    stage = Stage(learning_rate=1e-3, iterations=60, batch=32, evaluate_every=30, step_learning_rate=1e-3)
-    chain = binarise(teacher, quantisation, data, dev, stage, stage)
-    assert chain.split_score == pytest.approx(chain.ternary.score, abs=1.0)  # equal up to rounding in float32
-    assert chain.binary.score > 90
-    assert evaluate(chain.binary.model, dev)["accuracy"] == chain.binary.score
-    assert chain.binary.model.config.quantisation == quantisation
-
-
-def test_bit_distils_without_a_split(teacher):
+@pytest.mark.parametrize("kind", ["intermediate", "joint"])
+def test_a_quantised_student_learns_hidden_states(teacher, tmp_path, kind):
     quantisation = QuantisationConfig.model_validate({"method": "bit", "activation_bits": 4})
     student = requantised(teacher, teacher.config.model_copy(update={"quantisation": quantisation}))
-    stage = Stage(learning_rate=2e-3, iterations=80, batch=32, evaluate_every=40, step_learning_rate=1e-3)
-    assert distil(student, teacher, examples(400, 1), examples(200, 2), stage, stage).score > 90
+    taught = teach(tmp_path, student, Lesson(kind, 2e-3, 8), examples(400, 1), examples(200, 2), teacher)
+    assert evaluate(taught, examples(200, 2))["accuracy"] > 90
+
+
+def test_a_teacher_with_dropout_says_something_else_every_time(teacher):
+    noisy = Bert(teacher.config.model_copy(update={"dropout": 0.5}))
+    batch, task = examples(20, 1).batch(torch.arange(20)), TASKS["RTE"]
+    student = float_bert(seed=3)
+    still, moving = (lesson_loss(student, "logits", noisy, mode)(batch, task) for mode in ("eval", "train"))
+    again = lesson_loss(student, "logits", noisy, "train")(batch, task)
+    assert len({still.item(), moving.item(), again.item()}) == 3
+    assert lesson_loss(student, "logits", noisy)(batch, task) == still
 
 
 def test_wrong_use_is_one_clear_error(teacher):
-    data, stage = examples(50, 1), Stage(learning_rate=1e-3, iterations=3, batch=8)
+    batch, task = examples(8, 1).batch(torch.arange(8)), TASKS["RTE"]
     with pytest.raises(InputError, match="'logits' needs a teacher"):
-        train(float_bert(), data, data, stage, "logits")
-    with pytest.raises(InputError, match="'labels' has no use for a teacher"):
-        train(float_bert(), data, data, stage, "labels", teacher)
+        lesson_loss(float_bert(), "logits", None)
+    with pytest.raises(InputError, match="'labels' has no use for"):
+        lesson_loss(float_bert(), "labels", teacher)
     with pytest.raises(InputError, match="needs the student's shape"):
-        train(float_bert(heads=4), data, data, stage, "intermediate", teacher)
-    with pytest.raises(InputError, match='"binary" and "bmt"'):
-        binarise(teacher, QuantisationConfig.model_validate({"method": "bit"}), data, data, stage, stage)
-    broken = float_bert()
-    broken.classifier.weight.data.fill_(torch.nan)
-    with pytest.raises(TrainingError, match="iteration 0"):
-        train(broken, data, data, stage)
+        lesson_loss(float_bert(heads=4), "intermediate", teacher)(batch, task)

@@ -7,8 +7,9 @@ from lutra.data.glue import TASKS, EncodedSplit
 from lutra.errors import InputError
 from lutra.models.bert import Bert
 from lutra.recipe import BertConfig
-from lutra.train.distill import Stage, train
+from lutra.recipe_bert import Lesson
 from lutra.train.narrow import Importance, measure_importance, narrowed
+from tiny_glue import teach
 
 SHAPE = {
     "layers": 2,
@@ -80,19 +81,18 @@ def test_measuring_leaves_the_model_as_it_was():
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_a_narrow_model_learns_from_the_whole_one():
+def test_a_narrow_model_learns_from_the_whole_one(tmp_path):
     data = examples(200)
-    teacher = train(float_bert(dropout=0.0), data, data, Stage(3e-3, 60, batch=32, evaluate_every=30)).model
+    teacher = teach(tmp_path / "full", float_bert(dropout=0.0), Lesson("labels", 3e-3, 10), data, data)
     narrow = narrowed(teacher, 2, 16, measure_importance(teacher, data))
     tokens = data.tokens.long()
 
-    def distance():
+    def distance(model):
         with torch.no_grad():
-            return (narrow.eval()(tokens).hidden[-1] - teacher(tokens).hidden[-1]).square().mean().item()
+            return (model.eval()(tokens).hidden[-1] - teacher(tokens).hidden[-1]).square().mean().item()
 
-    before = distance()
-    train(narrow, data, data, Stage(3e-3, 40, batch=32, evaluate_every=40), "width", teacher)
-    assert distance() < 0.7 * before
+    taught = teach(tmp_path / "half", narrow, Lesson("width", 3e-3, 6), data, data, teacher, evaluate_every=100)
+    assert distance(taught) < 0.7 * distance(narrowed(teacher, 2, 16, measure_importance(teacher, data)))
 
 
 def test_wrong_use_is_refused():

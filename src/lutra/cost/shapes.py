@@ -71,6 +71,30 @@ def bert_shape(name: str, layers: int, width: int, heads: int, tokens: int) -> T
     )
 
 
+def llama_shape(
+    name: str, layers: int, width: int, heads: int, kv_heads: int, hidden: int, context: int, vocabulary: int
+) -> TransformerShape:
+    """A Llama: gated MLP, no biases, keys and values shared by groups of heads, and a head of its own."""
+    return TransformerShape(
+        name,
+        layers=layers,
+        width=width,
+        heads=heads,
+        tokens=context,
+        hidden=hidden,
+        gated=True,
+        kv_heads=kv_heads,
+        qkv_bias=False,
+        projection_bias=False,
+        mlp_bias=False,
+        norm_vectors=1,
+        vocabulary=vocabulary,
+        classes=vocabulary,
+        head_bias=False,
+        head_tokens=context,
+    )
+
+
 PRESETS: dict[str, TransformerShape] = {
     shape.name: shape
     for shape in (
@@ -80,12 +104,17 @@ PRESETS: dict[str, TransformerShape] = {
         gpt_shape("gpt-mini", 4, 128, 4, 64, 65, bias=False),
         gpt_shape("gpt-baby", 6, 384, 6, 256, 65, bias=False),
         gpt_shape("gpt2", 12, 768, 12, 1024, 50257, bias=True),
+        gpt_shape("gpt2-medium", 24, 1024, 16, 1024, 50257, bias=True),
+        gpt_shape("gpt2-large", 36, 1280, 20, 1024, 50257, bias=True),
+        gpt_shape("gpt2-xl", 48, 1600, 25, 1024, 50257, bias=True),
         gpt_shape("gpt3", 96, 12288, 96, 2048, 50257, bias=True),
         gpt_shape("gpt3-4096", 96, 12288, 96, 4096, 50257, bias=True),
+        llama_shape("llama-2-7b", 32, 4096, 32, 32, 11008, 4096, 32000),
+        llama_shape("llama-3-8b", 32, 4096, 32, 8, 14336, 8192, 128256),
         bert_shape("bert-base", 12, 768, 12, 128),
     )
 }
-"""The models of QuWeiT and BMT. GPT-3 has a context of 2048; QuWeiT's Table 1 takes 4096."""
+"""The models of QuWeiT and BMT, and common ones. GPT-3 has a context of 2048; QuWeiT's Table 1 takes 4096."""
 
 
 def preset(name: str) -> TransformerShape:
@@ -113,19 +142,31 @@ class _Config:
     def __init__(self, values: Mapping[str, Any], source: str) -> None:
         self.values, self.source = values, source
 
-    def integer(self, *keys: str, default: int | None = None) -> int:
-        """The first of `keys` that is there and not null."""
+    def integer(self, *keys: str, default: int | None = None, minimum: int = 1) -> int:
+        """The first of `keys` that is there and not null, at least `minimum`."""
         for key in keys:
             value = self.values.get(key)
             if value is not None:
                 if isinstance(value, bool) or not isinstance(value, int):
                     raise InputError(f"{self.source}: {key} must be an integer, got {value!r}")
+                if value < minimum:
+                    raise InputError(f"{self.source}: {key} must be at least {minimum}, got {value}")
                 return value
         if default is None:
             raise InputError(
                 f"{self.source}: the key {' or '.join(keys)} is missing; give the model's whole config.json"
             )
         return default
+
+    def sides(self, key: str) -> tuple[int, int]:
+        """Height and width, given as two integers or, when they are equal, as one."""
+        value = self.values.get(key)
+        if not isinstance(value, list):
+            side = self.integer(key)
+            return side, side
+        if len(value) != 2 or not all(isinstance(side, int) and side >= 1 for side in value):
+            raise InputError(f"{self.source}: {key} must be one or two positive integers, got {value!r}")
+        return value[0], value[1]
 
     def flag(self, key: str, default: bool) -> bool:
         value = self.values.get(key, default)
@@ -135,9 +176,10 @@ class _Config:
 
 
 def shape_of_huggingface(config: Mapping[str, Any] | Path, tokens: int | None = None) -> TransformerShape:
-    """Shape of a Hugging Face `config.json`, given as a dictionary or a path.
+    """Shape of a Hugging Face `config.json`, given as a dictionary, or as the path of the file or its folder.
 
-    Reads gpt2, bert and roberta, llama, mistral and qwen2, vit and deit. `tokens` is the sequence length; by default
+    Reads GPTs (gpt2, gpt_neo, gpt_neox, opt), BERTs (bert, roberta, distilbert), Llamas (llama, mistral, qwen2, qwen3,
+    gemma, phi3) and ViTs (vit, deit). `tokens` is the sequence length; by default
     the longest that the model takes.
 
     Raises:
@@ -154,6 +196,7 @@ def shape_of_huggingface(config: Mapping[str, Any] | Path, tokens: int | None = 
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:
+    path = path / "config.json" if path.is_dir() else path
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -197,8 +240,87 @@ def _bert(config: _Config, model_type: str, tokens: int | None) -> TransformerSh
         hidden=config.integer("intermediate_size"),
         vocabulary=config.integer("vocab_size"),
         position_embeddings=positions,
-        token_types=config.integer("type_vocab_size"),
+        token_types=config.integer("type_vocab_size", minimum=0),
         pooler=True,
+    )
+
+
+def _distilbert(config: _Config, model_type: str, tokens: int | None) -> TransformerShape:
+    positions, width = config.integer("max_position_embeddings"), config.integer("dim")
+    return TransformerShape(
+        model_type,
+        layers=config.integer("n_layers"),
+        width=width,
+        heads=config.integer("n_heads"),
+        tokens=tokens or positions,
+        hidden=config.integer("hidden_dim"),
+        vocabulary=config.integer("vocab_size"),
+        position_embeddings=positions,
+    )
+
+
+def _gpt_neo(config: _Config, model_type: str, tokens: int | None) -> TransformerShape:
+    width, positions = config.integer("hidden_size"), config.integer("max_position_embeddings")
+    vocabulary = config.integer("vocab_size")
+    return TransformerShape(
+        model_type,
+        layers=config.integer("num_layers"),
+        width=width,
+        heads=config.integer("num_heads"),
+        tokens=tokens or positions,
+        hidden=config.integer("intermediate_size", default=4 * width),
+        qkv_bias=False,
+        vocabulary=vocabulary,
+        position_embeddings=positions,
+        classes=vocabulary,
+        head_tied=config.flag("tie_word_embeddings", True),
+        head_bias=False,
+        head_tokens=tokens or positions,
+    )
+
+
+def _gpt_neox(config: _Config, model_type: str, tokens: int | None) -> TransformerShape:
+    """Pythia and its relatives: positions are rotated, so that they have no table."""
+    vocabulary, length = config.integer("vocab_size"), tokens or config.integer("max_position_embeddings")
+    bias = config.flag("attention_bias", True)
+    return TransformerShape(
+        model_type,
+        layers=config.integer("num_hidden_layers"),
+        width=config.integer("hidden_size"),
+        heads=config.integer("num_attention_heads"),
+        tokens=length,
+        hidden=config.integer("intermediate_size"),
+        qkv_bias=bias,
+        projection_bias=bias,
+        vocabulary=vocabulary,
+        classes=vocabulary,
+        head_tied=config.flag("tie_word_embeddings", False),
+        head_bias=False,
+        head_tokens=length,
+    )
+
+
+def _opt(config: _Config, model_type: str, tokens: int | None) -> TransformerShape:
+    positions, width = config.integer("max_position_embeddings"), config.integer("hidden_size")
+    vocabulary, bias = config.integer("vocab_size"), config.flag("enable_bias", True)
+    if config.integer("word_embed_proj_dim", default=width) != width or not config.flag("do_layer_norm_before", True):
+        raise InputError(f"{config.source}: an OPT with projected embeddings or norms behind its layers is not known")
+    return TransformerShape(
+        model_type,
+        layers=config.integer("num_hidden_layers"),
+        width=width,
+        heads=config.integer("num_attention_heads"),
+        tokens=tokens or positions,
+        hidden=config.integer("ffn_dim"),
+        qkv_bias=bias,
+        projection_bias=bias,
+        mlp_bias=bias,
+        vocabulary=vocabulary,
+        position_embeddings=positions + 2,  # OPT numbers positions from 2
+        classes=vocabulary,
+        head_tied=config.flag("tie_word_embeddings", True),
+        head_bias=False,
+        head_tokens=tokens or positions,
     )
 
 
@@ -222,17 +344,20 @@ def _llama(config: _Config, model_type: str, tokens: int | None) -> TransformerS
         projection_bias=attention_bias,
         mlp_bias=config.flag("mlp_bias", False),
         norm_vectors=1,
+        head_norms=2 if model_type == "qwen3" else 0,
         vocabulary=vocabulary,
         classes=vocabulary,
-        head_tied=config.flag("tie_word_embeddings", False),
+        head_tied=config.flag("tie_word_embeddings", model_type == "gemma"),
         head_bias=False,
         head_tokens=length,
     )
 
 
 def _vit(config: _Config, model_type: str, tokens: int | None) -> TransformerShape:
-    patch_size = config.integer("patch_size")
-    patches = (config.integer("image_size") // patch_size) ** 2
+    (image_height, image_width), (patch_height, patch_width) = config.sides("image_size"), config.sides("patch_size")
+    patches = (image_height // patch_height) * (image_width // patch_width)
+    if not patches:
+        raise InputError(f"{config.source}: patch_size must be at most image_size")
     special_tokens = 2 if model_type == "deit" else 1
     labels = config.values.get("id2label")
     classes = len(labels) if isinstance(labels, Mapping) else config.integer("num_labels", default=0)
@@ -246,7 +371,7 @@ def _vit(config: _Config, model_type: str, tokens: int | None) -> TransformerSha
         qkv_bias=config.flag("qkv_bias", True),
         position_embeddings=patches + special_tokens,
         patches=patches,
-        patch_inputs=config.integer("num_channels", default=3) * patch_size**2,
+        patch_inputs=config.integer("num_channels", default=3) * patch_height * patch_width,
         special_tokens=special_tokens,
         classes=classes,
     )
@@ -254,11 +379,18 @@ def _vit(config: _Config, model_type: str, tokens: int | None) -> TransformerSha
 
 _FAMILIES: dict[str, Callable[[_Config, str, int | None], TransformerShape]] = {
     "gpt2": _gpt2,
+    "gpt_neo": _gpt_neo,
+    "gpt_neox": _gpt_neox,
+    "opt": _opt,
     "bert": _bert,
     "roberta": _bert,
+    "distilbert": _distilbert,
     "llama": _llama,
     "mistral": _llama,
     "qwen2": _llama,
+    "qwen3": _llama,
+    "gemma": _llama,
+    "phi3": _llama,
     "vit": _vit,
     "deit": _vit,
 }

@@ -12,6 +12,7 @@ from lutra.cost.accuracy_table import quweit_2
 from lutra.cost.bert_table import bmt_4
 from lutra.cost.layer import LEAVES_OUT, EndToEnd, LayerCost, end_to_end, layer_cost, total
 from lutra.cost.shapes import preset
+from lutra.cost.shares import quweit_figure_1
 from lutra.cost.systolic import mlp_gemms, systolic_array
 from lutra.cost.table import Row, Table
 from lutra.cost.technology import Technology, quweit_paper
@@ -21,14 +22,15 @@ from lutra.cost.weightless import (
     paper_asic_energy,
     paper_fpga_energy,
 )
+from lutra.cost.whole_model_table import quweit_4_model
 from lutra.cost.workload import ENCODER, TransformerShape, Workload, workload
 from lutra.errors import InputError
 from lutra.rtl.schedule import FoldFactor
-from lutra.rtl.systolic import sufficient_output_lanes
+from lutra.rtl.systolic import ActivationConfig, SystolicConfig, activation_cycles, sufficient_output_lanes
 
 RESULTS_FOLDER = Path(__file__).parents[3] / "results"
-RECORDED_BLOCK, RECORDED_ARRAYS = "weightless-ivit-t", "systolic-ivit-t"
-"""The `design` of the records in `results/synth` that belong to Table 3's block and to its systolic arrays."""
+RECORDED_BLOCK, RECORDED_ARRAYS, RECORDED_GELUS = "weightless-ivit-t", "systolic-ivit-t", "shiftgelu-ivit-t"
+"""The `design` of the records in `results/synth` of Table 3's block, its systolic arrays and their ShiftGELU."""
 FOLD_FACTORS: tuple[FoldFactor, ...] = (1, 4, 8, 16, "all")
 SUMMED_BITS = 192
 """Second-layer LUTs of the paper's block for I-ViT-T."""
@@ -82,12 +84,17 @@ def _quweit_3(results: Path) -> Table:
     technology = quweit_paper()
     rows: list[Row] = []
     arrays = _recorded(results, RECORDED_ARRAYS, lambda target: (target["size"], target))
+    gelus = _recorded(results, RECORDED_GELUS, lambda target: (target["size"], target))
     for size in (8, 16, 32, 64):
         rows += _systolic_rows(size, technology, arrays.get(size))
+        if size in gelus:
+            rows += _gelu_rows(size, gelus[size], arrays.get(size))
     rows += _block_rows(_recorded(results, RECORDED_BLOCK, _block_at_fold_1), technology)
     notes = (
         "Arrays of ours: 32-bit sums, buffers for K = 1024 in BRAM, one requantiser per output lane; the paper "
         "describes neither its buffers nor what its arrays do with the sums.",
+        "ShiftGELU: a row of tiles is stored twice, because a row's sigmoids need its largest element; a pipelined "
+        "division per lane. The paper leaves it out.",
         "LUTs print with inconsistent thousands separators in the paper: 7.792 is 7,792.",
         "The block's LUTs and area fit serial summation (F = 1), its 196 cycles need one token per cycle: at least 6 "
         "times the LUTs.",
@@ -115,6 +122,25 @@ def _systolic_rows(size: int, technology: Technology, recorded: dict[str, Any] |
         Row(f"{name}, FPGA energy", "uJ", 1e6 * technology[section, "fpga_mlp_energy_j"], None),
         Row(f"{name}, ASIC area", "mm2", technology[section, "area_mm2"], None),
         Row(f"{name}, ASIC energy", "uJ", 1e6 * technology[section, "asic_mlp_energy_j"], None),
+    ]
+
+
+def _gelu_rows(size: int, recorded: dict[str, Any], array: dict[str, Any] | None) -> list[Row]:
+    """What the activation between the products adds to an array that keeps its pace."""
+    use, name = recorded["total"], f"{size}x{size} systolic, ShiftGELU"
+    first, second = mlp_gemms(_ivit_t())
+    lanes = recorded["output_lanes"]
+    config = SystolicConfig(size, 1 << (second.inner - 1).bit_length(), lanes)
+    fields = ("unit", "shift", "multiplier", "multiplier_shift", "max_tiles")
+    later = activation_cycles(ActivationConfig(**{field: recorded[field] for field in fields}), first.columns, config)
+    whole = f"{use['lut_raw'] + array['total']['lut_raw']:,} with the array; " if array else ""
+    cycles = sum(gemm.cycles(size, lanes) for gemm in (first, second)) + later
+    lanes_text = f"{lanes} lane{'s' if lanes > 1 else ''}"
+    return [
+        Row(f"{name}, cycles", "cycles", None, later, f"beside the products, {cycles:,} with them"),
+        Row(f"{name}, LUTs", "LUT", None, use["lut_raw"], f"{lanes_text}; {whole}{recorded['tool']}"),
+        Row(f"{name}, flip-flops", "FF", None, use["ff"]),
+        Row(f"{name}, BRAMs", "BRAM", None, use["bram"]),
     ]
 
 
@@ -183,7 +209,7 @@ def _quweit_4(results: Path) -> Table:
         "draw.",
         f"Upper limit for a block of no cost: {layer.upper_limit:.3f}x for I-ViT-T, {baby.upper_limit:.3f}x for "
         "nanoGPT-baby.",
-        "Left out: " + "; ".join(LEAVES_OUT) + ".",
+        "Left out: " + "; ".join(LEAVES_OUT) + ". `quweit-4-model` adds what it can.",
     )
     return Table("quweit-4", "QuWeiT Table 4: one encoder layer of I-ViT-T on a 32x32 array", tuple(rows), notes)
 
@@ -217,9 +243,11 @@ def _ivit_t() -> TransformerShape:
 
 TABLES: dict[str, Callable[[Path], Table]] = {
     "quweit-1": _quweit_1,
+    "quweit-fig1": quweit_figure_1,
     "quweit-2": quweit_2,
     "quweit-3": _quweit_3,
     "quweit-4": _quweit_4,
+    "quweit-4-model": quweit_4_model,
     "bmt-4": bmt_4,
 }
 """Every table by name; a builder takes the folder of recorded results."""

@@ -41,6 +41,8 @@ class TransformerShape:
     mlp_bias: bool = True
     norm_vectors: int = 2
     """Parameter vectors of one normalisation: 2 for LayerNorm, 1 without bias or for RMSNorm."""
+    head_norms: int = 0
+    """Normalisations of single heads in a layer, one vector each (Qwen3: queries and keys)."""
     norms_outside: int = 1
     """Normalisations outside the layers."""
     vocabulary: int = 0
@@ -177,8 +179,13 @@ def _layers(shape: TransformerShape) -> list[Part]:
         linear("projection", "attention", shape.query_width, width, shape.projection_bias),
         linear("MLP 1", "mlp", width, first_width, shape.mlp_bias),
         linear("MLP 2", "mlp", shape.hidden, width, shape.mlp_bias),
-        Part("layer norms", "norm", 0, layers * 2 * shape.norm_vectors * width, 0),
+        Part("layer norms", "norm", 0, layers * _norm_parameters(shape), 0),
     ]
+
+
+def _norm_parameters(shape: TransformerShape) -> int:
+    """Of one layer."""
+    return 2 * shape.norm_vectors * shape.width + shape.head_norms * shape.width_of_head
 
 
 def _outside(shape: TransformerShape) -> list[Part]:

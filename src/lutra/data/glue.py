@@ -27,6 +27,8 @@ from lutra.errors import InputError
 FOLDER_VARIABLE = "LUTRA_GLUE"
 _BATCH_STREAM = 2
 """Keeps the draws of batches apart from other draws of the same seed."""
+_BATCHES_PER_CHUNK = 16
+"""Batches whose examples are sorted by length together."""
 
 
 @dataclass(frozen=True)
@@ -117,15 +119,31 @@ class EncodedSplit:
     def training_batch(self, seed: int, iteration: int, batch: int) -> Batch:
         """The batch of an iteration: epochs of random order, a pure function of the arguments.
 
+        Examples of about the same length come together, which saves padding: random chunks of a few batches are sorted
+        by length and cut into batches, whose order is random again.
+
         Raises:
             InputError: fewer examples than one batch.
         """
-        per_epoch = len(self.labels) // batch
-        if per_epoch == 0:
+        epoch, place = divmod(iteration, self.batches_per_epoch(batch))
+        generator = np.random.default_rng((seed, _BATCH_STREAM, epoch))
+        order = generator.permutation(len(self.labels))
+        place = int(generator.permutation(self.batches_per_epoch(batch))[place])
+        first = place - place % _BATCHES_PER_CHUNK
+        chunk = order[first * batch : (first + _BATCHES_PER_CHUNK) * batch]
+        chunk = chunk[: len(chunk) // batch * batch]  # what is left over at the end of an epoch is drawn at random
+        chunk = chunk[np.argsort(self.lengths.numpy()[chunk], kind="stable")]
+        return self.batch(torch.from_numpy(chunk[(place - first) * batch :][:batch]))
+
+    def batches_per_epoch(self, batch: int) -> int:
+        """Whole training batches in one pass.
+
+        Raises:
+            InputError: fewer examples than one batch.
+        """
+        if len(self.labels) < batch:
             raise InputError(f"{len(self.labels)} examples of {self.task.name} are less than one batch of {batch}")
-        epoch, place = divmod(iteration, per_epoch)
-        order = np.random.default_rng((seed, _BATCH_STREAM, epoch)).permutation(len(self.labels))
-        return self.batch(torch.from_numpy(order[place * batch : (place + 1) * batch]))
+        return len(self.labels) // batch
 
 
 def find_task(name: str) -> Task:

@@ -74,12 +74,13 @@ def run_jobs(
     on_end: Callable[[Job, str | None, float, Progress], None],
     lock: int,
     command: Sequence[str] = LUTRA,
-) -> None:
-    """Run every job to its last step, `parallel` at a time, each with its share of the cores.
+    deadline: float | None = None,
+) -> bool:
+    """Run every job to its last step, `parallel` at a time, each with its share of the cores; whether all have ended.
 
     `on_end(job, error, seconds, progress)` is called after each; `error` is the last line of one that failed. The
-    processes hold `lock` (see `exclusive`). Ctrl-C and SIGTERM let every training save a checkpoint; a second one, or
-    a minute, kills.
+    processes hold `lock` (see `exclusive`). Ctrl-C, SIGTERM and the `deadline` (of time.monotonic) let every training
+    save a checkpoint; a second signal, or a minute, kills.
 
     Raises:
         KeyboardInterrupt: it was stopped; no process is left.
@@ -89,7 +90,7 @@ def run_jobs(
     running: dict[subprocess.Popen[bytes], tuple[Job, float]] = {}
     with _Stop() as stop:
         try:
-            while (waiting or running) and not stop.count:
+            while (waiting or running) and not stop.count and not _late(deadline):
                 ended = [(process, *running.pop(process)) for process in list(running) if process.poll() is not None]
                 while waiting and len(running) < parallel:
                     job = waiting.popleft()
@@ -102,6 +103,11 @@ def run_jobs(
             _end(list(running), stop)
         if stop.count:
             raise KeyboardInterrupt
+    return not (waiting or running)
+
+
+def _late(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() >= deadline
 
 
 def _start(job: Job, command: Sequence[str], threads: int, lock: int) -> subprocess.Popen[bytes]:

@@ -37,16 +37,21 @@ def finished_result(job: Job) -> dict[str, Any] | None:
 
 
 def read_result(job: Job) -> dict[str, Any]:
-    """`validation_loss` by arithmetic, `cost` (None without weightless blocks), `training_seconds` of a run.
+    """What a run measured of its best checkpoint and of its last iteration.
+
+    `validation_loss` by arithmetic and `cost` (None without weightless blocks) are of the best checkpoint;
+    `last_validation_loss` and `training_seconds` are what training ended with.
 
     Raises:
         RunDirectoryError, FrozenModelError: a file is missing or damaged.
     """
     weightless = job.recipe.model.ffn == "weightless"
+    last_validation_loss, training_seconds = _end_of_training(job.files)
     return {
         "validation_loss": read_json(job.files.evaluate, "evaluate")["validation_loss"],
         "cost": inference_cost(job.files) if weightless else None,
-        "training_seconds": _training_seconds(job.files),
+        "last_validation_loss": last_validation_loss,
+        "training_seconds": training_seconds,
     }
 
 
@@ -59,11 +64,11 @@ def inference_cost(files: RunFiles) -> dict[str, float]:
     return total
 
 
-def _training_seconds(files: RunFiles) -> float:
-    """Over all calls, however often the training was stopped."""
+def _end_of_training(files: RunFiles) -> tuple[float, float]:
+    """The loss of the last evaluation, and the seconds over all calls, however often the training was stopped."""
     try:
-        last = files.train_log.read_text(encoding="utf-8").splitlines()[-1]
-        return float(json.loads(last)["seconds"])
+        last = json.loads(files.train_log.read_text(encoding="utf-8").splitlines()[-1])
+        return float(last["validation_loss"]), float(last["seconds"])
     except (OSError, IndexError, ValueError, KeyError):
         raise RunDirectoryError(f"{files.train_log}: not a training log; delete {files.root} and run again") from None
 
@@ -103,6 +108,7 @@ def _row(variant: Variant, runs: list[dict[str, Any]]) -> dict[str, Any]:
     done = [run for run in runs if run["error"] is None]
     costs = [run["cost"] for run in done if run["cost"]]
     losses = [our_loss(run["validation_loss"]) for run in done]
+    last_losses = [run["last_validation_loss"] for run in done]
     arithmetics = done[0]["validation_loss"] if done else ()
     return {
         "variant": variant.name,
@@ -112,6 +118,7 @@ def _row(variant: Variant, runs: list[dict[str, Any]]) -> dict[str, Any]:
         "failed_seeds": [run["seed"] for run in runs if run["error"] is not None],
         "recovery": spread([run["recovery"] for run in done if run["recovery"] is not None]),
         "loss": spread(losses),
+        "last_loss": spread(last_losses),
         "validation_loss": {name: spread([run["validation_loss"][name] for run in done]) for name in arithmetics},
         "cost": {name: statistics.fmean(cost[name] for cost in costs) for name in costs[0]} if costs else None,
         "training_seconds": statistics.fmean(run["training_seconds"] for run in done) if done else None,

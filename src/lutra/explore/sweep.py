@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,24 +26,33 @@ RECORD_NAME, TABLE_NAME, FIGURE_NAME = "explore.json", "table.md", "figure.svg"
 
 
 def explore(
-    plan: Plan, root: Path, parallel: int, last_step: str = "evaluate", command: Sequence[str] = LUTRA
+    plan: Plan,
+    root: Path,
+    parallel: int,
+    last_step: str = "evaluate",
+    command: Sequence[str] = LUTRA,
+    max_minutes: float | None = None,
 ) -> dict[str, Any]:
     """Run what has not run yet, `parallel` runs at a time, each to `last_step`; write and return the record.
 
     A run that fails is recorded with the last line of its error, does not stop the others, and is tried again by the
-    next call. `root` gets `explore.json` after every run, at the end `table.md` and `figure.svg`.
+    next call. `root` gets `explore.json` after every run, at the end `table.md` and `figure.svg`. After `max_minutes`
+    every training saves a checkpoint and stops; the record then says so, and the same call goes on.
 
     Raises:
         RunDirectoryError: `root` belongs to another exploration, is in use, or holds a run with another recipe.
         LutraError: no variant of a stage finished.
         KeyboardInterrupt: it was stopped; the same call goes on.
     """
+    deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     _claim(plan, root)
     with exclusive(root) as lock:
         exploration = _Exploration(plan, root, last_step)
         variants = plan.variants
         for number, stage in enumerate(plan.stages, start=1):
-            exploration.run_stage(number, stage, variants, parallel, lock, command)
+            if not exploration.run_stage(number, stage, variants, parallel, lock, command, deadline):
+                log.info("%s: stopped after %g minutes; the same command goes on", plan.space.name, max_minutes)
+                return exploration.write(finished=False)
             if stage:
                 variants = exploration.select(number, stage, variants)
         return exploration.write(finished=True)
@@ -97,8 +107,9 @@ class _Exploration:
         parallel: int,
         lock: int,
         command: Sequence[str],
-    ) -> None:
-        """Run the variants of a stage, with their baselines, that have not finished before."""
+        deadline: float | None,
+    ) -> bool:
+        """Run the variants of a stage, with their baselines, that have not finished before; whether all have now."""
         self.stage, self.variants = number, variants
         planned = self._planned(number, stage, variants)
         self.order |= {path: len(self.order) + place for place, path in enumerate(planned) if path not in self.order}
@@ -126,7 +137,7 @@ class _Exploration:
             log.info("%s: %d done, %d running, %d left%s", title, done, running, waiting, clock.left(progress))
             self.write(finished=False)
 
-        run_jobs([each.job for each in left.values()], parallel, on_end, lock, command)
+        return run_jobs([each.job for each in left.values()], parallel, on_end, lock, command, deadline)
 
     def select(self, number: int, stage: Stage, variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
         """The variants that go on after a stage, in their order.

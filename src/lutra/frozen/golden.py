@@ -6,7 +6,16 @@ import numpy as np
 
 from lutra.errors import InputError
 from lutra.frozen.graph import Graph
-from lutra.frozen.ops import ConditionalSum, LutLayer, Operation, Requantise, Thermometer
+from lutra.frozen.ops import (
+    ConditionalSum,
+    LutLayer,
+    MatMul,
+    Operation,
+    Requantise,
+    ShiftGelu,
+    Thermometer,
+)
+from lutra.frozen.shift import shift_gelu as shift_gelu_rows
 from lutra.frozen.types import IntArray, TensorType
 
 
@@ -49,11 +58,23 @@ def requantise(op: Requantise, x: IntArray) -> IntArray:
     return clamped
 
 
+def matmul(op: MatMul, x: IntArray) -> IntArray:
+    # The sums fit in 32 bits, so the float64 product is exact, and BLAS makes it fast.
+    products: np.ndarray = x.astype(np.float64) @ op.weights.astype(np.float64)
+    return products.astype(np.int64) + op.bias
+
+
+def shift_gelu(op: ShiftGelu, x: IntArray) -> IntArray:
+    return shift_gelu_rows(x, op.unit, op.shift)
+
+
 _MEANING = {
     Thermometer: thermometer,
     LutLayer: lut_layer,
     ConditionalSum: conditional_sum,
     Requantise: requantise,
+    MatMul: matmul,
+    ShiftGelu: shift_gelu,
 }
 
 

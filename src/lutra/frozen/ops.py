@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from lutra.errors import FrozenModelError
+from lutra.frozen.shift import EXPONENT_SHIFT, SIGMOID_BITS, largest_unit
 from lutra.frozen.types import BIT, IntArray, TensorType
 from lutra.groups import group_bounds as group_bounds
 from lutra.groups import group_mask as group_mask
@@ -89,16 +90,50 @@ class Requantise:
         return len(self.multiplier)
 
 
-Operation = Thermometer | LutLayer | ConditionalSum | Requantise
-OPERATIONS: dict[str, type[Operation]] = {op.kind: op for op in (Thermometer, LutLayer, ConditionalSum, Requantise)}
+@dataclass(frozen=True, eq=False)
+class MatMul:
+    """`y[p] = bias[p] + sum_k x[k] * weights[k, p]`."""
+
+    kind: ClassVar[str] = "matmul"
+    stored: ClassVar[dict[str, str]] = {"weights": "int8", "bias": "int32"}
+    inputs: tuple[str, ...]
+    output: str
+    weights: IntArray  # (K, P)
+    bias: IntArray  # (P,)
+
+    @property
+    def width(self) -> int:
+        return len(self.bias)
+
+
+@dataclass(frozen=True, eq=False)
+class ShiftGelu:
+    """I-ViT's ShiftGELU over a whole row: `y[d] = x[d] * sigmoid[d]`, the sigmoid in [0, 127] (`frozen.shift`)."""
+
+    kind: ClassVar[str] = "shift_gelu"
+    stored: ClassVar[dict[str, str]] = {}
+    inputs: tuple[str, ...]
+    output: str
+    width: int
+    unit: int  # the integer that stands for about 1 in the exponent: gelu_unit(scale)
+    shift: int  # bits below the binary point of the exponentials
+
+
+Operation = Thermometer | LutLayer | ConditionalSum | Requantise | MatMul | ShiftGelu
+OPERATIONS: dict[str, type[Operation]] = {
+    op.kind: op for op in (Thermometer, LutLayer, ConditionalSum, Requantise, MatMul, ShiftGelu)
+}
 
 
 def output_type(op: Operation, input_types: list[TensorType]) -> TensorType:
     """The type of the value that `op` writes."""
     if isinstance(op, Requantise):
         return op.type
-    if isinstance(op, ConditionalSum):
-        low, high = accumulator_range(op)
+    if isinstance(op, ShiftGelu):
+        (type_,) = input_types
+        return TensorType(signed=True, bits=type_.bits + SIGMOID_BITS - 1, scale=type_.scale / (1 << SIGMOID_BITS - 1))
+    if isinstance(op, (ConditionalSum, MatMul)):
+        low, high = accumulator_range(op) if isinstance(op, ConditionalSum) else product_range(op, input_types[0])
         bits = max(int(low).bit_length() if low >= 0 else int(~low).bit_length(), int(high).bit_length()) + 1
         return TensorType(signed=True, bits=bits)
     return BIT
@@ -109,6 +144,14 @@ def accumulator_range(op: ConditionalSum) -> tuple[int, int]:
     low = op.bias + np.minimum(op.encoded, 0).sum(axis=0)
     high = op.bias + np.maximum(op.encoded, 0).sum(axis=0)
     return int(min(low.min(), 0)), int(max(high.max(), 0))
+
+
+def product_range(op: MatMul, input_type: TensorType) -> tuple[int, int]:
+    """Smallest and largest value that any partial sum of any output can take, in any order of addition."""
+    at_low, at_high = op.weights * input_type.minimum, op.weights * input_type.maximum
+    low = np.minimum(op.bias, 0) + np.minimum(np.minimum(at_low, at_high), 0).sum(axis=0)
+    high = np.maximum(op.bias, 0) + np.maximum(np.maximum(at_low, at_high), 0).sum(axis=0)
+    return int(low.min()), int(high.max())
 
 
 def check_operation(op: Operation, input_types: list[TensorType], input_widths: list[int], where: str) -> None:
@@ -152,6 +195,20 @@ def check_operation(op: Operation, input_types: list[TensorType], input_widths: 
         low, high = accumulator_range(op)
         require(low >= -(2**31) and high < 2**31, "encoded", "and bias overflow a 32-bit accumulator")
         require(not op.encoded[~group_mask(width, outputs, op.groups)].any(), "encoded", "is not zero between groups")
+    elif isinstance(op, MatMul):
+        outputs = len(op.bias)
+        require(op.bias.ndim == 1, "bias", "must be a vector")
+        require(op.weights.shape == (width, outputs), "weights", f"must have shape {(width, outputs)}")
+        require(_within(op.weights, -128, 127), "weights", "must lie in [-128, 127]")
+        require(_within(op.bias, -(2**31), 2**31 - 1), "bias", "must fit in 32 bits")
+        low, high = product_range(op, input_types[0])
+        require(low >= -(2**31) and high < 2**31, "weights", "and bias overflow a 32-bit accumulator")
+    elif isinstance(op, ShiftGelu):
+        type_ = input_types[0]
+        require(type_.signed and type_.bits == 8, "inputs", "must be int8")
+        require(op.width == width, "width", f"must be {width}")
+        require(1 <= op.shift <= EXPONENT_SHIFT, "shift", f"must lie in [1, {EXPONENT_SHIFT}]")
+        require(1 <= op.unit <= largest_unit(op.shift), "unit", f"must lie in [1, {largest_unit(op.shift)}]")
     else:
         require(op.multiplier.shape == op.shift.shape == (width,), "multiplier", f"and shift must have {width} values")
         require(_within(op.multiplier, 0, 2**31 - 1), "multiplier", "must lie in [0, 2^31 - 1]")

@@ -26,6 +26,11 @@ def gelu_unit(scale: float) -> int:
     return math.ceil(1 / (SIGMOID_SCALE * scale))
 
 
+def largest_unit(shift: int) -> int:
+    """The largest `unit` with which the sum of two exponentials stays within the 31 bits of the reciprocal."""
+    return RECIPROCAL >> (shift + 1)
+
+
 def shift_exp(x: IntArray, unit: int, shift: int) -> IntArray:
     """About `2**shift * unit * exp(x / unit)` for x <= 0: 2^-q by a shift, and 1 + r / 2 between powers of two.
 
@@ -48,7 +53,7 @@ def shift_gelu(x: IntArray, unit: int, shift: int = EXPONENT_SHIFT) -> IntArray:
         InputError: the sum of two exponentials can exceed the 31 bits of the reciprocal, which makes the sigmoid 0: an
             input scale below 0.0047 needs a smaller `shift`.
     """
-    if 2 * unit << shift > RECIPROCAL:
+    if unit > largest_unit(shift):
         raise InputError(f"ShiftGELU: unit {unit} is too large for shift {shift}; take a smaller shift")
     largest = np.maximum(x.max(axis=1, keepdims=True), 0)
     numerator = shift_exp(x - largest, unit, shift)

@@ -27,25 +27,46 @@ TENSOR_FILE = "tensors.safetensors"
 
 
 def save(model: FrozenModel, folder: Path) -> None:
-    """Check the model and write it into `folder`; the JSON is written last, so that a torn pair does not load."""
+    """Check the model and write it into `folder`."""
     tensors: dict[str, np.ndarray] = {}
     graphs = []
     for index, graph in enumerate(model.graphs):
         graph.check()
         graphs.append(_graph_to_json(graph, f"{index}", tensors))
-    tensor_bytes = dump_tensors(dict(sorted(tensors.items())))
-    structure = {"format_version": FORMAT_VERSION, "origin": model.origin, "graphs": graphs}
-    with replacing(folder / TENSOR_FILE) as temporary:
-        temporary.write_bytes(tensor_bytes)
-    write_json(folder / MODEL_FILE, {**structure, "content_hash": _content_hash(structure, tensors)})
+    write_files(folder, {"origin": model.origin, "graphs": graphs}, tensors)
 
 
 def load(folder: Path) -> FrozenModel:
     """Read a frozen model.
 
     Raises:
-        FrozenModelError: a file is missing or unreadable, the version is unknown, the hash differs, or a shape, a
-            connection, a threshold or any other value is out of range.
+        FrozenModelError: see `read_files`; or a shape, a connection, a threshold or any other value is out of range.
+    """
+    structure, tensors = read_files(folder)
+    try:
+        graphs = tuple(_graph_from_json(graph, tensors) for graph in structure["graphs"])
+        model = FrozenModel(graphs, structure["origin"])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        json_path = folder / MODEL_FILE
+        raise FrozenModelError(f"{json_path}: not a frozen model ({error!r}); run `lutra freeze` again") from None
+    for graph in model.graphs:
+        graph.check()
+    return model
+
+
+def write_files(folder: Path, structure: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    """Write the two files of a frozen model; the JSON is written last, so that a torn pair does not load."""
+    structure = {"format_version": FORMAT_VERSION, **structure}
+    with replacing(folder / TENSOR_FILE) as temporary:
+        temporary.write_bytes(dump_tensors(dict(sorted(tensors.items()))))
+    write_json(folder / MODEL_FILE, {**structure, "content_hash": _content_hash(structure, tensors)})
+
+
+def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The structure and the tensors that `write_files` wrote.
+
+    Raises:
+        FrozenModelError: a file is missing or unreadable, the version is unknown, or the hash differs.
     """
     json_path, tensor_path = folder / MODEL_FILE, folder / TENSOR_FILE
     try:
@@ -59,17 +80,13 @@ def load(folder: Path) -> FrozenModel:
         raise FrozenModelError(f"{folder}: corrupted frozen model ({error}); run `lutra freeze` again") from None
     try:
         version, given_hash = structure["format_version"], structure.pop("content_hash")
-        if version != FORMAT_VERSION:
-            raise FrozenModelError(f"{json_path}: format version {version}, this Lutra reads {FORMAT_VERSION}")
-        if _content_hash(structure, tensors) != given_hash:
-            raise FrozenModelError(f"{folder}: content hash differs, the files were changed; run `lutra freeze` again")
-        graphs = tuple(_graph_from_json(graph, tensors) for graph in structure["graphs"])
-        model = FrozenModel(graphs, structure["origin"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise FrozenModelError(f"{json_path}: not a frozen model ({error!r}); run `lutra freeze` again") from None
-    for graph in model.graphs:
-        graph.check()
-    return model
+    if version != FORMAT_VERSION:
+        raise FrozenModelError(f"{json_path}: format version {version}, this Lutra reads {FORMAT_VERSION}")
+    if _content_hash(structure, tensors) != given_hash:
+        raise FrozenModelError(f"{folder}: content hash differs, the files were changed; run `lutra freeze` again")
+    return structure, tensors
 
 
 def content_hash(folder: Path) -> str:
@@ -132,4 +149,4 @@ def _op_from_json(described: dict[str, Any], tensors: dict[str, np.ndarray]) -> 
 def _pack(values: IntArray, storage: str) -> np.ndarray:
     if storage == "packed":
         return np.packbits(values.astype(np.uint8), axis=1, bitorder="little")
-    return values.astype(storage)
+    return values.astype(storage, order="C")  # safetensors writes a transposed array's bytes as they lie

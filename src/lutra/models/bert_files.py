@@ -6,6 +6,8 @@ one bit per binary weight.
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import json
 import logging
 import re
@@ -145,3 +147,38 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         ) from None
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not safetensors, or damaged ({error}); fetch it again") from None
+
+
+def find_checkpoint(name: str) -> Path:
+    """The folder of a BERT: `name` itself, that of an installed Python package, or one from the Hugging Face hub.
+
+    Raises:
+        InputError: there is none of them, or the hub does not answer.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    try:
+        files = importlib.metadata.files(name) or []
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        files = []
+    found = [Path(str(file.locate())).parent for file in files if file.name == "model.safetensors"]
+    if found:
+        return found[0]
+    if files:
+        raise InputError(f"{name}: the installed package carries no model.safetensors")
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise InputError(f"{name}: no such folder and no installed package; for the hub, install huggingface_hub")
+    return _fetch(name)
+
+
+def _fetch(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    # The hub's client raises errors of several libraries for a wrong name or a missing network.
+    wanted = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{name}: no such folder, no installed package, and not on the hub ({reason})") from None

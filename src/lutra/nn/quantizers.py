@@ -42,7 +42,7 @@ def quantise_weight(weight: Tensor, bits: int, per_row: bool = False, centred: b
     mean = magnitude.mean(dim=1, keepdim=True)
     if bits == 1:
         offset = groups.mean(dim=1, keepdim=True) if centred else 0.0
-        integers, scale = torch.where(groups >= offset, 1.0, -1.0).to(weight), mean
+        integers, scale = _signs(groups >= offset, weight), mean
     elif bits == 2:
         kept = magnitude > TERNARY_THRESHOLD * mean
         integers = groups.sign() * kept
@@ -128,9 +128,14 @@ def _is_sign(low: int, high: int) -> bool:
     return low == -1 and high == 1  # one bit: -1 and +1, no 0 between them
 
 
+def _signs(positive: Tensor, like: Tensor) -> Tensor:
+    """+1 and -1 in the type of `like`; several times faster than torch.where with two numbers."""
+    return positive.to(like.dtype).mul_(2).sub_(1)
+
+
 def _integers(shifted: Tensor, step: Tensor, low: int, high: int) -> Tensor:
     if _is_sign(low, high):
-        return torch.where(shifted >= 0, 1.0, -1.0).to(shifted)
+        return _signs(shifted >= 0, shifted)
     return torch.floor((shifted * (1 / step)).clamp(low, high) + 0.5)
 
 
@@ -149,10 +154,10 @@ class _LearnedStep(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         shifted, step, integers = ctx.saved_tensors
         ratio = shifted * (1 / step)
-        inside = (ratio >= ctx.low) & (ratio <= ctx.high)
+        inside = ((ratio >= ctx.low) & (ratio <= ctx.high)).to(ratio.dtype)
         # The sign has no rounding error to learn from: its step is only an amplitude (BiT).
         sign = _is_sign(ctx.low, ctx.high)
-        to_step = integers if sign else torch.where(inside, integers - ratio, integers)
+        to_step = integers if sign else integers - ratio * inside
         return grad * inside, (grad * to_step).sum() * ctx.gradient_scale, None, None, None
 
 

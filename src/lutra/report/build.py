@@ -13,7 +13,7 @@ from lutra import __version__
 from lutra.cost.layer import LEAVES_OUT
 from lutra.files import RunFiles, write_text
 from lutra.frozen.graph import as_weightless
-from lutra.recipe import Recipe
+from lutra.recipe import Experiment, Recipe
 from lutra.report import tables
 from lutra.report.evidence import Evidence, read_run
 from lutra.report.figures import BlockShape, block_picture, css_variables, training_curves
@@ -87,13 +87,18 @@ def report_run(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
         warnings=_warnings(evidence),
         sections=sections,
     )
+    return write_page(files, page)
+
+
+def write_page(files: RunFiles, page: Page) -> dict[str, Any]:
+    """Write `report.html` and say what `report_run` says."""
     source = resources.files("lutra.report").joinpath("page.html.mako").read_text(encoding="utf-8")
     written = str(Template(source, default_filters=["h"]).render(page=page))
     write_text(files.report, written)
     return {
         "report": str(files.report),
         "bytes": len(written.encode()),
-        "not_run": [section.key for section in sections if section.missing],
+        "not_run": [section.key for section in page.sections if section.missing],
     }
 
 
@@ -269,13 +274,19 @@ def _left_out(evidence: Evidence) -> Section:
 
 
 def _rebuild(evidence: Evidence) -> Section:
-    root = evidence.files.root.name
-    environments = [step["environment"] for step in evidence.steps.values()]
+    frozen = (f"frozen model {evidence.frozen_hash[:16]}",) if evidence.frozen_hash else ()
+    return rebuild_section(evidence.files, evidence.recipe, evidence.steps, *frozen)
+
+
+def rebuild_section(
+    files: RunFiles, recipe: Experiment, steps: dict[str, dict[str, Any]], *more_hashes: str
+) -> Section:
+    """Commands, hashes, versions and steps of a run."""
+    root = files.root.name
+    environments = [step["environment"] for step in steps.values()]
     versions = sorted({f"{name} {version}" for environment in environments for name, version in environment.items()})
-    recorded = tuple((name, tables.duration(step["seconds"]), step["ended"]) for name, step in evidence.steps.items())
-    hashes = [f"recipe hash {evidence.recipe.content_hash()}", f"seed {evidence.recipe.seed}"]
-    if evidence.frozen_hash:
-        hashes.append(f"frozen model {evidence.frozen_hash[:16]}")
+    recorded = tuple((name, tables.duration(step["seconds"]), step["ended"]) for name, step in steps.items())
+    hashes = [f"recipe hash {recipe.content_hash()}", f"seed {recipe.seed}", *more_hashes]
     return Section(
         key="rebuild",
         title="How to rebuild it",

@@ -174,7 +174,7 @@ def doctor_table(found: dict[str, Any]) -> Table:
 
 
 def results_table(entries: list[dict[str, Any]]) -> Table:
-    """Recorded results, one line each."""
+    """Recorded results of language models, one line each."""
     rows = []
     for entry in entries:
         evaluate = entry.get("evaluate") or {}

@@ -8,6 +8,7 @@ from pathlib import Path
 from mako.template import Template
 
 from lutra.errors import InputError
+from lutra.frozen.shift import EXPONENT_SHIFT, largest_unit
 from lutra.rtl.emit import HERE, complete, write_files
 
 REGULAR_MODULES = (
@@ -20,6 +21,10 @@ REGULAR_MODULES = (
 """The library modules that an array repeats; registers lie between them, so that each can be synthesised alone."""
 FIXED_CYCLES = 3
 """Cycles beside operands, wavefront and results: the slot that takes sums out, result memory, output register."""
+ACTIVATION_STAGES = 9
+"""Register stages of ShiftGELU from its input to its output beside those of the division."""
+DIVIDEND_BITS = 31
+LARGEST_UNIT = 4095
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,48 @@ class SystolicConfig:
         return self.depth.bit_length()
 
 
+@dataclass(frozen=True)
+class ActivationConfig:
+    """ShiftGELU and the requantisation behind it, as built between the two products of an MLP: constants of one layer.
+
+    `unit` and `shift` are those of `frozen.ops.ShiftGelu`; y = clamp((x * sigmoid * multiplier + half) >>
+    multiplier_shift) is int8.
+
+    Raises:
+        InputError: a value that the RTL does not take.
+    """
+
+    unit: int
+    shift: int
+    multiplier: int
+    multiplier_shift: int
+    max_tiles: int
+    """Most tiles side by side of a product that is activated: a row of tiles is stored, twice."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.shift <= EXPONENT_SHIFT or not 1 <= self.unit <= min(LARGEST_UNIT, largest_unit(self.shift)):
+            raise InputError(f"ShiftGELU: unit or shift out of range in {asdict(self)}; freeze with a smaller shift")
+        if not (0 <= self.multiplier < 1 << 31 and 0 <= self.multiplier_shift <= 62 and self.max_tiles >= 1):
+            raise InputError(f"ShiftGELU: multiplier, multiplier_shift or max_tiles out of range in {asdict(self)}")
+
+    @property
+    def multiplier_bits(self) -> int:
+        return max(1, self.multiplier.bit_length())
+
+    @property
+    def latency_cycles(self) -> int:
+        """From taking the last beat of a row of tiles to offering the first activated one, less one.
+
+        The division has a stage per bit of the quotient; the divisor is at least 2 * unit.
+        """
+        return ACTIVATION_STAGES + DIVIDEND_BITS - ((2 * self.unit).bit_length() - 1)
+
+
+def activation_cycles(activation: ActivationConfig, columns: int, config: SystolicConfig) -> int:
+    """Cycles by which ShiftGELU delays the last result: the last row of tiles leaves once all of it is known."""
+    return activation.latency_cycles + -(-columns // config.size) * config.size * config.size // config.output_lanes
+
+
 def product_cycles(rows: int, inner: int, columns: int, size: int, output_lanes: int) -> int:
     """Cycles of one (rows x inner)(inner x columns) product, from the first accepted operand beat to the last accepted
     result beat, both counted, when neither sources nor sink stall.
@@ -79,16 +126,22 @@ def sufficient_output_lanes(size: int, inner: int) -> int:
     return lanes
 
 
-def systolic_files(config: SystolicConfig, name: str) -> dict[str, str]:
-    """All files of a design with the array as module `name`: file name -> text, the file list last."""
+def systolic_files(config: SystolicConfig, name: str, activation: ActivationConfig | None = None) -> dict[str, str]:
+    """All files of a design with the array as module `name`: file name -> text, the file list last.
+
+    With `activation` the array has ShiftGELU behind it and computes both products of an MLP.
+    """
     template = Template(filename=str(HERE / "templates" / "systolic.sv.mako"), strict_undefined=True)
-    return complete({f"{name}.sv": str(template.render(config=config, name=name))})
+    return complete({f"{name}.sv": str(template.render(config=config, name=name, activation=activation))})
 
 
-def write_systolic(config: SystolicConfig, name: str, out: Path) -> list[Path]:
-    """Write the array as module `name` into the folder `out`, which it replaces; return the files.
+def write_systolic(
+    config: SystolicConfig, name: str, out: Path, activation: ActivationConfig | None = None
+) -> list[Path]:
+    """Write the array, with `activation` the dense MLP, as module `name` into the folder `out`, which it replaces.
 
     Raises:
         InputError: `out` holds something other than generated RTL.
     """
-    return write_files(systolic_files(config, name), {"systolic": {"module": name, **asdict(config)}}, out)
+    described = {"module": name, **asdict(config)} | ({"activation": asdict(activation)} if activation else {})
+    return write_files(systolic_files(config, name, activation), {"systolic": described}, out)

@@ -16,7 +16,7 @@ static VerilatedContext& context = *new VerilatedContext;
 static Vtestbench& top = *new Vtestbench{&context};
 
 struct Product {
-    uint32_t inner, column_tiles, multiplier, result_beats;
+    uint32_t inner, column_tiles, multiplier, activate, result_beats;
     Words a, b;
 };
 
@@ -39,6 +39,9 @@ static void configure(const Product& product) {
     top.inner_i = product.inner;
     top.column_tiles_i = product.column_tiles;
     top.multiplier_i = product.multiplier;
+% if activated:
+    top.activate_i = product.activate;
+% endif
 }
 
 // Leaves the array in the middle of something, so that a register that the reset forgets shows up.
@@ -125,6 +128,7 @@ int main(int argc, char** argv) {
         product.inner = read_word(vectors);
         product.column_tiles = read_word(vectors);
         product.multiplier = read_word(vectors);
+        product.activate = read_word(vectors);
         product.result_beats = read_word(vectors);
         for (Words* words : {&product.a, &product.b}) {
             words->resize(read_word(vectors));

@@ -12,9 +12,10 @@ from mako.template import Template
 
 from lutra.errors import InputError
 from lutra.files import write_text
+from lutra.frozen.shift import shift_gelu
 from lutra.frozen.types import IntArray
 from lutra.rtl.emit import FILE_LIST
-from lutra.rtl.systolic import SystolicConfig, product_cycles, write_systolic
+from lutra.rtl.systolic import ActivationConfig, SystolicConfig, activation_cycles, product_cycles, write_systolic
 from lutra.simulate import harness, verilator
 from lutra.simulate.harness import NEVER, PASSES
 
@@ -28,6 +29,8 @@ class Product:
     left: IntArray
     right: IntArray
     multiplier: int
+    activated: bool = False
+    """The results pass through ShiftGELU."""
 
     def golden(self, shift: int) -> IntArray:
         """`clamp((left @ right * multiplier + half) >> shift)`, (M, P)."""
@@ -54,25 +57,47 @@ class ProductResult:
 
 @dataclass(frozen=True)
 class SystolicBench:
-    """A compiled array that waits for products."""
+    """A compiled array, or array with ShiftGELU, that waits for products."""
 
     config: SystolicConfig
     executable: Path
+    activation: ActivationConfig | None = None
+
+    def golden(self, product: Product) -> IntArray:
+        """What must come out, (M, P)."""
+        y = product.golden(self.config.shift)
+        if not product.activated or self.activation is None:
+            return y
+        activation = self.activation
+        half = (1 << activation.multiplier_shift) >> 1
+        scaled = shift_gelu(y, activation.unit, activation.shift) * activation.multiplier + half
+        clamped: IntArray = np.clip(scaled >> activation.multiplier_shift, -128, 127)
+        return clamped
+
+    def cycles(self, product: Product) -> int:
+        """How long it must take."""
+        (rows, inner), columns, config = product.left.shape, product.right.shape[1], self.config
+        cycles = product_cycles(rows, inner, columns, config.size, config.output_lanes)
+        if product.activated and self.activation is not None:
+            cycles += activation_cycles(self.activation, columns, config)
+        return cycles
 
 
-def build(config: SystolicConfig, folder: Path) -> SystolicBench:
-    """Generate and compile an array and its test bench in `folder`.
+def build(config: SystolicConfig, folder: Path, activation: ActivationConfig | None = None) -> SystolicBench:
+    """Generate and compile an array, with `activation` one for MLPs, and its test bench in `folder`.
 
     Raises:
         ToolError: a tool is missing, or refuses the design.
     """
-    write_systolic(config, TOP, folder / "rtl")
+    write_systolic(config, TOP, folder / "rtl", activation)
     template = Template(filename=str(harness.HERE / "systolic.cpp.mako"), strict_undefined=True)
     words = {"operand_words": _words(config.size), "result_words": _words(config.output_lanes)}
-    write_text(folder / "testbench.cpp", str(template.render(config=config, **words)))
+    rendered = template.render(config=config, activated=activation is not None, **words)
+    write_text(folder / "testbench.cpp", str(rendered))
     harness.write_bench_header(folder)
     files = [folder / "rtl" / name for name in (folder / "rtl" / FILE_LIST).read_text(encoding="utf-8").split()]
-    return SystolicBench(config, verilator.build(files, TOP, folder / "testbench.cpp", folder, defines=harness.DEFINES))
+    executable = verilator.build(files, TOP, folder / "testbench.cpp", folder, defines=harness.DEFINES)
+    return SystolicBench(config, executable, activation)
 
 
 def simulate_products(bench: SystolicBench, products: Sequence[Product]) -> list[ProductResult]:
@@ -83,11 +108,11 @@ def simulate_products(bench: SystolicBench, products: Sequence[Product]) -> list
         ToolError: the simulation broke off.
     """
     for product in products:
-        _check(bench.config, product)
+        _check(bench, product)
     vectors = struct.pack("<I", len(products)) + b"".join(_vectors(bench.config, product) for product in products)
     reader = harness.Reader(harness.execute(bench.executable, vectors))
     recordings = [[_recording(reader, bench.config, product) for product in products] for _ in PASSES]
-    return [_compare(bench.config, *row) for row in zip(products, *recordings, strict=True)]
+    return [_compare(bench, *row) for row in zip(products, *recordings, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,14 +123,18 @@ class _Recording:
     """The complete beats that came out, (beats, output_lanes)."""
 
 
-def _check(config: SystolicConfig, product: Product) -> None:
-    left, right = product.left, product.right
+def _check(bench: SystolicBench, product: Product) -> None:
+    config, left, right = bench.config, product.left, product.right
     if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0] or not left.size or not right.size:
         raise InputError(f"systolic array: cannot multiply matrices of shapes {left.shape} and {right.shape}")
     if min(left.min(), right.min()) < -128 or max(left.max(), right.max()) > 127:
         raise InputError("systolic array: matrices must hold int8 values")
     if left.shape[1] > config.depth or _tiles(right.shape[1], config.size) >= 1 << config.tile_bits:
         raise InputError(f"systolic array: {left.shape} x {right.shape} is too large for {config}")
+    if product.activated and (
+        bench.activation is None or _tiles(right.shape[1], config.size) > bench.activation.max_tiles
+    ):
+        raise InputError(f"systolic array: cannot activate {right.shape[1]} columns with {bench.activation}")
     if not 0 <= product.multiplier < 1 << config.multiplier_bits:
         raise InputError(
             f"systolic array: multiplier must have {config.multiplier_bits} bits, got {product.multiplier}"
@@ -123,7 +152,7 @@ def _vectors(config: SystolicConfig, product: Product) -> bytes:
     beats = row_tiles * column_tiles * size * size // config.output_lanes
     return b"".join(
         [
-            struct.pack("<4I", inner, column_tiles, product.multiplier, beats),
+            struct.pack("<5I", inner, column_tiles, product.multiplier, product.activated, beats),
             struct.pack("<I", a_words.size) + a_words.tobytes(),
             struct.pack("<I", b_words.size) + b_words.tobytes(),
         ]
@@ -141,12 +170,12 @@ def _recording(reader: harness.Reader, config: SystolicConfig, product: Product)
     return _Recording(cycles, tuple(problems), harness.unpack(words, config.output_lanes, 8, signed=True))
 
 
-def _compare(config: SystolicConfig, product: Product, free: _Recording, stalled: _Recording) -> ProductResult:
+def _compare(bench: SystolicBench, product: Product, free: _Recording, stalled: _Recording) -> ProductResult:
     (rows, inner), columns = product.left.shape, product.right.shape[1]
-    expected = product.golden(config.shift)
+    expected = bench.golden(product)
     wrong, problems = [], []
     for name, recording in zip(PASSES, (free, stalled), strict=True):
-        actual, arrived = _untile(config, product, recording.output)
+        actual, arrived = _untile(bench.config, product, recording.output)
         different = (actual != expected) | ~arrived
         wrong.append(int(different.sum()))
         problems += [f"{problem} {name}" for problem in recording.problems]
@@ -154,7 +183,7 @@ def _compare(config: SystolicConfig, product: Product, free: _Recording, stalled
             row, column = (int(index) for index in np.argwhere(different)[0])
             rtl = actual[row, column] if arrived[row, column] else "nothing"
             problems.append(f"result [{row}, {column}] {name}: RTL {rtl}, golden {expected[row, column]}")
-    predicted = product_cycles(rows, inner, columns, config.size, config.output_lanes)
+    predicted = bench.cycles(product)
     if not problems and free.cycles != predicted:
         problems.append(f"{free.cycles} cycles measured, {predicted} predicted")
     return ProductResult(

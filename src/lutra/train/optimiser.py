@@ -62,7 +62,7 @@ def set_learning_rates(optimiser: torch.optim.AdamW, config: TrainConfig, iterat
         group["lr"] = group["peak"] * learning_rate_shape(config, iteration, group["floor"])
 
 
-def optimiser_tensors(optimiser: torch.optim.AdamW, model: GPT) -> dict[str, Tensor]:
+def optimiser_tensors(optimiser: torch.optim.AdamW, model: nn.Module) -> dict[str, Tensor]:
     """The optimiser's state as `PARAMETER/KEY` -> tensor; `load_optimiser_tensors` reads it back."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {
@@ -72,8 +72,8 @@ def optimiser_tensors(optimiser: torch.optim.AdamW, model: GPT) -> dict[str, Ten
     }
 
 
-def load_optimiser_tensors(optimiser: torch.optim.AdamW, model: GPT, tensors: dict[str, Tensor]) -> None:
-    """Undo `optimiser_tensors` for an optimiser that `create_optimiser` made for the same model."""
+def load_optimiser_tensors(optimiser: torch.optim.AdamW, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Undo `optimiser_tensors` for an optimiser made in the same way for the same model."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     ordered = [names[id(parameter)] for group in optimiser.param_groups for parameter in group["params"]]
     states: dict[str, dict[str, Tensor]] = {}

@@ -1,0 +1,182 @@
+"""The meaning of a frozen BERT in NumPy (spec.md, "BERT"): one small function per operation.
+
+Only real tokens are computed: rows (N, D) are the tokens of all sentences one after the other, and a sentence is a
+range of rows. So a sentence's outputs do not depend on padding or on what else is in the batch.
+
+Shapes in comments: N tokens, T of one sentence, D residual width, H heads, W width of a head, C outputs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lutra.errors import InputError, LutraError
+from lutra.frozen import half
+from lutra.frozen.bert import (
+    FrozenBert,
+    code_range,
+    hidden_is_signed,
+    largest_context_sum,
+    largest_linear_sum,
+    largest_score_sum,
+    layout,
+    unpack,
+)
+from lutra.frozen.half import ExactArray, HalfArray
+
+SENTENCES_AT_ONCE = 32
+"""Bounds the memory; weights are unpacked once for so many."""
+
+Codes = ExactArray
+"""Integers of a quantised activation, in a float type that BLAS sums exactly."""
+
+
+def golden_logits(model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray) -> HalfArray:
+    """Logits (B, C) of sentences, integers (B, T) each; `mask` is 1 for tokens and 0 for padding.
+
+    Raises:
+        InputError: shapes, tokens, types or masks that the model cannot take.
+        LutraError: an activation leaves the range of a half.
+    """
+    _check_input(model, tokens, token_types, mask)
+    logits = np.empty((len(tokens), model.config.outputs), np.float16)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found by _finite
+        for start in range(0, len(tokens), SENTENCES_AT_ONCE):
+            some = slice(start, start + SENTENCES_AT_ONCE)
+            x, sentences = embed(model, tokens[some], token_types[some], mask[some])
+            for index in range(model.config.layers):
+                x = attention(model, f"layers.{index}.attention", x, sentences)
+                x = feed_forward(model, f"layers.{index}.feed_forward", x)
+            logits[some] = classify(model, x[[sentence.start for sentence in sentences]])
+    return logits
+
+
+def embed(
+    model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray
+) -> tuple[HalfArray, list[slice]]:
+    """Rows (N, D) of all real tokens, and the rows of every sentence."""
+    real = mask != 0
+    words, types, positions = tokens[real], token_types[real], np.nonzero(real)[1]
+    tensors, codes = model.tensors, layout(model.config)["embeddings.word.codes"]
+    x = np.zeros((len(words), model.config.width), np.float16)
+    for packed, scale in zip(tensors["embeddings.word.codes"], tensors["embeddings.word.scale"], strict=True):
+        x = x + unpack(packed[words], codes.bits, codes.columns).astype(np.float16) * scale[words, None]
+    x = x + tensors["embeddings.position"][positions] + tensors["embeddings.token_type"][types]
+    ends = np.cumsum(real.sum(axis=1)).tolist()
+    sentences = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+    return layer_norm(model, "embeddings.norm", x), sentences
+
+
+def attention(model: FrozenBert, name: str, x: HalfArray, sentences: list[slice]) -> HalfArray:
+    """Multi-head attention, residual and norm: (N, D) -> (N, D)."""
+    config, tensors = model.config, model.tensors
+    codes = quantise(model, f"{name}.input_quantiser", x, signed=True)
+    query, key, value = (
+        quantise(model, f"{name}.{part}_quantiser", linear(model, f"{name}.{part}", codes, signed=True), signed=True)
+        .reshape(-1, config.heads, config.head_width)
+        .transpose(1, 0, 2)  # (H, N, W)
+        for part in ("query", "key", "value")
+    )
+    score_factor, context_factor = tensors[f"{name}.score_factor"], tensors[f"{name}.context_factor"]
+    context = np.empty((len(x), config.attention_width), np.float16)
+    for rows in sentences:
+        sums = _product(query[:, rows], key[:, rows].transpose(0, 2, 1), largest_score_sum(config))  # (H, T, T)
+        probabilities = softmax(sums * score_factor)
+        weights = quantise(model, f"{name}.probability_quantiser", probabilities, signed=False)
+        sums = _product(weights, value[:, rows], largest_context_sum(config))  # (H, T, W)
+        context[rows] = (sums * context_factor).transpose(1, 0, 2).reshape(-1, config.attention_width)
+    codes = quantise(model, f"{name}.output_quantiser", context, signed=True)
+    return layer_norm(model, f"{name}.norm", x + linear(model, f"{name}.output", codes, signed=True))
+
+
+def feed_forward(model: FrozenBert, name: str, x: HalfArray) -> HalfArray:
+    """Two linear layers with an activation between, residual and norm: (N, D) -> (N, D)."""
+    codes = quantise(model, f"{name}.input_quantiser", x, signed=True)
+    hidden = linear(model, f"{name}.intermediate", codes, signed=True)  # (N, intermediate)
+    hidden = half.gelu(hidden) if model.config.activation == "gelu" else np.where(hidden > 0, hidden, np.float16(0))
+    signed = hidden_is_signed(model.config)
+    codes = quantise(model, f"{name}.hidden_quantiser", hidden, signed)
+    return layer_norm(model, f"{name}.norm", x + linear(model, f"{name}.output", codes, signed))
+
+
+def classify(model: FrozenBert, x: HalfArray) -> HalfArray:
+    """Pooler and classifier on the first token of every sentence: (B, D) -> (B, C)."""
+    codes = quantise(model, "pooler_quantiser", x, signed=True)
+    pooled = half.tanh(linear(model, "pooler", codes, signed=True)).astype(np.float64)
+    weight = model.tensors["classifier.weight"].astype(np.float64)
+    products = half.on_grid(pooled[:, None] * weight, half.SUM_BITS)  # (B, C, D)
+    sums = products.sum(axis=2) * 2.0**-half.SUM_BITS + model.tensors["classifier.bias"]
+    return _finite(sums.astype(np.float16), "classifier")
+
+
+def quantise(model: FrozenBert, name: str, x: HalfArray, signed: bool) -> Codes:
+    """(..., features) -> codes: half addition of the bias, half product with 1 / step, round half up, clip."""
+    bias, inverse_step = model.tensors.get(f"{name}.bias"), model.tensors[f"{name}.inverse_step"]
+    shifted = _finite(x if bias is None else x + bias, name)
+    low, high = code_range(model.config, signed)
+    if signed and model.config.quantisation.activation_bits == 1:
+        return np.where(shifted >= 0, np.float32(1), np.float32(-1))
+    # A half plus 0.5 is exact in float32.
+    rounded: Codes = np.floor((shifted * inverse_step).astype(np.float32) + np.float32(0.5))
+    return rounded.clip(low, high)
+
+
+def linear(model: FrozenBert, name: str, codes: Codes, signed: bool) -> HalfArray:
+    """(N, inputs) -> (N, outputs): exact sums, then one multiply-add per half of the weights, rounded twice."""
+    weights, tensors = layout(model.config)[f"{name}.codes"], model.tensors
+    largest = largest_linear_sum(model.config, weights.columns, signed)
+    y: HalfArray = np.broadcast_to(tensors[f"{name}.bias"], (len(codes), weights.shape[1]))
+    for packed, factor in zip(tensors[f"{name}.codes"], tensors[f"{name}.factor"], strict=True):
+        y = y + _product(codes, unpack(packed, weights.bits, weights.columns).T, largest) * factor
+    return y
+
+
+def softmax(scores: HalfArray) -> HalfArray:
+    """Over the last axis; the sum of the exponentials is exact."""
+    exponentials = half.exp(scores - scores.astype(np.float32).max(axis=-1, keepdims=True).astype(np.float16))
+    sums = exponentials.sum(axis=-1, keepdims=True, dtype=np.float64).astype(np.float16)
+    probabilities: HalfArray = exponentials * (np.float16(1) / sums)
+    return probabilities
+
+
+def layer_norm(model: FrozenBert, name: str, x: HalfArray) -> HalfArray:
+    """(N, D) -> (N, D); sums of elements and of squares are fixed-point numbers, so their order is free."""
+    width = model.config.width
+    mean = x.sum(axis=1, keepdims=True, dtype=np.float64) / width
+    centred = _finite(x - mean.astype(np.float16), name)
+    squares = half.on_grid(np.square(centred, dtype=np.float64), half.SQUARE_BITS).sum(axis=1, keepdims=True)
+    epsilon = np.floor(model.config.layer_norm_epsilon * width * 2**half.SQUARE_BITS + 0.5)
+    variance = _finite(((squares + epsilon) / (width * 2**half.SQUARE_BITS)).astype(np.float16), name)
+    scale = half.reciprocal_root(np.maximum(variance, np.float16(2.0**-24)))
+    y: HalfArray = centred * scale * model.tensors[f"{name}.gain"] + model.tensors[f"{name}.bias"]
+    return y
+
+
+def _product(a: np.ndarray, b: np.ndarray, largest: int) -> HalfArray:
+    """Matrix product of integers, exact, then rounded to half: no sum exceeds `largest`."""
+    exact = half.exact_type(largest)
+    sums = a.astype(exact, copy=False) @ b.astype(exact)
+    return half.from_integer(sums, half.sum_exponent(largest))
+
+
+def _finite(x: HalfArray, where: str) -> HalfArray:
+    if not np.isfinite(x).all():
+        raise LutraError(f"{where}: an activation leaves the range of a half (65504); train the model to smaller ones")
+    return x
+
+
+def _check_input(model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray) -> None:
+    config = model.config
+    if tokens.ndim != 2 or tokens.shape[1] > config.positions:
+        raise InputError(f"tokens must be (sentences, at most {config.positions} positions), got {tokens.shape}")
+    for name, array, count in (
+        ("tokens", tokens, config.vocabulary),
+        ("token_types", token_types, config.token_types),
+        ("mask", mask, 2),
+    ):
+        if array.shape != tokens.shape or not np.issubdtype(array.dtype, np.integer):
+            raise InputError(f"{name} must be integers of shape {tokens.shape}, got {array.dtype} {array.shape}")
+        if array.size and (array.min() < 0 or array.max() >= count):
+            raise InputError(f"{name} must lie in [0, {count - 1}], found {array.min()} to {array.max()}")
+    if not mask[:, :1].all() or tokens.shape[1] == 0:
+        raise InputError("mask: the first token of every sentence must be a real one, the pooler reads it")
