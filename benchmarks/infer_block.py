@@ -3,7 +3,7 @@
     python benchmarks/infer_block.py [--json] [--repeats 7]
 
 The block reads int8 and writes int32; `torch._int_mm` is a pair of int8 products without bias, GELU or requantisation;
-golden is the NumPy definition. One thread: CPU time; two threads: wall time. Medians of alternating runs.
+reference is the golden model in NumPy. One thread: CPU time; two threads: wall time. Medians of alternating runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ THERMOMETER_BITS = 8
 HIDDEN = 4
 TOKENS = {192: (1, 197, 12608), 384: (1, 197, 16384)}
 INT_MM_MIN_TOKENS = 17
-GOLDEN_MAX_TOKENS = 197
+REFERENCE_MAX_TOKENS = 197
 
 
 def random_block(width: int, rng: np.random.Generator) -> Graph:
@@ -86,8 +86,8 @@ def variants(graph: Graph, tokens: int, threads: int, rng: np.random.Generator) 
         up = torch.randint(-128, 128, (width, HIDDEN * width), dtype=torch.int8)
         down = torch.randint(-128, 128, (HIDDEN * width, width), dtype=torch.int8)
         calls["int_mm"] = lambda: (torch._int_mm(codes, up), torch._int_mm(hidden, down))
-    if tokens <= GOLDEN_MAX_TOKENS:
-        calls["golden"] = lambda: golden.run(graph, x)
+    if tokens <= REFERENCE_MAX_TOKENS:
+        calls["reference"] = lambda: golden.run(graph, x)
     return calls
 
 
@@ -98,14 +98,14 @@ def measure(width: int, tokens: int, threads: int, repeats: int) -> dict[str, An
     graph = random_block(width, rng)
     clock = time.thread_time if threads == 1 else time.perf_counter
     times = alternate(variants(graph, tokens, threads, rng), repeats, clock)
-    names = ("ours", "ours_reused_out", "mlp_fp32", "mlp_bf16", "int_mm", "golden")
+    names = ("ours", "ours_reused_out", "mlp_fp32", "mlp_bf16", "int_mm", "reference", "torch_dwn")
     row = {"case": "infer", "size": f"D{width}", "tokens": tokens, "mapping": None, "threads": threads}
     return row | {f"{name}_ms": times.get(name) for name in names}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Milliseconds of ours, and how many times slower the others are."""
-    others = ("mlp_fp32", "mlp_bf16", "int_mm", "golden")
+    others = ("mlp_fp32", "mlp_bf16", "int_mm", "reference")
     lines = [f"{'size':>5} {'tokens':>7} {'threads':>7} {'ours ms':>10} " + " ".join(f"{o:>10}" for o in others)]
     for row in rows:
         ratios = [row[f"{other}_ms"] for other in others]

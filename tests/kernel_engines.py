@@ -1,4 +1,4 @@
-"""Random weightless blocks, and the engines that compute them: plain PyTorch and the kernels per instruction set."""
+"""Random weightless blocks, and the engines that compute them: plain PyTorch, C++ per instruction set, Triton."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from torch import Tensor
 from lutra.kernels import BlockParameters, LayerParameters, reference, weightless_block
 from lutra.kernels.cpu.library import ISA_FLAGS, supported_isas
 
-ENGINES = ("reference", *ISA_FLAGS)
+CPU_ENGINES = ("reference", *ISA_FLAGS)
+ENGINES = (*CPU_ENGINES, "triton")
 
 
 def select_engine(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name not in ("reference", *supported_isas()):
+    if name == "triton":
+        pytest.importorskip("triton", reason="Triton is not installed")
+    elif name not in ("reference", *supported_isas()):
         pytest.skip(f"this machine cannot run {name} kernels")
     monkeypatch.setenv("LUTRA_ISA", name)
 

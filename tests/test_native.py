@@ -45,3 +45,28 @@ def test_without_a_compiler(source: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert not native.compiler_available()
     with pytest.raises(ToolError, match="no C\\+\\+ compiler"):
         native.load_library("answer", [source], [])
+
+
+@needs_compiler
+def test_a_prebuilt_library_needs_no_compiler_until_its_source_changes(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native.prebuild("answer", [source], [], tmp_path / "prebuilt")
+    monkeypatch.setattr(native, "PREBUILT", tmp_path / "prebuilt")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert native.load_library("answer", [source], []).answer() == 42
+    assert not native.cache_folder().exists()
+    (source.parent / "answer.h").write_text("#define ANSWER 43\n")
+    with pytest.raises(ToolError, match="no C\\+\\+ compiler"):
+        native.load_library("answer", [source], [])
+
+
+@needs_compiler
+def test_a_prebuilt_library_that_does_not_load_is_compiled_again(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native.prebuild("answer", [source], [], tmp_path / "prebuilt")
+    monkeypatch.setattr(native, "PREBUILT", tmp_path / "prebuilt")
+    (prebuilt,) = native.PREBUILT.iterdir()
+    prebuilt.write_bytes(b"for another machine")
+    assert native.load_library("answer", [source], []).answer() == 42

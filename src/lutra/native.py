@@ -1,12 +1,14 @@
 """C++ kernels as plain C libraries: compiled on first use, cached, loaded with ctypes (which drops the GIL in calls).
 
 A library is cached under a hash of its sources, the headers beside them, the flags and the compiler, so that a stale
-one is never loaded. Nothing is compiled for "this machine": kernels carry their target attributes and choose the
-instruction set at run time, because a cache folder may be shared by different machines.
+one is never loaded. A wheel brings libraries that were compiled when it was built (setup.py). Nothing is compiled for
+"this machine": kernels carry their target attributes and choose the instruction set at run time, because a wheel or a
+cache folder may be shared by different machines.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -19,6 +21,9 @@ import tempfile
 from pathlib import Path
 
 from lutra.errors import ToolError
+
+PREBUILT = Path(__file__).parent / "prebuilt"
+"""Libraries of a wheel; not there in a source tree."""
 
 # Never -ffast-math: it switches flush-to-zero on for the whole process. No contraction: results equal on every machine.
 BASE_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-ffp-contract=off", "-pthread")
@@ -42,17 +47,19 @@ def cache_folder() -> Path:
 
 
 def load_library(name: str, sources: list[Path], flags: list[str]) -> ctypes.CDLL:
-    """Compile C++ sources (and the `*.h` files beside them) with `BASE_FLAGS + flags` unless cached, and load them.
+    """Load C++ sources (and the `*.h` files beside them), compiled with `BASE_FLAGS + flags` unless prebuilt or cached.
 
     Several processes may call this at once: each compiles into its own temporary file and renames it.
 
     Raises:
         ToolError: no compiler, the cache folder cannot be written, or compiling or loading failed.
     """
-    path = compiler()
-    if path is None:
-        raise ToolError(f"{name}: no C++ compiler; install g++, or set CXX to one")
-    library = cache_folder() / f"{name}-{_key(path, sources, flags)}.so"
+    prebuilt = PREBUILT / f"{name}-{_key(sources, flags, '')}.so"
+    if prebuilt.exists():
+        with contextlib.suppress(OSError):  # built for a newer C library than this machine's
+            return ctypes.CDLL(str(prebuilt))
+    path = _compiler_or_error(name)
+    library = cache_folder() / f"{name}-{_key(sources, flags, _version(path))}.so"
     if not library.exists():
         _compile(name, library, [path, *BASE_FLAGS, *flags, *map(str, sources)])
     try:
@@ -61,9 +68,26 @@ def load_library(name: str, sources: list[Path], flags: list[str]) -> ctypes.CDL
         raise ToolError(f"{library}: cannot load it ({error}); delete the file to compile it again") from None
 
 
-def _key(compiler_path: str, sources: list[Path], flags: list[str]) -> str:
+def prebuild(name: str, sources: list[Path], flags: list[str], folder: Path) -> None:
+    """Compile a library into `folder`, where `load_library` looks first if it is installed as `PREBUILT`.
+
+    Raises:
+        ToolError: no compiler, the folder cannot be written, or compiling failed.
+    """
+    command = [_compiler_or_error(name), *BASE_FLAGS, *flags, *map(str, sources)]
+    _compile(name, folder / f"{name}-{_key(sources, flags, '')}.so", command)
+
+
+def _compiler_or_error(name: str) -> str:
+    path = compiler()
+    if path is None:
+        raise ToolError(f"{name}: no C++ compiler; install g++, or set CXX to one")
+    return path
+
+
+def _key(sources: list[Path], flags: list[str], compiler_version: str) -> str:
     headers = {header for source in sources for header in source.parent.glob("*.h")}
-    digest = hashlib.sha256(repr((BASE_FLAGS, flags, platform.machine(), _version(compiler_path))).encode())
+    digest = hashlib.sha256(repr((BASE_FLAGS, flags, platform.machine(), compiler_version)).encode())
     for file in [*sources, *sorted(headers)]:
         content = file.read_bytes()
         digest.update(f"{file.name} {len(content)}\n".encode())

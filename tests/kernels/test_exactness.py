@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernel_engines import ENGINES, compose, gradients, leaves, random_block, run, select_engine
+from kernel_engines import CPU_ENGINES, ENGINES, compose, gradients, leaves, random_block, run, select_engine
 from lutra.kernels import BlockParameters, LayerParameters, column_argmax
 
 GRADIENT_BOUND = 1e-6  # norm of the error / norm of the gradient
@@ -140,11 +140,12 @@ def test_summation_sources(engine: str, sources: tuple[int, ...], centred: bool)
 @given(data=st.data())
 def test_random_shapes(engine: str, data: st.DataObject) -> None:
     depth = data.draw(st.integers(1, 3))
-    shape = st.integers(1, 40)
+    largest = 6 if engine == "triton" else 40  # interpreted kernels are slow
+    shape = st.integers(1, largest)
     x, block = random_block(
         data.draw(st.integers(0, 100)),
-        rows=data.draw(st.integers(1, 300)),
-        features=data.draw(st.integers(1, 35)),
+        rows=data.draw(st.integers(1, 7 * largest)),
+        features=data.draw(st.integers(1, largest)),
         thermometer_bits=data.draw(st.integers(1, 9)),
         luts=tuple(data.draw(shape) for _ in range(depth)),
         inputs=tuple(data.draw(st.integers(2, 8)) for _ in range(depth)),
@@ -195,6 +196,7 @@ def test_input_gradient_is_the_walsh_expansion(engine: str) -> None:
             assert torch.equal(found.abs(), torch.full_like(found, 0.03125))
 
 
+@pytest.mark.parametrize("engine", CPU_ENGINES, indirect=True)
 def test_one_and_two_threads_give_the_same_bits(engine: str) -> None:
     x, block = random_block(
         rows=1500, features=20, luts=(40, 30), inputs=(6, 6), mappings=("learnable", "candidate"), outputs=20
@@ -210,6 +212,7 @@ def test_one_and_two_threads_give_the_same_bits(engine: str) -> None:
     assert set(results[0]) == {"y", *leaves(x, block)}
 
 
+@pytest.mark.parametrize("engine", CPU_ENGINES, indirect=True)
 def test_the_first_of_equal_scores_is_chosen(engine: str) -> None:
     scores = torch.randint(0, 5, (50, 333)).float()
     assert torch.equal(column_argmax(scores), scores.argmax(dim=0))

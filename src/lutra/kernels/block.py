@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lutra.kernels.cpu import library as cpu
+from lutra.kernels.gpu import operator as gpu
 from lutra.kernels.reference import EfdForm, InputGradient
 
 GRADIENTS = ("identity", "mean", "window")
@@ -56,13 +57,23 @@ class BlockParameters(NamedTuple):
 
 
 def fast_block_available(x: Tensor) -> bool:
-    """Whether `weightless_block` can run on `x`: a CPU tensor in float32 or bfloat16, and compiled kernels."""
+    """Whether `weightless_block` can run on `x`.
+
+    On a CPU, it takes float32 or bfloat16 and compiled kernels; on a GPU, float32, bfloat16 or float16 and Triton.
+    """
+    if _on_gpu(x.device.type):
+        return x.dtype in gpu.DTYPES
     return x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and _library_loads()
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _library_loads() -> bool:
     return cpu.library() is not None
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _on_gpu(device: str) -> bool:
+    return gpu.available(device)
 
 
 def weightless_block(x: Tensor, block: BlockParameters) -> Tensor:
@@ -72,7 +83,8 @@ def weightless_block(x: Tensor, block: BlockParameters) -> Tensor:
     autocast a real-valued block returns the autocast type. Needs `fast_block_available(x)`.
     """
     integers = block.integers
-    y, _, _ = _forward(
+    forward = gpu.weightless_forward if _on_gpu(x.device.type) else _forward
+    y, _, _ = forward(
         x,
         block.thresholds,
         block.window,
@@ -91,12 +103,14 @@ def weightless_block(x: Tensor, block: BlockParameters) -> Tensor:
     )
     if integers is not None:
         return y
-    return y.to(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype)
+    device = x.device.type
+    return y.to(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype)
 
 
 def column_argmax(scores: Tensor) -> Tensor:
     """Row of the highest entry of each column, the first if several: (rows, columns) -> (columns,) int64."""
-    if scores.dtype == torch.float32 and fast_block_available(scores):
+    device = scores.device.type
+    if scores.dtype == torch.float32 and device == "cpu" and not _on_gpu(device) and _library_loads():
         return _column_argmax(scores)
     return scores.argmax(dim=0)
 

@@ -14,15 +14,17 @@ from lutra.errors import InputError, ToolError
 
 INSTRUCTION_SETS = ("scalar", "avx2", "avx512")
 
+LIBRARIES = {"runtime": (sorted(Path(__file__).parent.glob("*.cpp")), ["-Wno-psabi", "-Wno-ignored-attributes"])}
+"""Sources and flags of every library, by name."""
+
 _log = logging.getLogger("lutra")
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The compiled kernels, or None (with one notice) where they cannot be compiled."""
-    sources = sorted(Path(__file__).parent.glob("*.cpp"))
     try:
-        kernels = native.load_library("runtime", sources, ["-Wno-psabi", "-Wno-ignored-attributes"])
+        kernels = native.load_library("runtime", *LIBRARIES["runtime"])
     except ToolError as error:
         _log.warning("the fast runtime is off, the golden model runs instead (same numbers, slower): %s", error)
         return None

@@ -7,11 +7,13 @@ import functools
 import logging
 import os
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from lutra import native
 from lutra.errors import InputError, ToolError
+
+if TYPE_CHECKING:  # setup.py loads this file where PyTorch is not installed
+    from torch import Tensor
 
 log = logging.getLogger("lutra")
 
@@ -25,6 +27,12 @@ ISA_FLAGS = {
     ],
 }
 _FOLDER = Path(__file__).parent
+LIBRARIES = {
+    "isa": ([_FOLDER / "isa.cpp"], []),
+    # -Wno-psabi: only inlined functions take vectors
+    **{f"kernels-{i}": ([_FOLDER / s for s in SOURCES], [*flags, "-Wno-psabi"]) for i, flags in ISA_FLAGS.items()},
+}
+"""Sources and flags of every library, by name."""
 _pointer = ctypes.c_void_p
 
 
@@ -74,7 +82,7 @@ def library() -> ctypes.CDLL | None:
 def supported_isas() -> tuple[str, ...]:
     """The instruction sets that this machine can run, best last; empty where kernels cannot be compiled."""
     try:
-        best = int(native.load_library("isa", [_FOLDER / "isa.cpp"], []).lutra_isa())
+        best = int(native.load_library("isa", *LIBRARIES["isa"]).lutra_isa())
     except ToolError as error:
         log.warning("training runs in plain PyTorch, many times slower: %s", error)
         return ()
@@ -92,10 +100,7 @@ def _library(forced: str) -> ctypes.CDLL | None:
         raise InputError(f"LUTRA_ISA={forced}: this machine runs {', '.join(supported)}, or reference")
     isa = forced or supported[-1]
     try:
-        # -Wno-psabi: only inlined functions take vectors
-        loaded = native.load_library(
-            f"kernels-{isa}", [_FOLDER / source for source in SOURCES], [*ISA_FLAGS[isa], "-Wno-psabi"]
-        )
+        loaded = native.load_library(f"kernels-{isa}", *LIBRARIES[f"kernels-{isa}"])
     except ToolError as error:
         log.warning("training runs in plain PyTorch, many times slower: %s", error)
         return None

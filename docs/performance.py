@@ -1,0 +1,230 @@
+"""Write docs/performance.md from the recorded benchmarks: `python docs/performance.py`."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lutra.files import write_text
+
+RECORDED = Path(__file__).parents[1] / "results" / "benchmarks"
+
+MACHINE_FEATURES = ("avx2", "avx512f", "avx512vbmi", "avx512_vnni", "avx512_bf16", "amx_int8")
+
+INTRODUCTION = """\
+# Performance
+
+Written by `python docs/performance.py` from `results/benchmarks/*.json`; do not edit it. A ratio says how many times
+longer the baseline takes. Medians of runs that take turns in one process: CPU time with one thread, wall time with
+two. The MLP is Linear, GELU, Linear of PyTorch, four times as wide inside; the block has 8 bits a feature, 4 D and D
+tables of six inputs and a dense summation.
+
+Nothing here was measured on a GPU. The Triton kernels for GPUs give the values and gradients of the definition in
+Triton's interpreter and compile for NVIDIA's sm_90, but no figure of their speed exists.
+"""
+
+TRAINING = """\
+## Training: one forward and backward pass of a block
+
+Gradients of the input and of all parameters. *Reference* is the definition in plain PyTorch; *torch-dwn* is the
+published CUDA kernel, for GPUs only. *Saved* is what the forward pass keeps for the backward pass.
+"""
+
+TRAINING_BOUND = """\
+What bounds it. For every token the MLP does 48 D² floating point operations. The tables are cheap: the gradient of a
+table with respect to an input depends on the token only through its address, so it is one read for each of 30 D table
+inputs instead of a loop over all entries. What is left are three products with the D x D encoded values, 6 D²
+operations, two of them with bits that select what to add, and the traffic of the bits' gradients through the cache. A
+mapping that is learned among all bits adds 8 D x 24 D additions for the scores of the first layer, more arithmetic
+than the whole MLP; among C candidates it is C x 24 D, and a fixed mapping costs nothing.
+"""
+
+INFERENCE = """\
+## Inference: one frozen block on a CPU
+
+int8 in, int32 out, exactly the golden model. *int8 products* are the two products of the MLP with `torch._int_mm`,
+without bias, GELU or requantisation; it takes at least 17 rows.
+"""
+
+INFERENCE_BOUND = """\
+What bounds it. For every token the MLP does 16 D² floating point operations; the block compares 8 D times, looks 5 D
+bits up and adds D² int8 values where a bit is set. At D = 192 that is {d192}; at D = 384, {d384}. Comparisons and
+lookups handle 64 tokens an instruction. The sum reads tables of the sums of six values, addressed by six bits, and
+loads limit it: it grows with D². {split}The encoded values are D² bytes and stay in the cache; the
+MLP's weights are 32 D² bytes in float32. A single token costs one pass over the encoded values, and the call itself.
+"""
+
+LINEAR = """\
+## 1-bit linear layers
+
+Quantising the activations, the product with 1-bit weights and dequantising, against `torch.nn.Linear` and the int8
+product alone.
+"""
+
+LINEAR_BOUND = """\
+What bounds it. Weights take one bit in memory, 32 times fewer bytes than float32, which decides for few tokens. For
+many, the activations of six inputs become a table of 64 subset sums in one register, and six weight bits of a column
+address it: one byte permute does 384 products, and permutes and additions of their results are the limit. Activations
+of more than four bits are two digits, hence twice the work. Building tables, quantising and dequantising weigh most
+where there are few outputs.
+"""
+
+
+def page(folder: Path = RECORDED) -> str:
+    """The whole page; a benchmark without a recorded run is named with the command that records one."""
+    inference_bound = INFERENCE_BOUND.format(
+        d192=_operations(192), d384=_operations(384), split=_time_of_the_sum(_rows(folder, "infer_block"))
+    )
+    return "\n".join(
+        [
+            _wrapped(INTRODUCTION),
+            _wrapped(TRAINING),
+            _table(folder, "train_block", _training_table),
+            _wrapped(TRAINING_BOUND),
+            _wrapped(INFERENCE),
+            _table(folder, "infer_block", _inference_table),
+            _wrapped(inference_bound),
+            _wrapped(LINEAR),
+            _table(folder, "binary_linear", _linear_table),
+            _wrapped(LINEAR_BOUND),
+            _regenerate(),
+        ]
+    )
+
+
+def _wrapped(text: str) -> str:
+    paragraphs = text.strip().split("\n\n")
+    return "\n\n".join(textwrap.fill(paragraph, 120, break_on_hyphens=False) for paragraph in paragraphs) + "\n"
+
+
+def _operations(width: int) -> str:
+    return f"{16 * width**2:,} against {8 * width:,} comparisons, {5 * width:,} lookups and {width**2:,} additions"
+
+
+def _rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    file = folder / f"{name}.json"
+    return json.loads(file.read_text())["rows"] if file.exists() else []
+
+
+def _table(folder: Path, name: str, table: Callable[[list[dict[str, Any]]], str]) -> str:
+    file = folder / f"{name}.json"
+    if not file.exists():
+        return f"No run is recorded; the command is `{_command(name)}`.\n"
+    return f"{_machine(json.loads(file.read_text())['machine'])}\n\n{table(_rows(folder, name))}\n"
+
+
+def _command(name: str) -> str:
+    return f"python benchmarks/{name}.py --json > results/benchmarks/{name}.json"
+
+
+def _time_of_the_sum(rows: list[dict[str, Any]]) -> str:
+    """How much of the time grows with D^2, if the rest grows with D: from the two sizes with most tokens."""
+    time_of: dict[int, float] = {}
+    for row in sorted((row for row in rows if row["threads"] == 1), key=lambda row: row["tokens"]):
+        time_of[int(row["size"][1:])] = row["ours_ms"] / row["tokens"]
+    if len(time_of) < 2:
+        return ""
+    (small, short), (large, long) = min(time_of.items()), max(time_of.items())
+    square = (long / large - short / small) / (large - small)  # of one D^2
+    shares = [
+        f"{square * width**2 / time:.0%} of the time at D = {width}" for width, time in ((small, short), (large, long))
+    ]
+    return f"If all else grows with D, it is {' and '.join(shares)}, from the two sizes with most tokens. "
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    features = [name for name in MACHINE_FEATURES if name in machine["cpu_flags"]]
+    return (
+        f"Machine: {machine['cpu']}, {machine['cores']} cores ({', '.join(features)}), PyTorch {machine['torch']}, "
+        f"Python {machine['python']}."
+    )
+
+
+def _training_table(rows: list[dict[str, Any]]) -> str:
+    head = ("block", "tokens", "mapping", "threads", "ours, ms", "ns a token", "MLP float32", "MLP bf16", "reference")
+    lines = [
+        [
+            row["size"],
+            f"{row['tokens']:,}",
+            row["mapping"],
+            str(row["threads"]),
+            *_ours(row),
+            *(_ratio(row, key) for key in ("mlp_fp32_ms", "mlp_bf16_ms", "reference_ms", "torch_dwn_ms")),
+            _saved(row),
+        ]
+        for row in rows
+    ]
+    return _markdown((*head, "torch-dwn", "saved, times less"), lines)
+
+
+def _inference_table(rows: list[dict[str, Any]]) -> str:
+    head = ("block", "tokens", "threads", "ours, ms", "ns a token", "MLP float32", "MLP bf16", "int8 products")
+    lines = [
+        [
+            row["size"],
+            f"{row['tokens']:,}",
+            str(row["threads"]),
+            *_ours(row),
+            *(_ratio(row, key) for key in ("mlp_fp32_ms", "mlp_bf16_ms", "int_mm_ms")),
+            _rate(row, 16, "mlp_fp32_ms"),
+            _rate(row, 1, "ours_ms"),
+        ]
+        for row in rows
+    ]
+    return _markdown((*head, "MLP float32, Gflop/s", "summation, G terms/s"), lines)
+
+
+def _linear_table(rows: list[dict[str, Any]]) -> str:
+    head = ("tokens x in x out", "activations", "ours, ms", "Gop/s", "float32", "bf16", "int8 product")
+    lines = [
+        [
+            row["size"].replace("x", " x "),
+            f"{row['activation_bits']} bit",
+            _three_digits(row["ours_ms"]),
+            f"{row['ours_gops']:.0f}",
+            *(_ratio(row, key) for key in ("linear_fp32_ms", "linear_bf16_ms", "int_mm_ms")),
+        ]
+        for row in rows
+    ]
+    return _markdown(head, lines)
+
+
+def _ours(row: dict[str, Any]) -> tuple[str, str]:
+    return _three_digits(row["ours_ms"]), _three_digits(1e6 * row["ours_ms"] / row["tokens"])
+
+
+def _ratio(row: dict[str, Any], baseline: str) -> str:
+    milliseconds = row.get(baseline)
+    return "-" if milliseconds is None else f"{_three_digits(milliseconds / row['ours_ms'])}x"
+
+
+def _rate(row: dict[str, Any], operations_per_square: int, key: str) -> str:
+    """10^9 operations per second when one token needs `operations_per_square` D^2 of them."""
+    return _three_digits(1e-6 * operations_per_square * int(row["size"][1:]) ** 2 * row["tokens"] / row[key])
+
+
+def _saved(row: dict[str, Any]) -> str:
+    if not row.get("saved_bytes_ours"):
+        return "-"
+    return f"{_three_digits(row['saved_bytes_reference'] / row['saved_bytes_ours'])}x"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+def _markdown(head: tuple[str, ...], rows: list[list[str]]) -> str:
+    alignment = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, alignment, *rows))
+
+
+def _regenerate() -> str:
+    commands = [_command(name) for name in ("train_block", "infer_block", "binary_linear")]
+    return "\n".join(["## Again", "", "```sh", *commands, "python docs/performance.py", "```", ""])
+
+
+if __name__ == "__main__":
+    write_text(Path(__file__).with_suffix(".md"), page())

@@ -1,0 +1,62 @@
+"""The page of measured speeds, and the form of what the benchmarks print."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from lutra import native
+
+ROOT = Path(__file__).parents[1]
+COLUMNS = {
+    *("case", "size", "tokens", "mapping", "threads"),
+    *("ours_ms", "mlp_fp32_ms", "mlp_bf16_ms", "int_mm_ms", "reference_ms", "torch_dwn_ms"),
+}
+MACHINE = {"cpu": "Some CPU", "cpu_flags": ["avx2", "sse"], "cores": 4, "python": "3.12.0", "torch": "2.13.0"}
+
+
+def script(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def record(folder: Path, name: str, **row: Any) -> None:
+    common = dict.fromkeys(COLUMNS) | {"tokens": 1000, "threads": 1, "ours_ms": 2.0}
+    folder.joinpath(f"{name}.json").write_text(json.dumps({"machine": MACHINE, "rows": [common | row]}))
+
+
+def test_committed_page_is_what_the_script_writes() -> None:
+    assert (ROOT / "docs/performance.md").read_text() == script("docs/performance.py").page()
+
+
+def test_ratios_beside_their_baselines(tmp_path: Path) -> None:
+    saved = {"saved_bytes_ours": 10, "saved_bytes_reference": 505}
+    record(tmp_path, "train_block", size="D192", mapping="random", mlp_fp32_ms=9.0, reference_ms=400.0, **saved)
+    record(tmp_path, "binary_linear", size="8x16x32", activation_bits=4, ours_gops=77.7, linear_fp32_ms=5.0)
+    page = script("docs/performance.py").page(tmp_path)
+    assert "| D192 | 1,000 | random | 1 | 2.00 | 2,000 | 4.50x | - | 200x | - | 50.5x |" in page
+    assert "| 8 x 16 x 32 | 4 bit | 2.00 | 78 | 2.50x | - | - |" in page
+    assert "Machine: Some CPU, 4 cores (avx2), PyTorch 2.13.0, Python 3.12.0." in page
+    assert "No run is recorded; the command is `python benchmarks/infer_block.py" in page
+
+
+def test_time_of_the_sum_is_the_part_that_grows_with_the_square(tmp_path: Path) -> None:
+    rows = [{"size": f"D{d}", "tokens": 10, "threads": 1, "ours_ms": 10 * (100 * d + d**2)} for d in (100, 300)]
+    found = script("docs/performance.py")._time_of_the_sum(rows)
+    assert "50% of the time at D = 100 and 75% of the time at D = 300" in found
+
+
+@pytest.mark.skipif(not native.compiler_available(), reason="no C++ compiler here")
+def test_benchmarks_print_the_common_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    linear = script("benchmarks/binary_linear.py").measure(17, 12, 8, 1)
+    infer = script("benchmarks/infer_block.py").measure(16, 17, 1, 1)
+    assert all(set(row) >= COLUMNS and row["ours_ms"] > 0 for row in [*linear, infer])
