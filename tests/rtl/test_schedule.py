@@ -6,11 +6,11 @@ import pytest
 from frozen_blocks import random_block
 from lutra.errors import InputError
 from lutra.frozen.graph import as_weightless
-from lutra.rtl.schedule import schedule
+from lutra.rtl.schedule import lane_groups, schedule
 
 
-def make(fold_factor, **shape):
-    return schedule(as_weightless(random_block(np.random.default_rng(0), **shape)), fold_factor)
+def make(fold_factor, dataflow="accumulate", **shape):
+    return schedule(as_weightless(random_block(np.random.default_rng(0), **shape)), fold_factor, dataflow)
 
 
 def test_one_bit_per_cycle():
@@ -24,16 +24,16 @@ def test_one_bit_per_cycle():
         1,
         12,
     )
-    # 12 to fill, 1 to move, 1 through the tables, 12 to sum, 12 to unload, 1 in the output register
-    assert s.latency_cycles == 39
+    # 12 to fill, 1 through the tables, 12 to sum, 12 to unload, 1 in the output register
+    assert s.latency_cycles == 38
     assert s.interval_cycles == 12
-    assert [s.cycles(rows) for rows in (0, 1, 2, 10)] == [0, 39, 51, 147]
+    assert [s.cycles(rows) for rows in (0, 1, 2, 10)] == [0, 38, 50, 146]
 
 
 def test_everything_in_one_cycle():
     s = make("all", width=12, luts=(20, 12))
     assert (s.steps, s.bits_per_step, s.input_lanes, s.output_lanes) == (1, 12, 12, 12)
-    assert (s.latency_cycles, s.interval_cycles, s.cycles(100)) == (6, 1, 105)
+    assert (s.latency_cycles, s.interval_cycles, s.cycles(100)) == (5, 1, 104)
 
 
 def test_more_steps_than_elements():
@@ -41,7 +41,7 @@ def test_more_steps_than_elements():
     s = make(4, width=5, output_width=7, luts=(37,), inputs=(6,), groups=3)
     assert (s.steps, s.bits_per_step) == (4, 4)
     assert (s.input_lanes, s.input_beats, s.output_lanes, s.output_beats) == (2, 3, 2, 4)
-    assert s.cycles(3) == 3 + 3 + 3 * 4 + 4
+    assert s.cycles(3) == 3 + 2 + 3 * 4 + 4
 
 
 def test_adders_that_would_save_no_step_are_left_out():
@@ -59,6 +59,31 @@ def test_the_block_of_the_paper():
     shape = {"width": 192, "thermometer_bits": 8, "luts": (768, 192), "inputs": (6, 6)}
     assert make(1, **shape).interval_cycles == 192
     assert make(4, **shape).interval_cycles == 48
+
+
+def test_outputs_of_the_papers_block_by_trees():
+    # 12 outputs per cycle, each from 96 tables of 2 bits and 4 bits of step: 7 levels of adders in 3 stages.
+    s = make(12, "tree", width=192, thermometer_bits=8, luts=(768, 192), inputs=(6, 6))
+    assert (s.steps, s.bits_per_step, s.output_lanes, s.output_beats, s.drain_cycles) == (16, 192, 12, 16, 3)
+    # 16 to fill, 1 through the tables, 16 steps, 3 stages, 1 in the output register
+    assert s.latency_cycles == 37
+    assert s.cycles(10) - s.cycles(9) == s.interval_cycles == 16
+
+
+def test_trees_of_one_group_after_the_other_select_their_bits_first():
+    shape = {"width": 12, "luts": (24,), "inputs": (6,), "groups": 2}
+    assert make(1, "tree", **shape).drain_cycles == 1 + 1  # the bits; 6 tables of 2 bits, 3 levels
+    assert make("all", "tree", **shape).drain_cycles == 1  # 2 tables of 6 bits, 1 level, all groups at once
+
+
+def test_lanes_without_a_last_output_keep_their_group():
+    block = as_weightless(random_block(np.random.default_rng(0), width=5, luts=(6,), inputs=(3,), groups=2))
+    assert lane_groups(block, 2, 3).tolist() == [[0, 1, 1], [0, 1, 1]]  # outputs 0, 1 and 2, 3, 4
+
+
+def test_other_dataflows_are_refused():
+    with pytest.raises(InputError, match="dataflow must be accumulate or tree"):
+        make(1, "systolic")
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, "some", True])

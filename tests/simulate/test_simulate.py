@@ -22,6 +22,7 @@ from lutra.simulate.harness import Device, Recording
 from lutra.simulate.run import simulate_devices, simulate_graphs, simulate_run
 
 FOLDS = (1, 2, 3, 4, "all")
+DATAFLOWS = ("accumulate", "tree")
 
 
 def random_case(rng):
@@ -44,6 +45,16 @@ def random_case(rng):
     return graph, FOLDS[int(rng.integers(len(FOLDS)))], random_rows(rng, graph, rows)
 
 
+def simulate_random_cases(rng, count, folder):
+    """Random cases in one build, by accumulators and by trees in turn."""
+    devices = []
+    for index in range(count):
+        graph, fold, rows = random_case(rng)
+        devices.append(Device(BlockPlan(graph, f"block_{index}", fold, DATAFLOWS[index % 2]), rows))
+    write_design([device.plan for device in devices], folder / "rtl")
+    return simulate_devices(devices, folder / "rtl", folder / "waves")
+
+
 def assert_equal(results):
     assert [result.problem for result in results if result.problem] == []
     for result in results:
@@ -52,31 +63,32 @@ def assert_equal(results):
 
 
 def test_random_blocks_equal_the_golden_model_and_the_schedule(tmp_path):
-    rng = np.random.default_rng(2024)
-    assert_equal(simulate_graphs([random_case(rng) for _ in range(50)], tmp_path))
+    assert_equal(simulate_random_cases(np.random.default_rng(2024), 50, tmp_path))
 
 
 @pytest.mark.slow
 def test_thousands_of_random_blocks(tmp_path):
     blocks = int(os.environ.get("LUTRA_RANDOM_BLOCKS", "2000"))
     for seed in range(-(-blocks // 50)):
-        rng = np.random.default_rng(seed)
-        assert_equal(simulate_graphs([random_case(rng) for _ in range(50)], tmp_path / f"{seed}"))
+        assert_equal(simulate_random_cases(np.random.default_rng(seed), 50, tmp_path / f"{seed}"))
 
 
 MUTATIONS = {
     "output changes under back-pressure": ("lutra_stream_register", "ready_i || !valid_q", "1'b1"),
     "spare beat is lost": ("lutra_stream_register", "spare_valid_q ? spare_q : data_i", "data_i"),
-    "sums are captured too early": ("lutra_controller", "(!unloading_q || emptied)", "1'b1"),
-    "input is taken while full": ("lutra_controller", "!filled_q || move_o;", "1'b1;"),
-    "bits are taken too early": ("lutra_controller", "held_q && (!summing_q || capture_o)", "held_q"),
-    "a cycle is wasted per row": ("lutra_controller", "(!summing_q || capture_o)", "!summing_q"),
+    "sums are captured too early": ("lutra_output_buffer", "!valid_q || emptied;", "1'b1;"),
+    "input is taken while full": ("lutra_controller", "!filled_q || take_o;", "1'b1;"),
+    "bits are taken too early": ("lutra_controller", "filled_q && (!summing_q || summed)", "filled_q"),
+    "a cycle is wasted per row": ("lutra_controller", "(!summing_q || summed)", "!summing_q"),
     "accumulators forget to restart": ("lutra_accumulator", "!rst_ni || clear_i", "!rst_ni"),
     "accumulators forget the reset": ("lutra_accumulator", "!rst_ni || clear_i", "clear_i"),
-    "step counter forgets the reset": ("lutra_controller", "!rst_ni || capture_o", "capture_o"),
+    "step counter forgets the reset": ("lutra_controller", "!rst_ni || summed", "summed"),
     "rounding is left out": ("lutra_requantise", "sum * multiplier + Rounding", "sum * multiplier"),
     "clamp is left out": ("lutra_requantise", "scaled > High", "1'b0"),
-    "threshold is exclusive": ("lutra_threshold", "offset >= Threshold", "offset > Threshold"),
+    "threshold is exclusive": ("lutra_threshold", "offset >= threshold_i", "offset > threshold_i"),
+    "trees go on under back-pressure": ("lutra_pipeline", "advance_o = ready_i", "advance_o = 1'b1"),
+    "beats of a tree are not counted by row": ("lutra_pipeline", "beat_q == LastBeat", "1'b0"),
+    "bits of a tree's row stay valid": ("lutra_pipeline", "Stages'(valid_i)", "Stages'(1)"),
 }
 
 
@@ -85,8 +97,9 @@ MUTATIONS = {
 def test_faults_in_library_modules_are_found(tmp_path, mutation):
     module, right, wrong = MUTATIONS[mutation]
     rng = np.random.default_rng(1)
-    graphs = [random_block(rng, width=6, luts=(12, 8), inputs=(4, 3), output_bits=8) for _ in range(2)]
-    plans = [BlockPlan(graph, f"block_{i}", fold) for i, (graph, fold) in enumerate(zip(graphs, (1, 3), strict=True))]
+    designs = ((1, "accumulate"), (3, "accumulate"), (2, "tree"))
+    graphs = [random_block(rng, width=6, luts=(12, 8), inputs=(4, 3), output_bits=8) for _ in designs]
+    plans = [BlockPlan(graph, f"block_{i}", *designs[i]) for i, graph in enumerate(graphs)]
     write_design(plans, tmp_path / "rtl")
     path = tmp_path / "rtl" / f"{module}.sv"
     assert path.read_text().count(right) == 1

@@ -24,11 +24,14 @@ GRAPH = random_block(
 
 @pytest.fixture(scope="module")
 def netlist(tmp_path_factory):
+    return synthesise(plan_of(), tmp_path_factory.mktemp("proof") / "rtl")
+
+
+def synthesise(plan, folder):
     yosys = fpga_yosys()
     if yosys is None:
         pytest.skip("Yosys is not installed")
-    folder = tmp_path_factory.mktemp("proof") / "rtl"
-    write_design([BlockPlan(GRAPH, "block", 4)], folder)
+    write_design([plan], folder)
     return run_script(yosys, folder, fpga_script(sources_of(folder), "block"), "block")["block"]
 
 
@@ -47,6 +50,11 @@ def test_the_synthesised_block_is_proved(netlist):
     assert proof.outputs == len(plan_of().registered)
     assert proof.luts == len(plan_of().existing(1)) + len(plan_of().existing(2))
     assert proof.assignments >= 64 * proof.luts
+
+
+def test_a_block_of_trees_is_proved_too(tmp_path):
+    plan = BlockPlan(GRAPH, "block", 4, "tree")
+    assert prove_tables(plan, synthesise(plan, tmp_path)).outputs == len(plan.registered)
 
 
 @pytest.mark.parametrize("layer", [1, 2])

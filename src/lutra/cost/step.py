@@ -23,7 +23,7 @@ from lutra.files import RunFiles, read_json, write_json
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock, as_weightless
 from lutra.recipe import Recipe
-from lutra.rtl.schedule import FoldFactor, schedule
+from lutra.rtl.schedule import BlockSchedule, FoldFactor, schedule
 
 ARRAY_SIZE = 32
 """The paper's choice for end-to-end comparisons (section 4.3.2)."""
@@ -60,7 +60,15 @@ def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
     luts = _evidence(run.synth, "synth", frozen_hash, _synthesised)
     asic_j_per_cycle = _evidence(run.synth, "synth", frozen_hash, _asic_j_per_cycle)
     rows = [
-        _block_row(name, block, fold, shape.tokens, measured, luts, asic_j_per_cycle)
+        _block_row(
+            name,
+            schedule(block, fold, recipe.hardware.dataflow),
+            block,
+            shape.tokens,
+            measured,
+            luts,
+            asic_j_per_cycle,
+        )
         for fold in recipe.hardware.fold_factors
         for name, block in blocks.items()
     ]
@@ -123,16 +131,15 @@ def _dense_layer(layer: LayerCost) -> dict[str, Any]:
 
 def _block_row(
     name: str,
+    plan: BlockSchedule,
     block: WeightlessBlock,
-    fold: FoldFactor,
     tokens: int,
     measured: dict[Place, dict[str, int]],
     luts: dict[Place, tuple[int, float]],
     asic_j_per_cycle: dict[Place, float],
 ) -> dict[str, Any]:
     """One block at one fold factor, per sequence; None where nothing was simulated or synthesised."""
-    plan = schedule(block, fold)
-    cycles = plan.cycles(tokens)
+    fold, cycles = plan.fold_factor, plan.cycles(tokens)
     nothing = {"measured_rows": None, "measured_cycles": None, "predicted_cycles_of_measured_rows": None}
     simulated = measured.get((fold, name))
     if simulated:

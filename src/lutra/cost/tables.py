@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lutra.cost.accuracy_table import quweit_2
 from lutra.cost.bert_table import bmt_4
+from lutra.cost.designs import recorded, recorded_designs
 from lutra.cost.layer import LEAVES_OUT, EndToEnd, LayerCost, end_to_end, layer_cost, total
 from lutra.cost.shapes import preset
 from lutra.cost.shares import quweit_figure_1
@@ -17,6 +17,7 @@ from lutra.cost.systolic import mlp_gemms, systolic_array
 from lutra.cost.table import Row, Table
 from lutra.cost.technology import Technology, quweit_paper
 from lutra.cost.weightless import (
+    FITTED_POWER_LABEL,
     PAPER_POWER_LABEL,
     accumulation_cycles,
     paper_asic_energy,
@@ -83,13 +84,13 @@ def _macs_per_token(model: Workload, part: str) -> int:
 def _quweit_3(results: Path) -> Table:
     technology = quweit_paper()
     rows: list[Row] = []
-    arrays = _recorded(results, RECORDED_ARRAYS, lambda target: (target["size"], target))
-    gelus = _recorded(results, RECORDED_GELUS, lambda target: (target["size"], target))
+    arrays = recorded(results, RECORDED_ARRAYS, lambda target: (target["size"], target))
+    gelus = recorded(results, RECORDED_GELUS, lambda target: (target["size"], target))
     for size in (8, 16, 32, 64):
         rows += _systolic_rows(size, technology, arrays.get(size))
         if size in gelus:
             rows += _gelu_rows(size, gelus[size], arrays.get(size))
-    rows += _block_rows(_recorded(results, RECORDED_BLOCK, _block_at_fold_1), technology)
+    rows += _block_rows(recorded(results, RECORDED_BLOCK, _block_at_fold_1), technology)
     notes = (
         "Arrays of ours: 32-bit sums, buffers for K = 1024 in BRAM, one requantiser per output lane; the paper "
         "describes neither its buffers nor what its arrays do with the sums.",
@@ -174,21 +175,6 @@ def _block_at_fold_1(target: dict[str, Any]) -> tuple[Any, dict[str, Any]] | Non
     return (target["target"], {**target["blocks"][0], "tool": target["tool"]}) if target["fold_factor"] == 1 else None
 
 
-def _recorded(
-    results: Path, design: str, extract: Callable[[dict[str, Any]], tuple[Any, dict[str, Any]] | None]
-) -> dict[Any, dict[str, Any]]:
-    """What `extract` makes of each target of the recorded syntheses of `design`: a key with values, or nothing."""
-    found: dict[Any, dict[str, Any]] = {}
-    for path in sorted((results / "synth").glob("*.json")):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            if record["design"] == design:
-                found.update(filter(None, map(extract, record["targets"])))
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
-            raise InputError(f"{path}: not a record of a synthesis ({error!r}); record it again") from None
-    return found
-
-
 def _quweit_4(results: Path) -> Table:
     layer = layer_cost(_ivit_t(), systolic_array(32))
     rows = [
@@ -200,11 +186,18 @@ def _quweit_4(results: Path) -> Table:
         rows.append(Row(f"attention, {kind} energy", "uJ", None, 1e6 * total(layer.attention, field)))
         rows.append(Row(f"baseline, {kind} energy", "uJ", None, 1e6 * total(layer.attention + layer.mlp, field)))
     rows += _ratio_rows(layer)
+    rows += [
+        Row(f"{design.label}, FPGA ratio", "x", 2.2, layer.fpga_ratio(design.energy_j), design.remark)
+        for design in recorded_designs(results, _ivit_t().tokens)
+    ]
     baby = layer_cost(preset("gpt-baby"), systolic_array(32))
     rows.append(Row("nanoGPT-baby, FPGA ratio", "x", 2.5, baby.upper_limit, "the weightless block is taken as free"))
     notes = (
         'The paper\'s rows are not in its text; the ratios are ("over 2.2x", "2.5x").',
-        f"FPGA: the block is charged {PAPER_POWER_LABEL}; rows with F > 1 are optimistic.",
+        f"FPGA, rows F = ...: the block is charged {PAPER_POWER_LABEL}; those with F > 1 are optimistic.",
+        f"FPGA, rows of ours with a shape: synthesised (random contents), all cycles counted, and power from the "
+        f"block's own packed LUTs: {FITTED_POWER_LABEL}. accumulate: F bits per cycle and output, as in the paper; "
+        "tree: F outputs per cycle. Recovery: 0 where the block does nothing, 1 where it replaces the MLP.",
         "ASIC: the block is charged the paper's 5.1 mW, from one significant digit and below what ungated flip-flops "
         "draw.",
         f"Upper limit for a block of no cost: {layer.upper_limit:.3f}x for I-ViT-T, {baby.upper_limit:.3f}x for "

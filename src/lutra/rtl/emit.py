@@ -20,7 +20,8 @@ from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
 from lutra.recipe import Recipe
 from lutra.rtl.plan import BlockPlan, address_bits
-from lutra.rtl.schedule import FoldFactor
+from lutra.rtl.schedule import Dataflow, FoldFactor
+from lutra.rtl.tree import TreePlan
 
 HERE = Path(__file__).parent
 FILE_LIST = "filelist.f"
@@ -43,9 +44,17 @@ def library_files() -> dict[str, str]:
 
 def block_files(plan: BlockPlan) -> dict[str, str]:
     """The generated modules of one block: file name -> text. The last one is the block's top module."""
-    names = {"network": f"{plan.name}_network.sv", "summation": f"{plan.name}_summation.sv", "block": f"{plan.name}.sv"}
-    arguments = {"plan": plan, "s": plan.schedule, "graph": plan.graph, "address_bits": address_bits}
-    return {file: str(_template(template).render(**arguments)) for template, file in names.items()}
+    arguments: dict[str, Any] = {"plan": plan, "s": plan.schedule, "graph": plan.graph, "address_bits": address_bits}
+    parts = {"thermometer": "thermometer", "network": "network", "summation": plan.schedule.dataflow}
+    files: dict[str, str] = {}
+    if plan.schedule.dataflow == "tree":
+        arguments["tree"] = tree = TreePlan(plan)
+        for number in range(plan.schedule.output_lanes):
+            text = _template("lane").render(**arguments, number=number, lane=tree.lane(number))
+            files[f"{plan.name}_lane_{number}.sv"] = str(text)
+    for part, template in parts.items():
+        files[f"{plan.name}_{part}.sv"] = str(_template(template).render(**arguments))
+    return files | {f"{plan.name}.sv": str(_template("block").render(**arguments))}
 
 
 def design_files(plans: list[BlockPlan]) -> dict[str, str]:
@@ -66,12 +75,14 @@ def complete(generated: dict[str, str]) -> dict[str, str]:
     return files | {FILE_LIST: "".join(f"{name}\n" for name in files)}
 
 
-def model_plans(model: FrozenModel, fold_factor: FoldFactor) -> list[BlockPlan]:
+def model_plans(model: FrozenModel, fold_factor: FoldFactor, dataflow: Dataflow = "accumulate") -> list[BlockPlan]:
     """The plans of all graphs of a model, named block_0, block_1, ... in graph order."""
-    return [BlockPlan(graph, f"block_{index}", fold_factor) for index, graph in enumerate(model.graphs)]
+    return [BlockPlan(graph, f"block_{index}", fold_factor, dataflow) for index, graph in enumerate(model.graphs)]
 
 
-def generate_rtl(model: FrozenModel, out: Path, fold_factor: FoldFactor) -> list[Path]:
+def generate_rtl(
+    model: FrozenModel, out: Path, fold_factor: FoldFactor, dataflow: Dataflow = "accumulate"
+) -> list[Path]:
     """Write the design of all graphs of `model` into the folder `out`, which it replaces; return the files.
 
     `filelist.f` names every SystemVerilog file; the tops are block_0, block_1, ... in graph order. `rtl.json` maps
@@ -79,9 +90,10 @@ def generate_rtl(model: FrozenModel, out: Path, fold_factor: FoldFactor) -> list
 
     Raises:
         FrozenModelError: a graph that is not a weightless block.
-        InputError: the fold factor is out of range, or `out` holds something other than generated RTL.
+        InputError: the fold factor is out of range, there is no such dataflow, or `out` holds something other than
+            generated RTL.
     """
-    plans = model_plans(model, fold_factor)
+    plans = model_plans(model, fold_factor, dataflow)
     return write_design(plans, out)
 
 
@@ -149,7 +161,7 @@ def generate_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
     designs = []
     for fold_factor in recipe.hardware.fold_factors:
         folder = fold_folder(run, fold_factor)
-        files = generate_rtl(model, folder, fold_factor)
+        files = generate_rtl(model, folder, fold_factor, recipe.hardware.dataflow)
         logger.info("%s: %d files", folder, len(files))
         blocks = read_json(folder / MANIFEST, "rtl")["blocks"]
         designs.append({"fold_factor": fold_factor, "folder": str(folder.relative_to(run.root)), "blocks": blocks})

@@ -6,30 +6,50 @@ The templates print what a `BlockPlan` says and decide nothing themselves.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from lutra.frozen.graph import Graph, as_weightless
 from lutra.frozen.ops import LutLayer, Requantise, Thermometer, group_bounds
 from lutra.frozen.types import IntArray
-from lutra.rtl.schedule import FoldFactor, schedule
+from lutra.rtl.schedule import Dataflow, FoldFactor, schedule
+
+
+@dataclass(frozen=True)
+class BeatField:
+    """Thermometer bits that one lane stores in one beat: `count` places from `first` on, from the lane's slot 0 on."""
+
+    beat: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class ThermometerLane:
+    """One lane of the input stream: at most `slots` thresholds per activation."""
+
+    slots: int
+    thresholds: str
+    """Literal of the ROM over beats, or of the word if there is one beat: thresholds minus the smallest activation."""
+    fields: tuple[BeatField, ...]
 
 
 class BlockPlan:
-    """One block at one fold factor. Layer 0 is the thermometer, layer k the k-th LUT layer.
+    """One block at one fold factor and dataflow. Layer 0 is the thermometer, layer k the k-th LUT layer.
 
     A bit exists in the RTL when a live table or the summation reads it and it is not constant.
 
     Raises:
         FrozenModelError: the graph is not a weightless block.
-        InputError: the fold factor is out of range.
+        InputError: the fold factor is out of range, or there is no such dataflow.
     """
 
-    def __init__(self, graph: Graph, name: str, fold_factor: FoldFactor) -> None:
+    def __init__(self, graph: Graph, name: str, fold_factor: FoldFactor, dataflow: Dataflow = "accumulate") -> None:
         self.name = name
         self.graph = graph
         self.block = as_weightless(graph)
-        self.schedule = schedule(self.block, fold_factor)
+        self.schedule = schedule(self.block, fold_factor, dataflow)
         self.step_bits = address_bits(self.schedule.steps)
         # An accumulator of at least two bits keeps every encoded value a sign and at least one more bit.
         self.sum_bits = max(2, graph.types()[self.block.summation.output].bits)
@@ -77,7 +97,8 @@ class BlockPlan:
     def wire(self, layer: int, bit: int) -> str:
         """Where the value of a bit of a layer is found inside the network module."""
         place = self._position[layer].get(bit)
-        return f"layer_{layer}[{place}]" if place is not None else f"1'b{self.constants[layer][bit]}"
+        name = "layer_0_i" if layer == 0 else f"layer_{layer}"
+        return f"{name}[{place}]" if place is not None else f"1'b{self.constants[layer][bit]}"
 
     def summed_wire(self, r: int) -> str:
         """Where the r-th summed bit is found inside the summation module; "1'b0" if no output adds it."""
@@ -85,15 +106,32 @@ class BlockPlan:
         place = self._register.get(r)
         return f"bits_i[{place}]" if place is not None else f"1'b{max(0, self.constants[layer][bit])}"
 
-    def thresholds(self) -> list[tuple[int, int, int]]:
-        """(bit, feature, threshold minus smallest input) of every thermometer bit that exists."""
-        values = self.block.thermometer.thresholds
-        offset = self.graph.input_type.minimum
-        return [(bit, bit // values.shape[1], int(values.flat[bit]) - offset) for bit in self.existing(0)]
+    def thermometer_lanes(self) -> list[ThermometerLane]:
+        """What each lane of the input stream compares its activation with, beat by beat."""
+        return [self._thermometer_lane(lane) for lane in range(self.schedule.input_lanes)]
 
-    def unused_features(self) -> list[int]:
-        used = {feature for _, feature, _ in self.thresholds()}
-        return [feature for feature in range(self.graph.input_width) if feature not in used]
+    def _thermometer_lane(self, lane: int) -> ThermometerLane:
+        s, op = self.schedule, self.block.thermometer
+        places = np.full(op.width, -1)
+        places[self.existing(0)] = np.arange(len(self.existing(0)))
+        values = op.thresholds - self.graph.input_type.minimum
+        fields: list[BeatField] = []
+        thresholds: list[IntArray] = []
+        for beat in range(s.input_beats):
+            feature = beat * s.input_lanes + lane
+            if feature < self.graph.input_width:
+                own = places[feature * op.thresholds.shape[1] :][: op.thresholds.shape[1]]
+                thresholds.append(values[feature, own >= 0])
+                if (own >= 0).any():
+                    fields.append(BeatField(beat, int(own.max()) + 1 - len(thresholds[-1]), len(thresholds[-1])))
+        slots = max(len(row) for row in thresholds)
+        words = np.zeros((s.input_beats, slots), np.int64)
+        for beat, row in enumerate(thresholds):
+            words[beat, : len(row)] = row
+        bits = (words[:, :, None] >> np.arange(self.graph.input_type.bits)) & 1  # (beats, slots, bits)
+        if s.input_beats > 1:
+            bits = bits[rom_order(0, 2 ** address_bits(s.input_beats), s.input_beats)]
+        return ThermometerLane(slots, literal(bits.reshape(len(bits), -1).T) if slots else "", tuple(fields))
 
     def lut(self, number: int, bit: int) -> tuple[str, str]:
         """Address (as a concatenation, first input last) and table (as a literal) of a LUT of layer `number`."""

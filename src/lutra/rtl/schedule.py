@@ -10,32 +10,45 @@ import numpy as np
 from lutra.errors import InputError
 from lutra.frozen.graph import WeightlessBlock
 from lutra.frozen.ops import group_bounds
+from lutra.frozen.types import IntArray
 
 FoldFactor = int | Literal["all"]
+Dataflow = Literal["accumulate", "tree"]
+"""How the conditional summation is spread over cycles.
 
-FIXED_CYCLES = 3
-"""Cycles of every row beside beats and steps: move to the holding bank, tables, output register."""
+accumulate: the paper's (QuWeiT section 3.3). All outputs work at the same time, each with an accumulator, and add F
+bits per cycle. tree: F outputs per cycle, each from all of its bits in one pipelined tree of adders.
+"""
+
+FIXED_CYCLES = 2
+"""Cycles of every row beside beats, steps and draining: tables, output register."""
+LEVELS_PER_STAGE = 3
+"""Levels of adders between two registers of a tree."""
+LUT_INPUTS = 6
 
 
 @dataclass(frozen=True)
 class BlockSchedule:
     """Cycle counts of one weightless block (QuWeiT section 3.3) at one fold factor.
 
-    Filling row n + 1, summing row n and unloading row n - 1 overlap. Beats never outnumber steps, so the summation
+    Filling row n + 1, summing row n and draining row n - 1 overlap. Beats never outnumber steps, so the summation
     alone decides how fast rows follow each other.
     """
 
+    dataflow: Dataflow
     fold_factor: FoldFactor
     steps: int
     """Cycles that the summation of one row takes."""
     bits_per_step: int
-    """Bits that every output adds per cycle: the fold factor, or less where that takes no more steps."""
+    """Bits that every output at work adds per cycle, at most."""
     input_lanes: int
     """Activations per beat of the input stream."""
     output_lanes: int
     """Outputs per beat of the output stream."""
     input_beats: int
     output_beats: int
+    drain_cycles: int
+    """Cycles from the last step of a row until its last sum leaves: beats of captured sums, or stages of the trees."""
 
     @property
     def interval_cycles(self) -> int:
@@ -52,28 +65,68 @@ class BlockSchedule:
         when neither source nor sink stalls."""
         if rows == 0:
             return 0
-        return self.input_beats + FIXED_CYCLES + rows * self.steps + self.output_beats
+        return self.input_beats + FIXED_CYCLES + rows * self.steps + self.drain_cycles
 
 
-def schedule(block: WeightlessBlock, fold_factor: FoldFactor) -> BlockSchedule:
-    """The schedule of `block` when every output adds up to `fold_factor` bits per cycle ("all": all of its bits).
+def schedule(block: WeightlessBlock, fold_factor: FoldFactor, dataflow: Dataflow = "accumulate") -> BlockSchedule:
+    """The schedule of `block` at a fold factor: bits per cycle and output (accumulate), or outputs per cycle (tree).
+
+    "all" stands for all of them in one cycle.
 
     Raises:
-        InputError: the fold factor is neither a positive integer nor "all".
+        InputError: the fold factor is neither a positive integer nor "all", or there is no such dataflow.
     """
     if fold_factor != "all" and (isinstance(fold_factor, bool) or not isinstance(fold_factor, int) or fold_factor < 1):
         raise InputError(f'fold factor must be an integer from 1, or "all", got {fold_factor!r}')
+    if dataflow not in ("accumulate", "tree"):
+        raise InputError(f"dataflow must be accumulate or tree, got {dataflow!r}")
     summation = block.summation
     summed_bits = int(np.diff(group_bounds(len(summation.encoded), summation.groups)).max())
-    steps = 1 if fold_factor == "all" else -(-summed_bits // fold_factor)
     input_width, output_width = block.graph.input_width, block.graph.output_width
+    folded = summed_bits if dataflow == "accumulate" else output_width
+    steps = 1 if fold_factor == "all" else -(-folded // fold_factor)
     input_lanes, output_lanes = -(-input_width // steps), -(-output_width // steps)
+    output_beats = -(-output_width // output_lanes)
+    if dataflow == "accumulate":
+        drain_cycles = output_beats
+    else:
+        selects = any(len(set(row)) > 1 for row in lane_groups(block, output_lanes, steps).tolist())
+        drain_cycles = tree_stages(summed_bits, steps) + int(selects)
     return BlockSchedule(
+        dataflow=dataflow,
         fold_factor=fold_factor,
         steps=steps,
-        bits_per_step=-(-summed_bits // steps),
+        bits_per_step=-(-summed_bits // steps) if dataflow == "accumulate" else summed_bits,
         input_lanes=input_lanes,
         output_lanes=output_lanes,
         input_beats=-(-input_width // input_lanes),
-        output_beats=-(-output_width // output_lanes),
+        output_beats=output_beats,
+        drain_cycles=drain_cycles,
     )
+
+
+def lane_groups(block: WeightlessBlock, lanes: int, steps: int) -> IntArray:
+    """The group of bits that each output lane sums in each step, (lanes, steps), when step s does the outputs from
+    s * lanes on. A lane without an output in the last step keeps its group."""
+    output_width = block.graph.output_width
+    outputs = np.arange(steps) * lanes + np.arange(lanes)[:, None]
+    bounds = group_bounds(output_width, block.summation.groups)
+    groups: IntArray = np.searchsorted(bounds, np.minimum(outputs, output_width - 1), side="right") - 1
+    missing = outputs[:, -1] >= output_width
+    groups[:, -1] = np.where(missing, groups[:, max(steps - 2, 0)], groups[:, -1])
+    return groups
+
+
+def leaf_bits(steps: int) -> int:
+    """Bits that one table of a tree sums: what the step leaves of a LUT's inputs."""
+    return max(1, LUT_INPUTS - (steps - 1).bit_length())
+
+
+def tree_levels(summed_bits: int, steps: int) -> int:
+    """Levels of adders above the tables that hold sums of `leaf_bits` bits."""
+    return (-(-summed_bits // leaf_bits(steps)) - 1).bit_length()
+
+
+def tree_stages(summed_bits: int, steps: int) -> int:
+    """Registers between the bits and the complete sum of a tree; the sum itself is always registered."""
+    return max(1, -(-tree_levels(summed_bits, steps) // LEVELS_PER_STAGE))

@@ -115,12 +115,13 @@ def first_inner_difference(device: Device, row: int, probed: dict[str, IntArray]
             if len(wrong):
                 at = int(wrong[0])
                 return f"{op.output}[{bits[at]}]: RTL {probed[key][row][at]}, golden {expected[at]}"
-    if row < len(probed["sums"]):
+    beats = probed["sums"][row * plan.schedule.output_beats :][: plan.schedule.output_beats]
+    if len(beats) == plan.schedule.output_beats:
         name = plan.block.summation.output
         width = plan.sum_bits
         weights = np.int64(1) << np.arange(width)
         weights[-1] = -weights[-1]
-        sums = probed["sums"][row].reshape(-1, width) @ weights
+        sums = (beats.reshape(-1, width) @ weights)[: plan.graph.output_width]  # (beats * lanes,) without padding
         wrong = np.flatnonzero(sums != values[name][0])
         if len(wrong):
             return f"{name}[{wrong[0]}]: RTL {sums[wrong[0]]}, golden {values[name][0, wrong[0]]}"

@@ -52,10 +52,10 @@ class Recording:
 
 @dataclass(frozen=True)
 class Probe:
-    """A signal inside the first block, recorded in every cycle in which `strobe` (also inside) is 1."""
+    """A signal inside the first block, recorded in every cycle in which all `strobes` (also inside) are 1."""
 
     name: str
-    strobe: str
+    strobes: tuple[str, ...]
     signal: str
     bits: int
 
@@ -77,7 +77,7 @@ def build(devices: list[Device], rtl: Path, folder: Path, probes: tuple[Probe, .
     """
     folder.mkdir(parents=True, exist_ok=True)
     plans = [device.plan for device in devices]
-    described = [(probe.name, probe.strobe, probe.signal, probe.bits) for probe in probes]
+    described = [(probe.name, probe.strobes, probe.signal, probe.bits) for probe in probes]
     for name in ("testbench_top.sv", "testbench.cpp"):
         text = Template(filename=str(HERE / f"{name}.mako"), strict_undefined=True).render(
             plans=plans, probes=described, words_of=_words, input_words=_input_words, output_words=_output_words

@@ -20,7 +20,7 @@ from lutra.frozen.types import IntArray
 from lutra.recipe import Recipe
 from lutra.rtl.emit import fold_folder, is_current, model_plans, write_design
 from lutra.rtl.plan import BlockPlan
-from lutra.rtl.schedule import FoldFactor
+from lutra.rtl.schedule import Dataflow, FoldFactor
 from lutra.simulate import harness, verilator, waves
 from lutra.simulate.compare import BlockResult, compare, require_match
 from lutra.simulate.harness import Device
@@ -28,7 +28,9 @@ from lutra.simulate.harness import Device
 logger = logging.getLogger("lutra")
 
 
-def simulate_graphs(graphs: Sequence[tuple[Graph, FoldFactor, np.ndarray]], folder: Path) -> list[BlockResult]:
+def simulate_graphs(
+    graphs: Sequence[tuple[Graph, FoldFactor, np.ndarray]], folder: Path, dataflow: Dataflow = "accumulate"
+) -> list[BlockResult]:
     """Generate, build and simulate blocks together; the design is left in `folder`/rtl, waveforms in `folder`/waves.
 
     Each entry is a graph, its fold factor and its input rows, integers (rows, input_width) with at least one row. The
@@ -38,9 +40,9 @@ def simulate_graphs(graphs: Sequence[tuple[Graph, FoldFactor, np.ndarray]], fold
         InputError: rows that the graph does not take.
         ToolError: a tool is missing or fails.
     """
-    plans = [BlockPlan(graph, f"block_{index}", fold) for index, (graph, fold, _) in enumerate(graphs)]
-    write_design(plans, folder / "rtl")
+    plans = [BlockPlan(graph, f"block_{index}", fold, dataflow) for index, (graph, fold, _) in enumerate(graphs)]
     devices = [Device(plan, _checked(plan, rows)) for plan, (_, _, rows) in zip(plans, graphs, strict=True)]
+    write_design(plans, folder / "rtl")
     return simulate_devices(devices, folder / "rtl", folder / "waves")
 
 
@@ -75,7 +77,7 @@ def simulate_run(
     samples = captured_rows(run, model, rows or recipe.hardware.rows)
     designs: list[tuple[FoldFactor, list[BlockResult]]] = []
     for fold_factor in fold_factors or recipe.hardware.fold_factors:
-        plans = model_plans(model, fold_factor)
+        plans = model_plans(model, fold_factor, recipe.hardware.dataflow)
         folder = fold_folder(run, fold_factor)
         if not is_current(plans, folder):
             write_design(plans, folder)

@@ -15,7 +15,7 @@ for k, plan in enumerate(plans):
         f"input  logic y_ready_{k}_i,",
         f"output logic [{y_bits - 1}:0] y_data_{k}_o,",
     ]
-for name, strobe, signal, bits in probes:
+for name, strobes, signal, bits in probes:
     ports += [f"output logic {name}_strobe_o,  // {signal} is valid", f"output logic [{bits - 1}:0] {name}_o,"]
 last, comma, comment = ports[-1].partition(",")
 ports[-1] = last + comment
@@ -33,8 +33,8 @@ module lutra_testbench_top (
     .y_valid_o(y_valid_${k}_o), .y_ready_i(y_ready_${k}_i), .y_data_o(y_data_${k}_o)
   );
 % endfor
-% for name, strobe, signal, bits in probes:
-  assign ${name}_strobe_o = u_${plans[0].name}.${strobe};
+% for name, strobes, signal, bits in probes:
+  assign ${name}_strobe_o = ${" && ".join(f"u_{plans[0].name}.{strobe}" for strobe in strobes)};
   assign ${name}_o = u_${plans[0].name}.${signal};
 % endfor
 

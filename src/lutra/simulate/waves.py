@@ -13,14 +13,15 @@ MARGIN_CYCLES = 4
 
 
 def probes(device: Device) -> tuple[Probe, ...]:
-    """The bits of every layer when they are taken, and the sums when they are captured: one record per row."""
+    """The bits of every layer when a row's are taken, one record per row; the sums, one record per output beat."""
     plan = device.plan
     layers = [
-        Probe(f"layer_{number}", "take", f"u_network.layer_{number}", len(plan.existing(number)))
+        Probe(f"layer_{number}", ("take",), f"u_network.layer_{number}" if number else "layer_0", bits)
         for number in range(len(plan.layers))
-        if plan.existing(number)
+        if (bits := len(plan.existing(number)))
     ]
-    return (*layers, Probe("sums", "capture", "sums", plan.graph.output_width * plan.sum_bits))
+    sums = Probe("sums", ("beat_valid", "beat_ready"), "beat_sums", plan.schedule.output_lanes * plan.sum_bits)
+    return (*layers, sums)
 
 
 def explain(device: Device, result: BlockResult, rtl: Path, folder: Path, patience: int, waves: Path) -> BlockResult:

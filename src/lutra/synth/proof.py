@@ -2,10 +2,12 @@
 
 The netlist is that of the whole block, in which synthesis has merged, renamed and restructured tables. Random rows show
 which nets behave like which bits of the trained network; this is only a guess. The guesses are proved layer by layer:
-from its net, the netlist is followed back to nets that are proved already or to the row's registers, and what lies
-between is compared with the trained network for every value that these can take. Bits without a net of their own are
-part of what lies between. Bits of LUTs count as independent, so that synthesis which made use of their dependence would
-be reported as a difference. Summation and control are not covered; simulation does that.
+from its net, the netlist is followed back to nets that are proved already, first of all the thermometer's registers,
+and what lies between is compared with the trained network for every value that these can take. Bits without a net of
+their own are part of what lies between. Bits of LUTs count as independent, so that synthesis which made use of their
+dependence would be reported as a difference. The thermometer's registers are proved to take the trained comparison of
+every activation in the beat that is theirs. Summation and control (when a register takes something) are not covered;
+simulation does that.
 """
 
 from __future__ import annotations
@@ -57,12 +59,9 @@ class _Prover:
         self.plan, self.netlist = plan, netlist
         self.layers = [plan.block.thermometer, *plan.block.lut_layers]
         type_ = plan.graph.input_type
-        row = netlist.nets("row")
-        self.row = {net: divmod(place, type_.bits) for place, net in enumerate(row) if isinstance(net, int)}
-        """Net of the row -> activation and place of the bit in it."""
         codes = np.arange(1 << type_.bits)
-        self.codes = codes
         self.activations = np.where(codes > type_.maximum, codes - len(codes), codes)
+        """Value of every code of an activation."""
         self.held = set(netlist.nets("bits_q"))
         """The registers' own values: synthesis may make holding them part of what they take."""
         self.enable: Net = "1"
@@ -76,9 +75,10 @@ class _Prover:
 
     def prove(self) -> TableProof:
         outputs = {self.plan.summed[r]: net for r, net in self._outputs().items()}
+        self._prove_thermometer()
         candidates = self._candidates(outputs.values())
         for layer in range(len(self.layers)):
-            for place in self.plan.existing(layer):
+            for place in self.plan.existing(layer) if layer else ():
                 net = candidates.get((layer, place))
                 if net is not None and (layer, place) not in outputs:
                     self._compare((layer, place), net)
@@ -94,6 +94,34 @@ class _Prover:
     def _accept(self, bit: Bit, net: int) -> None:
         self.net_of[bit] = net
         self.bit_of.setdefault(net, bit)
+
+    def _prove_thermometer(self) -> None:
+        """Prove what the thermometer's registers take, for every activation in every beat, and accept their nets."""
+        s, codes = self.plan.schedule, np.arange(len(self.activations))
+        bits = self.plan.graph.input_type.bits
+        x, beat = self.netlist.nets("x_data_i"), self.netlist.nets("input_beat") if s.input_beats > 1 else []
+        # Every code in every beat; the other lanes get the same code, and a register may read only its own.
+        code, beats = np.tile(codes, s.input_beats), np.repeat(np.arange(s.input_beats), len(codes))
+        inputs: dict[Net, np.ndarray] = {net: beats >> place & 1 != 0 for place, net in enumerate(beat)}
+        lanes = [set(x[lane * bits :][:bits]) for lane in range(s.input_lanes)]
+        values = {net: code >> place % bits & 1 != 0 for place, net in enumerate(x)} | inputs
+        known = {net for net in values if isinstance(net, int)}
+        for place, net in zip(self.plan.existing(0), self.netlist.nets("layer_0"), strict=False):
+            own_beat, lane = divmod(self._feature(place), s.input_lanes)
+            taken, _ = self.netlist.register(net)
+            read = self.netlist.leaves(taken, known)
+            if not read <= lanes[lane] | inputs.keys():
+                raise MismatchError(f"{self.plan.name}: bit {place} of layer 0 reads other activations than its own")
+            actual = self.netlist.evaluate(taken, values)[own_beat * len(codes) :][: len(codes)]
+            wrong = np.flatnonzero(actual != (self.activations >= self._threshold(place)))
+            self.assignments += len(codes)
+            if len(wrong):
+                raise MismatchError(
+                    f"{self.plan.name}: bit {place} of layer 0 is {int(actual[wrong[0]])} in the netlist for "
+                    f"x[{self._feature(place)}] = {self.activations[wrong[0]]}, trained is {int(not actual[wrong[0]])}"
+                )
+            if isinstance(net, int):
+                self._accept((0, place), net)
 
     def _outputs(self) -> dict[int, Net]:
         """The summed bits that exist and what their registers take when they are enabled."""
@@ -119,13 +147,14 @@ class _Prover:
         """Nets that behave like trained bits on random rows."""
         type_, rng = self.plan.graph.input_type, np.random.default_rng(0)
         rows = rng.integers(type_.minimum, type_.maximum + 1, (RANDOM_ROWS, self.plan.graph.input_width))
-        values = {net: rows[:, feature] >> place & 1 != 0 for net, (feature, place) in self.row.items()}
+        trained = golden.trace(self.plan.graph, rows)
+        thermometer = trained[self.plan.block.thermometer.output]
+        values: dict[Net, np.ndarray] = {net: thermometer[:, place] != 0 for net, (_, place) in self.bit_of.items()}
         values |= {net: np.zeros(RANDOM_ROWS, bool) for net in self.held}
         values |= {net: np.full(RANDOM_ROWS, value) for net, value in self._enabled().items()}
         for net in outputs:
             self.netlist.evaluate(net, values)
         nets = {value.tobytes(): net for net, value in values.items() if isinstance(net, int)}
-        trained = golden.trace(self.plan.graph, rows)
         bits = {}
         for layer, op in enumerate(self.layers):
             for place in self.plan.existing(layer):
@@ -136,7 +165,7 @@ class _Prover:
 
     def _compare(self, bit: Bit, net: Net) -> None:
         """Compare a net with a trained bit for every value of the nets between which and it nothing is proved."""
-        known = (self.bit_of.keys() | self.row.keys() | self.held | self.control) - ({net} - self.row.keys())
+        known = (self.bit_of.keys() | self.held | self.control) - ({net} if bit[0] else set())
         leaves = self.netlist.leaves(net, known) | self._leaves(bit, direct=True)
         if leaves & self.control:
             leaves |= self.control
@@ -161,22 +190,17 @@ class _Prover:
             return f"bit {place} of layer {layer}"
         if net in self.held:
             return "the bit before"
-        if net in self.control:
-            return "control"
-        feature, place = self.row[net]
-        return f"x[{feature}] bit {place}"
+        return "control"
 
     def _leaves(self, bit: Bit, direct: bool = False) -> set[int]:
-        """Proved nets, and nets of the row, from which the trained bit follows."""
+        """Proved nets from which the trained bit follows."""
         if bit in self.net_of and not direct:
             return {self.net_of[bit]}
         layer, place = bit
         op = self.layers[layer]
         if isinstance(op, LutLayer):
             return set().union(*(self._leaves((layer - 1, int(source))) for source in op.connections[place]))
-        if self._constant(place):
-            return set()
-        return {net for net, (feature, _) in self.row.items() if feature == self._feature(place)}
+        return set() if self._constant(place) else {self.net_of[bit]}
 
     def _every_value(self, leaves: set[int], bit: Bit) -> dict[Net, np.ndarray]:
         """Every combination of values of `leaves` that rows can cause, and perhaps some that they can not.
@@ -203,18 +227,11 @@ class _Prover:
         """The distinct values that a group of leaves can take together, (values, nets)."""
         if kind == "net":
             return np.array([[False], [True]])
-        columns = []
-        for net in nets:
-            if net in self.row:
-                columns.append(self.codes >> self.row[net][1] & 1 != 0)
-            else:
-                columns.append(self.activations >= self._threshold(self.bit_of[net][1]))
+        columns = [self.activations >= self._threshold(self.bit_of[net][1]) for net in nets]
         return np.unique(np.stack(columns, axis=1), axis=0)
 
     def _feature_of(self, net: int) -> int | None:
         """The activation that alone decides a leaf, if there is one."""
-        if net in self.row:
-            return self.row[net][0]
         layer, place = self.bit_of.get(net, (None, 0))
         return self._feature(place) if layer == 0 else None
 
@@ -242,9 +259,4 @@ class _Prover:
             return op.tables[place, address] != 0
         if self._constant(place):
             return values["1" if self._threshold(place) <= self.plan.graph.input_type.minimum else "0"]
-        code = np.zeros(len(values["0"]), np.int64)
-        for net, (feature, row_place) in self.row.items():
-            if feature == self._feature(place):
-                code |= values[net].astype(np.int64) << row_place
-        reached: np.ndarray = (self.activations >= self._threshold(place))[code]
-        return reached
+        return values[self.net_of[bit]]

@@ -76,7 +76,7 @@ def synthesise_run(
     entries: list[dict[str, Any]] = []
     for fold in recipe.hardware.synthesise_fold_factors:
         rtl = fold_folder(run, fold)
-        plans = model_plans(model, fold)
+        plans = model_plans(model, fold, recipe.hardware.dataflow)
         if not is_current(plans, rtl):
             write_design(plans, rtl)
         graphs = {plan.name: plan.graph.name for plan in plans}

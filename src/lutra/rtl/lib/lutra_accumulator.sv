@@ -11,18 +11,22 @@ module lutra_accumulator #(
   parameter int unsigned ValueBits = 8,           // bits of an encoded value, 2 to AccBits
   parameter int unsigned AccBits = 16,            // bits of the sum
   parameter int unsigned Steps = 1,               // steps per row
-  parameter logic [AccBits-1:0] Bias = '0         // where every row starts
+  parameter int unsigned StepBits = 1,            // bits of the step
+  parameter logic [AccBits-1:0] Bias = '0,        // where every row starts
+  // Encoded values of each step, two's complement: bit b of step s at b*2**StepBits + s; one word with a single step.
+  parameter logic [Fold*ValueBits*(Steps > 1 ? 2**StepBits : 1)-1:0] Values = '0
 ) (
-  input  logic                      clk_i,     // clock
-  input  logic                      rst_ni,    // synchronous reset, active low
-  input  logic                      add_i,     // keep the sum of this step
-  input  logic                      clear_i,   // restart at Bias (wins over add_i)
-  input  logic [Fold-1:0]           bits_i,    // which values of this step count
-  input  logic [Fold*ValueBits-1:0] values_i,  // encoded values of this step, two's complement
-  output logic [AccBits-1:0]        sum_o      // sum up to and including this step
+  input  logic                clk_i,    // clock
+  input  logic                rst_ni,   // synchronous reset, active low
+  input  logic                add_i,    // keep the sum of this step
+  input  logic                clear_i,  // restart at Bias (wins over add_i)
+  input  logic [StepBits-1:0] step_i,   // step of the summation
+  input  logic [Fold-1:0]     bits_i,   // which values of this step count
+  output logic [AccBits-1:0]  sum_o     // sum up to and including this step
 );
 
-  logic [AccBits-1:0] acc;
+  logic [AccBits-1:0]        acc;
+  logic [Fold*ValueBits-1:0] values;
 
   if (Steps > 1) begin : gen_register
     logic [AccBits-1:0] acc_q;
@@ -34,10 +38,14 @@ module lutra_accumulator #(
       end
     end
     assign acc = acc_q;
+    lutra_rom #(.AddressBits(StepBits), .Width(Fold*ValueBits), .Tables(Values)) u_values (
+      .address_i(step_i), .word_o(values)
+    );
   end else begin : gen_no_register
     logic unused_control;
-    assign unused_control = ^{clk_i, rst_ni, add_i, clear_i};
+    assign unused_control = ^{clk_i, rst_ni, add_i, clear_i, step_i};
     assign acc = Bias;
+    assign values = Values;
   end
 
   logic [AccBits-1:0] value;
@@ -46,7 +54,7 @@ module lutra_accumulator #(
     sum_o = acc;
     value = '0;
     for (int unsigned j = 0; j < Fold; j++) begin
-      value = {{(AccBits-ValueBits+1){values_i[j*ValueBits + ValueBits-1]}}, values_i[j*ValueBits +: ValueBits-1]};
+      value = {{(AccBits-ValueBits+1){values[j*ValueBits + ValueBits-1]}}, values[j*ValueBits +: ValueBits-1]};
       sum_o = sum_o + (value & {AccBits{bits_i[j]}});
     end
   end

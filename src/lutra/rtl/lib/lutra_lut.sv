@@ -1,7 +1,7 @@
 // One constant lookup table: bit_o = Table[address_i]. A trained table has 2 to 8 inputs; ROMs have more.
 //
 // With LUTRA_XILINX defined it is made of LUT6 cells, so that synthesis keeps exactly these tables (several are joined
-// by a multiplexer above 6 inputs). Otherwise it is a multiplexer tree (Shannon expansion) for standard cells and
+// by a multiplexer above 6 inputs; constant ones become none). Otherwise it is a multiplexer tree (Shannon expansion) for standard cells and
 // simulation; synthesis would make a shifter of an indexed constant. With LUTRA_FAST_SIMULATION the constant is
 // indexed all the same, because the tree takes several times longer to compile for simulation.
 //
@@ -35,7 +35,9 @@ module lutra_lut #(
   for (genvar k = 0; k < Leaves; k++) begin : gen_leaf
     localparam logic [LeafBits-1:0] LeafTable = Table[k*LeafBits +: LeafBits];
     localparam logic [LeafBits-1:0] Before = k > 0 ? Table[(k > 0 ? k-1 : 0)*LeafBits +: LeafBits] : ~LeafTable;
-    if (LeafTable == Before) begin : gen_shared
+    if (LeafTable == '0 || LeafTable == '1) begin : gen_constant
+      assign leaf[k] = LeafTable[0];
+    end else if (LeafTable == Before) begin : gen_shared
       assign leaf[k] = leaf[k-1];
     end else begin : gen_lut6
       LUT6 #(

@@ -1,6 +1,7 @@
 // Holds the sums of a finished row while they leave beat by beat and the accumulators work on the next row.
 //
-// Timing: the sums are taken at the clock edge with capture_i; data_o shows beat beat_i combinationally.
+// Timing: the sums are taken at the clock edge with capture_i, which is allowed while free_o is 1; that includes the
+// cycle in which the last beat of the row before leaves. Beats follow each other every cycle in which ready_i is 1.
 module lutra_output_buffer #(
   parameter int unsigned Width = 1,     // sums per row
   parameter int unsigned Bits = 16,     // bits per sum
@@ -9,15 +10,38 @@ module lutra_output_buffer #(
   parameter int unsigned BeatBits = 1   // bits of the beat counter
 ) (
   input  logic                  clk_i,      // clock
+  input  logic                  rst_ni,     // synchronous reset, active low
   input  logic                  capture_i,  // take sums_i
+  output logic                  free_o,     // sums can be taken
   input  logic [Width*Bits-1:0] sums_i,     // sums of the finished row, sum 0 in the lowest bits
-  input  logic [BeatBits-1:0]   beat_i,     // which beat to show
+  output logic                  valid_o,    // a beat is offered
+  input  logic                  ready_i,    // it is taken
+  output logic [BeatBits-1:0]   beat_o,     // which beat it is
   output logic [Lanes*Bits-1:0] data_o      // sums of the beat, the first in the lowest bits
 );
 
+  localparam logic [BeatBits-1:0] LastBeat = BeatBits'(Beats - 1);
+
   logic [Width*Bits-1:0] sums_q;
+  logic [BeatBits-1:0]   beat_q;
+  logic                  valid_q, emptied;
+
+  assign emptied = valid_q && ready_i && beat_q == LastBeat;
+  assign free_o = !valid_q || emptied;
+  assign valid_o = valid_q;
+  assign beat_o = beat_q;
 
   always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      valid_q <= 1'b0;
+    end else begin
+      valid_q <= capture_i || (valid_q && !emptied);
+    end
+    if (!rst_ni || emptied) begin
+      beat_q <= '0;
+    end else if (valid_q && ready_i) begin
+      beat_q <= beat_q + 1'b1;
+    end
     if (capture_i) begin
       sums_q <= sums_i;
     end
@@ -30,13 +54,11 @@ module lutra_output_buffer #(
       assign padded[(2**BeatBits)*Lanes*Bits-1:Width*Bits] = '0;
     end
     lutra_mux #(.AddressBits(BeatBits), .Width(Lanes*Bits)) u_mux (
-      .address_i(beat_i),
+      .address_i(beat_q),
       .words_i(padded),
       .word_o(data_o)
     );
   end else begin : gen_single
-    logic unused_beat;
-    assign unused_beat = ^beat_i;
     assign data_o = sums_q;
   end
 

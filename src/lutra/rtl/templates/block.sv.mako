@@ -1,4 +1,4 @@
-// ${plan.name}: weightless block ${plan.graph.name}, fold factor ${s.fold_factor}.
+// ${plan.name}: weightless block ${plan.graph.name}, dataflow ${s.dataflow}, fold factor ${s.fold_factor}.
 //
 // Rows of ${graph.input_width} activations come in and rows of ${graph.output_width} outputs go out, as streams of beats with valid and ready: a beat is
 // transferred in every cycle in which both are 1, and data stays unchanged until then. Lanes of the last beat that
@@ -7,7 +7,8 @@
 // Timing: without stalls a row every ${s.interval_cycles} cycles; ${s.latency_cycles} cycles from the first input beat to the last output beat.
 <%
 bits, out = graph.input_type.bits, plan.block.requantise.type
-sum_bits, registered = plan.sum_bits, max(len(plan.registered), 1)
+sum_bits, registered, thermometer_bits = plan.sum_bits, max(len(plan.registered), 1), max(len(plan.existing(0)), 1)
+varying = any(len(set(plan.lane_multipliers(lane))) > 1 for lane in range(s.output_lanes))
 %>\
 module ${plan.name} (
   input  logic clk_i,      // clock
@@ -24,47 +25,37 @@ module ${plan.name} (
   localparam int unsigned StepBits = ${plan.step_bits};
   localparam int unsigned OutputBeatBits = ${address_bits(s.output_beats)};
 
-  logic load, move, take, add, capture, beat_valid, beat_ready;
-  logic [InputBeatBits-1:0]  input_beat;
-  logic [StepBits-1:0]       step;
-  logic [OutputBeatBits-1:0] output_beat;
+  logic load, take, step_valid, step_ready;
+  logic [InputBeatBits-1:0] input_beat;
+  logic [StepBits-1:0]      step;
 
   lutra_controller #(
-    .InputBeats(${s.input_beats}), .InputBeatBits(InputBeatBits),
-    .Steps(${s.steps}), .StepBits(StepBits),
-    .OutputBeats(${s.output_beats}), .OutputBeatBits(OutputBeatBits)
+    .InputBeats(${s.input_beats}), .InputBeatBits(InputBeatBits), .Steps(${s.steps}), .StepBits(StepBits)
   ) u_controller (
     .clk_i, .rst_ni, .x_valid_i, .x_ready_o,
-    .load_o(load), .input_beat_o(input_beat), .move_o(move), .take_o(take),
-    .step_o(step), .add_o(add), .capture_o(capture),
-    .output_beat_o(output_beat), .y_valid_o(beat_valid), .y_ready_i(beat_ready)
+    .load_o(load), .input_beat_o(input_beat), .take_o(take),
+    .step_valid_o(step_valid), .step_o(step), .step_ready_i(step_ready)
   );
 
-  logic [${graph.input_width * bits - 1}:0] row;
-  lutra_input_buffer #(
-    .Width(${graph.input_width}), .Bits(${bits}), .Lanes(${s.input_lanes}), .Beats(${s.input_beats}), .BeatBits(InputBeatBits)
-  ) u_input_buffer (
-    .clk_i, .load_i(load), .beat_i(input_beat), .data_i(x_data_i), .move_i(move), .row_o(row)
+  logic [${thermometer_bits - 1}:0] layer_0;
+  ${plan.name}_thermometer u_thermometer (
+    .clk_i, .load_i(load), .beat_i(input_beat), .data_i(x_data_i), .bits_o(layer_0)
   );
 
   logic [${registered - 1}:0] bits, bits_q;
-  ${plan.name}_network u_network (.row_i(row), .bits_o(bits));
+  ${plan.name}_network u_network (.layer_0_i(layer_0), .bits_o(bits));
   always_ff @(posedge clk_i) begin
     if (take) begin
       bits_q <= bits;
     end
   end
 
-  logic [${graph.output_width * sum_bits - 1}:0] sums;
-  ${plan.name}_summation u_summation (
-    .clk_i, .rst_ni, .step_i(step), .add_i(add), .clear_i(capture), .bits_i(bits_q), .sums_o(sums)
-  );
-
+  logic beat_valid, beat_ready;
+  logic [OutputBeatBits-1:0] output_beat;
   logic [${s.output_lanes * sum_bits - 1}:0] beat_sums;
-  lutra_output_buffer #(
-    .Width(${graph.output_width}), .Bits(${sum_bits}), .Lanes(${s.output_lanes}), .Beats(${s.output_beats}), .BeatBits(OutputBeatBits)
-  ) u_output_buffer (
-    .clk_i, .capture_i(capture), .sums_i(sums), .beat_i(output_beat), .data_o(beat_sums)
+  ${plan.name}_summation u_summation (
+    .clk_i, .rst_ni, .step_valid_i(step_valid), .step_i(step), .step_ready_o(step_ready), .bits_i(bits_q),
+    .valid_o(beat_valid), .ready_i(beat_ready), .beat_o(output_beat), .sums_o(beat_sums)
   );
 
   logic [${s.output_lanes * out.bits - 1}:0] beat_data;
@@ -90,5 +81,10 @@ module ${plan.name} (
     .valid_i(beat_valid), .ready_o(beat_ready), .data_i(beat_data),
     .valid_o(y_valid_o), .ready_i(y_ready_i), .data_o(y_data_o)
   );
+% if not varying:
+
+  logic unused_output_beat;
+  assign unused_output_beat = ^output_beat;
+% endif
 
 endmodule

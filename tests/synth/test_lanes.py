@@ -1,0 +1,32 @@
+"""Counting a block from one lane and the rest, against flat synthesis of the whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from frozen_blocks import random_block
+from lutra.rtl.emit import write_design
+from lutra.rtl.plan import BlockPlan
+from lutra.synth.lanes import synthesise_lanes
+from lutra.synth.tools import fpga_yosys
+from lutra.synth.yosys import sources_of, synthesise_fpga
+
+GRAPH = random_block(
+    np.random.default_rng(0), width=6, thermometer_bits=2, luts=(12,), inputs=(4,), output_bits=16, max_shift=0
+)
+
+
+@pytest.mark.parametrize(("dataflow", "lanes"), [("accumulate", 6), ("tree", 2)])
+def test_a_lane_and_the_rest_are_the_whole(tmp_path, dataflow, lanes):
+    yosys = fpga_yosys()
+    if yosys is None:
+        pytest.skip("Yosys is not installed")
+    plan = BlockPlan(GRAPH, "block", 2, dataflow)
+    parts = synthesise_lanes(yosys, tmp_path / "parts", plan)
+    assert [module.instances for module in parts.modules] == [1, lanes]
+    write_design([plan], tmp_path / "rtl")
+    whole = synthesise_fpga(yosys, tmp_path / "rtl", sources_of(tmp_path / "rtl"), "block")
+    # Lanes differ in their numbers, and synthesis of the whole joins logic across their borders.
+    assert parts.total.ff == pytest.approx(whole.ff, rel=0.05)
+    assert parts.total.lut_raw == pytest.approx(whole.lut_raw, rel=0.2)
