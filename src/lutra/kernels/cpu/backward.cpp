@@ -1,6 +1,7 @@
 // Backward pass of the weightless block, fused over chunks of 128 rows so that everything between the layers stays in
 // the cache. Rows are cut into a number of parts that depends only on their count; each part has its own accumulators,
 // and they are added in order, so that gradients are bit-identical for any number of threads.
+#include "codes.h"
 #include "mapping.h"
 
 namespace lutra {
@@ -22,7 +23,8 @@ struct Accumulators {
 
 // What a chunk needs only for itself.
 struct Scratch {
-    std::vector<Buffer<uint64_t>> bits;  // per layer from 1, [word][lut]
+    std::vector<Buffer<uint64_t>> bits;  // per layer, [word][plane]
+    Buffer<uint64_t> inside;             // [word][plane]; empty if the gradient has no window
     std::vector<Buffer<float>> grad;     // per layer from 1, [word][lut][64]
     Buffer<float> grad_input;            // [word][feature][64]
     Buffer<float> grad_y, grad_y_t;      // [row][padded outputs], [output][ROWS]
@@ -52,7 +54,7 @@ struct Backward {
             shares.push_back(softmax_shares(layer, b.threads));
             if (!layer.grad_scores) continue;
             kept_grad[k].resize(words * layer.luts * WORD);
-            if (k > 0) kept_bits[k].resize(words * layer.below);
+            kept_bits[k].resize(words * layer.below);
         }
         parts.resize(part_count(words));
         for (int64_t plane = 0; plane < b.planes(); ++plane) feature_of_plane.push_back((int32_t)(plane / b.thermometer_bits));
@@ -66,9 +68,8 @@ struct Backward {
         });
         reduce();
         for (int64_t k = 0; k < block.layer_count; ++k) {
-            const uint64_t* below = k == 0 ? block.bits : kept_bits[k].data();
             if (block.layers[k].grad_scores)
-                scores_gradient(block.layers[k], slopes[k].data(), kept_grad[k].data(), below, words, block.threads);
+                scores_gradient(block.layers[k], slopes[k].data(), kept_grad[k].data(), kept_bits[k].data(), words, block.threads);
         }
     }
 
@@ -76,6 +77,8 @@ struct Backward {
         Scratch scratch;
         scratch.bits.resize(block.layer_count + 1);
         scratch.grad.resize(block.layer_count + 1);
+        scratch.bits[0].resize(CHUNK * block.planes());
+        if (block.gradient == WINDOW) scratch.inside.resize(CHUNK * block.planes());
         for (int64_t k = 1; k <= block.layer_count; ++k) {
             scratch.bits[k].resize(CHUNK * block.width(k));
             scratch.grad[k].resize(ROWS * block.width(k));
@@ -93,36 +96,38 @@ struct Backward {
     }
 
     void run_chunk(Accumulators& sums, Scratch& scratch, int64_t word, int64_t words) {
-        for (int64_t w = 0; w < words; ++w)
+        for (int64_t w = 0; w < words; ++w) {
+            uint64_t* inside = scratch.inside.empty() ? nullptr : scratch.inside.data() + w * block.planes();
+            decode(block, block.codes + (word + w) * block.features * block.code_bits(), bits_of(scratch, 0, w), inside);
             for (int64_t k = 1; k <= block.layer_count; ++k)
-                lut_forward(block.layers[k - 1], packed.layers[k - 1].data(), bits_of(scratch, k - 1, word, w),
-                            scratch.bits[k].data() + w * block.width(k));
+                lut_forward(block.layers[k - 1], packed.layers[k - 1].data(), bits_of(scratch, k - 1, w), bits_of(scratch, k, w));
+        }
         read_grad_y(scratch, word, words);
-        summation_parameters(sums, scratch, word, words);
+        summation_parameters(sums, scratch, words);
         std::fill(scratch.grad_input.begin(), scratch.grad_input.end(), 0.f);
         int64_t row = 0;  // of the encoded values
         for (int64_t k = 0; k <= block.layer_count; ++k) {
             if (k > 0 && !block.reads(k)) std::fill(scratch.grad[k].begin(), scratch.grad[k].end(), 0.f);
             if (k > 0 && block.reads(k)) summation_inputs(scratch, row, block.width(k), words, scratch.grad[k].data());
-            if (k == 0 && block.reads(0)) summation_thermometer(sums, scratch, word, words);
+            if (k == 0 && block.reads(0)) summation_thermometer(sums, scratch, words);
             row += block.reads(k) ? block.width(k) : 0;
         }
         for (int64_t k = block.layer_count; k > 0; --k) {
             const Layer& layer = block.layers[k - 1];
             if (layer.grad_scores) {
                 std::copy_n(scratch.grad[k].data(), words * layer.luts * WORD, kept_grad[k - 1].data() + word * layer.luts * WORD);
-                if (k > 1) std::copy_n(scratch.bits[k - 1].data(), words * layer.below, kept_bits[k - 1].data() + word * layer.below);
+                std::copy_n(scratch.bits[k - 1].data(), words * layer.below, kept_bits[k - 1].data() + word * layer.below);
             }
             with_inputs(layer.inputs, [&](auto n) {
-                add_to_tables<decltype(n)::value>(sums, scratch, k, word, words);
-                for (int64_t w = 0; w < words; ++w) lut_backward<decltype(n)::value>(sums, scratch, k, word, w);
+                add_to_tables<decltype(n)::value>(sums, scratch, k, words);
+                for (int64_t w = 0; w < words; ++w) lut_backward<decltype(n)::value>(sums, scratch, k, w);
             });
         }
         if (block.want_grad_x) write_grad_x(scratch, word, words);
     }
 
-    const uint64_t* bits_of(const Scratch& scratch, int64_t layer, int64_t word, int64_t w) const {
-        return layer == 0 ? block.bits + (word + w) * block.planes() : scratch.bits[layer].data() + w * block.width(layer);
+    uint64_t* bits_of(Scratch& scratch, int64_t layer, int64_t w) const {
+        return scratch.bits[layer].data() + w * block.width(layer);
     }
 
     void read_grad_y(Scratch& scratch, int64_t word, int64_t words) const {
@@ -136,7 +141,7 @@ struct Backward {
     }
 
     // Gradients of encoded values and bias.
-    void summation_parameters(Accumulators& sums, Scratch& scratch, int64_t word, int64_t words) const {
+    void summation_parameters(Accumulators& sums, Scratch& scratch, int64_t words) const {
         for (int64_t row = 0; row < words * WORD; ++row)
             for (int64_t d = 0; d < padded_outputs; d += 16)
                 store(&sums.bias[d], load(&sums.bias[d]) + load(&scratch.grad_y[row * padded_outputs + d]));
@@ -146,7 +151,7 @@ struct Backward {
                 float* out = sums.encoded.data() + d;
                 for (int64_t k = 0; k <= block.layer_count; ++k) {
                     if (!block.reads(k)) continue;
-                    add_selected(scratch.table.data(), bits_of(scratch, k, word, w), 1, block.width(k), out, padded_outputs);
+                    add_selected(scratch.table.data(), bits_of(scratch, k, w), 1, block.width(k), out, padded_outputs);
                     out += block.width(k) * padded_outputs;
                 }
             }
@@ -185,7 +190,7 @@ struct Backward {
             for (int v = 0; v < 4; ++v) store(out + i * WORD + 16 * v, sums[i][v]);
     }
 
-    void summation_thermometer(Accumulators& sums, Scratch& scratch, int64_t word, int64_t words) const {
+    void summation_thermometer(Accumulators& sums, Scratch& scratch, int64_t words) const {
         constexpr int64_t TOGETHER = 48;
         scratch.planes.resize(TOGETHER * ROWS);
         for (int64_t p0 = 0; p0 < block.planes(); p0 += TOGETHER) {
@@ -195,14 +200,14 @@ struct Backward {
                 for (int64_t i = 0; i < count; ++i) {
                     Floats g[4];
                     for (int v = 0; v < 4; ++v) g[v] = load(&scratch.planes[(w * count + i) * WORD + 16 * v]);
-                    add_to_input(sums, scratch, word, w, p0 + i, g);
+                    add_to_input(sums, scratch, w, p0 + i, g);
                 }
         }
     }
 
     // Gradient of a thermometer bit, to the input feature and the threshold.
-    LUTRA_INLINE void add_to_input(Accumulators& sums, Scratch& scratch, int64_t word, int64_t w, int64_t plane, const Floats* g, float weight = 1) const {
-        const uint64_t inside = block.inside ? block.inside[(word + w) * block.planes() + plane] : ~uint64_t(0);
+    LUTRA_INLINE void add_to_input(Accumulators& sums, Scratch& scratch, int64_t w, int64_t plane, const Floats* g, float weight = 1) const {
+        const uint64_t inside = !scratch.inside.empty() ? scratch.inside[w * block.planes() + plane] : ~uint64_t(0);
         float* to = &scratch.grad_input[(w * block.features + feature_of_plane[plane]) * WORD];
         for (int v = 0; v < 4; ++v) store(to + 16 * v, masked_multiply_add(load(to + 16 * v), (Mask)(inside >> 16 * v), g[v], splat(weight)));
         if (sums.thresholds.empty()) return;
@@ -213,13 +218,13 @@ struct Backward {
     }
 
     template <int N>
-    void lut_backward(Accumulators& sums, Scratch& scratch, int64_t k, int64_t word, int64_t w) const {
+    void lut_backward(Accumulators& sums, Scratch& scratch, int64_t k, int64_t w) const {
         const Layer& layer = block.layers[k - 1];
         const Shares& share = shares[k - 1];
-        const uint64_t* below = bits_of(scratch, k - 1, word, w);
+        const uint64_t* below = bits_of(scratch, k - 1, w);
         if (k == 1 && !block.want_grad_x && !block.want_grad_thresholds) return;
         auto add = [&](int64_t plane, const Floats* g, float weight) {
-            if (k == 1) return add_to_input(sums, scratch, word, w, plane, g, weight);
+            if (k == 1) return add_to_input(sums, scratch, w, plane, g, weight);
             float* to = &scratch.grad[k - 1][(w * layer.below + plane) * WORD];
             for (int v = 0; v < 4; ++v) store(to + 16 * v, multiply_add(g[v], splat(weight), load(to + 16 * v)));
         };
@@ -241,7 +246,7 @@ struct Backward {
 
     // Gradient of the addressed entries.
     template <int N>
-    void add_to_tables(Accumulators& sums, Scratch& scratch, int64_t k, int64_t word, int64_t words) const {
+    void add_to_tables(Accumulators& sums, Scratch& scratch, int64_t k, int64_t words) const {
         constexpr int64_t ENTRIES = 1 << N;
         const Layer& layer = block.layers[k - 1];
         for (int64_t first = 0; first < layer.luts; first += TABLES_TOGETHER) {
@@ -249,7 +254,7 @@ struct Backward {
             for (int64_t lut = first; lut < last; ++lut) {
                 float* copies = &scratch.copies[(lut - first) * TABLE_COPIES * ENTRIES];
                 for (int64_t w = 0; w < words; ++w) {
-                    const uint64_t* below = bits_of(scratch, k - 1, word, w);
+                    const uint64_t* below = bits_of(scratch, k - 1, w);
                     uint64_t inputs[N];
                     alignas(64) uint8_t address[WORD];
                     for (int i = 0; i < N; ++i) inputs[i] = below[layer.connections[lut * N + i]];

@@ -1,6 +1,6 @@
 // The weightless block as the C interface sees it, and the pieces that forward and backward share.
 //
-// Bits live in words of 64 rows (tokens): `bits[word * planes + plane]`, row 64 * word + j in bit j. Rows after the last
+// Bits live in words of 64 rows (tokens): `bits[word * planes + plane]`, row 64 * word + j in bit j of a word. Rows after the last
 // one are padding: their bits are arbitrary and their gradients zero.
 #pragma once
 
@@ -44,11 +44,14 @@ struct Block {
     const float *inverse_scale, *integer_thresholds, *requantise;  // null in floating point
     const float *encoded, *bias;                                   // (R, outputs), (outputs); integers in forward if quantised
     const float *x, *grad_y;
-    uint64_t *bits, *inside;  // (words, features * thermometer_bits)
+    uint64_t* codes;  // (words, features * code_bits), see codes.h
+    int16_t* ranks;   // (features, edges)
     float *y, *grad_x, *grad_thresholds, *grad_encoded, *grad_bias;
 
     int64_t words() const { return (rows + WORD - 1) / WORD; }
     int64_t planes() const { return features * thermometer_bits; }
+    int64_t edges() const { return thermometer_bits * (gradient == WINDOW ? 3 : 1); }  // of a feature
+    int64_t code_bits() const { return 64 - __builtin_clzll(edges()); }
     int64_t width(int64_t layer) const { return layer == 0 ? planes() : layers[layer - 1].luts; }
     bool reads(int64_t layer) const { return sources >> layer & 1; }
     int64_t summed() const {

@@ -49,7 +49,7 @@ class Block(ctypes.Structure):
         *((name, ctypes.c_int32) for name in ("gradient", "normalised", "want_grad_x", "want_grad_thresholds")),
         ("centre", ctypes.c_float),
         *((name, _pointer) for name in ("thresholds", "window", "inverse_scale", "integer_thresholds", "requantise")),
-        *((name, _pointer) for name in ("encoded", "bias", "x", "grad_y", "bits", "inside", "y")),
+        *((name, _pointer) for name in ("encoded", "bias", "x", "grad_y", "codes", "ranks", "y")),
         *((name, _pointer) for name in ("grad_x", "grad_thresholds", "grad_encoded", "grad_bias")),
     )
 
