@@ -53,6 +53,7 @@ class BlockParameters(NamedTuple):
     bias: Tensor  # (D_out,)
     centred: bool
     integers: IntegerParameters | None = None
+    groups: int = 1  # of bits and outputs (groups.py); encoded values outside are zero, and so is their gradient
 
 
 def fast_block_available(x: Tensor) -> bool:
@@ -88,6 +89,7 @@ def weightless_block(x: Tensor, block: BlockParameters) -> Tensor:
         block.gradient,
         block.efd,
         block.centred,
+        block.groups,
     )
     if integers is not None:
         return y
@@ -144,10 +146,11 @@ def _forward(
     gradient: str,
     efd: str,
     centred: bool,
+    groups: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Output (N, D_out); codes (ceil(N / 64), D * code bits) and their ranks (D, edges), as in codes.h."""
     structure = _Structure(x.shape[1], thresholds, window, tables, connections, scores, candidates, temperatures)
-    structure.common(sum_sources, gradient, efd, centred)
+    structure.common(sum_sources, gradient, efd, centred, groups)
     y, codes, ranks = _empty_outputs(x, thresholds, encoded, gradient)
     structure.tensors(x=x, y=y, encoded=encoded, bias=bias)
     structure.codes(codes, ranks)
@@ -179,6 +182,7 @@ def _(
     gradient: str,
     efd: str,
     centred: bool,
+    groups: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _empty_outputs(x, thresholds, encoded, gradient)
 
@@ -209,12 +213,13 @@ def _backward(
     gradient: str,
     efd: str,
     centred: bool,
+    groups: int,
     want_grad_x: bool,
     want_grad_thresholds: bool,
 ) -> list[Tensor]:
     """Gradients of x, thresholds, encoded values, bias, then of each layer's tables, then of each layer's scores."""
     structure = _Structure(len(ranks), thresholds, window, tables, connections, scores, candidates, temperatures)
-    structure.common(sum_sources, gradient, efd, centred)
+    structure.common(sum_sources, gradient, efd, centred, groups)
     structure.codes(codes, ranks)
     grads = _empty_gradients(grad_y, len(ranks), thresholds, encoded, tables, scores, want_grad_x, want_grad_thresholds)
     grad_x, grad_thresholds, grad_encoded, grad_bias = grads[:4]
@@ -251,6 +256,7 @@ def _(
     gradient: str,
     efd: str,
     centred: bool,
+    groups: int,
     want_grad_x: bool,
     want_grad_thresholds: bool,
 ) -> list[Tensor]:
@@ -358,11 +364,12 @@ class _Structure:
             if candidates[k].numel():
                 layer.candidates = self._keep(candidates[k], torch.int32)
 
-    def common(self, sum_sources: list[int], gradient: str, efd: str, centred: bool) -> None:
+    def common(self, sum_sources: list[int], gradient: str, efd: str, centred: bool, groups: int) -> None:
         self.block.sources = sum(1 << source for source in sum_sources)
         self.block.gradient = GRADIENTS.index(gradient)
         self.block.normalised = efd == "normalised"
         self.block.centre = 0.5 if centred else 0.0
+        self.block.groups = groups
 
     def tensors(self, **tensors: Tensor) -> None:
         for name, tensor in tensors.items():

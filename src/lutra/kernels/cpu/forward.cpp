@@ -1,5 +1,6 @@
 // Forward pass of the weightless block: thermometer, lookups and conditional summation over groups of up to 512 rows.
 #include "codes.h"
+#include "summation.h"
 
 namespace lutra {
 namespace {
@@ -19,15 +20,24 @@ void write_outputs(const Block& block, const float* sums, int64_t first, int64_t
         }
 }
 
+// Transposes planes `[word][plane]` to `selected[block of 64 planes][row]`.
+void select_rows(const uint64_t* planes, int64_t stride, int64_t count, int64_t words, uint64_t* selected) {
+    for (int64_t plane = 0; plane < count; plane += WORD)
+        for (int64_t w = 0; w < words; ++w, selected += WORD) {
+            const int64_t present = std::min(WORD, count - plane);
+            std::copy_n(planes + w * stride + plane, present, selected);
+            std::fill(selected + present, selected + WORD, 0);
+            transpose64(selected);
+        }
+}
+
 void forward_group(const Block& block, const Edges& edges, const PackedTables& packed, int64_t first_word, int64_t words) {
-    const int64_t codes = block.features * block.code_bits(), summed = block.summed(), blocks = (summed + WORD - 1) / WORD;
-    Buffer<uint64_t> bits(block.planes());
-    Buffer<uint64_t> selected(words * blocks * WORD);  // [block of planes][row]: which of 64 planes are set
+    const int64_t codes = block.features * block.code_bits(), summed = block.summed();
+    Buffer<uint64_t> bits(block.planes()), read(words * summed), selected(words * round_up(summed, WORD));
     Buffer<uint64_t> layer_bits[2];
     for (int64_t w = 0; w < words; ++w) {
         encode(block, edges, first_word + w, block.codes + (first_word + w) * codes, bits.data());
-        Buffer<uint64_t> read(blocks * WORD);
-        uint64_t* next = read.data();
+        uint64_t* next = &read[w * summed];
         const uint64_t* current = bits.data();
         for (int64_t k = 0; k <= block.layer_count; ++k) {
             if (k > 0) {
@@ -38,20 +48,21 @@ void forward_group(const Block& block, const Edges& edges, const PackedTables& p
             }
             if (block.reads(k)) next = std::copy(current, current + block.width(k), next);
         }
-        for (int64_t b = 0; b < blocks; ++b) {
-            transpose64(read.data() + b * WORD);
-            std::copy_n(read.data() + b * WORD, WORD, selected.data() + (b * words + w) * WORD);
-        }
     }
     const int64_t first = first_word * WORD, rows = std::min(words * WORD, block.rows - first);
     Buffer<float> table(PARTIAL_SUMS), sums(words * WORD * COLUMNS);
+    std::pair<int64_t, int64_t> range{0, 0};
     for (int64_t d0 = 0; d0 < block.outputs; d0 += COLUMNS) {
         const int64_t columns = std::min(COLUMNS, block.outputs - d0);
+        const auto needed = block.bits_read_by(d0, d0 + columns);
+        if (needed != range) select_rows(&read[needed.first], summed, needed.second - needed.first, words, selected.data());
+        range = needed;
         std::fill(sums.begin(), sums.end(), 0.f);
-        for (int64_t b = 0; b < blocks; ++b) {
-            const float* encoded = block.encoded + b * WORD * block.outputs + d0;
-            partial_sums(encoded, block.outputs, std::min(WORD, summed - b * WORD), columns, block.centre, 1, table.data());
-            add_selected(table.data(), selected.data() + b * words * WORD, 1, rows, sums.data(), COLUMNS);
+        const uint64_t* chosen = selected.data();
+        for (int64_t bit = range.first; bit < range.second; bit += WORD, chosen += words * WORD) {
+            const float* encoded = block.encoded + bit * block.outputs + d0;
+            partial_sums(encoded, block.outputs, std::min(WORD, range.second - bit), columns, block.centre, table.data());
+            add_selected(table.data(), chosen, rows, sums.data(), COLUMNS);
         }
         write_outputs(block, sums.data(), first, rows, d0, columns);
     }

@@ -15,7 +15,7 @@ from lutra.errors import InputError, ToolError
 
 log = logging.getLogger("lutra")
 
-SOURCES = ("forward.cpp", "mapping.cpp", "backward.cpp")
+SOURCES = ("forward.cpp", "mapping.cpp", "scores.cpp", "backward.cpp")
 ISA_FLAGS = {
     "scalar": [],
     "avx2": ["-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mpopcnt"],
@@ -43,7 +43,7 @@ class Block(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("rows", "features", "thermometer_bits", "threshold_rows", "outputs")),
-        *((name, ctypes.c_int64) for name in ("layer_count", "threads")),
+        *((name, ctypes.c_int64) for name in ("layer_count", "groups", "threads")),
         ("layers", ctypes.POINTER(Layer)),
         ("sources", ctypes.c_uint64),
         *((name, ctypes.c_int32) for name in ("gradient", "normalised", "want_grad_x", "want_grad_thresholds")),
