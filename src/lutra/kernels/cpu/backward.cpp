@@ -12,9 +12,6 @@
 namespace lutra {
 namespace {
 
-constexpr int64_t TABLE_COPIES = 4;     // consecutive rows often hit the same entry: separate copies break the chain
-constexpr int64_t TABLES_AT_A_TIME = 8;  // scalar stores must have left the store buffer before vectors read them
-
 int64_t part_count(int64_t words) { return std::min<int64_t>(words, words < 48 ? 4 : words < 2048 ? 16 : 64); }
 
 // Where the gradient of each parameter lies in one array of sums.
@@ -52,7 +49,6 @@ struct Scratch {
     Buffer<float> grad_y, grad_y_t;          // [row][padded outputs], [output][ROWS]
     Buffer<float> planes;                    // gradient of a few thermometer planes that the summation reads
     Buffer<float> table, halves;
-    Buffer<float> copies;  // (TABLES_AT_A_TIME, TABLE_COPIES, 2^n) table gradients, zero between uses
 };
 
 struct Backward {
@@ -138,7 +134,6 @@ struct Backward {
         scratch.grad_y.resize(ROWS * padded_outputs);
         scratch.grad_y_t.resize(padded_outputs * ROWS);
         scratch.table.resize(PARTIAL_SUMS);
-        scratch.copies.resize(TABLES_AT_A_TIME * TABLE_COPIES * 256);
         return scratch;
     }
 
@@ -336,36 +331,34 @@ struct Backward {
     // sink(word, slot, gradient[4]) for every table input if `want_inputs`.
     template <int N, class Sink>
     void look_up(Scratch& scratch, int64_t k, int64_t words, int64_t first, int64_t last, bool want_inputs, Sink&& sink) const {
-        constexpr int64_t ENTRIES = 1 << N;
+        for (int64_t lut = first; lut < last; ++lut)
+            if (words == CHUNK) look_up_words<N, CHUNK>(scratch, k, lut, want_inputs, sink);
+            else look_up_words<N, 1>(scratch, k, lut, want_inputs, sink);
+    }
+
+    template <int N, int W, class Sink>
+    LUTRA_INLINE void look_up_words(Scratch& scratch, int64_t k, int64_t lut, bool want_inputs, Sink&& sink) const {
         const Layer& layer = block.layers[k - 1];
-        for (int64_t begin = first; begin < last; begin += TABLES_AT_A_TIME) {
-            const int64_t end = std::min(last, begin + TABLES_AT_A_TIME);
-            float* copies = scratch.copies.data();
-            for (int64_t lut = begin; lut < end; ++lut, copies += TABLE_COPIES * ENTRIES) {
-                const float* slope = &slopes[k - 1][lut * N * slope_entries(N)];
-                for (int64_t w = 0; w < words; ++w) {
-                    const uint64_t* below = bits_of(scratch, k - 1, w);
-                    const float* grad = scratch.grad[k] + (w * layer.luts + lut) * WORD;
-                    uint64_t inputs[N];
-                    alignas(64) uint8_t address[WORD];
-                    for (int i = 0; i < N; ++i) inputs[i] = below[layer.connections[lut * N + i]];
-                    addresses(inputs, N, address);
-                    if (want_inputs)
-                        input_gradients<N>(inputs, address, slope, grad, [&](int i, const Floats* g) { sink(w, lut * N + i, g); });
-                    for (int64_t row = 0; row < WORD; row += TABLE_COPIES)
-                        for (int64_t copy = 0; copy < TABLE_COPIES; ++copy)
-                            copies[copy * ENTRIES + address[row + copy]] += grad[row + copy];
-                }
-            }
-            float* table = &scratch.sums[places.tables[k - 1] + begin * ENTRIES];
-            copies = scratch.copies.data();
-            for (int64_t lut = begin; lut < end; ++lut, copies += TABLE_COPIES * ENTRIES, table += ENTRIES)
-                for (int64_t entry = 0; entry < ENTRIES; ++entry) {
-                    float* at = copies + entry;
-                    table[entry] += (at[0] + at[ENTRIES]) + (at[2 * ENTRIES] + at[3 * ENTRIES]);
-                    at[0] = at[ENTRIES] = at[2 * ENTRIES] = at[3 * ENTRIES] = 0;
-                }
+        const int64_t stride = layer.luts * WORD;
+        const float* grad = scratch.grad[k] + lut * WORD;
+        uint64_t inputs[W][N];
+        alignas(64) uint8_t address[W][WORD];
+        for (int w = 0; w < W; ++w) {
+            const uint64_t* below = bits_of(scratch, k - 1, w);
+            for (int i = 0; i < N; ++i) inputs[w][i] = below[layer.connections[lut * N + i]];
+            addresses(inputs[w], N, address[w]);
         }
+        if (want_inputs)
+            input_gradients<N, W>(inputs, address, &slopes[k - 1][lut * N * slope_entries(N)], grad, stride,
+                                  [&](int w, int i, const Floats* g) { sink(w, lut * N + i, g); });
+        float* table = &scratch.sums[places.tables[k - 1] + (lut << N)];
+        for (int w = 0; w < W; ++w)
+            for (int64_t row = 0; row < WORD; row += 8) {
+                uint64_t eight;  // addresses; a load for each would take the place of one of the entries'
+                std::memcpy(&eight, address[w] + row, 8);
+#pragma GCC unroll 8
+                for (int64_t i = 0; i < 8; ++i, eight >>= 8) table[eight & 255] += grad[w * stride + row + i];
+            }
     }
 
     // Gradients of the scores of slots [first, last), which have candidates.

@@ -7,11 +7,11 @@ void slot_gradients(const Layer& layer, const float* slopes, const float* grad, 
     with_inputs(layer.inputs, [&](auto inputs) {
         constexpr int n = decltype(inputs)::value;
         for (; lut < last_lut; ++lut, out += n * WORD) {
-            uint64_t words[n];
-            alignas(64) uint8_t address[64];
-            for (int i = 0; i < n; ++i) words[i] = below[layer.connections[lut * n + i]];
-            addresses(words, n, address);
-            input_gradients<n>(words, address, slopes + lut * n * slope_entries(n), grad + lut * WORD, [&](int i, const Floats* g) {
+            uint64_t words[1][n];
+            alignas(64) uint8_t address[1][WORD];
+            for (int i = 0; i < n; ++i) words[0][i] = below[layer.connections[lut * n + i]];
+            addresses(words[0], n, address[0]);
+            input_gradients<n, 1>(words, address, slopes + lut * n * slope_entries(n), grad + lut * WORD, 0, [&](int, int i, const Floats* g) {
                 for (int v = 0; v < 4; ++v) store(out + i * WORD + v * 16, g[v]);
             });
         }
