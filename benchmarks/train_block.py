@@ -1,6 +1,7 @@
 """Forward and backward of the weightless block on a CPU, beside the MLP it replaces and the published algorithm.
 
-Single-thread rows are CPU time, others wall time; medians of alternating runs. Prints one JSON object per row.
+Single-thread rows are CPU time, others wall time; medians of alternating runs. Prints one JSON object: the machine and
+all rows; every row also goes to stderr as soon as it is measured.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,13 +40,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", action="store_true", help="accepted for symmetry: the output is always JSON")
     arguments = parser.parse_args()
-    print(json.dumps({"case": "machine", "isa": supported_isas()[-1], **machine()}), flush=True)
+    rows = []
     for size in arguments.size:
         width, tokens = SIZES[size]
         for mapping in arguments.mapping:
             for threads in arguments.threads:
                 row = measure(width, arguments.tokens or tokens, mapping, threads, arguments.repeats)
-                print(json.dumps({"case": "train", "size": size, **row}), flush=True)
+                rows.append({"case": "train", "size": size, **row})
+                print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    print(json.dumps({"machine": {"isa": supported_isas()[-1], **machine()}, "rows": rows}, indent=1))
 
 
 def measure(width: int, tokens: int, mapping: str, threads: int, repeats: int) -> dict[str, Any]:
@@ -75,8 +79,11 @@ def measure(width: int, tokens: int, mapping: str, threads: int, repeats: int) -
         "mapping": mapping,
         "threads": threads,
         **{name: round(value, 3) for name, value in times.items()},
+        "int_mm_ms": None,  # integer products have no backward pass
+        "torch_dwn_ms": None,  # needs a GPU
         "saved_bytes_ours": saved_bytes(block, x),
         "saved_bytes_reference": saved_reference,
+        "saved_bytes_published": published_saved_bytes(block, tokens),
     }
 
 
@@ -160,6 +167,12 @@ def published_step(block: WeightlessBlock, x: Tensor) -> Callable[[], None]:
         (grad.view(inside.shape) * inside).sum(dim=2)
 
     return run
+
+
+def published_saved_bytes(block: WeightlessBlock, tokens: int) -> int:
+    """What DWN's layers keep: the input of the thermometer, of every LUT layer and of the sum, in float32."""
+    widths = [block.width, block.thermometer.output_width, *(len(layer.tables) for layer in block.lut_layers)]
+    return 4 * tokens * sum(widths)
 
 
 def _arguments(*values: Any) -> list[Any]:

@@ -90,7 +90,7 @@ def test_operator_is_well_formed() -> None:
     arguments = (
         x, block.thresholds, block.window, [l.tables for l in layers], [l.connections for l in layers],
         [l.scores for l in layers], candidates, block.encoded, block.bias, [], [0.05, 0.05],
-        list(block.sum_sources), block.gradient, block.efd, block.centred,
+        list(block.sum_sources), block.gradient, block.efd, block.centred, 1,
     )  # fmt: skip
     torch.library.opcheck(torch.ops.lutra.weightless_forward, arguments)
 

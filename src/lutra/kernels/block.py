@@ -1,4 +1,4 @@
-"""The whole weightless block as one operation: forward and backward fused, 1 bit saved per activation.
+"""The whole weightless block as one operation: forward and backward fused, 5 bits saved per feature.
 
 The same mathematics as composing `reference.thermometer`, `reference.lut_layer` and `reference.conditional_sum`; all
 sums are in float32 with a fixed order, so that results do not depend on the number of threads.
@@ -54,6 +54,7 @@ class BlockParameters(NamedTuple):
     bias: Tensor  # (D_out,)
     centred: bool
     integers: IntegerParameters | None = None
+    groups: int = 1  # of bits and outputs (groups.py); encoded values outside are zero, and so is their gradient
 
 
 def fast_block_available(x: Tensor) -> bool:
@@ -100,6 +101,7 @@ def weightless_block(x: Tensor, block: BlockParameters) -> Tensor:
         block.gradient,
         block.efd,
         block.centred,
+        block.groups,
     )
     if integers is not None:
         return y
@@ -158,13 +160,14 @@ def _forward(
     gradient: str,
     efd: str,
     centred: bool,
+    groups: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Output (N, D_out), thermometer bits and window bits (ceil(N / 64), D * T) in words of 64 rows."""
+    """Output (N, D_out); codes (ceil(N / 64), D * code bits) and their ranks (D, edges), as in codes.h."""
     structure = _Structure(x.shape[1], thresholds, window, tables, connections, scores, candidates, temperatures)
-    structure.common(sum_sources, gradient, efd, centred)
-    y, bits, inside = _empty_outputs(x, thresholds, encoded, gradient)
+    structure.common(sum_sources, gradient, efd, centred, groups)
+    y, codes, ranks = _empty_outputs(x, thresholds, encoded, gradient)
     structure.tensors(x=x, y=y, encoded=encoded, bias=bias)
-    structure.words(bits, inside)
+    structure.codes(codes, ranks)
     if integers:
         inverse_scale, integer_thresholds, integer_encoded, integer_bias, requantise = integers
         structure.tensors(inverse_scale=inverse_scale, integer_thresholds=integer_thresholds, requantise=requantise)
@@ -173,7 +176,7 @@ def _forward(
     structure.block.rows, structure.block.outputs = y.shape
     if len(x):
         _kernels().lutra_forward(structure.block)
-    return y, bits, inside
+    return y, codes, ranks
 
 
 @_forward.register_fake
@@ -193,24 +196,25 @@ def _(
     gradient: str,
     efd: str,
     centred: bool,
+    groups: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _empty_outputs(x, thresholds, encoded, gradient)
 
 
 def _empty_outputs(x: Tensor, thresholds: Tensor, encoded: Tensor, gradient: str) -> tuple[Tensor, Tensor, Tensor]:
     rows, features = x.shape
-    words, planes = (rows + 63) // 64, features * thresholds.shape[1]
+    edges = thresholds.shape[1] * (3 if gradient == "window" else 1)  # thresholds, and the ends of their windows
     y = x.new_empty(rows, encoded.shape[1], dtype=torch.float32)
-    bits = x.new_empty(words, planes, dtype=torch.int64)
-    inside = x.new_empty(words if gradient == "window" else 0, planes, dtype=torch.int64)
-    return y, bits, inside
+    codes = x.new_empty((rows + 63) // 64, features * edges.bit_length(), dtype=torch.int64)
+    ranks = x.new_empty(features, edges, dtype=torch.int16)
+    return y, codes, ranks
 
 
 @torch.library.custom_op("lutra::weightless_backward", mutates_args=())
 def _backward(
     grad_y: Tensor,
-    bits: Tensor,
-    inside: Tensor,
+    codes: Tensor,
+    ranks: Tensor,
     thresholds: Tensor,
     window: Tensor,
     tables: list[Tensor],
@@ -223,15 +227,15 @@ def _backward(
     gradient: str,
     efd: str,
     centred: bool,
+    groups: int,
     want_grad_x: bool,
     want_grad_thresholds: bool,
 ) -> list[Tensor]:
     """Gradients of x, thresholds, encoded values, bias, then of each layer's tables, then of each layer's scores."""
-    features = bits.shape[1] // thresholds.shape[1]
-    structure = _Structure(features, thresholds, window, tables, connections, scores, candidates, temperatures)
-    structure.common(sum_sources, gradient, efd, centred)
-    structure.words(bits, inside)
-    grads = _empty_gradients(grad_y, bits, thresholds, encoded, tables, scores, want_grad_x, want_grad_thresholds)
+    structure = _Structure(len(ranks), thresholds, window, tables, connections, scores, candidates, temperatures)
+    structure.common(sum_sources, gradient, efd, centred, groups)
+    structure.codes(codes, ranks)
+    grads = _empty_gradients(grad_y, len(ranks), thresholds, encoded, tables, scores, want_grad_x, want_grad_thresholds)
     grad_x, grad_thresholds, grad_encoded, grad_bias = grads[:4]
     structure.tensors(grad_y=grad_y, encoded=encoded, grad_encoded=grad_encoded, grad_bias=grad_bias)
     structure.tensors(grad_x=grad_x, grad_thresholds=grad_thresholds)
@@ -252,8 +256,8 @@ def _backward(
 @_backward.register_fake
 def _(
     grad_y: Tensor,
-    bits: Tensor,
-    inside: Tensor,
+    codes: Tensor,
+    ranks: Tensor,
     thresholds: Tensor,
     window: Tensor,
     tables: list[Tensor],
@@ -266,10 +270,11 @@ def _(
     gradient: str,
     efd: str,
     centred: bool,
+    groups: int,
     want_grad_x: bool,
     want_grad_thresholds: bool,
 ) -> list[Tensor]:
-    grads = _empty_gradients(grad_y, bits, thresholds, encoded, tables, scores, want_grad_x, want_grad_thresholds)
+    grads = _empty_gradients(grad_y, len(ranks), thresholds, encoded, tables, scores, want_grad_x, want_grad_thresholds)
     if want_grad_thresholds:
         grads[1] = torch.empty_like(thresholds)
     return grads
@@ -277,7 +282,7 @@ def _(
 
 def _empty_gradients(
     grad_y: Tensor,
-    bits: Tensor,
+    features: int,
     thresholds: Tensor,
     encoded: Tensor,
     tables: list[Tensor],
@@ -287,7 +292,6 @@ def _empty_gradients(
 ) -> list[Tensor]:
     new = grad_y.new_empty
     T = thresholds.shape[1]
-    features = bits.shape[1] // T
     shapes: list[Any] = [
         (len(grad_y) if want_grad_x else 0, features),
         (features if want_grad_thresholds else 0, T),
@@ -301,19 +305,19 @@ def _empty_gradients(
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     x, thresholds, window, tables, connections, scores, candidates, encoded, _, integers, *options = inputs
-    _, bits, inside = output
-    ctx.mark_non_differentiable(bits, inside)
-    ctx.save_for_backward(bits, inside, thresholds, window, encoded, *tables, *connections, *scores, *candidates)
+    _, codes, ranks = output
+    ctx.mark_non_differentiable(codes, ranks)
+    ctx.save_for_backward(codes, ranks, thresholds, window, encoded, *tables, *connections, *scores, *candidates)
     ctx.options, ctx.x_dtype, ctx.integer_count = options, x.dtype, len(integers)
 
 
 def _autograd_backward(ctx: Any, grad_y: Tensor, *_: Any) -> tuple[Any, ...]:
-    bits, inside, thresholds, window, encoded, *rest = ctx.saved_tensors
+    codes, ranks, thresholds, window, encoded, *rest = ctx.saved_tensors
     layers = len(rest) // 4
     tables, connections, scores, candidates = (rest[i * layers : (i + 1) * layers] for i in range(4))
     want_x, want_thresholds = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
     grads = _backward(
-        grad_y, bits, inside, thresholds, window, tables, connections, scores, candidates, encoded,
+        grad_y, codes, ranks, thresholds, window, tables, connections, scores, candidates, encoded,
         *ctx.options, want_x, want_thresholds,
     )  # fmt: skip
     grad_x, grad_thresholds, grad_encoded, grad_bias = grads[:4]
@@ -374,21 +378,20 @@ class _Structure:
             if candidates[k].numel():
                 layer.candidates = self._keep(candidates[k], torch.int32)
 
-    def common(self, sum_sources: list[int], gradient: str, efd: str, centred: bool) -> None:
+    def common(self, sum_sources: list[int], gradient: str, efd: str, centred: bool, groups: int) -> None:
         self.block.sources = sum(1 << source for source in sum_sources)
         self.block.gradient = GRADIENTS.index(gradient)
         self.block.normalised = efd == "normalised"
         self.block.centre = 0.5 if centred else 0.0
+        self.block.groups = groups
 
     def tensors(self, **tensors: Tensor) -> None:
         for name, tensor in tensors.items():
             setattr(self.block, name, self._keep(tensor, torch.float32))
 
-    def words(self, bits: Tensor, inside: Tensor) -> None:
-        self.block.bits = self._keep(bits, torch.int64)
-        self.block.inside = (
-            self._keep(inside, torch.int64) if self.block.gradient == GRADIENTS.index("window") else None
-        )
+    def codes(self, codes: Tensor, ranks: Tensor) -> None:
+        self.block.codes = self._keep(codes, torch.int64)
+        self.block.ranks = self._keep(ranks, torch.int16)
 
     def layer_gradients(self, k: int, grad_tables: Tensor, grad_scores: Tensor) -> None:
         self.layers[k].grad_tables = self._keep(grad_tables, torch.float32)

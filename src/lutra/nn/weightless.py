@@ -136,6 +136,7 @@ class WeightlessBlock(nn.Module):
             summation.bias,
             summation.centred,
             integers,
+            summation.groups,
         )
 
     @torch.no_grad()

@@ -1,179 +1,271 @@
 // Backward pass of the weightless block, fused over chunks of 128 rows so that everything between the layers stays in
-// the cache. Rows are cut into a number of parts that depends only on their count; each part has its own accumulators,
-// and they are added in order, so that gradients are bit-identical for any number of threads.
+// the cache. Rows are cut into a number of parts that depends only on their count; the gradients of the parameters are
+// summed within each part, and the parts are added in order, so that they are bit-identical for any number of threads.
+#include <condition_variable>
+#include <mutex>
+
+#include "candidates.h"
+#include "codes.h"
 #include "mapping.h"
+#include "summation.h"
 
 namespace lutra {
 namespace {
 
-constexpr int64_t CHUNK = 2;              // words
-constexpr int64_t ROWS = CHUNK * WORD;
-constexpr int64_t TABLE_COPIES = 4;       // consecutive rows often hit the same entry: separate copies break the chain
-constexpr int64_t TABLES_TOGETHER = 8;    // scalar stores must have left the store buffer before vectors read them
-
 int64_t part_count(int64_t words) { return std::min<int64_t>(words, words < 48 ? 4 : words < 2048 ? 16 : 64); }
 
-// What one part of the rows adds to the parameter gradients.
-struct Accumulators {
-    std::vector<Buffer<float>> tables;  // per layer, (luts, 2^n)
-    Buffer<float> encoded, bias;        // (R, padded outputs), (padded outputs)
-    Buffer<float> thresholds;           // (planes, 16 lanes); empty if not wanted
+// Where the gradient of each parameter lies in one array of sums.
+struct Places {
+    std::vector<int64_t> tables;  // per layer, (luts, 2^n)
+    std::vector<int64_t> scores;  // per layer, (slots, choices rounded up to 16); only for candidates
+    int64_t encoded, bias;        // (R, padded outputs), (padded outputs)
+    int64_t thresholds;           // (planes, 16 lanes); only if wanted
+    int64_t size = 0;
+
+    Places(const Block& block, int64_t padded_outputs) {
+        for (int64_t k = 0; k < block.layer_count; ++k) {
+            const Layer& layer = block.layers[k];
+            tables.push_back(take(layer.luts << layer.inputs));
+            scores.push_back(take(layer.candidates ? layer.luts * layer.inputs * round_up(layer.choices, 16) : 0));
+        }
+        encoded = take(block.summed() * padded_outputs);
+        bias = take(padded_outputs);
+        thresholds = take(block.want_grad_thresholds ? block.planes() * 16 : 0);
+    }
+
+    int64_t take(int64_t count) { return std::exchange(size, size + round_up(count, 16)); }
 };
 
-// What a chunk needs only for itself.
+// What one thread needs.
 struct Scratch {
-    std::vector<Buffer<uint64_t>> bits;  // per layer from 1, [word][lut]
-    std::vector<Buffer<float>> grad;     // per layer from 1, [word][lut][64]
-    Buffer<float> grad_input;            // [word][feature][64]
-    Buffer<float> grad_y, grad_y_t;      // [row][padded outputs], [output][ROWS]
-    Buffer<float> planes;                // gradient of a few thermometer planes that the summation reads
-    Buffer<float> table;
-    Buffer<float> copies;  // (TABLES_TOGETHER, TABLE_COPIES, 2^n) table gradients, zero between uses
+    Buffer<float> sums;                      // as `Places` says
+    std::vector<Buffer<uint64_t>> bits;      // per layer, [word][plane]
+    std::vector<Buffer<uint64_t>> by_plane;  // the same as [plane][word], for layers that are candidates
+    Buffer<uint64_t> inside;                 // [word][plane]; empty if the gradient has no window
+    std::vector<Buffer<float>> own_grad;     // per layer from 1, unless all rows are kept
+    std::vector<float*> grad;                // of this chunk, [word][lut][64]
+    Buffer<float> grad_input;                // [word][feature][64]
+    Buffer<float> slots;                     // of LUTS_TOGETHER tables, [slot][ROWS]
+    Buffer<float> grad_y, grad_y_t;          // [row][padded outputs], [output][ROWS]
+    Buffer<float> planes;                    // gradient of a few thermometer planes that the summation reads
+    Buffer<float> table, halves;
 };
 
 struct Backward {
     const Block& block;
     const PackedTables packed;
+    const int64_t padded_outputs;
+    const Places places;
     std::vector<Buffer<float>> slopes;
-    std::vector<Shares> shares;
-    std::vector<Buffer<float>> kept_grad;     // layers with scores: gradient of the outputs, [word][lut][64]
-    std::vector<Buffer<uint64_t>> kept_bits;  // bits of the layers below those, [word][lut]
-    std::vector<Accumulators> parts;
+    std::vector<std::vector<Shares>> shares;
+    std::vector<std::vector<int32_t>> candidates;  // per layer, (slots, choices rounded up to 16)
+    std::vector<Workspace<float>> kept_grad;        // layers that choose among all planes: of the outputs, [word][lut][64]
+    std::vector<Workspace<uint64_t>> kept_bits;     // of the layers below those, [word][plane]
     std::vector<int32_t> feature_of_plane;  // a division in the innermost loop would cost more than the rest of it
-    int64_t padded_outputs;
+    Buffer<float> total;                    // as `Places` says
+    std::mutex adding;
+    std::condition_variable added;
+    int64_t parts_added = 0;
 
-    explicit Backward(const Block& b) : block(b), packed(b), padded_outputs(round_up(b.outputs, COLUMNS)) {
-        const int64_t words = b.words();
+    explicit Backward(const Block& b)
+        : block(b), packed(b), padded_outputs(round_up(b.outputs, COLUMNS)), places(b, padded_outputs), total(places.size) {
         kept_grad.resize(b.layer_count);
-        kept_bits.resize(b.layer_count + 1);
+        kept_bits.resize(b.layer_count);
         for (int64_t k = 0; k < b.layer_count; ++k) {
             const Layer& layer = b.layers[k];
             slopes.push_back(layer_slopes(layer, b.normalised, b.threads));
             shares.push_back(softmax_shares(layer, b.threads));
-            if (!layer.grad_scores) continue;
-            kept_grad[k].resize(words * layer.luts * WORD);
-            if (k > 0) kept_bits[k].resize(words * layer.below);
+            candidates.push_back(candidates_by_slot(layer));
+            if (!keeps(k)) continue;
+            kept_grad[k].resize(b.words() * layer.luts * WORD);
+            kept_bits[k].resize(b.words() * layer.below);
         }
-        parts.resize(part_count(words));
         for (int64_t plane = 0; plane < b.planes(); ++plane) feature_of_plane.push_back((int32_t)(plane / b.thermometer_bits));
     }
 
+    bool keeps(int64_t k) const { return block.layers[k].grad_scores && !block.layers[k].candidates; }
+
+    static std::vector<int32_t> candidates_by_slot(const Layer& layer) {
+        if (!layer.candidates) return {};
+        const int64_t slots = layer.luts * layer.inputs, padded = round_up(layer.choices, 16);
+        std::vector<int32_t> planes(slots * padded);
+        for (int64_t c = 0; c < layer.choices; ++c)
+            for (int64_t slot = 0; slot < slots; ++slot) planes[slot * padded + c] = layer.candidates[c * slots + slot];
+        return planes;
+    }
+
     void run() {
-        const int64_t words = block.words(), count = (int64_t)parts.size();
-        parallel(count, block.threads, [&](int64_t part) {
-            const int64_t first = words * part / count, last = words * (part + 1) / count;
-            run_part(parts[part], first, last);
+        const int64_t words = block.words(), count = part_count(words);
+        std::atomic<int64_t> next{0};
+        parallel(std::min(block.threads, count), block.threads, [&](int64_t) {
+            Scratch scratch = make_scratch();
+            for (int64_t part; (part = next.fetch_add(1)) < count;) {
+                run_part(scratch, words * part / count, words * (part + 1) / count);
+                add_part(scratch.sums, part);
+            }
         });
-        reduce();
+        write_sums();
         for (int64_t k = 0; k < block.layer_count; ++k) {
-            const uint64_t* below = k == 0 ? block.bits : kept_bits[k].data();
-            if (block.layers[k].grad_scores)
-                scores_gradient(block.layers[k], slopes[k].data(), kept_grad[k].data(), below, words, block.threads);
+            if (!keeps(k)) continue;
+            const float *slope = slopes[k].data(), *grad = kept_grad[k].data();
+            if (k == 0) thermometer_scores_gradient(block, slope, grad, kept_bits[k].data());
+            else scores_gradient(block.layers[k], slope, grad, kept_bits[k].data(), words, block.threads);
         }
     }
 
-    void run_part(Accumulators& sums, int64_t first, int64_t last) {
+    Scratch make_scratch() const {
         Scratch scratch;
+        scratch.sums.resize(places.size);
         scratch.bits.resize(block.layer_count + 1);
+        scratch.by_plane.resize(block.layer_count);
+        scratch.own_grad.resize(block.layer_count + 1);
         scratch.grad.resize(block.layer_count + 1);
+        scratch.bits[0].resize(CHUNK * block.planes());
+        if (block.gradient == WINDOW) scratch.inside.resize(CHUNK * block.planes());
         for (int64_t k = 1; k <= block.layer_count; ++k) {
-            scratch.bits[k].resize(CHUNK * block.width(k));
-            scratch.grad[k].resize(ROWS * block.width(k));
-            sums.tables.emplace_back(block.width(k) << block.layers[k - 1].inputs);
+            const Layer& layer = block.layers[k - 1];
+            scratch.bits[k].resize(CHUNK * layer.luts);
+            if (!keeps(k - 1)) scratch.own_grad[k].resize(ROWS * layer.luts);
+            if (layer.candidates) scratch.by_plane[k - 1].resize(CHUNK * layer.below);
+            if (layer.choices) scratch.slots.resize(std::max<int64_t>(scratch.slots.size(), LUTS_TOGETHER * layer.inputs * ROWS));
+            scratch.halves.resize(std::max<int64_t>(scratch.halves.size(), 2 * CHUNK * round_up(layer.choices, 16)));
         }
         scratch.grad_input.resize(round_up(block.features, 16) * ROWS);
         scratch.grad_y.resize(ROWS * padded_outputs);
         scratch.grad_y_t.resize(padded_outputs * ROWS);
         scratch.table.resize(PARTIAL_SUMS);
-        scratch.copies.resize(TABLES_TOGETHER * TABLE_COPIES * 256);
-        sums.encoded.resize(block.summed() * padded_outputs);
-        sums.bias.resize(padded_outputs);
-        if (block.want_grad_thresholds) sums.thresholds.resize(block.planes() * 16);
-        for (int64_t word = first; word < last; word += CHUNK) run_chunk(sums, scratch, word, std::min(CHUNK, last - word));
+        return scratch;
     }
 
-    void run_chunk(Accumulators& sums, Scratch& scratch, int64_t word, int64_t words) {
-        for (int64_t w = 0; w < words; ++w)
+    void run_part(Scratch& scratch, int64_t first, int64_t last) {
+        for (int64_t word = first; word < last; word += CHUNK) run_chunk(scratch, word, std::min(CHUNK, last - word));
+    }
+
+    // Parts are handed out in order, so the one that is waited for is always being worked on.
+    void add_part(Buffer<float>& sums, int64_t part) {
+        std::unique_lock<std::mutex> lock(adding);
+        added.wait(lock, [&] { return parts_added == part; });
+        for (int64_t i = 0; i < places.size; i += 16) {
+            store(&total[i], load(&total[i]) + load(&sums[i]));
+            store(&sums[i], splat(0));
+        }
+        ++parts_added;
+        added.notify_all();
+    }
+
+    void write_sums() const {
+        for (int64_t k = 0; k < block.layer_count; ++k) {
+            const Layer& layer = block.layers[k];
+            std::copy_n(&total[places.tables[k]], layer.luts << layer.inputs, layer.grad_tables);
+            if (!layer.candidates || !layer.grad_scores) continue;
+            const int64_t slots = layer.luts * layer.inputs, padded = round_up(layer.choices, 16);
+            for (int64_t c = 0; c < layer.choices; ++c)
+                for (int64_t slot = 0; slot < slots; ++slot)
+                    layer.grad_scores[c * slots + slot] = total[places.scores[k] + slot * padded + c];
+        }
+        for (int64_t row = 0; row < block.summed(); ++row)
+            std::copy_n(&total[places.encoded + row * padded_outputs], block.outputs, block.grad_encoded + row * block.outputs);
+        std::copy_n(&total[places.bias], block.outputs, block.grad_bias);
+        if (!block.want_grad_thresholds) return;
+        for (int64_t plane = 0; plane < block.planes(); ++plane) {
+            float sum = 0;
+            for (int64_t lane = 0; lane < 16; ++lane) sum += total[places.thresholds + plane * 16 + lane];
+            block.grad_thresholds[plane] = -sum * input_scale();
+        }
+    }
+
+    void run_chunk(Scratch& scratch, int64_t word, int64_t words) {
+        for (int64_t w = 0; w < words; ++w) {
+            uint64_t* inside = scratch.inside.empty() ? nullptr : &scratch.inside[w * block.planes()];
+            decode(block, block.codes + (word + w) * block.features * block.code_bits(), bits_of(scratch, 0, w), inside);
             for (int64_t k = 1; k <= block.layer_count; ++k)
-                lut_forward(block.layers[k - 1], packed.layers[k - 1].data(), bits_of(scratch, k - 1, word, w),
-                            scratch.bits[k].data() + w * block.width(k));
+                lut_forward(block.layers[k - 1], packed.layers[k - 1].data(), bits_of(scratch, k - 1, w), bits_of(scratch, k, w));
+        }
+        for (int64_t k = 1; k <= block.layer_count; ++k) {
+            const Layer& layer = block.layers[k - 1];
+            const uint64_t* below = scratch.bits[k - 1].data();
+            for (int64_t w = 0; w < words && layer.candidates; ++w)
+                for (int64_t plane = 0; plane < layer.below; ++plane)
+                    scratch.by_plane[k - 1][plane * CHUNK + w] = below[w * layer.below + plane];
+            scratch.grad[k] = scratch.own_grad[k].data();
+            if (!keeps(k - 1)) continue;
+            scratch.grad[k] = kept_grad[k - 1].data() + word * layer.luts * WORD;
+            std::copy_n(below, words * layer.below, kept_bits[k - 1].data() + word * layer.below);
+        }
         read_grad_y(scratch, word, words);
-        summation_parameters(sums, scratch, word, words);
+        summation_parameters(scratch, words);
         std::fill(scratch.grad_input.begin(), scratch.grad_input.end(), 0.f);
         int64_t row = 0;  // of the encoded values
         for (int64_t k = 0; k <= block.layer_count; ++k) {
-            if (k > 0 && !block.reads(k)) std::fill(scratch.grad[k].begin(), scratch.grad[k].end(), 0.f);
-            if (k > 0 && block.reads(k)) summation_inputs(scratch, row, block.width(k), words, scratch.grad[k].data());
-            if (k == 0 && block.reads(0)) summation_thermometer(sums, scratch, word, words);
+            if (k > 0 && !block.reads(k)) std::fill_n(scratch.grad[k], words * block.width(k) * WORD, 0.f);
+            if (k > 0 && block.reads(k)) summation_inputs(scratch, row, block.width(k), words, scratch.grad[k]);
+            if (k == 0 && block.reads(0)) summation_thermometer(scratch, words);
             row += block.reads(k) ? block.width(k) : 0;
         }
-        for (int64_t k = block.layer_count; k > 0; --k) {
-            const Layer& layer = block.layers[k - 1];
-            if (layer.grad_scores) {
-                std::copy_n(scratch.grad[k].data(), words * layer.luts * WORD, kept_grad[k - 1].data() + word * layer.luts * WORD);
-                if (k > 1) std::copy_n(scratch.bits[k - 1].data(), words * layer.below, kept_bits[k - 1].data() + word * layer.below);
-            }
-            with_inputs(layer.inputs, [&](auto n) {
-                add_to_tables<decltype(n)::value>(sums, scratch, k, word, words);
-                for (int64_t w = 0; w < words; ++w) lut_backward<decltype(n)::value>(sums, scratch, k, word, w);
-            });
-        }
+        for (int64_t k = block.layer_count; k > 0; --k)
+            with_inputs(block.layers[k - 1].inputs, [&](auto n) { layer_backward<decltype(n)::value>(scratch, k, words); });
         if (block.want_grad_x) write_grad_x(scratch, word, words);
     }
 
-    const uint64_t* bits_of(const Scratch& scratch, int64_t layer, int64_t word, int64_t w) const {
-        return layer == 0 ? block.bits + (word + w) * block.planes() : scratch.bits[layer].data() + w * block.width(layer);
-    }
+    uint64_t* bits_of(Scratch& scratch, int64_t layer, int64_t w) const { return &scratch.bits[layer][w * block.width(layer)]; }
 
     void read_grad_y(Scratch& scratch, int64_t word, int64_t words) const {
         const int64_t first = word * WORD, rows = std::min(words * WORD, block.rows - first);
         if (rows < ROWS) std::fill(scratch.grad_y.begin(), scratch.grad_y.end(), 0.f);
         for (int64_t row = 0; row < rows; ++row)
-            std::copy_n(block.grad_y + (first + row) * block.outputs, block.outputs, scratch.grad_y.data() + row * padded_outputs);
+            std::copy_n(block.grad_y + (first + row) * block.outputs, block.outputs, &scratch.grad_y[row * padded_outputs]);
         for (int64_t d = 0; d < padded_outputs; d += 16)
             for (int64_t row = 0; row < ROWS; row += 16)
-                transpose16(scratch.grad_y.data() + row * padded_outputs + d, padded_outputs, scratch.grad_y_t.data() + d * ROWS + row, ROWS);
+                transpose16(&scratch.grad_y[row * padded_outputs + d], padded_outputs, &scratch.grad_y_t[d * ROWS + row], ROWS);
     }
 
     // Gradients of encoded values and bias.
-    void summation_parameters(Accumulators& sums, Scratch& scratch, int64_t word, int64_t words) const {
-        for (int64_t row = 0; row < words * WORD; ++row)
-            for (int64_t d = 0; d < padded_outputs; d += 16)
-                store(&sums.bias[d], load(&sums.bias[d]) + load(&scratch.grad_y[row * padded_outputs + d]));
+    void summation_parameters(Scratch& scratch, int64_t words) const {
+        float* bias = &scratch.sums[places.bias];
+        for (int64_t d = 0; d < padded_outputs; d += 16) {
+            Floats sum = load(bias + d);
+            for (int64_t row = 0; row < words * WORD; ++row) sum += load(&scratch.grad_y[row * padded_outputs + d]);
+            store(bias + d, sum);
+        }
         for (int64_t w = 0; w < words; ++w)
-            for (int64_t d = 0; d < padded_outputs; d += COLUMNS) {
-                partial_sums(&scratch.grad_y[w * WORD * padded_outputs + d], padded_outputs, WORD, COLUMNS, block.centre, 1, scratch.table.data());
-                float* out = sums.encoded.data() + d;
+            for (int64_t d = 0; d < block.outputs; d += COLUMNS) {
+                partial_sums(&scratch.grad_y[w * WORD * padded_outputs + d], padded_outputs, WORD, COLUMNS, block.centre, scratch.table.data());
+                const auto needed = block.bits_read_by(d, std::min(block.outputs, d + COLUMNS));
+                int64_t row = 0;  // of the encoded values
                 for (int64_t k = 0; k <= block.layer_count; ++k) {
                     if (!block.reads(k)) continue;
-                    add_selected(scratch.table.data(), bits_of(scratch, k, word, w), 1, block.width(k), out, padded_outputs);
-                    out += block.width(k) * padded_outputs;
+                    const int64_t begin = std::max(row, needed.first), end = std::min(row + block.width(k), needed.second);
+                    if (begin < end)
+                        add_selected(scratch.table.data(), bits_of(scratch, k, w) + begin - row, end - begin,
+                                     &scratch.sums[places.encoded + begin * padded_outputs + d], padded_outputs);
+                    row += block.width(k);
                 }
             }
     }
 
-    // grad[word][i][64] = sum_d encoded[row + i][d] grad_y[., d]
-    void summation_inputs(const Scratch& scratch, int64_t row, int64_t count, int64_t words, float* grad) const {
-#ifdef LUTRA_AVX512
-        constexpr int TILE = 6;  // 6 x 4 accumulators fill the registers
-#else
-        constexpr int TILE = 1;
-#endif
-        for (int64_t w = 0; w < words; ++w, grad += count * WORD) {
-            const float* columns = scratch.grad_y_t.data() + w * WORD;
-            int64_t i = 0;
-            for (; i + TILE <= count; i += TILE) multiply_rows<TILE>(columns, row + i, grad + i * WORD);
-            for (; i < count; ++i) multiply_rows<1>(columns, row + i, grad + i * WORD);
+    // grad[word][i][64] = sum_d encoded[first + i][d] grad_y[., d]
+    void summation_inputs(const Scratch& scratch, int64_t first, int64_t count, int64_t words, float* grad) const {
+        for (int64_t group = 0; group < block.groups; ++group) {
+            const int64_t d0 = block.group_begin(block.outputs, group), d1 = block.group_begin(block.outputs, group + 1);
+            const int64_t end = std::min(first + count, block.group_begin(block.summed(), group + 1));
+            for (int64_t w = 0; w < words; ++w) {
+                const float* columns = scratch.grad_y_t.data() + w * WORD;
+                float* out = grad + (w * count - first) * WORD;
+                int64_t row = std::max(first, block.group_begin(block.summed(), group));
+                for (; row + 6 <= end; row += 6) multiply_rows<6>(columns, d0, d1, row, out + row * WORD);
+                for (; row + 2 <= end; row += 2) multiply_rows<2>(columns, d0, d1, row, out + row * WORD);
+                for (; row < end; ++row) multiply_rows<1>(columns, d0, d1, row, out + row * WORD);
+            }
         }
     }
 
     template <int TILE>
-    LUTRA_INLINE void multiply_rows(const float* columns, int64_t row, float* out) const {
+    LUTRA_INLINE void multiply_rows(const float* columns, int64_t d0, int64_t d1, int64_t row, float* out) const {
         const float* encoded = block.encoded + row * block.outputs;
         Floats sums[TILE][4];
         for (auto& sum : sums)
             for (auto& quarter : sum) quarter = splat(0);
-        for (int64_t d = 0; d < block.outputs; ++d) {
+        for (int64_t d = d0; d < d1; ++d) {
             Floats y[4];
             for (int v = 0; v < 4; ++v) y[v] = load(columns + d * ROWS + 16 * v);
             for (int i = 0; i < TILE; ++i) {
@@ -185,7 +277,7 @@ struct Backward {
             for (int v = 0; v < 4; ++v) store(out + i * WORD + 16 * v, sums[i][v]);
     }
 
-    void summation_thermometer(Accumulators& sums, Scratch& scratch, int64_t word, int64_t words) const {
+    void summation_thermometer(Scratch& scratch, int64_t words) const {
         constexpr int64_t TOGETHER = 48;
         scratch.planes.resize(TOGETHER * ROWS);
         for (int64_t p0 = 0; p0 < block.planes(); p0 += TOGETHER) {
@@ -195,79 +287,101 @@ struct Backward {
                 for (int64_t i = 0; i < count; ++i) {
                     Floats g[4];
                     for (int v = 0; v < 4; ++v) g[v] = load(&scratch.planes[(w * count + i) * WORD + 16 * v]);
-                    add_to_input(sums, scratch, word, w, p0 + i, g);
+                    add_to_plane(scratch, 0, w, p0 + i, g);
                 }
         }
     }
 
-    // Gradient of a thermometer bit, to the input feature and the threshold.
-    LUTRA_INLINE void add_to_input(Accumulators& sums, Scratch& scratch, int64_t word, int64_t w, int64_t plane, const Floats* g, float weight = 1) const {
-        const uint64_t inside = block.inside ? block.inside[(word + w) * block.planes() + plane] : ~uint64_t(0);
-        float* to = &scratch.grad_input[(w * block.features + feature_of_plane[plane]) * WORD];
-        for (int v = 0; v < 4; ++v) store(to + 16 * v, masked_multiply_add(load(to + 16 * v), (Mask)(inside >> 16 * v), g[v], splat(weight)));
-        if (sums.thresholds.empty()) return;
-        float* threshold = &sums.thresholds[plane * 16];
-        Floats total = load(threshold);
-        for (int v = 0; v < 4; ++v) total = masked_multiply_add(total, (Mask)(inside >> 16 * v), g[v], splat(weight));
-        store(threshold, total);
+    // Adds the gradient of an output of layer k, or of a thermometer bit: to the input feature and the threshold.
+    LUTRA_INLINE void add_to_plane(Scratch& scratch, int64_t k, int64_t w, int64_t plane, const Floats* g) const {
+        const uint64_t inside = k > 0 || scratch.inside.empty() ? ~uint64_t(0) : scratch.inside[w * block.planes() + plane];
+        float* to = k > 0 ? scratch.grad[k] + (w * block.width(k) + plane) * WORD
+                          : &scratch.grad_input[(w * block.features + feature_of_plane[plane]) * WORD];
+        for (int v = 0; v < 4; ++v) store(to + 16 * v, masked_add(load(to + 16 * v), (Mask)(inside >> 16 * v), g[v]));
+        if (k > 0 || !block.want_grad_thresholds) return;
+        float* threshold = &scratch.sums[places.thresholds + plane * 16];
+        Floats sum = load(threshold);
+        for (int v = 0; v < 4; ++v) sum = masked_add(sum, (Mask)(inside >> 16 * v), g[v]);
+        store(threshold, sum);
     }
 
     template <int N>
-    void lut_backward(Accumulators& sums, Scratch& scratch, int64_t k, int64_t word, int64_t w) const {
+    void layer_backward(Scratch& scratch, int64_t k, int64_t words) const {
         const Layer& layer = block.layers[k - 1];
-        const Shares& share = shares[k - 1];
-        const uint64_t* below = bits_of(scratch, k - 1, word, w);
-        if (k == 1 && !block.want_grad_x && !block.want_grad_thresholds) return;
-        auto add = [&](int64_t plane, const Floats* g, float weight) {
-            if (k == 1) return add_to_input(sums, scratch, word, w, plane, g, weight);
-            float* to = &scratch.grad[k - 1][(w * layer.below + plane) * WORD];
-            for (int v = 0; v < 4; ++v) store(to + 16 * v, multiply_add(g[v], splat(weight), load(to + 16 * v)));
-        };
-        for (int64_t lut = 0; lut < layer.luts; ++lut) {
-            const float* grad = &scratch.grad[k][(w * layer.luts + lut) * WORD];
-            uint64_t inputs[N];
-            alignas(64) uint8_t address[WORD];
-            for (int i = 0; i < N; ++i) inputs[i] = below[layer.connections[lut * N + i]];
-            addresses(inputs, N, address);
-            const float* slope = &slopes[k - 1][lut * N * slope_entries(N)];
-            input_gradients<N>(inputs, address, slope, grad, [&](int i, const Floats* g) {
-                const int64_t slot = lut * N + i;
-                if (!layer.choices) return add(layer.connections[slot], g, 1);
-                for (int64_t entry = share.begin[slot]; entry < share.begin[slot + 1]; ++entry)
-                    add(share.entries[entry].plane, g, share.entries[entry].weight);
-            });
-        }
-    }
-
-    // Gradient of the addressed entries.
-    template <int N>
-    void add_to_tables(Accumulators& sums, Scratch& scratch, int64_t k, int64_t word, int64_t words) const {
-        constexpr int64_t ENTRIES = 1 << N;
-        const Layer& layer = block.layers[k - 1];
-        for (int64_t first = 0; first < layer.luts; first += TABLES_TOGETHER) {
-            const int64_t last = std::min(layer.luts, first + TABLES_TOGETHER);
-            for (int64_t lut = first; lut < last; ++lut) {
-                float* copies = &scratch.copies[(lut - first) * TABLE_COPIES * ENTRIES];
-                for (int64_t w = 0; w < words; ++w) {
-                    const uint64_t* below = bits_of(scratch, k - 1, word, w);
-                    uint64_t inputs[N];
-                    alignas(64) uint8_t address[WORD];
-                    for (int i = 0; i < N; ++i) inputs[i] = below[layer.connections[lut * N + i]];
-                    addresses(inputs, N, address);
-                    const float* grad = &scratch.grad[k][(w * layer.luts + lut) * WORD];
-                    for (int64_t row = 0; row < WORD; row += TABLE_COPIES)
-                        for (int64_t copy = 0; copy < TABLE_COPIES; ++copy)
-                            copies[copy * ENTRIES + address[row + copy]] += grad[row + copy];
-                }
+        const bool spreads = k > 1 || block.want_grad_x || block.want_grad_thresholds;
+        const bool chooses = layer.candidates && layer.grad_scores;
+        for (int64_t first = 0; first < layer.luts; first += LUTS_TOGETHER) {
+            const int64_t last = std::min(layer.luts, first + LUTS_TOGETHER);
+            if (!layer.choices) {
+                look_up<N>(scratch, k, words, first, last, spreads, [&](int64_t w, int64_t slot, const Floats* g) {
+                    add_to_plane(scratch, k - 1, w, layer.connections[slot], g);
+                });
+                continue;
             }
-            float* table = &sums.tables[k - 1][first * ENTRIES];
-            float* copies = scratch.copies.data();
-            for (int64_t lut = first; lut < last; ++lut, copies += TABLE_COPIES * ENTRIES, table += ENTRIES)
-                for (int64_t entry = 0; entry < ENTRIES; ++entry) {
-                    float* at = copies + entry;
-                    table[entry] += (at[0] + at[ENTRIES]) + (at[2 * ENTRIES] + at[3 * ENTRIES]);
-                    at[0] = at[ENTRIES] = at[2 * ENTRIES] = at[3 * ENTRIES] = 0;
-                }
+            look_up<N>(scratch, k, words, first, last, spreads || chooses, [&](int64_t w, int64_t slot, const Floats* g) {
+                float* to = &scratch.slots[(slot - first * N) * ROWS + w * WORD];
+                for (int v = 0; v < 4; ++v) store(to + 16 * v, g[v]);
+            });
+            if (chooses) choose(scratch, k, words, first * N, last * N);
+            if (spreads) spread(scratch, k, words, shares[k - 1][first / LUTS_TOGETHER]);
+        }
+    }
+
+    // Tables [first, last) of layer k for all words: adds to the gradient of the addressed entries, and calls
+    // sink(word, slot, gradient[4]) for every table input if `want_inputs`.
+    template <int N, class Sink>
+    void look_up(Scratch& scratch, int64_t k, int64_t words, int64_t first, int64_t last, bool want_inputs, Sink&& sink) const {
+        for (int64_t lut = first; lut < last; ++lut)
+            if (words == CHUNK) look_up_words<N, CHUNK>(scratch, k, lut, want_inputs, sink);
+            else look_up_words<N, 1>(scratch, k, lut, want_inputs, sink);
+    }
+
+    template <int N, int W, class Sink>
+    LUTRA_INLINE void look_up_words(Scratch& scratch, int64_t k, int64_t lut, bool want_inputs, Sink&& sink) const {
+        const Layer& layer = block.layers[k - 1];
+        const int64_t stride = layer.luts * WORD;
+        const float* grad = scratch.grad[k] + lut * WORD;
+        uint64_t inputs[W][N];
+        alignas(64) uint8_t address[W][WORD];
+        for (int w = 0; w < W; ++w) {
+            const uint64_t* below = bits_of(scratch, k - 1, w);
+            for (int i = 0; i < N; ++i) inputs[w][i] = below[layer.connections[lut * N + i]];
+            addresses(inputs[w], N, address[w]);
+        }
+        if (want_inputs)
+            input_gradients<N, W>(inputs, address, &slopes[k - 1][lut * N * slope_entries(N)], grad, stride,
+                                  [&](int w, int i, const Floats* g) { sink(w, lut * N + i, g); });
+        float* table = &scratch.sums[places.tables[k - 1] + (lut << N)];
+        for (int w = 0; w < W; ++w)
+            for (int64_t row = 0; row < WORD; row += 8) {
+                uint64_t eight;  // addresses; a load for each would take the place of one of the entries'
+                std::memcpy(&eight, address[w] + row, 8);
+#pragma GCC unroll 8
+                for (int64_t i = 0; i < 8; ++i, eight >>= 8) table[eight & 255] += grad[w * stride + row + i];
+            }
+    }
+
+    // Gradients of the scores of slots [first, last), which have candidates.
+    void choose(Scratch& scratch, int64_t k, int64_t words, int64_t first, int64_t last) const {
+        const int64_t padded = round_up(block.layers[k - 1].choices, 16);
+        for (int64_t slot = first; slot < last; ++slot)
+            choice_gradients(&scratch.slots[(slot - first) * ROWS], scratch.by_plane[k - 1].data(), words,
+                             &candidates[k - 1][slot * padded], padded, scratch.halves.data(),
+                             &scratch.sums[places.scores[k - 1] + slot * padded]);
+    }
+
+    // Gradients of the slots of a group of tables, to the planes that they may read, by their shares.
+    void spread(Scratch& scratch, int64_t k, int64_t words, const Shares& shares) const {
+        int64_t entry = 0;
+        for (const Shares::Run& run : shares.runs) {
+            Floats sums[CHUNK][4] = {};
+            for (; entry < run.end; ++entry) {
+                const float* slot = &scratch.slots[shares.entries[entry].slot * ROWS];
+                const Floats weight = splat(shares.entries[entry].weight);
+                for (int w = 0; w < CHUNK; ++w)
+                    for (int v = 0; v < 4; ++v) sums[w][v] = multiply_add(load(slot + w * WORD + 16 * v), weight, sums[w][v]);
+            }
+            for (int64_t w = 0; w < words; ++w) add_to_plane(scratch, k - 1, w, run.plane, sums[w]);
         }
     }
 
@@ -287,32 +401,12 @@ struct Backward {
                     for (int64_t row = 0; row < 16 && first + row < block.rows; ++row) {
                         float* to = block.grad_x + (first + row) * block.features + f0;
                         const Floats values = load(tile + row * 16) * scale;
-                        std::memcpy(to, &values, features * sizeof(float));
+                        if (features == 16) store(to, values);
+                        else std::memcpy(to, &values, features * sizeof(float));
                     }
                 }
     }
 
-    void reduce() const {
-        auto total = [&](float* out, int64_t count, auto&& values_of) {
-            std::copy_n(values_of(parts[0]), count, out);
-            for (size_t part = 1; part < parts.size(); ++part) {
-                const float* values = values_of(parts[part]);
-                for (int64_t i = 0; i < count; ++i) out[i] += values[i];
-            }
-        };
-        for (int64_t k = 0; k < block.layer_count; ++k)
-            total(block.layers[k].grad_tables, block.layers[k].luts << block.layers[k].inputs, [&](auto& part) { return part.tables[k].data(); });
-        for (int64_t row = 0; row < block.summed(); ++row)
-            total(block.grad_encoded + row * block.outputs, block.outputs, [&](auto& part) { return part.encoded.data() + row * padded_outputs; });
-        total(block.grad_bias, block.outputs, [](auto& part) { return part.bias.data(); });
-        if (!block.want_grad_thresholds) return;
-        for (int64_t plane = 0; plane < block.planes(); ++plane) {
-            float lanes[16], sum = 0;
-            total(lanes, 16, [&](auto& part) { return part.thresholds.data() + plane * 16; });
-            for (float lane : lanes) sum += lane;
-            block.grad_thresholds[plane] = -sum * input_scale();
-        }
-    }
 };
 
 }  // namespace

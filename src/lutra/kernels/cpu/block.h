@@ -1,6 +1,6 @@
 // The weightless block as the C interface sees it, and the pieces that forward and backward share.
 //
-// Bits live in words of 64 rows (tokens): `bits[word * planes + plane]`, row 64 * word + j in bit j. Rows after the last
+// Bits live in words of 64 rows (tokens): `bits[word * planes + plane]`, row 64 * word + j in bit j of a word. Rows after the last
 // one are padding: their bits are arbitrary and their gradients zero.
 #pragma once
 
@@ -10,15 +10,15 @@
 #include <thread>
 #include <utility>
 #include <vector>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include "simd.h"
 
 namespace lutra {
 
-constexpr int64_t WORD = 64;      // rows in a word of bits
-constexpr int64_t COLUMNS = 32;   // output columns that one table of partial sums serves: 32 KiB, which fits in L1
-constexpr int64_t NIBBLES = 16;   // partial-sum tables cover 4 bits each
-constexpr int64_t PARTIAL_SUMS = NIBBLES * 16 * COLUMNS;
+constexpr int64_t WORD = 64;  // rows in a word of bits
 
 struct Layer {
     int64_t luts, inputs, below;  // below: number of planes that this layer can read
@@ -35,7 +35,7 @@ struct Layer {
 enum Gradient : int32_t { IDENTITY, MEAN, WINDOW };
 
 struct Block {
-    int64_t rows, features, thermometer_bits, threshold_rows, outputs, layer_count, threads;
+    int64_t rows, features, thermometer_bits, threshold_rows, outputs, layer_count, groups, threads;
     const Layer* layers;
     uint64_t sources;  // bit k: the summation reads layer k (0: the thermometer)
     int32_t gradient, normalised, want_grad_x, want_grad_thresholds;
@@ -44,11 +44,14 @@ struct Block {
     const float *inverse_scale, *integer_thresholds, *requantise;  // null in floating point
     const float *encoded, *bias;                                   // (R, outputs), (outputs); integers in forward if quantised
     const float *x, *grad_y;
-    uint64_t *bits, *inside;  // (words, features * thermometer_bits)
+    uint64_t* codes;  // (words, features * code_bits), see codes.h
+    int16_t* ranks;   // (features, edges)
     float *y, *grad_x, *grad_thresholds, *grad_encoded, *grad_bias;
 
     int64_t words() const { return (rows + WORD - 1) / WORD; }
     int64_t planes() const { return features * thermometer_bits; }
+    int64_t edges() const { return thermometer_bits * (gradient == WINDOW ? 3 : 1); }  // of a feature
+    int64_t code_bits() const { return 64 - __builtin_clzll(edges()); }
     int64_t width(int64_t layer) const { return layer == 0 ? planes() : layers[layer - 1].luts; }
     bool reads(int64_t layer) const { return sources >> layer & 1; }
     int64_t summed() const {
@@ -56,24 +59,58 @@ struct Block {
         for (int64_t layer = 0; layer <= layer_count; ++layer) total += reads(layer) ? width(layer) : 0;
         return total;
     }
+    // Group g of `width` summed bits or outputs is [group_begin(width, g), group_begin(width, g + 1)), as in groups.py; an
+    // encoded value whose bit and output are of different groups is zero, and its gradient is of no interest.
+    int64_t group_begin(int64_t width, int64_t group) const { return width * group / groups; }
+    // Summed bits that outputs [first, last) read.
+    std::pair<int64_t, int64_t> bits_read_by(int64_t first, int64_t last) const {
+        int64_t begin = 0, end = groups;
+        while (group_begin(outputs, begin + 1) <= first) ++begin;
+        while (group_begin(outputs, end - 1) >= last) --end;
+        return {group_begin(summed(), begin), group_begin(summed(), end)};
+    }
     // (features, T) or (1, T) thresholds
     int64_t threshold_index(int64_t plane) const { return threshold_rows == 1 ? plane % thermometer_bits : plane; }
 };
 
-// Vectors that start on a cache line: every load of 64 bytes that straddles two lines costs twice.
+// Vectors that start on a cache line: every load of 64 bytes that straddles two lines costs twice. Large ones ask for
+// large pages: a fault for every 4 KiB would cost more than what is computed there.
+constexpr size_t LARGE_PAGE = size_t(1) << 21;
+
 template <class T>
 struct LineAligned {
     using value_type = T;
     LineAligned() = default;
     template <class U>
     LineAligned(const LineAligned<U>&) {}
-    T* allocate(size_t count) { return (T*)::operator new(count * sizeof(T), std::align_val_t(64)); }
-    void deallocate(T* memory, size_t) { ::operator delete(memory, std::align_val_t(64)); }
+    static std::align_val_t alignment(size_t count) {
+        return std::align_val_t(count * sizeof(T) < 2 * LARGE_PAGE ? 64 : LARGE_PAGE);
+    }
+    T* allocate(size_t count) {
+        T* memory = (T*)::operator new(count * sizeof(T), alignment(count));
+#if defined(__linux__)
+        if (alignment(count) == std::align_val_t(LARGE_PAGE)) madvise(memory, count * sizeof(T), MADV_HUGEPAGE);
+#endif
+        return memory;
+    }
+    void deallocate(T* memory, size_t count) { ::operator delete(memory, alignment(count)); }
     bool operator==(const LineAligned&) const { return true; }
     bool operator!=(const LineAligned&) const { return false; }
 };
 template <class T>
-using Buffer = std::vector<T, LineAligned<T>>;
+using Buffer = std::vector<T, LineAligned<T>>;  // starts at zero
+
+// The same, but elements start with any value.
+template <class T>
+struct AnyValue : LineAligned<T> {
+    template <class U>
+    struct rebind {
+        using other = AnyValue<U>;
+    };
+    void construct(T*) {}
+};
+template <class T>
+using Workspace = std::vector<T, AnyValue<T>>;
 
 inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -149,27 +186,6 @@ inline void lut_forward(const Layer& layer, const uint64_t* packed, const uint64
     }
 }
 
-// Sums over 64 rows of `values` (at most COLUMNS wide) selected by a 64-bit word are 16 table reads, one per nibble
-// (method of four Russians): table[nibble position][nibble][column] = sum of (bit - centre) * scale * value.
-inline void partial_sums(const float* values, int64_t stride, int64_t rows, int64_t columns, float centre, float scale, float* table) {
-    alignas(64) float padded[WORD * COLUMNS];
-    if (rows < WORD || columns < COLUMNS) {
-        std::memset(padded, 0, sizeof padded);
-        for (int64_t row = 0; row < rows; ++row) std::memcpy(padded + row * COLUMNS, values + row * stride, columns * 4);
-        values = padded;
-        stride = COLUMNS;
-    }
-    for (int64_t nibble = 0; nibble < NIBBLES; ++nibble, values += 4 * stride)
-        for (int64_t half = 0; half < COLUMNS; half += 16) {
-            Floats v[4], sums[16];
-            for (int i = 0; i < 4; ++i) v[i] = load(values + i * stride + half) * splat(scale);
-            sums[0] = ((v[0] + v[1]) + (v[2] + v[3])) * splat(-centre);
-            for (int i = 0; i < 4; ++i)
-                for (int low = 0; low < 1 << i; ++low) sums[low | 1 << i] = sums[low] + v[i];
-            for (int entry = 0; entry < 16; ++entry) store(table + (nibble * 16 + entry) * COLUMNS + half, sums[entry]);
-        }
-}
-
 template <class Body, int... I>
 LUTRA_INLINE void for_each_of(Body&& body, std::integer_sequence<int, I...>) {
     (body(std::integral_constant<int, I>{}), ...);
@@ -195,25 +211,6 @@ LUTRA_INLINE void add_from(Floats& sum, const float* table, uint64_t entry) {
 #else
     sum += load((const float*)((const char*)table + offset + entry));
 #endif
-}
-
-// out[i] += the sum that words[i * word_stride] selects, COLUMNS floats each.
-inline void add_selected(const float* table, const uint64_t* words, int64_t word_stride, int64_t count, float* out, int64_t out_stride) {
-    constexpr int ENTRY = COLUMNS * sizeof(float), SHIFT = 7;
-    static_assert(ENTRY == 1 << SHIFT);
-    for (int64_t i = 0; i < count; ++i, out += out_stride) {
-        const uint64_t word = words[i * word_stride];
-        Floats low = load(out), high = load(out + 16), low2 = splat(0), high2 = splat(0);  // two chains hide the latency
-        auto add = [&](auto position) {
-            constexpr int nibble = decltype(position)::value, offset = nibble * 16 * ENTRY;
-            const uint64_t entry = rotate_right<4 * nibble - SHIFT>(word) & 15 << SHIFT;  // as an offset in bytes
-            add_from<offset, PARTIAL_SUMS>(nibble % 2 ? low2 : low, table, entry);
-            add_from<offset + 64, PARTIAL_SUMS>(nibble % 2 ? high2 : high, table, entry);
-        };
-        for_each<NIBBLES>(add);
-        store(out, low + low2);
-        store(out + 16, high + high2);
-    }
 }
 
 }  // namespace lutra

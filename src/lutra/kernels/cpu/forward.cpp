@@ -1,47 +1,11 @@
 // Forward pass of the weightless block: thermometer, lookups and conditional summation over groups of up to 512 rows.
-#include "block.h"
+#include "codes.h"
+#include "summation.h"
 
 namespace lutra {
 namespace {
 
 constexpr int64_t GROUP = 8;  // words: a table of partial sums is built once per group
-
-// Thermometer bits (and which inputs lie inside the gradient's window) of one word of rows.
-void encode(const Block& block, int64_t word, uint64_t* bits, uint64_t* inside) {
-    const int64_t first = word * WORD, rows = std::min(WORD, block.rows - first), T = block.thermometer_bits;
-    alignas(64) float tile[WORD * 16], columns[16 * WORD];
-    for (int64_t f0 = 0; f0 < block.features; f0 += 16) {
-        const int64_t features = std::min<int64_t>(16, block.features - f0);
-        const float* from = block.x + first * block.features + f0;
-        int64_t stride = block.features;
-        if (rows < WORD || features < 16) {
-            std::memset(tile, 0, sizeof tile);
-            for (int64_t row = 0; row < rows; ++row) std::memcpy(tile + row * 16, from + row * stride, features * 4);
-            from = tile;
-            stride = 16;
-        }
-        for (int64_t row = 0; row < WORD; row += 16) transpose16(from + row * stride, stride, columns + row, WORD);
-        for (int64_t f = 0; f < features; ++f) {
-            Floats x[4], compared[4];
-            for (int v = 0; v < 4; ++v) {
-                x[v] = load(columns + f * WORD + v * 16);
-                compared[v] = block.integer_thresholds ? quantise(x[v], splat(*block.inverse_scale)) : x[v];
-            }
-            for (int64_t t = 0; t < T; ++t) {
-                const int64_t plane = (f0 + f) * T + t;
-                const Floats threshold = splat(block.thresholds[block.threshold_index(plane)]);
-                const Floats limit = block.integer_thresholds ? splat(block.integer_thresholds[plane]) : threshold;
-                uint64_t set = 0, near = 0;
-                for (int v = 0; v < 4; ++v) set |= uint64_t(at_least(compared[v], limit)) << (16 * v);
-                bits[plane] = set;
-                if (!inside) continue;
-                const Floats window = splat(*block.window);
-                for (int v = 0; v < 4; ++v) near |= uint64_t(closer_than(x[v], threshold, window)) << (16 * v);
-                inside[plane] = near;
-            }
-        }
-    }
-}
 
 void write_outputs(const Block& block, const float* sums, int64_t first, int64_t rows, int64_t d0, int64_t columns) {
     for (int64_t row = 0; row < rows; ++row)
@@ -56,16 +20,25 @@ void write_outputs(const Block& block, const float* sums, int64_t first, int64_t
         }
 }
 
-void forward_group(const Block& block, const PackedTables& packed, int64_t first_word, int64_t words) {
-    const int64_t planes = block.planes(), summed = block.summed(), blocks = (summed + WORD - 1) / WORD;
-    Buffer<uint64_t> selected(words * blocks * WORD);  // [block of planes][row]: which of 64 planes are set
+// Transposes planes `[word][plane]` to `selected[block of 64 planes][row]`.
+void select_rows(const uint64_t* planes, int64_t stride, int64_t count, int64_t words, uint64_t* selected) {
+    for (int64_t plane = 0; plane < count; plane += WORD)
+        for (int64_t w = 0; w < words; ++w, selected += WORD) {
+            const int64_t present = std::min(WORD, count - plane);
+            std::copy_n(planes + w * stride + plane, present, selected);
+            std::fill(selected + present, selected + WORD, 0);
+            transpose64(selected);
+        }
+}
+
+void forward_group(const Block& block, const Edges& edges, const PackedTables& packed, int64_t first_word, int64_t words) {
+    const int64_t codes = block.features * block.code_bits(), summed = block.summed();
+    Buffer<uint64_t> bits(block.planes()), read(words * summed), selected(words * round_up(summed, WORD));
     Buffer<uint64_t> layer_bits[2];
     for (int64_t w = 0; w < words; ++w) {
-        uint64_t* bits = block.bits + (first_word + w) * planes;
-        encode(block, first_word + w, bits, block.inside ? block.inside + (first_word + w) * planes : nullptr);
-        Buffer<uint64_t> read(blocks * WORD);
-        uint64_t* next = read.data();
-        const uint64_t* current = bits;
+        encode(block, edges, first_word + w, block.codes + (first_word + w) * codes, bits.data());
+        uint64_t* next = &read[w * summed];
+        const uint64_t* current = bits.data();
         for (int64_t k = 0; k <= block.layer_count; ++k) {
             if (k > 0) {
                 auto& out = layer_bits[k % 2];
@@ -75,20 +48,21 @@ void forward_group(const Block& block, const PackedTables& packed, int64_t first
             }
             if (block.reads(k)) next = std::copy(current, current + block.width(k), next);
         }
-        for (int64_t b = 0; b < blocks; ++b) {
-            transpose64(read.data() + b * WORD);
-            std::copy_n(read.data() + b * WORD, WORD, selected.data() + (b * words + w) * WORD);
-        }
     }
     const int64_t first = first_word * WORD, rows = std::min(words * WORD, block.rows - first);
     Buffer<float> table(PARTIAL_SUMS), sums(words * WORD * COLUMNS);
+    std::pair<int64_t, int64_t> range{0, 0};
     for (int64_t d0 = 0; d0 < block.outputs; d0 += COLUMNS) {
         const int64_t columns = std::min(COLUMNS, block.outputs - d0);
+        const auto needed = block.bits_read_by(d0, d0 + columns);
+        if (needed != range) select_rows(&read[needed.first], summed, needed.second - needed.first, words, selected.data());
+        range = needed;
         std::fill(sums.begin(), sums.end(), 0.f);
-        for (int64_t b = 0; b < blocks; ++b) {
-            const float* encoded = block.encoded + b * WORD * block.outputs + d0;
-            partial_sums(encoded, block.outputs, std::min(WORD, summed - b * WORD), columns, block.centre, 1, table.data());
-            add_selected(table.data(), selected.data() + b * words * WORD, 1, rows, sums.data(), COLUMNS);
+        const uint64_t* chosen = selected.data();
+        for (int64_t bit = range.first; bit < range.second; bit += WORD, chosen += words * WORD) {
+            const float* encoded = block.encoded + bit * block.outputs + d0;
+            partial_sums(encoded, block.outputs, std::min(WORD, range.second - bit), columns, block.centre, table.data());
+            add_selected(table.data(), chosen, rows, sums.data(), COLUMNS);
         }
         write_outputs(block, sums.data(), first, rows, d0, columns);
     }
@@ -97,10 +71,11 @@ void forward_group(const Block& block, const PackedTables& packed, int64_t first
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) void lutra_forward(const Block* block) {
+    const Edges edges(*block);
     const PackedTables packed(*block);
     const int64_t words = block->words();
     parallel((words + GROUP - 1) / GROUP, block->threads, [&](int64_t group) {
-        forward_group(*block, packed, group * GROUP, std::min(GROUP, words - group * GROUP));
+        forward_group(*block, edges, packed, group * GROUP, std::min(GROUP, words - group * GROUP));
     });
 }
 

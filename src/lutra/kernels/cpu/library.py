@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # setup.py loads this file where PyTorch is not installed
 
 log = logging.getLogger("lutra")
 
-SOURCES = ("forward.cpp", "mapping.cpp", "backward.cpp")
+SOURCES = ("forward.cpp", "mapping.cpp", "scores.cpp", "backward.cpp")
 ISA_FLAGS = {
     "scalar": [],
     "avx2": ["-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mpopcnt"],
@@ -51,13 +51,13 @@ class Block(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("rows", "features", "thermometer_bits", "threshold_rows", "outputs")),
-        *((name, ctypes.c_int64) for name in ("layer_count", "threads")),
+        *((name, ctypes.c_int64) for name in ("layer_count", "groups", "threads")),
         ("layers", ctypes.POINTER(Layer)),
         ("sources", ctypes.c_uint64),
         *((name, ctypes.c_int32) for name in ("gradient", "normalised", "want_grad_x", "want_grad_thresholds")),
         ("centre", ctypes.c_float),
         *((name, _pointer) for name in ("thresholds", "window", "inverse_scale", "integer_thresholds", "requantise")),
-        *((name, _pointer) for name in ("encoded", "bias", "x", "grad_y", "bits", "inside", "y")),
+        *((name, _pointer) for name in ("encoded", "bias", "x", "grad_y", "codes", "ranks", "y")),
         *((name, _pointer) for name in ("grad_x", "grad_thresholds", "grad_encoded", "grad_bias")),
     )
 

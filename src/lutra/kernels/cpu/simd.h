@@ -39,9 +39,6 @@ LUTRA_INLINE Floats masked_multiply_add(Floats sum, Mask where, Floats a, Floats
     return (Floats)_mm512_mask3_fmadd_ps((__m512)a, (__m512)b, (__m512)sum, where);
 }
 LUTRA_INLINE Mask at_least(Floats a, Floats b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
-LUTRA_INLINE Mask closer_than(Floats a, Floats b, Floats distance) {
-    return _mm512_cmp_ps_mask(_mm512_abs_ps((__m512)(a - b)), (__m512)distance, _CMP_LT_OQ);
-}
 LUTRA_INLINE Floats quantise(Floats x, Floats inverse_scale) {
     __m512 steps = _mm512_roundscale_ps((__m512)(x * inverse_scale + splat(0.5f)), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     return (Floats)_mm512_min_ps(_mm512_max_ps(steps, _mm512_set1_ps(-128)), _mm512_set1_ps(127));
@@ -90,10 +87,6 @@ LUTRA_INLINE Floats multiply_add(Floats a, Floats b, Floats c) {
 LUTRA_INLINE Floats masked_add(Floats a, Mask where, Floats b) { return a + (Floats)((Ints)b & lanes_of(where)); }
 LUTRA_INLINE Floats masked_multiply_add(Floats sum, Mask where, Floats a, Floats b) { return masked_add(sum, where, a * b); }
 LUTRA_INLINE Mask at_least(Floats a, Floats b) { return mask_of(a >= b); }
-LUTRA_INLINE Mask closer_than(Floats a, Floats b, Floats distance) {
-    Floats difference = a - b;
-    return mask_of((difference < distance) & (-difference < distance));
-}
 LUTRA_INLINE Floats quantise(Floats x, Floats inverse_scale) {
     Floats steps = x * inverse_scale + splat(0.5f);
     for (int lane = 0; lane < 16; ++lane) {
@@ -127,6 +120,19 @@ LUTRA_INLINE Floats choose(Ints index, int32_t bit, Floats if_clear, Floats if_s
 }
 
 #endif
+
+// Which of 64 values are at least `b`.
+LUTRA_INLINE uint64_t at_least(const Floats* a, Floats b) {
+#ifdef LUTRA_AVX512
+    const __mmask32 low = _mm512_kunpackw(at_least(a[1], b), at_least(a[0], b));
+    const __mmask32 high = _mm512_kunpackw(at_least(a[3], b), at_least(a[2], b));
+    return _mm512_kunpackd(high, low);
+#else
+    uint64_t word = 0;
+    for (int v = 0; v < 4; ++v) word |= uint64_t(at_least(a[v], b)) << (16 * v);
+    return word;
+#endif
+}
 
 // to[column * to_stride + row] = from[row * from_stride + column] for 16 rows and 16 columns.
 LUTRA_INLINE void transpose16(const float* from, int64_t from_stride, float* to, int64_t to_stride) {

@@ -65,24 +65,27 @@ LUTRA_INLINE Floats lookup_slope(const float* slopes, Ints index) {
     return value;
 }
 
-// For one table and one word: calls sink(i, gradient[4]) with the gradient to input i of the 64 rows.
-template <int N, class Sink>
-LUTRA_INLINE void input_gradients(const uint64_t* inputs, const uint8_t* address, const float* slopes, const float* grad, Sink&& sink) {
-    Ints base[4];
-    Floats g[4];
-    for (int v = 0; v < 4; ++v) {
-        base[v] = widen(address + 16 * v);
-        g[v] = load(grad + 16 * v);
-    }
-    for (int i = 0; i < N; ++i, slopes += N >= 7 ? 1 << (N - 1) : 32) {
-        const uint64_t differ = inputs[i] ^ inputs[N - 1];
-        Floats gradient[4];
+// For one table and W words: calls sink(w, i, gradient[4]) with the gradient to input i of the 64 rows of word w. `inputs`
+// and `address` hold the words one after the other, `grad` is of the first word, those of the others follow at `stride`.
+template <int N, int W, class Sink>
+LUTRA_INLINE void input_gradients(const uint64_t (*inputs)[N], const uint8_t (*address)[WORD], const float* slopes, const float* grad, int64_t stride, Sink&& sink) {
+    Ints base[W][4];
+    Floats g[W][4];
+    for (int w = 0; w < W; ++w)
         for (int v = 0; v < 4; ++v) {
-            const Ints index = i == N - 1 ? base[v] : flip(base[v], (Mask)(differ >> 16 * v), 1 << i);
-            gradient[v] = lookup_slope<N>(slopes, index) * g[v];
+            base[w][v] = widen(address[w] + 16 * v);
+            g[w][v] = load(grad + w * stride + 16 * v);
         }
-        sink(i, gradient);
-    }
+    for (int i = 0; i < N; ++i, slopes += N >= 7 ? 1 << (N - 1) : 32)
+        for (int w = 0; w < W; ++w) {
+            const uint64_t differ = inputs[w][i] ^ inputs[w][N - 1];
+            Floats gradient[4];
+            for (int v = 0; v < 4; ++v) {
+                const Ints index = i == N - 1 ? base[w][v] : flip(base[w][v], (Mask)(differ >> 16 * v), 1 << i);
+                gradient[v] = lookup_slope<N>(slopes, index) * g[w][v];
+            }
+            sink(w, i, gradient);
+        }
 }
 
 // Calls body(std::integral_constant<int, n>) for n = 2 .. 8.
