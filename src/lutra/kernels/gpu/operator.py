@@ -64,8 +64,12 @@ def weightless_forward(
     gradient: str,
     efd: str,
     centred: bool,
+    groups: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Output (N, D_out) float32, thermometer bits and window bits (ceil(N / 32), D * T) in words of 32 rows."""
+    """Output (N, D_out) float32, thermometer bits and window bits (ceil(N / 32), D * T) in words of 32 rows.
+
+    `groups` is for the CPU's operator: here the sum is a dense product, and what lies outside of a group is 0.
+    """
     if not len(x):
         return _empty_outputs(x, thresholds, encoded, gradient)
     from lutra.kernels.gpu.forward import forward  # needs Triton
@@ -93,6 +97,7 @@ def _(
     gradient: str,
     efd: str,
     centred: bool,
+    groups: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _empty_outputs(x, thresholds, encoded, gradient)
 
@@ -123,6 +128,7 @@ def _backward(
     gradient: str,
     efd: str,
     centred: bool,
+    groups: int,
     want_input: bool,
 ) -> list[Tensor]:
     """Gradients of x, thresholds, encoded values, bias, then of each layer's tables, then of each layer's scores."""
@@ -155,6 +161,7 @@ def _(
     gradient: str,
     efd: str,
     centred: bool,
+    groups: int,
     want_input: bool,
 ) -> list[Tensor]:
     return _empty_gradients(grad_y, bits, thresholds, encoded, tables, scores, want_input)
