@@ -4,15 +4,29 @@ from pathlib import Path
 
 import pytest
 
+from lutra.explore.space import load_space
 from lutra.models.zoo import PRESETS
 from lutra.recipe import load_recipe
+from lutra.recipe_bert import load_any_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_recipe_is_valid_and_named_for_its_file(path):
-    assert load_recipe(path).name == path.stem
+    assert load_any_recipe(path).name == path.stem
+
+
+@pytest.mark.parametrize("task", ["mrpc", "rte", "cola"])
+def test_the_comparison_on_a_task_holds_the_methods_of_its_table(task):
+    recipe = load_any_recipe(FOLDER / "glue" / f"{task}.toml")
+    assert (recipe.name, recipe.task.lower()) == (f"glue-{task}", task)
+    assert {"full", "half", "binarybert-w1a4", "tws-w1a4", "bmt-w1a4", "bmt-w1a2", "bit-w1a1"} <= set(recipe.methods)
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "explore").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_exploration_is_valid_and_named_for_its_file(path):
+    assert load_space(path).space.name == path.stem
 
 
 @pytest.mark.parametrize("ffn", ["mlp", "none"])
