@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from lutra.bert_config import QuantisationConfig
 from lutra.data.glue import encode_split, find_task, load_tokenizer, read_split
 from lutra.freeze_bert import freeze_bert
 from lutra.frozen.bert_golden import golden_logits
 from lutra.models.bert import requantised
 from lutra.models.bert_files import load_bert
 from lutra.models.bert_half import half_logits
-from lutra.recipe import QuantisationConfig
 from lutra.train.narrow import Importance, narrowed
 from lutra.train.split import split_ternary
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lutra import __version__
+from lutra.bert_config import BertConfig
 from lutra.errors import InputError
 from lutra.frozen.bert import (
     FrozenBert,
@@ -23,7 +24,6 @@ from lutra.frozen.half import SMALLEST_NORMAL, sum_exponent
 from lutra.models.bert import Attention, Bert, FeedForward
 from lutra.nn.binary_linear import LatentWeight, PackedWeight, QuantisedEmbedding, QuantisedLinear
 from lutra.nn.quantizers import SMALLEST_STEP, ActivationQuantiser
-from lutra.recipe import BertConfig
 
 Tensors = dict[str, np.ndarray]
 

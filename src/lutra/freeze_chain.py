@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lutra.bert_config import BertConfig
 from lutra.data.glue import EncodedSplit, metrics
 from lutra.errors import FrozenModelError
 from lutra.files import RunFiles, write_json
@@ -16,7 +17,6 @@ from lutra.freeze_bert import freeze_bert
 from lutra.frozen.bert import FrozenBert, check_config
 from lutra.frozen.bert_golden import golden_logits
 from lutra.models.bert import Bert
-from lutra.recipe import BertConfig
 from lutra.recipe_bert import BertRecipe, plan_stages
 from lutra.train.chain import dev_splits, evaluate_chain
 from lutra.train.distill import sorted_logits

@@ -21,16 +21,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from lutra.bert_config import QuantisationConfig
 from lutra.errors import RecipeError
-from lutra.recipe import (
-    Experiment,
-    QuantisationConfig,
-    Recipe,
-    Section,
-    parse_recipe,
-    read_overridden,
-    validate,
-)
+from lutra.recipe import Experiment, Recipe, Section, parse_recipe, read_overridden, validate
 
 LessonKind = Literal["labels", "width", "intermediate", "logits", "joint"]
 Origin = Literal["checkpoint", "narrow", "requantise", "split"]

@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lutra.bert_config import BertConfig
 from lutra.cost.bert import flops, size_mib
 from lutra.errors import InputError, RunDirectoryError
 from lutra.files import RunFiles, read_json, write_json
-from lutra.recipe import BertConfig, Experiment, Recipe
+from lutra.recipe import Experiment, Recipe
 from lutra.recipe_bert import BertRecipe
 from lutra.report.bert import read_chain
 from lutra.report.evidence import Evidence, read_run

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from lutra.bert_config import BertConfig
 from lutra.data.glue import TASKS, EncodedSplit
 from lutra.errors import InputError
 from lutra.models.bert import Bert
-from lutra.recipe import BertConfig
 from lutra.recipe_bert import Lesson
 from lutra.train.narrow import Importance, measure_importance, narrowed
 from tiny_glue import teach

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from lutra.bert_config import BertConfig
 from lutra.errors import InputError
 from lutra.models.bert import Bert
-from lutra.recipe import BertConfig
 from lutra.train.robustness import Robustness, measure_robustness
 
 

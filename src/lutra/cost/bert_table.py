@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lutra.bert_config import BertConfig
 from lutra.cost.bert import bert_base, flops, published_size_mib
 from lutra.cost.bert_results import Entry, difference, read_entries, scores
 from lutra.cost.table import Row, Table
-from lutra.recipe import BertConfig
 
 COLUMNS = ("MNLI-m", "MNLI-mm", "QQP", "QNLI", "SST-2", "CoLA", "STS-B", "MRPC", "RTE")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lutra.bert_config import BertConfig
 from lutra.cost.bert import flops, size_mib
 from lutra.files import RunFiles, read_json
-from lutra.recipe import BertConfig
 from lutra.recipe_bert import BertRecipe, plan_stages
 from lutra.report.build import Figure, Page, Section, rebuild_section, write_page
 from lutra.report.figures import PLOT_COLOURS, page_svg, plotting

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
+from lutra.bert_config import BertConfig
 from lutra.data.glue import EncodedSplit, Task, encode_split, find_task, load_tokenizer, read_split
 from lutra.errors import InputError
 from lutra.files import RunFiles, read_json, write_json
 from lutra.models.bert import Bert, requantised
 from lutra.models.bert_files import find_checkpoint, load_bert
-from lutra.recipe import BertConfig, claim_run
+from lutra.recipe import claim_run
 from lutra.recipe_bert import BertRecipe, StagePlan, plan_stages
 from lutra.train.distill import evaluate
 from lutra.train.narrow import measure_importance, narrowed
