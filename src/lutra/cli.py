@@ -22,7 +22,6 @@ import typer
 from lutra.errors import InputError, LutraError, MismatchError
 
 if TYPE_CHECKING:
-    from lutra.cost.table import Table as PaperTable
     from lutra.files import RunFiles
     from lutra.recipe import Experiment
     from lutra.report.tables import Table
@@ -362,17 +361,20 @@ def table(
     as_json: JsonOption = False,
 ) -> None:
     """A table of the papers: the paper's value, ours, and a remark."""
-    from lutra.cost.tables import RESULTS_FOLDER
-    from lutra.cost.tables import table as paper_table
+    from lutra.paper_tables import draw_table, recorded_table, synthesise_again, workload_table
 
-    if config is not None or tokens is not None:
-        content = _workload_table(name, config, tokens)
-    else:
-        if fresh:
-            _synthesise_table(name, out or RESULTS_FOLDER, jobs)
-        content = paper_table(name, out or RESULTS_FOLDER)
+    if tokens is not None and config is None:
+        raise InputError("--tokens: only with --config, whose sequence it shortens")
+    if config is not None and (fresh or out):
+        raise InputError(
+            "--config: the table of a model's workload rests on no synthesis; leave --fresh and --out away"
+        )
     if figure is not None:
-        _draw_table(name, figure)
+        draw_table(name, figure)
+    if fresh:
+        with _working():
+            synthesise_again(name, out, jobs)
+    content = recorded_table(name, out) if config is None else workload_table(name, config, tokens)
     if as_json:
         _print_json(content.to_json())
     elif markdown:
@@ -382,40 +384,6 @@ def table(
         from rich.markdown import Markdown
 
         rich.print(Markdown(content.to_markdown()))
-
-
-def _workload_table(name: str, config: Path | None, tokens: int | None) -> PaperTable:
-    from lutra.cost.shapes import shape_of_huggingface
-    from lutra.cost.shares import workload_table
-
-    if config is None:
-        raise InputError("--tokens: only with --config, whose sequence it shortens")
-    if name != "quweit-1":
-        raise InputError(f"--config: the table of a model's workload is quweit-1, not {name}")
-    return workload_table(shape_of_huggingface(config, tokens))
-
-
-def _synthesise_table(name: str, out: Path, jobs: int) -> None:
-    """Run the syntheses behind a table again."""
-    from lutra.cost.fresh import fresh_pieces, refresh
-
-    with _working():
-        pieces = fresh_pieces(name)
-        if pieces:
-            refresh(pieces, out, jobs)
-        else:
-            logging.getLogger("lutra").info("%s rests on no synthesis of ours: nothing to run again", name)
-
-
-def _draw_table(name: str, path: Path) -> None:
-    from lutra.cost.shares import figure_workloads
-    from lutra.files import write_text
-    from lutra.report.figures import standalone
-    from lutra.report.shares_figure import shares_figure
-
-    if name != "quweit-fig1":
-        raise InputError(f"--figure: the table with a figure is quweit-fig1, not {name}")
-    write_text(path, standalone(shares_figure(figure_workloads())))
 
 
 @command(app)
