@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lutra.bert_config import BertConfig
 from lutra.data.glue import EncodedSplit, metrics
-from lutra.errors import FrozenModelError
 from lutra.files import RunFiles, write_json
 from lutra.freeze_bert import freeze_bert
-from lutra.frozen.bert import FrozenBert, check_config
+from lutra.frozen.bert import FrozenBert, has_frozen_form
 from lutra.frozen.bert_golden import golden_logits
 from lutra.models.bert import Bert
 from lutra.recipe_bert import BertRecipe, plan_stages
@@ -38,7 +36,7 @@ def freeze_chain(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
     sizes = {}
     for plan in plan_stages(recipe):
         model = load_stage(files.stage(plan.name))
-        if _has_frozen_form(model.config):
+        if has_frozen_form(model.config):
             folder = files.frozen / plan.name
             freeze_bert(model, {"recipe": recipe.content_hash(), "method": plan.name}).save(folder)
             sizes[plan.name] = sum(path.stat().st_size for path in folder.iterdir())
@@ -59,7 +57,7 @@ def evaluate_with_golden(files: RunFiles, recipe: BertRecipe, robustness: bool =
     dev = dev_splits(recipe)[result["dev_split"]]
     for name, method in result["methods"].items():
         model = load_stage(files.stage(name))
-        if _has_frozen_form(model.config):
+        if has_frozen_form(model.config):
             method["golden"] = _golden(model, files.frozen / name, dev)
             score = method["golden"]["metrics"][result["metric"]]
             log.info("%s: dev %.2f with the golden model of its frozen form", name, score)
@@ -82,11 +80,3 @@ def _golden(model: Bert, folder: Path, dev: EncodedSplit) -> dict[str, Any]:
         "largest_logit_difference": float(difference.max()),
         "file_bytes": sum(path.stat().st_size for path in folder.iterdir()),
     }
-
-
-def _has_frozen_form(config: BertConfig) -> bool:
-    try:
-        check_config(config)
-    except FrozenModelError:
-        return False
-    return True

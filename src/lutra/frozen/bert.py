@@ -211,14 +211,19 @@ class FrozenBert:
         return model
 
 
+def has_frozen_form(config: BertConfig) -> bool:
+    """Whether weights and activations have few enough bits: one or two, and at most eight."""
+    return config.quantisation.weight_bits <= 2 and config.quantisation.activation_bits <= 8
+
+
 def check_config(config: BertConfig) -> None:
-    """Check that a BERT of `config` has a frozen form.
+    """Check that a BERT of `config` can be frozen.
 
     Raises:
         FrozenModelError: more bits, or a wider residual, than there are.
     """
-    quantisation = config.quantisation
-    if quantisation.weight_bits > 2 or quantisation.activation_bits > 8:
+    if not has_frozen_form(config):
+        quantisation = config.quantisation
         raise FrozenModelError(
             f"quantisation: {quantisation.weight_bits}-bit weights and {quantisation.activation_bits}-bit activations "
             "have no frozen form; choose a method with 1 or 2 bits, and 8, 4, 2 or 1 activation_bits"
