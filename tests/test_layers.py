@@ -42,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"cost", *COST},
     "record": {"cost", "report"},
     "paper_tables": {"cost", "report"},
+    "console": {"report"},
     "doctor": {"simulate", "synth"},
     **dict.fromkeys(COMMON, COMMON),
 }

@@ -6,27 +6,18 @@ failed, 2 wrong input, 130 interrupted. What needs time to import is imported by
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import json
-import logging
 import os
-import sys
-import traceback
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from lutra.console import command, print_json, print_table, working
 from lutra.errors import InputError, LutraError, MismatchError
 
 if TYPE_CHECKING:
     from lutra.files import RunFiles
     from lutra.recipe import Experiment
-    from lutra.report.tables import Table
-
-P = ParamSpec("P")
 
 app = typer.Typer(
     help="Transformers without multipliers, from PyTorch to verified hardware.",
@@ -50,76 +41,15 @@ def main() -> None:
     app(prog_name="lutra")
 
 
-def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Register a command whose errors become one line on stderr and an exit status."""
-
-    def register(function: Callable[P, None]) -> Callable[P, None]:
-        @functools.wraps(function)
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-            try:
-                function(*args, **kwargs)
-            except LutraError as error:
-                _fail(str(error), error.exit_status)
-            except KeyboardInterrupt:
-                _fail("interrupted; the same command goes on where it stopped", 130)
-            except (typer.Exit, BrokenPipeError):
-                raise
-            except Exception as error:
-                if os.environ.get("LUTRA_DEBUG"):
-                    traceback.print_exc()
-                _fail(f"{type(error).__name__}: {error} (unexpected; LUTRA_DEBUG=1 shows where)", 1)
-
-        return group.command(name)(guarded)
-
-    return register
-
-
-def _fail(message: str, status: int) -> None:
-    print("lutra: " + " ".join(message.split()), file=sys.stderr)
-    raise typer.Exit(status)
-
-
-@contextlib.contextmanager
-def _working() -> Iterator[None]:
-    """Send progress to stderr; stdout is for results, whatever a step or a tool in it prints."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("lutra")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        logger.removeHandler(handler)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, allow_nan=False))
-
-
-def _print_table(table: Table) -> None:
-    import rich
-    from rich.table import Table as RichTable
-
-    grid = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for position, name in enumerate(table.header):
-        grid.add_column(name, justify="right" if position else "left", overflow="fold", no_wrap=position == 0)
-    for row in table.rows:
-        grid.add_row(*row)
-    rich.print(grid)
-    rich.print()
-
-
 def _run_step(root: Path, name: str, as_json: bool, **options: Any) -> None:
     """Run one step and print its result, then the tables that it changed."""
     from lutra.run import load_run, run_step
 
     files, recipe = load_run(root)
-    with _working():
+    with working():
         result = run_step(files, recipe, name, **options)
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
         _print_summary(files, recipe, name)
     _check_simulation(name, result)
@@ -134,7 +64,7 @@ def _print_summary(files: RunFiles, recipe: Experiment, step: str = "run") -> No
     else:
         from lutra.report.tables import summary_tables
     for table in summary_tables(files, recipe, step):
-        _print_table(table)
+        print_table(table)
 
 
 def _check_simulation(name: str, result: dict[str, Any]) -> None:
@@ -167,12 +97,12 @@ def run(
 
     loaded = load_any_recipe(recipe, set_)
     files = open_run(loaded, out or Path("runs") / loaded.name)
-    with _working():
+    with working():
         steps = run_steps(files, loaded, first=from_, last=to, max_minutes=max_minutes)
     if as_json:
         from lutra.record import summarise
 
-        _print_json({"run": str(files.root), "steps": steps, "summary": summarise(files, loaded)})
+        print_json({"run": str(files.root), "steps": steps, "summary": summarise(files, loaded)})
     else:
         _print_summary(files, loaded)
         if files.report.exists():
@@ -282,12 +212,12 @@ def generate(
     files, recipe = load_run(root)
     if not isinstance(recipe, Recipe):
         raise InputError(f"{root}: a run of kind {recipe.kind}; only a language model writes text")
-    with _working():
+    with working():
         from lutra.freeze import generate_run
 
         text = generate_run(files, recipe, prompt, characters, seed, temperature, engine)
     if as_json:
-        _print_json({"prompt": prompt, "text": text, "engine": engine, "seed": seed, "temperature": temperature})
+        print_json({"prompt": prompt, "text": text, "engine": engine, "seed": seed, "temperature": temperature})
     else:
         print(text)
 
@@ -320,15 +250,15 @@ def explore(
         record, failed = load_exploration(space), []
     else:
         plan = load_space(space)
-        with _working():
+        with working():
             folder, parallel = out or Path("runs") / plan.space.name, jobs or os.cpu_count() or 1
             record = explore_space(plan, folder, parallel, to, max_minutes=max_minutes)
         failed = failures(record)
     if as_json:
-        _print_json(record)
+        print_json(record)
     else:
         for content in exploration_tables(record):
-            _print_table(content)
+            print_table(content)
     if failed:
         first = failed[0]
         raise LutraError(
@@ -372,11 +302,11 @@ def table(
     if figure is not None:
         draw_table(name, figure)
     if fresh:
-        with _working():
+        with working():
             synthesise_again(name, out, jobs)
     content = recorded_table(name, out) if config is None else workload_table(name, config, tokens)
     if as_json:
-        _print_json(content.to_json())
+        print_json(content.to_json())
     elif markdown:
         print(content.to_markdown())
     else:
@@ -393,11 +323,11 @@ def doctor(as_json: JsonOption = False) -> None:
 
     found = diagnose()
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         from lutra.report.tables import doctor_table
 
-        _print_table(doctor_table(found))
+        print_table(doctor_table(found))
         for tool in found["tools"]:
             if not tool["version"]:
                 print(f"Without {tool['name']}: {tool['without_it']}. Install: {tool['install']}")
@@ -418,12 +348,12 @@ def results_add(
 
     if (root / EXPLORATION_FILE).exists():
         path = add_exploration(root, into)
-        _print_json({"file": str(path)}) if as_json else print(f"{path}: exploration recorded")
+        print_json({"file": str(path)}) if as_json else print(f"{path}: exploration recorded")
         return
     files, recipe = load_run(root)
     path, entry = add_result(files, recipe, into)
     if as_json:
-        _print_json({"file": str(path), **entry})
+        print_json({"file": str(path), **entry})
     else:
         print(f"{path}: seed {recipe.seed} recorded")
 
@@ -438,11 +368,11 @@ def results_list(
 
     entries = list_results(of)
     if as_json:
-        _print_json(entries)
+        print_json(entries)
     else:
         from lutra.report import bert, tables
 
         chains = [entry for entry in entries if "methods" in entry]
-        _print_table(tables.results_table([entry for entry in entries if "methods" not in entry]))
+        print_table(tables.results_table([entry for entry in entries if "methods" not in entry]))
         if chains:
-            _print_table(bert.results_table(chains))
+            print_table(bert.results_table(chains))
