@@ -74,9 +74,10 @@ def print_table(table: Table) -> None:
     import rich
     from rich.table import Table as RichTable
 
-    grid = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    grid = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for position, name in enumerate(table.header):
-        grid.add_column(name, justify="right" if position else "left", overflow="fold", no_wrap=position == 0)
+        longest_word = max(map(len, name.split()))
+        grid.add_column(name, justify="right" if position else "left", no_wrap=position == 0, min_width=longest_word)
     for row in table.rows:
         grid.add_row(*row)
     rich.print(grid)
