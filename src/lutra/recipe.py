@@ -142,8 +142,8 @@ class TrainConfig(Section):
     batch: int = Field(12, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     min_learning_rate: float = Field(1e-4, ge=0)
-    table_learning_rate: float = Field(1e-2, gt=0)
-    mapping_learning_rate: float = Field(3e-2, gt=0)
+    table_learning_rate: float = Field(3e-2, gt=0)
+    mapping_learning_rate: float = Field(1e-1, gt=0)
     threshold_learning_rate: float = Field(1e-3, gt=0)
     encoded_learning_rate: float = Field(1e-2, gt=0)
     """Of the encoded values and the bias of the conditional summation."""
@@ -151,6 +151,8 @@ class TrainConfig(Section):
     weight_decay: float = Field(0.1, ge=0)
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
+    block_beta2: float = Field(0.999, ge=0, lt=1)
+    """Of weightless blocks: few tokens address a table entry, so its gradients are sparse and want a longer memory."""
     gradient_clip: float = Field(1.0, ge=0)
     """Largest norm of the whole gradient; 0 switches clipping off."""
     evaluate_every: int = Field(250, ge=1)
@@ -166,6 +168,7 @@ _BLOCK_TRAINING = (
     "mapping_learning_rate",
     "threshold_learning_rate",
     "encoded_learning_rate",
+    "block_beta2",
     "quantise_fraction",
 )
 """Keys of `TrainConfig` that only weightless blocks read."""

@@ -38,6 +38,10 @@ def test_every_parameter_is_in_the_group_it_belongs_to():
         assert groups[name][0]["weight_decay"] == 0, name
     assert all(".tables" in name for name in groups["tables"][1]) and len(groups["tables"][1]) == 4
     assert (groups["tables"][0]["peak"], groups["mapping"][0]["peak"]) == (0.5, 0.25)
+    memory = {name: group["betas"] for name, (group, _) in groups.items()}
+    assert memory == dict.fromkeys(("decayed", "undecayed"), (0.9, 0.99)) | dict.fromkeys(
+        ("tables", "mapping", "thresholds", "encoded"), (0.9, 0.999)
+    )
     assert all(".summation." in name for name in groups["encoded"][1]) and len(groups["encoded"][1]) == 4
 
 

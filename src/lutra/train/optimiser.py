@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,9 @@ def create_optimiser(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW whose groups carry a `name`, the `peak` of their learning rate, and its `floor` relative to the peak.
 
     Weight decay acts on matrices and embeddings outside of weightless blocks, as in nanoGPT. The parameters of a block
-    have learning rates of their own by kind and do not decay: decay would pull table entries to their threshold, 0.
-    Their learning rates end at 0, so that bits and connections stop flipping before the last evaluation.
+    have learning rates of their own by kind, a longer memory of squared gradients, and do not decay: decay would pull
+    table entries to their threshold, 0. Their learning rates end at 0, so that bits and connections stop flipping
+    before the last evaluation.
     """
     floor = config.min_learning_rate / config.learning_rate
     special: dict[str, list[nn.Parameter]] = {"tables": [], "mapping": [], "thresholds": [], "encoded": []}
@@ -32,20 +34,20 @@ def create_optimiser(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
         "thresholds": config.threshold_learning_rate,
         "encoded": config.encoded_learning_rate,
     }
-    groups = [
-        _group("decayed", [p for p in ordinary if p.dim() >= 2], config.learning_rate, floor, config.weight_decay),
-        _group("undecayed", [p for p in ordinary if p.dim() < 2], config.learning_rate, floor),
-        *(_group(kind, parameters, peaks[kind], floor=0.0) for kind, parameters in special.items()),
+    matrices = [p for p in ordinary if p.dim() >= 2]
+    others = [p for p in ordinary if p.dim() < 2]
+    groups: list[dict[str, Any]] = [
+        {"name": "decayed", "params": matrices, "weight_decay": config.weight_decay},
+        {"name": "undecayed", "params": others},
     ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], betas=(config.beta1, config.beta2), fused=True
-    )
-
-
-def _group(
-    name: str, parameters: list[nn.Parameter], peak: float, floor: float, weight_decay: float = 0.0
-) -> dict[str, object]:
-    return {"name": name, "params": parameters, "peak": peak, "floor": floor, "weight_decay": weight_decay}
+    for group in groups:
+        group |= {"peak": config.learning_rate, "floor": floor, "betas": (config.beta1, config.beta2)}
+    block_betas = (config.beta1, config.block_beta2)
+    groups += [
+        {"name": kind, "params": special[kind], "peak": peak, "floor": 0.0, "betas": block_betas}
+        for kind, peak in peaks.items()
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=0.0, fused=True)
 
 
 def learning_rate_shape(config: TrainConfig, iteration: int, floor: float) -> float:
