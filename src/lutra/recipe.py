@@ -142,10 +142,10 @@ class TrainConfig(Section):
     batch: int = Field(12, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     min_learning_rate: float = Field(1e-4, ge=0)
-    table_learning_rate: float = Field(3e-2, gt=0)
+    table_learning_rate: float = Field(1e-1, gt=0)
     mapping_learning_rate: float = Field(1e-1, gt=0)
     threshold_learning_rate: float = Field(1e-3, gt=0)
-    encoded_learning_rate: float = Field(1e-2, gt=0)
+    encoded_learning_rate: float = Field(2e-2, gt=0)
     """Of the encoded values and the bias of the conditional summation."""
     warmup_iterations: int = Field(100, ge=0)
     weight_decay: float = Field(0.1, ge=0)
