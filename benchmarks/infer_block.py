@@ -119,14 +119,17 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Measure every size, token count and number of threads."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=[f"D{width}" for width in TOKENS], nargs="+", help="default: all")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
     with torch.inference_mode():
         rows = [
             measure(width, tokens, threads, options.repeats)
-            for threads in (1, 2)
+            for threads in options.threads
             for width, counts in TOKENS.items()
+            if not options.size or f"D{width}" in options.size
             for tokens in counts
         ]
     print(json.dumps({"machine": machine(), "rows": rows}) if options.json else table(rows))

@@ -38,8 +38,12 @@ What bounds it. For every token the MLP does 48 D² floating point operations. T
 table with respect to an input depends on the token only through its address, so it is one read for each of 30 D table
 inputs instead of a loop over all entries. What is left are three products with the D x D encoded values, 6 D²
 operations, two of them with bits that select what to add, and the traffic of the bits' gradients through the cache. A
-mapping that is learned among all bits adds 8 D x 24 D additions for the scores of the first layer, more arithmetic
-than the whole MLP; among C candidates it is C x 24 D, and a fixed mapping costs nothing.
+mapping that is learned among all bits adds 8 D x 24 D terms for the scores of the first layer, more arithmetic
+than the whole MLP; among C candidates it is C x 24 D, and a fixed mapping costs nothing. The 8 bits of a feature are
+nested, so one addition for each row, feature and table input serves all of them: 24 D² additions of float32 from the
+L1 cache, 96 D² bytes a token. Where every bit is a choice, these loads bound the pass. AMX multiplies bfloat16, whose
+8 bits of precision are too few for the gradients promised here (1e-6); three such terms for a float32 would be
+1,152 D² operations a token.
 """
 
 INFERENCE = """\
@@ -52,9 +56,12 @@ without bias, GELU or requantisation; it takes at least 17 rows.
 INFERENCE_BOUND = """\
 What bounds it. For every token the MLP does 16 D² floating point operations; the block compares 8 D times, looks 5 D
 bits up and adds D² int8 values where a bit is set. At D = 192 that is {d192}; at D = 384, {d384}. Comparisons and
-lookups handle 64 tokens an instruction. The sum reads tables of the sums of six values, addressed by six bits, and
-loads limit it: it grows with D². {split}The encoded values are D² bytes and stay in the cache; the
-MLP's weights are 32 D² bytes in float32. A single token costs one pass over the encoded values, and the call itself.
+lookups handle 64 tokens an instruction. The sum holds tables of the sums of six values in registers, addressed by six
+bits: with AVX-512, one permute does 192 additions, and D² / 192 permutes a token bound the sum. {split}The
+result, 4 D bytes a token, goes past the caches while the next sums are made. AMX would do 16,384 int8
+multiply-and-add of the sum an instruction, D² / 16,384 a token, but wants its bits spread to bytes. The encoded
+values are D² bytes and stay in the cache; the MLP's weights are 32 D² bytes in float32. A single token costs one pass
+over the encoded values, and the call itself.
 """
 
 LINEAR = """\
@@ -132,7 +139,7 @@ def _time_of_the_sum(rows: list[dict[str, Any]]) -> str:
     shares = [
         f"{square * width**2 / time:.0%} of the time at D = {width}" for width, time in ((small, short), (large, long))
     ]
-    return f"If all else grows with D, it is {' and '.join(shares)}, from the two sizes with most tokens. "
+    return f"If all else grows with D, the sum is {' and '.join(shares)}, from the two sizes with most tokens. "
 
 
 def _machine(machine: dict[str, Any]) -> str:

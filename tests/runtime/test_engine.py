@@ -81,6 +81,15 @@ def test_wide_multipliers_and_shifts(isa: str, rng: np.random.Generator) -> None
             assert_golden(BlockRuntime(graph), rows_of(rng, graph, tokens))
 
 
+@pytest.mark.parametrize("multiplier", [2**15 - 1, 2**15])  # the largest that is multiplied in 32 bits, and the next
+def test_either_width_of_the_requantisation(isa: str, rng: np.random.Generator, multiplier: int) -> None:
+    graph = random_block(rng, width=70, luts=(70, 300), output_bits=20)
+    for shift in (0, 12, 31, 33):
+        last = replace(graph.ops[-1], multiplier=np.full(70, multiplier), shift=np.full(70, shift))  # type: ignore[arg-type]
+        runtime = BlockRuntime(replace(graph, ops=(*graph.ops[:-1], last)))
+        assert_golden(runtime, rows_of(rng, graph, 300))
+
+
 def test_threads_do_not_change_results(rng: np.random.Generator) -> None:
     graph = random_block(rng, width=50, luts=(90, 70), inputs=(6, 7))
     x = rows_of(rng, graph, 5000)

@@ -45,8 +45,10 @@ LUTRA_EXPORT int64_t lutra_run_block(const Block* block, int64_t isa, const int8
         release_memory(memory);
         return 0;
     }
-    // Pieces of whole 512-token planes; with several threads, no more than one of them per turn.
-    const int64_t piece = threads > 1 && tokens < 4 * threads * kBlockTokens ? kTokens : kBlockTokens;
+    // Pieces of about the same size for every thread, but not so small that making tables of sums would dominate.
+    const int64_t turns = (tokens + threads * kBlockTokens - 1) / (threads * kBlockTokens) * threads;
+    const int64_t even = (tokens + 128 * turns - 1) / (128 * turns) * 128;
+    const int64_t piece = threads > 1 && even < kTokens ? kTokens : even;
     const int64_t pieces = (tokens + piece - 1) / piece;
     // A large result is written past the caches, which then keep what is read again; this needs whole cache lines.
     const bool aligned = reinterpret_cast<uintptr_t>(out) % 64 == 0 && block->output_width % 16 == 0;

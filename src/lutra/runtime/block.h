@@ -63,6 +63,10 @@ struct Block {
     const int32_t* sum_source;        // (sum_pieces, 3): first word in the packed bits, number of words, first row
     const int8_t* token_rows;         // per tile of up to 8 vectors: (ceil(sum_rows / 4), vectors, 16, 4)
     // Requantise; arrays are padded to column_blocks * 32
+    int64_t exact_in_int32;           // multipliers are below 2^15 and all results before the shift below 2^31
+    const int32_t* int32_multiplier;
+    const int32_t* int32_offset;      // constant * multiplier + rounding
+    const int32_t* int32_shift;       // at most 31
     int64_t exact_in_double;          // every product is below 2^52
     const double* scale;              // multiplier * 2^-shift
     const double* offset;             // (constant * multiplier + rounding) * 2^-shift

@@ -6,6 +6,7 @@
 #include "block_kernel.h"
 #include "lut_avx512.h"
 #include "sum_avx512.h"
+#include "write_avx512.h"
 
 namespace {
 
@@ -90,48 +91,34 @@ struct Avx512 : Portable {
         _mm512_store_si512(out + 32, high);
     }
 
-    static void sum_segment(const Block& block, int64_t segment, int64_t tokens, const Workspace& space) {
-        permute_sum(block, segment, tokens, space);
+    using Writer = PipelinedWriter;
+
+    static void sum_segment(const Block& block, int64_t segment, int64_t tokens, const Workspace& space,
+                            Writer& writer) {
+        permute_sum(block, segment, tokens, space, writer.sums(),
+                    [&](int64_t done, int64_t tiles) { writer.keep_pace(done, tiles); });
     }
 
-    static __m256i requantise_part(__m256i sums, const double* scale, const double* offset, __m512d low, __m512d high) {
-        const __m512d sum = _mm512_cvtepi32_pd(sums);
-        const __m512d value = _mm512_fmadd_pd(sum, _mm512_loadu_pd(scale), _mm512_loadu_pd(offset));
-        return _mm512_cvt_roundpd_epi32(_mm512_min_pd(_mm512_max_pd(value, low), high),
-                                        _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    }
-
-    static void requantise_half(__m512i sums, const double* scale, const double* offset, double low, double high,
-                                int32_t* out, bool past_cache) {
-        const __m512d least = _mm512_set1_pd(low), most = _mm512_set1_pd(high);
-        const __m256i first = requantise_part(_mm512_castsi512_si256(sums), scale, offset, least, most);
-        const __m256i second = requantise_part(_mm512_extracti64x4_epi64(sums, 1), scale + 8, offset + 8, least, most);
-        const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
-        if (past_cache) _mm512_stream_si512(reinterpret_cast<__m512i*>(out), both);
-        else _mm512_storeu_si512(out, both);
+    static void turn_sums(int64_t tokens, const Workspace& space, const Writer& writer) {
+        for (int64_t t = 0; t < tokens; t += 32)
+            turn_back(writer.sums() + t, [&](int64_t i, __m512i sums) { space.sums[t + i] = Sums(sums); });
     }
 
     static void requantise(const int32_t* sums, const double* scale, const double* offset, double low, double high,
-                           int32_t* out, bool past_cache) {
-        for (int64_t i = 0; i < kColumns; i += 16)
-            requantise_half(_mm512_loadu_si512(sums + i), scale + i, offset + i, low, high, out + i, past_cache);
+                           int32_t* out) {
+        const __m512d least = _mm512_set1_pd(low), most = _mm512_set1_pd(high);
+        for (int64_t i = 0; i < kColumns; i += 8) {
+            const __m512d sum = _mm512_cvtepi32_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums + i)));
+            const __m512d value = _mm512_fmadd_pd(sum, _mm512_loadu_pd(scale + i), _mm512_loadu_pd(offset + i));
+            const __m256i result = _mm512_cvt_roundpd_epi32(_mm512_min_pd(_mm512_max_pd(value, least), most),
+                                                            _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), result);
+        }
     }
 
-    static void requantise(Sums sums, const double* scale, const double* offset, double low, double high, int32_t* out,
-                           bool past_cache) {
-        const __m512i narrow = __m512i(sums);
-        const __m512i first = _mm512_cvtepi16_epi32(_mm512_castsi512_si256(narrow));
-        const __m512i second = _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(narrow, 1));
-        requantise_half(first, scale, offset, low, high, out, past_cache);
-        requantise_half(second, scale + 16, offset + 16, low, high, out + 16, past_cache);
-    }
-
-    static void prefetch(const int8_t* next) { _mm_prefetch(next, _MM_HINT_T1); }
-    static void finish_stores() { _mm_sfence(); }
-
-    static void widen(Sums sums, int32_t* out) {
-        _mm512_storeu_si512(out, _mm512_cvtepi16_epi32(_mm512_castsi512_si256(__m512i(sums))));
-        _mm512_storeu_si512(out + 16, _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(__m512i(sums), 1)));
+    static void widen(Sums sums, int32_t* out) {  // in the order of turn_back
+        _mm512_storeu_si512(out, _mm512_srai_epi32(_mm512_slli_epi32(__m512i(sums), 16), 16));
+        _mm512_storeu_si512(out + 16, _mm512_srai_epi32(__m512i(sums), 16));
     }
 };
 

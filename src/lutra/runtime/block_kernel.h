@@ -20,7 +20,7 @@ struct Workspace {
     uint16_t* addresses;  // (groups, kIndexStride)
     Sums* tables;         // (kGroupsAtOnce, kGroupEntries)
     Sums* sums;           // (kBlockTokens)
-    int16_t* turned;      // (kColumns, kIndexStride) sums by output
+    int16_t* turned[2];   // (kColumns, kIndexStride) sums by output
     int32_t* wide;        // (kBlockTokens, kColumns)
     int64_t bytes;
 
@@ -36,7 +36,8 @@ struct Workspace {
         planes = reinterpret_cast<Plane*>(take(block.planes * sizeof(Plane)));
         addresses = reinterpret_cast<uint16_t*>(take(block.group_count * kIndexStride * sizeof(uint16_t)));
         sums = reinterpret_cast<Sums*>(take(kBlockTokens * sizeof(Sums)));
-        turned = reinterpret_cast<int16_t*>(take(kColumns * kIndexStride * sizeof(int16_t)));
+        for (int16_t*& sums_by_output : turned)
+            sums_by_output = reinterpret_cast<int16_t*>(take(kColumns * kIndexStride * sizeof(int16_t)));
         wide = reinterpret_cast<int32_t*>(take(kBlockTokens * kColumns * sizeof(int32_t)));
         bytes = next - base;
     }
@@ -83,7 +84,7 @@ struct Portable {
 
     // 32 outputs from their sums, by doubles: exact, since every product is below 2^52.
     static void requantise(const int32_t* sums, const double* scale, const double* offset, double low, double high,
-                           int32_t* out, bool /*past_cache*/) {
+                           int32_t* out) {
         for (int64_t i = 0; i < kColumns; i++) {
             double value = double(sums[i]) * scale[i] + offset[i];
             value = value < low ? low : value;
@@ -92,18 +93,36 @@ struct Portable {
         }
     }
 
-    // The int16 sums of one segment, minus its centre: 32 outputs of every token, token by token.
-    static void sum_segment(const Block& block, int64_t segment, int64_t tokens, const Workspace& space);
+    // Writes blocks of 32 outputs that are exact in int32 and have one segment.
+    struct Writer {
+        const Block& block;
+        const int64_t tokens;
+        const Workspace& space;
+        int32_t* const out;
 
-    static void requantise(Sums sums, const double* scale, const double* offset, double low, double high, int32_t* out,
-                           bool past_cache) {
-        int32_t wide[kColumns];
-        widen(sums, wide);
-        requantise(wide, scale, offset, low, high, out, past_cache);
-    }
+        Writer(const Block& b, int64_t t, const Workspace& s, int32_t* o, bool /*past_cache*/, const int8_t* /*next_x*/)
+            : block(b), tokens(t), space(s), out(o) {}
 
-    static void prefetch(const int8_t*) {}
-    static void finish_stores() {}
+        // The outputs from `column` on, of which the sums have just been made.
+        void write(int64_t column) const {
+            const auto low = int32_t(block.low), high = int32_t(block.high);
+            const int32_t* offset = block.int32_offset + column;
+            for (int64_t t = 0; t < tokens; t++)
+                for (int64_t i = 0; i < kColumns; i++) {
+                    const auto product = uint32_t(space.sums[t][i]) * uint32_t(block.int32_multiplier[column + i]);
+                    const int32_t value = int32_t(product + uint32_t(offset[i])) >> block.int32_shift[column + i];
+                    out[t * block.output_width + column + i] = value < low ? low : value > high ? high : value;
+                }
+        }
+
+        void finish() const {}
+    };
+
+    // The int16 sums of one segment, minus its centre, of 32 outputs, as the writer wants them.
+    static void sum_segment(const Block& block, int64_t segment, int64_t tokens, const Workspace& space, const Writer&);
+
+    // Makes `sums` of what sum_segment left: token by token.
+    static void turn_sums(int64_t, const Workspace&, const Writer&) {}
 
     static void widen(Sums sums, int32_t* out) {
         for (int64_t i = 0; i < kColumns; i++) out[i] = sums[i];
@@ -201,7 +220,8 @@ using AddTables = void (*)(const Sums*, const uint16_t* const*, int64_t, const S
 constexpr AddTables kAddTables[] = {nullptr,       add_tables<1>, add_tables<2>, add_tables<3>, add_tables<4>,
                                     add_tables<5>, add_tables<6>, add_tables<7>, add_tables<8>};
 
-inline void Portable::sum_segment(const Block& block, int64_t segment, int64_t tokens, const Workspace& space) {
+inline void Portable::sum_segment(const Block& block, int64_t segment, int64_t tokens, const Workspace& space,
+                                  const Writer&) {
     Sums start_value;
     memcpy(&start_value, block.segment_start + segment * kColumns, sizeof start_value);
     const Sums* start = &start_value;
@@ -224,12 +244,10 @@ void requantise(const Block& block, int64_t column, const int32_t* sums, bool ce
     if (block.exact_in_double) {
         const double* offset = (centred ? block.offset : block.token_offset) + column;
         if (count == kColumns) {
-            Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), out,
-                            false);
+            Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), out);
         } else {
             int32_t all[kColumns];
-            Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), all,
-                            false);
+            Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), all);
             memcpy(out, all, count * sizeof *out);
         }
         return;
@@ -272,11 +290,17 @@ void run_block(const Block& block, const int8_t* x, int64_t tokens, int32_t* out
         const int64_t count = tokens - first < kTokens ? tokens - first : kTokens;
         compute_addresses<Isa>(block, x + first * block.width, count, space, first);
     }
+    typename Isa::Writer writer(block, tokens, space, out, past_cache, x + tokens * block.width);
     for (int64_t c = 0; c < block.column_blocks; c++) {
         const int64_t column = c * kColumns, first = block.column_segments[c], end = block.column_segments[c + 1];
+        if (end - first == 1 && block.exact_in_int32 && column + kColumns <= block.output_width) {
+            Isa::sum_segment(block, first, tokens, space, writer);
+            writer.write(column);
+            continue;
+        }
         for (int64_t segment = first; segment < end; segment++) {
-            Isa::sum_segment(block, segment, tokens, space);
-            if (end - first == 1) break;
+            Isa::sum_segment(block, segment, tokens, space, writer);
+            Isa::turn_sums(tokens, space, writer);
             for (int64_t t = 0; t < tokens; t++) {
                 int32_t wide[kColumns];
                 Isa::widen(space.sums[t], wide);
@@ -284,23 +308,10 @@ void run_block(const Block& block, const int8_t* x, int64_t tokens, int32_t* out
                     space.wide[t * kColumns + i] = wide[i] + (segment == first ? 0 : space.wide[t * kColumns + i]);
             }
         }
-        if (end - first == 1 && block.exact_in_double && column + kColumns <= block.output_width) {
-            // The rows that come next are fetched while this loop waits for its stores.
-            const int64_t step = (block.width + block.column_blocks - 1) / block.column_blocks;
-            const int8_t* next_x = x + tokens * block.width + c * tokens * step;
-            for (int64_t t = 0; t < tokens; t++) {
-                Isa::requantise(space.sums[t], block.scale + column, block.offset + column, double(block.low),
-                                double(block.high), out + t * block.output_width + column, past_cache);
-                Isa::prefetch(next_x + t * step);
-            }
-            continue;
-        }
-        for (int64_t t = 0; t < tokens; t++) {
-            if (end - first == 1) Isa::widen(space.sums[t], space.wide + t * kColumns);
+        for (int64_t t = 0; t < tokens; t++)
             requantise<Isa>(block, column, space.wide + t * kColumns, true, out + t * block.output_width + column);
-        }
     }
-    Isa::finish_stores();
+    writer.finish();
 }
 
 // ---- One token --------------------------------------------------------------------------------------------------

@@ -43,8 +43,8 @@ class Block(ctypes.Structure):
         "* first_feature", "* feature_offset", "packed_words", "few_tokens_allowed", "layer_count", "* layers",
         "group_count", "* group_planes", "column_blocks", "* column_segments", "* segment_tables", "* segment_start",
         "* table_group", "* table_pairs", "sum_rows", "* sum_planes", "* encoded", "sum_pieces", "* sum_source",
-        "* token_rows", "exact_in_double", "* scale", "* offset", "* token_offset", "* multiplier", "* shift",
-        "* constant", "* bias", "low", "high",
+        "* token_rows", "exact_in_int32", "* int32_multiplier", "* int32_offset", "* int32_shift", "exact_in_double",
+        "* scale", "* offset", "* token_offset", "* multiplier", "* shift", "* constant", "* bias", "low", "high",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -218,9 +218,17 @@ def _lay_out_requantise(block: Block, view: WeightlessBlock, centre: np.ndarray)
     half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
     largest = np.abs(view.summation.encoded).sum(axis=0).max() + np.abs(bias).max() + np.abs(constant).max()
     block.exact_in_double = int(largest) * int(multiplier.max()) + int(half.max()) < 2**52
+    int32_offset = constant * multiplier + half
+    reach = np.abs(view.summation.encoded).sum(axis=0).max() + np.abs(bias).max()
+    block.exact_in_int32 = bool(
+        multiplier.max() < 2**15 and int(reach) * int(multiplier.max()) + int(half.max()) < 2**31
+    )
     block.low, block.high = op.type.minimum, op.type.maximum
     block.point(
         block,
+        int32_multiplier=multiplier.astype(np.int32),
+        int32_offset=int32_offset.astype(np.int32),
+        int32_shift=np.minimum(shift, 31).astype(np.int32),
         scale=np.ldexp(multiplier.astype(np.float64), -shift),
         offset=np.ldexp((constant * multiplier + half).astype(np.float64), -shift),
         token_offset=np.ldexp((bias * multiplier + half).astype(np.float64), -shift),

@@ -73,14 +73,16 @@ inline void add_register_tables(const __m512i* tables, const uint16_t* addresses
         for (int v = 0; v < kVectorsAtOnce; v++) _mm512_storeu_si512(turned + o * kIndexStride + 32 * v, sum[o][v]);
 }
 
-// 32 outputs of 32 tokens, output by output -> token by token.
-inline void turn_back(const int16_t* turned, Sums* sums) {
-    __m512i rows[4][8];  // [eight outputs][token in a lane]: lane L holds eight outputs of token 8 L + j
+// 32 outputs of 32 tokens, output by output -> put(token, sums) for every token. Outputs 0 to 15 are in the even places,
+// 16 to 31 in the odd ones: one multiplication then makes a vector of int32 of each.
+template <class Put>
+inline void turn_back(const int16_t* turned, Put&& put) {
+    __m512i rows[4][8];  // [eight places][token in a lane]: lane L holds eight places of token 8 L + j
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++) {
         __m512i a[8], b[8];
 #pragma GCC unroll 8
-        for (int i = 0; i < 8; i++) a[i] = _mm512_loadu_si512(turned + (8 * r + i) * kIndexStride);
+        for (int i = 0; i < 8; i++) a[i] = _mm512_loadu_si512(turned + (i % 2 * 16 + 4 * r + i / 2) * kIndexStride);
 #pragma GCC unroll 3
         for (int round = 0; round < 3; round++) {
 #pragma GCC unroll 4
@@ -100,16 +102,22 @@ inline void turn_back(const int16_t* turned, Sums* sums) {
         const __m512i low23 = _mm512_shuffle_i32x4(rows[2][j], rows[3][j], 0x44);
         const __m512i high01 = _mm512_shuffle_i32x4(rows[0][j], rows[1][j], 0xee);
         const __m512i high23 = _mm512_shuffle_i32x4(rows[2][j], rows[3][j], 0xee);
-        sums[j] = Sums(_mm512_shuffle_i32x4(low01, low23, 0x88));
-        sums[8 + j] = Sums(_mm512_shuffle_i32x4(low01, low23, 0xdd));
-        sums[16 + j] = Sums(_mm512_shuffle_i32x4(high01, high23, 0x88));
-        sums[24 + j] = Sums(_mm512_shuffle_i32x4(high01, high23, 0xdd));
+        put(j, _mm512_shuffle_i32x4(low01, low23, 0x88));
+        put(8 + j, _mm512_shuffle_i32x4(low01, low23, 0xdd));
+        put(16 + j, _mm512_shuffle_i32x4(high01, high23, 0x88));
+        put(24 + j, _mm512_shuffle_i32x4(high01, high23, 0xdd));
     }
 }
 
-inline void permute_sum(const Block& block, int64_t segment, int64_t tokens, const Workspace& space) {
+// The sums of a segment by output. After every tile, meanwhile(tiles done, all tiles) is called.
+template <class Meanwhile>
+void permute_sum(const Block& block, int64_t segment, int64_t tokens, const Workspace& space, int16_t* turned,
+                 Meanwhile&& meanwhile) {
     __m512i* tables = reinterpret_cast<__m512i*>(space.tables);
     const int64_t first = block.segment_tables[segment], end = block.segment_tables[segment + 1];
+    const int64_t chunks = (end - first + kChunkGroups - 1) / kChunkGroups;
+    const int64_t tiles = kColumns / kOutputsAtOnce * chunks * ((tokens + kTileTokens - 1) / kTileTokens);
+    int64_t done = 0;
     for (int64_t output = 0; output < kColumns; output += kOutputsAtOnce) {
         const int16_t* start = block.segment_start + segment * kColumns + output;
         for (int64_t table = first; table < end; table += kChunkGroups) {
@@ -117,12 +125,13 @@ inline void permute_sum(const Block& block, int64_t segment, int64_t tokens, con
             for (int64_t g = 0; g < groups; g++)
                 build_register_tables(block.table_pairs + (table + g) * 3 * kColumns + output,
                                       tables + g * 2 * kOutputsAtOnce);
-            for (int64_t t = 0; t < tokens; t += kTileTokens)
+            for (int64_t t = 0; t < tokens; t += kTileTokens) {
                 add_register_tables(tables, space.addresses + t, block.table_group + table, groups,
-                                    table == first ? start : nullptr, space.turned + output * kIndexStride + t);
+                                    table == first ? start : nullptr, turned + output * kIndexStride + t);
+                meanwhile(++done, tiles);
+            }
         }
     }
-    for (int64_t t = 0; t < tokens; t += 32) turn_back(space.turned + t, space.sums + t);
 }
 
 }  // namespace

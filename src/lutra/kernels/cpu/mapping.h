@@ -5,7 +5,7 @@
 
 namespace lutra {
 
-constexpr int64_t LUTS_TOGETHER = 64;  // tables whose slots' gradients are kept for a while
+constexpr int64_t LUTS_TOGETHER = 128;  // tables whose slots' gradients are kept for a while: they fit in L2, beside what else is used
 
 struct Share {
     int32_t slot;  // counted from the first of the group of tables

@@ -96,33 +96,36 @@ void dense_scores_gradient(const Layer& layer, const float* slopes, const float*
 // which a bit is set is a prefix sum. One addition per row and feature then serves all bits of the feature.
 constexpr int64_t SORTED_WORDS = 4, SORTED_ROWS = SORTED_WORDS * WORD;  // rows sorted together
 constexpr int64_t SLOTS = 32;                                           // their gradients: 32 KiB, which fits in L1
-constexpr int64_t ROW_BYTES = SLOTS * sizeof(float);
-constexpr int64_t STEP = 4;  // rows added at a time; one of zeros fills up
+constexpr int64_t ROW_SHIFT = 7;  // log2 of the bytes of a row of slots
+static_assert(SLOTS * sizeof(float) == 1 << ROW_SHIFT);
+// A step adds six rows; row SORTED_ROWS, of zeros, fills up. All that a step needs is one word, since the loads of the
+// gradients are what limits the sums: six rows of 9 bits, above them level - 1.
+constexpr int64_t STEP = 6, ROW_BITS = 9, LEVEL_PLACE = STEP * ROW_BITS;
 
 // Rows of SORTED_WORDS words by descending level, for every feature.
 struct SortedRows {
-    std::vector<uint16_t> rows;  // STEP byte offsets per step
-    std::vector<uint16_t> sums;  // per step: byte offset of the sum of all rows down to this level
-    std::vector<int32_t> ends;   // per feature: past its last step
+    std::vector<uint64_t> steps;
+    std::vector<int32_t> ends;  // per feature: past its last step
 
     void build(const Block& block, const uint64_t* bits, int64_t words) {
+        constexpr uint64_t zeros = uint64_t(SORTED_ROWS) * 0x0000201008040201;
         const int64_t T = block.thermometer_bits, planes = block.planes();
         for (int64_t feature = 0; feature < block.features; ++feature) {
             uint8_t level[SORTED_ROWS];
             for (int64_t w = 0; w < words; ++w) count_set(bits + w * planes + feature * T, T, level + w * WORD);
             int64_t next[257] = {};
             for (int64_t row = 0; row < words * WORD; ++row) ++next[level[row]];
-            int64_t end = (int64_t)rows.size();
             for (int64_t l = T; l > 0; --l) {  // at least one step, so that every sum is written
-                const int64_t steps = std::max<int64_t>(1, (next[l] + STEP - 1) / STEP);
-                sums.insert(sums.end(), steps, (uint16_t)((l - 1) * ROW_BYTES));
-                next[l] = end;
-                end += steps * STEP;
+                const int64_t count = std::max<int64_t>(1, (next[l] + STEP - 1) / STEP);
+                next[l] = (int64_t)steps.size() * STEP;
+                steps.insert(steps.end(), count, uint64_t(l - 1) << LEVEL_PLACE | zeros);
             }
-            rows.resize(end, (uint16_t)(SORTED_ROWS * ROW_BYTES));
-            for (int64_t row = 0; row < words * WORD; ++row)
-                if (level[row]) rows[next[level[row]]++] = (uint16_t)(row * ROW_BYTES);
-            ends.push_back((int32_t)sums.size());
+            for (int64_t row = 0; row < words * WORD; ++row) {
+                if (!level[row]) continue;
+                const int64_t place = next[level[row]]++;
+                steps[place / STEP] ^= uint64_t(SORTED_ROWS ^ row) << place % STEP * ROW_BITS;
+            }
+            ends.push_back((int32_t)steps.size());
         }
     }
 
@@ -140,14 +143,22 @@ struct SortedRows {
 };
 
 // Sums over the rows by level: sums[level - 1][SLOTS], each starting from `start`.
-LUTRA_INLINE void prefix_sums(const uint16_t* rows, const uint16_t* to, int64_t steps, const float* by_row, const Floats* start, float* sums) {
+LUTRA_INLINE void prefix_sums(const uint64_t* steps, int64_t count, const float* by_row, const Floats* start, float* sums) {
     Floats low = start[0], high = start[1];
-    for (int64_t step = 0; step < steps; ++step, rows += STEP) {
+    for (const uint64_t* end = steps + count; steps < end; ++steps) {
+        const uint64_t step = *steps;
         const float* row[STEP];
-        for (int i = 0; i < STEP; ++i) row[i] = (const float*)((const char*)by_row + rows[i]);
-        low += (load(row[0]) + load(row[1])) + (load(row[2]) + load(row[3]));
-        high += (load(row[0] + 16) + load(row[1] + 16)) + (load(row[2] + 16) + load(row[3] + 16));
-        float* sum = (float*)((char*)sums + to[step]);  // the last step of a level is the one that stays
+        for_each<STEP>([&](auto i) {
+            constexpr int place = decltype(i)::value * ROW_BITS - ROW_SHIFT;
+            row[i] = (const float*)((const char*)by_row + (rotate_right<place>(step) & ((1 << ROW_BITS) - 1) << ROW_SHIFT));
+        });
+        auto six = [&](int64_t half) {
+            return ((load(row[0] + half) + load(row[1] + half)) + (load(row[2] + half) + load(row[3] + half))) +
+                   (load(row[4] + half) + load(row[5] + half));
+        };
+        low += six(0);
+        high += six(16);
+        float* sum = sums + (step >> LEVEL_PLACE) * SLOTS;  // the last step of a level is the one that stays
         store(sum, low);
         store(sum + 16, high);
     }
@@ -174,7 +185,7 @@ void tile_scores_gradient(const Block& block, const std::vector<SortedRows>& sor
         int64_t step = 0;
         for (int64_t feature = 0; feature < block.features; ++feature) {
             const int64_t end = sorted[part].ends[feature];
-            prefix_sums(&sorted[part].rows[step * STEP], &sorted[part].sums[step], end - step, by_row.data(), start, levels.data());
+            prefix_sums(&sorted[part].steps[step], end - step, by_row.data(), start, levels.data());
             step = end;
             for (int64_t level = 0; level < T; ++level) {
                 float* sum = &sums[plane_of_level[feature * T + level] * SLOTS];
