@@ -94,7 +94,6 @@ MUTATIONS = {
     "a stalled step is added again": ("lutra_accumulator", "if (add_i)", "if (1'b1)"),
     "a stalled step is looked up too early": ("lutra_accumulator", "if (look_up_i)", "if (1'b1)"),
     "bits go on under back-pressure": ("lutra_delay", "if (enable_i)", "if (1'b1)"),
-    "marks of rows survive the reset": ("lutra_delay", "!rst_ni", "1'b0"),
     "step counter forgets the reset": ("lutra_controller", "!rst_ni || summed", "summed"),
     "rounding is left out": ("lutra_product", "sum * multiplier + Half", "sum * multiplier"),
     "clamp is left out": ("lutra_clamp", "scaled > High", "1'b0"),
