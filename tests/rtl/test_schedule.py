@@ -24,16 +24,16 @@ def test_one_bit_per_cycle():
         1,
         12,
     )
-    # 12 to fill, 1 through the tables, 12 to sum, 12 to unload, 1 in the output register
-    assert s.latency_cycles == 38
+    # 12 to fill and 2 stages before, 1 through the tables, 12 to sum, 5 stages, 11 beats more, 1 in the output register
+    assert s.latency_cycles == 44
     assert s.interval_cycles == 12
-    assert [s.cycles(rows) for rows in (0, 1, 2, 10)] == [0, 38, 50, 146]
+    assert [s.cycles(rows) for rows in (0, 1, 2, 10)] == [0, 44, 56, 152]
 
 
 def test_everything_in_one_cycle():
     s = make("all", width=12, luts=(20, 12))
     assert (s.steps, s.bits_per_step, s.input_lanes, s.output_lanes) == (1, 12, 12, 12)
-    assert (s.latency_cycles, s.interval_cycles, s.cycles(100)) == (5, 1, 104)
+    assert (s.latency_cycles, s.interval_cycles, s.cycles(100)) == (11, 1, 110)
 
 
 def test_more_steps_than_elements():
@@ -41,7 +41,7 @@ def test_more_steps_than_elements():
     s = make(4, width=5, output_width=7, luts=(37,), inputs=(6,), groups=3)
     assert (s.steps, s.bits_per_step) == (4, 4)
     assert (s.input_lanes, s.input_beats, s.output_lanes, s.output_beats) == (2, 3, 2, 4)
-    assert s.cycles(3) == 3 + 2 + 3 * 4 + 4
+    assert s.cycles(3) == 3 + 2 + 2 + 3 * 4 + 5 + 3
 
 
 def test_adders_that_would_save_no_step_are_left_out():

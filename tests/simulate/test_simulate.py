@@ -16,6 +16,7 @@ from lutra.frozen.graph import FrozenModel
 from lutra.recipe import Recipe
 from lutra.rtl.emit import write_design
 from lutra.rtl.plan import BlockPlan
+from lutra.rtl.wave import WavePlan
 from lutra.simulate import harness, verilator
 from lutra.simulate.compare import compare
 from lutra.simulate.harness import Device, Recording
@@ -66,6 +67,15 @@ def test_random_blocks_equal_the_golden_model_and_the_schedule(tmp_path):
     assert_equal(simulate_random_cases(np.random.default_rng(2024), 50, tmp_path))
 
 
+def test_outputs_that_follow_several_registers_of_the_step(tmp_path):
+    rng = np.random.default_rng(3)
+    graph = random_block(rng, width=4, output_width=40, luts=(40,), inputs=(3,), groups=2)
+    devices = [Device(BlockPlan(graph, f"block_{fold}", fold), random_rows(rng, graph, 5)) for fold in (1, 2)]
+    assert [WavePlan(device.plan).segments for device in devices] == [2, 1]
+    write_design([device.plan for device in devices], tmp_path / "rtl")
+    assert_equal(simulate_devices(devices, tmp_path / "rtl", tmp_path / "waves"))
+
+
 @pytest.mark.slow
 def test_thousands_of_random_blocks(tmp_path):
     blocks = int(os.environ.get("LUTRA_RANDOM_BLOCKS", "2000"))
@@ -76,15 +86,17 @@ def test_thousands_of_random_blocks(tmp_path):
 MUTATIONS = {
     "output changes under back-pressure": ("lutra_stream_register", "ready_i || !valid_q", "1'b1"),
     "spare beat is lost": ("lutra_stream_register", "spare_valid_q ? spare_q : data_i", "data_i"),
-    "sums are captured too early": ("lutra_output_buffer", "!valid_q || emptied;", "1'b1;"),
+    "sums are chosen all the time": ("lutra_select", "select_i[k] & ", ""),
     "input is taken while full": ("lutra_controller", "!filled_q || take_o;", "1'b1;"),
     "bits are taken too early": ("lutra_controller", "filled_q && (!summing_q || summed)", "filled_q"),
     "a cycle is wasted per row": ("lutra_controller", "(!summing_q || summed)", "!summing_q"),
-    "accumulators forget to restart": ("lutra_accumulator", "!rst_ni || clear_i", "!rst_ni"),
-    "accumulators forget the reset": ("lutra_accumulator", "!rst_ni || clear_i", "clear_i"),
+    "accumulators forget to restart": ("lutra_accumulator", "restart_i ? Bias : sum_q", "sum_q"),
+    "a stalled step is added again": ("lutra_accumulator", "if (add_i)", "if (1'b1)"),
+    "a stalled step is looked up too early": ("lutra_accumulator", "if (look_up_i)", "if (1'b1)"),
+    "bits go on under back-pressure": ("lutra_delay", "if (enable_i)", "if (1'b1)"),
     "step counter forgets the reset": ("lutra_controller", "!rst_ni || summed", "summed"),
-    "rounding is left out": ("lutra_requantise", "sum * multiplier + Rounding", "sum * multiplier"),
-    "clamp is left out": ("lutra_requantise", "scaled > High", "1'b0"),
+    "rounding is left out": ("lutra_product", "sum * multiplier + Half", "sum * multiplier"),
+    "clamp is left out": ("lutra_clamp", "scaled > High", "1'b0"),
     "threshold is exclusive": ("lutra_threshold", "offset >= threshold_i", "offset > threshold_i"),
     "trees go on under back-pressure": ("lutra_pipeline", "advance_o = ready_i", "advance_o = 1'b1"),
     "beats of a tree are not counted by row": ("lutra_pipeline", "beat_q == LastBeat", "1'b0"),

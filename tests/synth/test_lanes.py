@@ -29,4 +29,4 @@ def test_a_lane_and_the_rest_are_the_whole(tmp_path, dataflow, lanes):
     whole = synthesise_fpga(yosys, tmp_path / "rtl", sources_of(tmp_path / "rtl"), "block")
     # Lanes differ in their numbers, and synthesis of the whole joins logic across their borders.
     assert parts.total.ff == pytest.approx(whole.ff, rel=0.05)
-    assert parts.total.lut_raw == pytest.approx(whole.lut_raw, rel=0.2)
+    assert parts.total.lut_raw == pytest.approx(whole.lut_raw, rel=0.25)

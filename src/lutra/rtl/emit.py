@@ -22,6 +22,7 @@ from lutra.recipe import Recipe
 from lutra.rtl.plan import BlockPlan, address_bits
 from lutra.rtl.schedule import Dataflow, FoldFactor
 from lutra.rtl.tree import TreePlan
+from lutra.rtl.wave import WavePlan
 
 HERE = Path(__file__).parent
 FILE_LIST = "filelist.f"
@@ -52,6 +53,8 @@ def block_files(plan: BlockPlan) -> dict[str, str]:
         for number in range(plan.schedule.output_lanes):
             text = _template("lane").render(**arguments, number=number, lane=tree.lane(number))
             files[f"{plan.name}_lane_{number}.sv"] = str(text)
+    else:
+        arguments["wave"] = WavePlan(plan)
     for part, template in parts.items():
         files[f"{plan.name}_{part}.sv"] = str(_template(template).render(**arguments))
     return files | {f"{plan.name}.sv": str(_template("block").render(**arguments))}

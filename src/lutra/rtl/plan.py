@@ -55,6 +55,9 @@ class BlockPlan:
         self.sum_bits = max(2, graph.types()[self.block.summation.output].bits)
         self.multipliers, self.shift = common_requantise(self.block.requantise)
         self.multiplier_bits = max(1, max(self.multipliers).bit_length())
+        # Wide enough for product, rounding term and every output, each with a sign.
+        out_bits = self.block.requantise.type.bits
+        self.product_bits = 1 + max(self.sum_bits + self.multiplier_bits, self.shift + 1, out_bits + 1)
 
         self.layers: tuple[Thermometer | LutLayer, ...] = (self.block.thermometer, *self.block.lut_layers)
         layer_of = {op.output: layer for layer, op in enumerate(self.layers)}
@@ -151,24 +154,6 @@ class BlockPlan:
         first, end = bounds[group], bounds[group + 1]
         wires = [self.summed_wire(r) if r < end else "1'b0" for r in range(first, first + words * per_step)]
         return ",\n      ".join(", ".join(line) for line in _lines(list(reversed(wires))))
-
-    def encoded(self, output: int) -> tuple[int, str]:
-        """Bits per encoded value of one output, and the literal of its ROM: `bits_per_step` values per step.
-
-        The literal holds, for every bit of the word, its table over all addresses; with one step just the word.
-        """
-        steps, per_step = self.schedule.steps, self.schedule.bits_per_step
-        bounds = group_bounds(len(self.summed), self.block.summation.groups)
-        group = self.group_of(output)
-        values = np.zeros(steps * per_step, np.int64)
-        own = self.block.summation.encoded[bounds[group] : bounds[group + 1], output]
-        values[: len(own)] = own
-        widest = max(int(values.max()), int(~values.min()), 1)
-        bits = min(self.sum_bits, widest.bit_length() + 1)
-        words = (values.reshape(steps, per_step)[:, :, None] >> np.arange(bits)) & 1  # (steps, values, bits)
-        if steps > 1:
-            words = words[rom_order(0, 2**self.step_bits, steps)]
-        return bits, literal(words.reshape(len(words), -1).T)  # (values * bits, addresses)
 
     def bias(self, output: int) -> str:
         value = int(self.block.summation.bias[output]) % 2**self.sum_bits

@@ -21,7 +21,11 @@ bits per cycle. tree: F outputs per cycle, each from all of its bits in one pipe
 """
 
 FIXED_CYCLES = 2
-"""Cycles of every row beside beats, steps and draining: tables, output register."""
+"""Cycles of every row beside beats, steps, draining and stages at the input: tables, output register."""
+INPUT_STAGES = 2
+"""Registers between an input beat and the thermometer: looked up thresholds, comparisons."""
+SUMMATION_STAGES = 5
+"""Registers on the way of an accumulated row's last bit: bit, addend, sum, chosen sum, product."""
 LEVELS_PER_STAGE = 3
 """Levels of adders between two registers of a tree."""
 LUT_INPUTS = 6
@@ -47,8 +51,10 @@ class BlockSchedule:
     """Outputs per beat of the output stream."""
     input_beats: int
     output_beats: int
+    input_stages: int
+    """Cycles from an input beat until its bits are stored."""
     drain_cycles: int
-    """Cycles from the last step of a row until its last sum leaves: beats of captured sums, or stages of the trees."""
+    """Cycles from the last step of a row until its last sum leaves."""
 
     @property
     def interval_cycles(self) -> int:
@@ -65,7 +71,7 @@ class BlockSchedule:
         when neither source nor sink stalls."""
         if rows == 0:
             return 0
-        return self.input_beats + FIXED_CYCLES + rows * self.steps + self.drain_cycles
+        return self.input_beats + self.input_stages + FIXED_CYCLES + rows * self.steps + self.drain_cycles
 
 
 def schedule(block: WeightlessBlock, fold_factor: FoldFactor, dataflow: Dataflow = "accumulate") -> BlockSchedule:
@@ -88,7 +94,8 @@ def schedule(block: WeightlessBlock, fold_factor: FoldFactor, dataflow: Dataflow
     input_lanes, output_lanes = -(-input_width // steps), -(-output_width // steps)
     output_beats = -(-output_width // output_lanes)
     if dataflow == "accumulate":
-        drain_cycles = output_beats
+        # Every output beat is a cycle behind the one before, from its bits to its sums.
+        drain_cycles = SUMMATION_STAGES + output_beats - 1
     else:
         selects = any(len(set(row)) > 1 for row in lane_groups(block, output_lanes, steps).tolist())
         drain_cycles = tree_stages(summed_bits, steps) + int(selects)
@@ -101,6 +108,7 @@ def schedule(block: WeightlessBlock, fold_factor: FoldFactor, dataflow: Dataflow
         output_lanes=output_lanes,
         input_beats=-(-input_width // input_lanes),
         output_beats=output_beats,
+        input_stages=INPUT_STAGES if dataflow == "accumulate" else 0,
         drain_cycles=drain_cycles,
     )
 

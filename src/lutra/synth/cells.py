@@ -15,6 +15,10 @@ Values = dict[Net, np.ndarray]
 """Values of nets: boolean arrays of one length."""
 
 
+FLIP_FLOPS = ("FDRE", "FDSE")
+"""With synchronous reset and set."""
+
+
 class Netlist:
     """A flattened module in Yosys' JSON form; `name` is for messages."""
 
@@ -47,7 +51,7 @@ class Netlist:
         """
         cell, _, _ = self._driver(net)
         nets = cell["connections"]
-        if cell["type"] not in ("FDRE", "FDSE") or nets["R" if cell["type"] == "FDRE" else "S"] != ["0"]:
+        if cell["type"] not in FLIP_FLOPS or nets["R" if cell["type"] == "FDRE" else "S"] != ["0"]:
             raise ToolError(f"{self.name}: net {net} is not that of a plain flip-flop but of a {cell['type']}")
         return nets["D"][0], nets["CE"][0]
 
@@ -112,3 +116,33 @@ class Netlist:
                 carry = np.where(select[i], carry, generate[i])
             return select[place] ^ carry if port == "O" else np.where(select[place], carry, generate[place])
         raise ToolError(f"{self.name}: the proof meets a cell {kind}, which is not combinational logic that it knows")
+
+
+class SettledNetlist(Netlist):
+    """What nets become when the inputs stay as they are: flip-flops pass on what they take."""
+
+    def __init__(self, module: dict[str, Any], name: str) -> None:
+        super().__init__(module, name)
+        self._passing: set[str] = set()
+
+    def read_by(self, net: Net) -> list[Net]:
+        cell, _, _ = self._driver(net)
+        if cell["type"] not in FLIP_FLOPS:
+            return super().read_by(net)
+        return [n for port, nets in cell["connections"].items() if port not in ("C", "Q") for n in nets]
+
+    def _output(
+        self, cell: dict[str, Any], port: str, place: int, inputs: Callable[[str], list[np.ndarray]]
+    ) -> np.ndarray:
+        if cell["type"] not in FLIP_FLOPS:
+            return super()._output(cell, port, place, inputs)
+        net = str(cell["connections"][port])
+        if net in self._passing:
+            raise ToolError(f"{self.name}: the register of net {net} follows from itself; the proof can not pass it")
+        self._passing.add(net)
+        if not inputs("CE")[0].all():
+            raise ToolError(f"{self.name}: the register of net {net} does not take what the inputs cause")
+        resets = cell["type"] == "FDRE"
+        value = np.where(inputs("R" if resets else "S")[0], not resets, inputs("D")[0])
+        self._passing.remove(net)
+        return value

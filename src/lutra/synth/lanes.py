@@ -62,10 +62,11 @@ def _first_accumulator(plan: BlockPlan, summation: str) -> str:
     assert match, "the summation has an accumulator for output 0"
     s = plan.schedule
     return (
-        f"module first_lane (input logic clk_i, rst_ni, add_i, clear_i, input logic [{plan.step_bits - 1}:0] step_i,\n"
-        f"  input logic [{s.bits_per_step - 1}:0] bits_i, output logic [{plan.sum_bits - 1}:0] sum_o);\n"
+        "module first_lane (input logic clk_i, look_up_i, add_i, restart_i,\n"
+        f"  input logic [{plan.step_bits - 1}:0] step_i, input logic [{s.bits_per_step - 1}:0] bits_i,\n"
+        f"  output logic [{plan.sum_bits - 1}:0] sum_o);\n"
         f"  {ACCUMULATOR} #(\n{match[1]}\n  ) u_sum (\n"
-        "    .clk_i, .rst_ni, .add_i, .clear_i, .step_i, .bits_i, .sum_o\n  );\nendmodule\n"
+        "    .clk_i, .look_up_i, .step_i, .bits_i, .add_i, .restart_i, .sum_o\n  );\nendmodule\n"
     )
 
 

@@ -21,6 +21,7 @@ _TOKEN = re.compile(
     r"|(?P<end>\})"
 )
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_SEQUENTIAL = re.compile(r"\b(ff|latch|statetable|ff_bank|latch_bank)\s*\(|\bclock_gating_integrated_cell\b")
 _OPERATOR = re.compile(r"\s*([A-Za-z_]\w*|[01]|[!'^&*|+()])")
 
 
@@ -53,6 +54,15 @@ class Cell:
     """Pins (or states) that each output's function names."""
     flip_flop: FlipFlop | None = None
     clock_gate: ClockGate | None = None
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A cell whose output is its input."""
+
+    name: str
+    input_pin: str
+    output_pin: str
 
 
 @dataclass
@@ -90,6 +100,34 @@ def clock_gate_name(liberty: str) -> str | None:
             area = re.search(r"\barea\s*:\s*([0-9.eE+-]+)", text)
             areas[name] = float(area[1]) if area else float("inf")
     return min(areas, key=lambda name: areas[name]) if areas else None
+
+
+def fanout_buffer(liberty: str) -> Buffer:
+    """The smallest buffer of the library that is at least twice as large as its smallest one.
+
+    The smallest drives little, and the largest are for clock trees.
+
+    Raises:
+        InputError: the library has no buffer.
+    """
+    buffers = []
+    for name, text in _cell_texts(liberty):
+        area = re.search(r"\barea\s*:\s*([0-9.eE+-]+)", text)
+        functions = re.findall(r'\bfunction\s*:\s*"\s*\(?\s*(\w+)\s*\)?\s*"', text)
+        if area and len(functions) == len(re.findall(r"\bfunction\s*:", text)) == 1 and not _SEQUENTIAL.search(text):
+            pins = [pin.name for pin in _parse(_COMMENT.sub("", text)).of("pin")]
+            if len(pins) == 2 and functions[0] in pins:
+                pins.remove(functions[0])
+                buffers.append((float(area[1]), Buffer(name, functions[0], pins[0])))
+    if not buffers:
+        raise InputError("the Liberty file has no buffer; give a complete standard cell library")
+    enough = 2 * min(area for area, _ in buffers)
+    return min(buffers, key=lambda each: (each[0] < enough, each[0], each[1].name))[1]
+
+
+def flip_flop_names(liberty: str) -> set[str]:
+    """The flip-flops of the library."""
+    return {name for name, text in _cell_texts(liberty) if re.search(r"\bff\s*\(", text)}
 
 
 def _cell_texts(liberty: str) -> Iterator[tuple[str, str]]:

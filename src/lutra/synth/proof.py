@@ -22,7 +22,7 @@ from lutra.errors import MismatchError, ToolError
 from lutra.frozen import golden
 from lutra.frozen.ops import LutLayer
 from lutra.rtl.plan import BlockPlan
-from lutra.synth.cells import Net, Netlist
+from lutra.synth.cells import Net, Netlist, SettledNetlist
 
 RANDOM_ROWS = 2048
 LARGEST_ENUMERATION = 1 << 22
@@ -51,18 +51,19 @@ def prove_tables(plan: BlockPlan, netlist: dict[str, Any]) -> TableProof:
         MismatchError: a bit differs; the message names it, and the values of its inputs.
         ToolError: a net, a cell or a function that the proof can not handle.
     """
-    return _Prover(plan, Netlist(netlist, plan.name)).prove()
+    return _Prover(plan, netlist).prove()
 
 
 class _Prover:
-    def __init__(self, plan: BlockPlan, netlist: Netlist) -> None:
-        self.plan, self.netlist = plan, netlist
+    def __init__(self, plan: BlockPlan, module: dict[str, Any]) -> None:
+        self.plan, self.netlist = plan, Netlist(module, plan.name)
+        self.settled = SettledNetlist(module, plan.name)
         self.layers = [plan.block.thermometer, *plan.block.lut_layers]
         type_ = plan.graph.input_type
         codes = np.arange(1 << type_.bits)
         self.activations = np.where(codes > type_.maximum, codes - len(codes), codes)
         """Value of every code of an activation."""
-        self.held = set(netlist.nets("bits_q"))
+        self.held = set(self.netlist.nets("bits_q"))
         """The registers' own values: synthesis may make holding them part of what they take."""
         self.enable: Net = "1"
         self.control: set[int] = set()
@@ -99,20 +100,23 @@ class _Prover:
         """Prove what the thermometer's registers take, for every activation in every beat, and accept their nets."""
         s, codes = self.plan.schedule, np.arange(len(self.activations))
         bits = self.plan.graph.input_type.bits
-        x, beat = self.netlist.nets("x_data_i"), self.netlist.nets("input_beat") if s.input_beats > 1 else []
+        x = self.netlist.nets("x_data_i")
         # Every code in every beat; the other lanes get the same code, and a register may read only its own.
         code, beats = np.tile(codes, s.input_beats), np.repeat(np.arange(s.input_beats), len(codes))
-        inputs: dict[Net, np.ndarray] = {net: beats >> place & 1 != 0 for place, net in enumerate(beat)}
+        inputs: dict[Net, np.ndarray] = {net: np.ones(len(code), bool) for net in self.netlist.nets("x_ready_o")}
+        counters = ["input_beat", "u_thermometer.looked_up_q"] if s.input_stages else ["input_beat"]
+        for counter in counters if s.input_beats > 1 else []:
+            inputs |= {net: beats >> place & 1 != 0 for place, net in enumerate(self.netlist.nets(counter))}
         lanes = [set(x[lane * bits :][:bits]) for lane in range(s.input_lanes)]
         values = {net: code >> place % bits & 1 != 0 for place, net in enumerate(x)} | inputs
         known = {net for net in values if isinstance(net, int)}
         for place, net in zip(self.plan.existing(0), self.netlist.nets("layer_0"), strict=False):
             own_beat, lane = divmod(self._feature(place), s.input_lanes)
             taken, _ = self.netlist.register(net)
-            read = self.netlist.leaves(taken, known)
+            read = self.settled.leaves(taken, known)
             if not read <= lanes[lane] | inputs.keys():
                 raise MismatchError(f"{self.plan.name}: bit {place} of layer 0 reads other activations than its own")
-            actual = self.netlist.evaluate(taken, values)[own_beat * len(codes) :][: len(codes)]
+            actual = self.settled.evaluate(taken, values)[own_beat * len(codes) :][: len(codes)]
             wrong = np.flatnonzero(actual != (self.activations >= self._threshold(place)))
             self.assignments += len(codes)
             if len(wrong):

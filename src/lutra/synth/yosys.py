@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lutra.errors import InputError, RunDirectoryError, ToolError
+from lutra.synth.fanout import LARGEST_FANOUT, insert_buffers
+from lutra.synth.liberty import fanout_buffer, flip_flop_names
+from lutra.synth.opensta import CLOCK_PORT
 from lutra.synth.packing import packed_luts
 from lutra.synth.tools import Tool, run_tool
 
@@ -25,6 +28,7 @@ SHIFT_REGISTERS = frozenset({"SRL16E", "SRLC16E", "SRLC32E"})
 BRAMS = {"RAMB18E1": 0.5, "RAMB18E2": 0.5, "RAMB36E1": 1.0, "RAMB36E2": 1.0}
 DSPS = frozenset({"DSP48E1", "DSP48E2"})
 COUNTED_APART = {"CARRY4": "carry4", "CARRY8": "carry8", "MUXF7": "muxf7", "MUXF8": "muxf8", "MUXF9": "muxf9"}
+BUFFERED = "buffered.json"
 SMALLEST_GATED_GROUP = 8
 """Flip-flops from which on a clock gate pays."""
 FREE = frozenset({"BUFG", "GND", "VCC"})
@@ -103,12 +107,13 @@ def fpga_script(sources: list[str], top: str) -> str:
     )
 
 
-def asic_scripts(sources: list[str], top: str, clock_hz: float, gate_clocks: bool = False) -> tuple[str, str]:
-    """Two scripts for standard cells from `cells.lib`: down to generic gates, and from there to cells.
+def asic_scripts(sources: list[str], top: str, clock_hz: float, gate_clocks: bool = False) -> tuple[str, str, str]:
+    """Three scripts for standard cells from `cells.lib`: down to generic gates, from there to cells, and to files.
 
-    Two, because the WebAssembly build can not map to Liberty cells, and an old native Yosys can not be trusted with the
-    rest: `synth` of 0.23 gets lookup tables wrong that read the same bit twice. With `gate_clocks`, flip-flops that
-    share an enable get a clock gate of the library. The second leaves `netlist.v` for timing and power.
+    More than one, because the WebAssembly build can not map to Liberty cells, and an old native Yosys can not be
+    trusted with the rest: `synth` of 0.23 gets lookup tables wrong that read the same bit twice. With `gate_clocks`,
+    flip-flops that share an enable get a clock gate of the library. Between the second and the third, buffers are
+    inserted where ABC puts none (`fanout.insert_buffers`); the third leaves `netlist.v` for timing and power.
     """
     to_gates = [
         f"read_verilog -sv {' '.join(sources)}",
@@ -129,6 +134,12 @@ def asic_scripts(sources: list[str], top: str, clock_hz: float, gate_clocks: boo
         "dfflibmap -liberty cells.lib",
         f"abc -liberty cells.lib -script +{_abc_commands(round(1e12 / clock_hz))}",
         "opt_clean -purge",
+        "write_json netlist.json",
+    ]
+    to_files = [
+        "read_liberty -lib cells.lib",
+        f"read_json {BUFFERED}",
+        f"hierarchy -top {top}",
         "rename -hide c:*",  # simple names, the same in Verilog and JSON
         "rename -enumerate -pattern net% w:*",
         "rename -enumerate -pattern u% c:*",
@@ -136,16 +147,17 @@ def asic_scripts(sources: list[str], top: str, clock_hz: float, gate_clocks: boo
         "write_verilog -noattr -noexpr -nohex -nodec -simple-lhs netlist.v",
         "write_json netlist.json",
     ]
-    return "\n".join([*to_gates, ""]), "\n".join([*to_cells, ""])
+    to_gates_text, to_cells_text, to_files_text = ("\n".join([*each, ""]) for each in (to_gates, to_cells, to_files))
+    return to_gates_text, to_cells_text, to_files_text
 
 
 def _abc_commands(period_ps: int) -> str:
-    """Mapping, then buffers behind every net of many readers and cells of a size that fits their load.
+    """Mapping, then buffers behind every gate of many readers and cells of a size that fits their load.
 
     Without the last two (Yosys leaves them out) single gates drive a thousand pins and slack is off by tens of ns.
     """
     commands = ["strash", "&get -n", "&fraig -x", "&put", "scorr", "dc2", "strash", "&get -n", "&dch -f", "&nf", "&put"]
-    commands += ["buffer -c -p -N 16", "topo", f"upsize -D {period_ps}", f"dnsize -D {period_ps}"]
+    commands += [f"buffer -c -N {LARGEST_FANOUT}", "topo", f"upsize -D {period_ps}", f"dnsize -D {period_ps}"]
     return ";".join(command.replace(" ", ",") for command in commands)
 
 
@@ -165,7 +177,7 @@ def map_fpga(yosys: Tool, folder: Path, sources: list[str], top: str) -> tuple[F
 
 
 def synthesise_asic(
-    front: Tool, mapper: Tool, folder: Path, sources: list[str], top: str, scripts: tuple[str, str], liberty: Path
+    front: Tool, mapper: Tool, folder: Path, sources: list[str], top: str, scripts: tuple[str, str, str], liberty: Path
 ) -> tuple[AsicUse, dict[str, Any]]:
     """Map `top`, whose sources lie in `folder`, onto the cells of `liberty` with `asic_scripts`.
 
@@ -174,10 +186,14 @@ def synthesise_asic(
     Raises:
         ToolError: Yosys failed, left no netlist or area, or left cells that are not in the library.
     """
-    (folder / "cells.lib").write_bytes(read_liberty(liberty))
+    content = read_liberty(liberty)
+    (folder / "cells.lib").write_bytes(content)
     (folder / "stat.txt").unlink(missing_ok=True)
     run_script(front, folder, scripts[0], top)
-    module = run_script(mapper, folder, scripts[1], top)[top]
+    mapped, library = run_script(mapper, folder, scripts[1], top)[top], content.decode("utf-8", errors="replace")
+    insert_buffers(mapped, flip_flop_names(library), CLOCK_PORT, fanout_buffer(library))
+    (folder / BUFFERED).write_text(json.dumps({"modules": {top: mapped}}), encoding="utf-8")
+    module = run_script(mapper, folder, scripts[2], top)[top]
     stat = folder / "stat.txt"
     area_um2 = chip_area_um2(stat.read_text(encoding="utf-8") if stat.exists() else "", top, mapper.name)
     return AsicUse(area_um2 * 1e-6, len(module["cells"])), module

@@ -16,27 +16,19 @@ module lutra_requantise #(
 );
 
   // Wide enough for the product, the rounding term and every value of the output, each with a sign.
-  localparam int unsigned ProductBits = SumBits + MultiplierBits;
+  localparam int unsigned FactorBits = SumBits + MultiplierBits;
   localparam int unsigned TermBits = Shift + 1 > OutBits + 1 ? Shift + 1 : OutBits + 1;
-  localparam int unsigned Bits = 1 + (ProductBits > TermBits ? ProductBits : TermBits);
-  localparam logic signed [Bits-1:0] One = 1;
-  localparam logic signed [Bits-1:0] Half = (One <<< Shift) >>> 1;
-  localparam logic signed [Bits-1:0] Rounding = Shift > 0 ? Half : '0;
-  localparam logic signed [Bits-1:0] Low = OutSigned ? -(One <<< (OutBits - 1)) : '0;
-  localparam logic signed [Bits-1:0] High = Low + (One <<< OutBits) - One;
+  localparam int unsigned ProductBits = 1 + (FactorBits > TermBits ? FactorBits : TermBits);
 
-  logic signed [Bits-1:0] sum, multiplier, scaled;
-  assign sum = {{(Bits-SumBits){sum_i[SumBits-1]}}, sum_i};
-  assign multiplier = {{(Bits-MultiplierBits){1'b0}}, multiplier_i};
-  assign scaled = (sum * multiplier + Rounding) >>> Shift;
+  logic [ProductBits-1:0] product;
 
-  always_comb begin
-    y_o = scaled[OutBits-1:0];
-    if (scaled < Low) begin
-      y_o = Low[OutBits-1:0];
-    end else if (scaled > High) begin
-      y_o = High[OutBits-1:0];
-    end
-  end
+  lutra_product #(
+    .SumBits(SumBits), .MultiplierBits(MultiplierBits), .Shift(Shift), .ProductBits(ProductBits)
+  ) u_product (
+    .sum_i, .multiplier_i, .product_o(product)
+  );
+  lutra_clamp #(.ProductBits(ProductBits), .Shift(Shift), .OutBits(OutBits), .OutSigned(OutSigned)) u_clamp (
+    .product_i(product), .y_o
+  );
 
 endmodule

@@ -25,21 +25,22 @@ module ${plan.name} (
   localparam int unsigned StepBits = ${plan.step_bits};
   localparam int unsigned OutputBeatBits = ${address_bits(s.output_beats)};
 
-  logic load, take, step_valid, step_ready;
+  logic compared, load, take, step_valid, step_ready;
   logic [InputBeatBits-1:0] input_beat;
   logic [StepBits-1:0]      step;
 
   lutra_controller #(
     .InputBeats(${s.input_beats}), .InputBeatBits(InputBeatBits), .Steps(${s.steps}), .StepBits(StepBits)
   ) u_controller (
-    .clk_i, .rst_ni, .x_valid_i, .x_ready_o,
+    .clk_i, .rst_ni, .x_valid_i(compared), .x_ready_o,
     .load_o(load), .input_beat_o(input_beat), .take_o(take),
     .step_valid_o(step_valid), .step_o(step), .step_ready_i(step_ready)
   );
 
   logic [${thermometer_bits - 1}:0] layer_0;
   ${plan.name}_thermometer u_thermometer (
-    .clk_i, .load_i(load), .beat_i(input_beat), .data_i(x_data_i), .bits_o(layer_0)
+    .clk_i, .rst_ni, .valid_i(x_valid_i), .advance_i(x_ready_o), .data_i(x_data_i),
+    .valid_o(compared), .load_i(load), .beat_i(input_beat), .bits_o(layer_0)
   );
 
   logic [${registered - 1}:0] bits, bits_q;
@@ -69,16 +70,43 @@ module ${plan.name} (
     .address_i(output_beat), .words_i(${plan.multiplier_words(lane)}), .word_o(multiplier_${lane})
   );
 % endif
+% if s.dataflow == "tree":
   lutra_requantise #(
     .SumBits(${sum_bits}), .MultiplierBits(${plan.multiplier_bits}), .Shift(${plan.shift}), .OutBits(${out.bits}), .OutSigned(1'b${int(out.signed)})
   ) u_requantise_${lane} (
     .sum_i(beat_sums[${lane * sum_bits} +: ${sum_bits}]), .multiplier_i(multiplier_${lane}), .y_o(beat_data[${lane * out.bits} +: ${out.bits}])
   );
+% else:
+  logic [${plan.product_bits - 1}:0] product_${lane}, product_${lane}_q;
+  lutra_product #(
+    .SumBits(${sum_bits}), .MultiplierBits(${plan.multiplier_bits}), .Shift(${plan.shift}), .ProductBits(${plan.product_bits})
+  ) u_product_${lane} (
+    .sum_i(beat_sums[${lane * sum_bits} +: ${sum_bits}]), .multiplier_i(multiplier_${lane}), .product_o(product_${lane})
+  );
+  always_ff @(posedge clk_i) begin
+    if (beat_ready) begin
+      product_${lane}_q <= product_${lane};
+    end
+  end
+  lutra_clamp #(
+    .ProductBits(${plan.product_bits}), .Shift(${plan.shift}), .OutBits(${out.bits}), .OutSigned(1'b${int(out.signed)})
+  ) u_clamp_${lane} (
+    .product_i(product_${lane}_q), .y_o(beat_data[${lane * out.bits} +: ${out.bits}])
+  );
+% endif
 % endfor
 
+  logic data_valid;
+% if s.dataflow == "tree":
+  assign data_valid = beat_valid;
+% else:
+  lutra_delay u_product_valid (
+    .clk_i, .rst_ni, .enable_i(beat_ready), .word_i(beat_valid), .taps_o(data_valid)
+  );
+% endif
   lutra_stream_register #(.Bits(${s.output_lanes * out.bits})) u_output_register (
     .clk_i, .rst_ni,
-    .valid_i(beat_valid), .ready_o(beat_ready), .data_i(beat_data),
+    .valid_i(data_valid), .ready_o(beat_ready), .data_i(beat_data),
     .valid_o(y_valid_o), .ready_i(y_ready_i), .data_o(y_data_o)
   );
 % if not varying:

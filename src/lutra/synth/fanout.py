@@ -1,0 +1,61 @@
+"""Buffers behind flip-flops and inputs of a mapped netlist.
+
+ABC sees flip-flops as inputs of its network, gives them no load and puts no buffers behind them, whatever its command
+`buffer` is told: a single one would drive hundreds of pins.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Any
+
+from lutra.synth.liberty import Buffer
+
+LARGEST_FANOUT = 16
+"""Pins that a flip-flop, an input or a buffer behind it drives, at most; ABC is told the same."""
+
+
+def insert_buffers(module: dict[str, Any], drivers: Collection[str], clock: str, buffer: Buffer) -> int:
+    """Put trees of `buffer` behind the inputs of a mapped module and behind its cells of the types `drivers`, in place.
+
+    The module is in Yosys' JSON form; the port `clock` is left alone. Returns how many were inserted.
+    """
+    cells, names = module["cells"], module["netnames"]
+    clocks = set(module["ports"][clock]["bits"])
+    roots = [net for port in module["ports"].values() if port["direction"] == "input" for net in port["bits"]]
+    pins: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for name, cell in cells.items():
+        for pin, nets in cell["connections"].items():
+            if not nets:
+                continue
+            if cell["port_directions"][pin] == "input":
+                pins[nets[0]].append((name, pin))
+            elif cell["type"] in drivers:
+                roots.append(nets[0])
+    free = 1 + max(net for net_name in names.values() for net in net_name["bits"] if isinstance(net, int))
+    inserted = 0
+    for root in roots:
+        driven = pins[root] if root not in clocks else []
+        while len(driven) > LARGEST_FANOUT:
+            level = []
+            for first in range(0, len(driven), LARGEST_FANOUT):
+                name, net = f"fanout_buffer_{inserted}", free + inserted
+                for cell, pin in driven[first : first + LARGEST_FANOUT]:
+                    cells[cell]["connections"][pin] = [net]
+                cells[name] = _instance(buffer, root, net)
+                names[f"fanout_net_{inserted}"] = {"bits": [net], "attributes": {}}
+                level.append((name, buffer.input_pin))
+                inserted += 1
+            driven = level
+    return inserted
+
+
+def _instance(buffer: Buffer, source: int, net: int) -> dict[str, Any]:
+    return {
+        "type": buffer.name,
+        "parameters": {},
+        "attributes": {},
+        "port_directions": {buffer.input_pin: "input", buffer.output_pin: "output"},
+        "connections": {buffer.input_pin: [source], buffer.output_pin: [net]},
+    }
