@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from hypothesis import strategies as st
 
 from lutra.frozen.graph import Graph
 from lutra.frozen.ops import ConditionalSum, LutLayer, Requantise, Thermometer, group_mask
 from lutra.frozen.types import TensorType
+
+
+def _symmetric(largest: int) -> Callable[..., np.ndarray]:
+    return lambda rng, shape: rng.integers(-largest, largest + 1, shape)
+
+
+ENCODED_VALUES: dict[str, Callable[..., np.ndarray]] = {
+    "int8": lambda rng, shape: rng.integers(-128, 128, shape),
+    "int6": _symmetric(31),
+    "int4": _symmetric(7),
+    "int3": _symmetric(3),
+    "ternary": _symmetric(1),
+    "power-of-two-5": lambda rng, shape: rng.choice([0, 1, 2, 4, 8, -1, -2, -4, -8], shape),
+    "kept-quarter": lambda rng, shape: rng.integers(-128, 128, shape) * (rng.random(shape) < 0.25),
+}
+"""Random encoded values (rows, outputs) of the kinds that training can make, every value of a kind as likely."""
 
 
 def random_block(
@@ -22,6 +40,7 @@ def random_block(
     groups: int = 1,
     output_bits: int = 16,
     max_shift: int = 4,
+    encoded_values: str = "int8",
     name: str = "block",
 ) -> Graph:
     """A block with random contents; `sum_sources` as in `BlockConfig.sum_sources` (0 = thermometer)."""
@@ -37,7 +56,7 @@ def random_block(
     sources = sum_sources or (len(luts),)
     read = sum(widths[source] for source in sources)
     groups = min(groups, read, output_width)
-    encoded = rng.integers(-128, 128, (read, output_width)) * group_mask(read, output_width, groups)
+    encoded = ENCODED_VALUES[encoded_values](rng, (read, output_width)) * group_mask(read, output_width, groups)
     bias = rng.integers(-2000, 2000, output_width)
     ops.append(ConditionalSum(tuple(f"bits{source}" for source in sources), "sum", encoded, bias, groups))
     shift = rng.integers(0, max_shift + 1, output_width)
@@ -70,4 +89,5 @@ def block_graphs(draw: st.DrawFn, max_width: int = 20) -> Graph:
         groups=draw(st.integers(1, 4)),
         output_bits=draw(st.sampled_from([4, 8, 16, 24])),
         max_shift=draw(st.integers(0, 6)),
+        encoded_values=draw(st.sampled_from(sorted(ENCODED_VALUES))),
     )

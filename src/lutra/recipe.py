@@ -92,7 +92,12 @@ class BlockConfig(Section):
     """Train with bits as -1/2 and +1/2 (the constant is folded into the bias) instead of 0 and 1."""
     encoded_std: float = Field(0.02, ge=0)
     """Standard deviation of the encoded values at the start."""
+    encoded_values: Literal["int", "power_of_two"] = "int"
+    """What encoded values become in integers: any integer, or 0 and plus or minus a power of two."""
     encoded_bits: int = Field(8, ge=2, le=8)
+    """Bits of the integers, in a symmetric range: of 8 bits 127 ("int") or 64 is the largest; 2 bits are ternary."""
+    encoded_kept: float = Field(1.0, gt=0, le=1)
+    """Fraction of a block's encoded values, those of largest magnitude, that does not become 0 in integers."""
     output_bits: int = Field(16, ge=4, le=32)
 
     @model_validator(mode="after")

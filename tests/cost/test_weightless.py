@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
 from frozen_blocks import block_graphs, random_block, random_rows
@@ -16,7 +17,8 @@ def test_counts_of_a_dense_block():
     counts = inference_counts(as_weightless(graph))
     assert counts.thermometer_bits == 36
     assert counts.luts == 32
-    assert counts.additions_per_token == counts.encoded_bytes == 12 * 12
+    assert counts.additions_per_token == 12 * 12
+    assert counts.encoded_bytes == 12 * 12 * 7 / 8  # fewer than 128 of the 256 values occur
     assert counts.table_bytes == (20 * 64 + 12 * 16) / 8
     assert counts.comparators == len(np.unique(as_weightless(graph).lut_layers[0].connections))
 
@@ -24,7 +26,16 @@ def test_counts_of_a_dense_block():
 def test_groups_save_additions_and_bytes():
     graph = random_block(np.random.default_rng(0), width=12, luts=(20, 12), groups=4)
     counts = inference_counts(as_weightless(graph))
-    assert counts.additions_per_token == counts.encoded_bytes == 4 * 3 * 3
+    assert counts.additions_per_token == 4 * 3 * 3
+    assert counts.encoded_bytes == 4 * 3 * 3 * 6 / 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "bits"), [("int8", 8), ("int4", 4), ("int3", 3), ("ternary", 2), ("power-of-two-5", 4)]
+)
+def test_encoded_values_take_the_bits_that_tell_them_apart(kind, bits):
+    graph = random_block(np.random.default_rng(0), width=40, luts=(40,), inputs=(4,), encoded_values=kind)
+    assert inference_counts(as_weightless(graph)).encoded_bytes == 40 * 40 * bits / 8
 
 
 def test_a_summation_of_thermometer_bits_reads_every_comparator():

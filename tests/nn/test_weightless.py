@@ -39,7 +39,9 @@ def block_configs(draw):
         groups=draw(st.integers(1, 3)),
         centred=draw(st.booleans()),
         encoded_std=draw(st.sampled_from([0.0, 0.02, 1.0])),
+        encoded_values=draw(st.sampled_from(["int", "power_of_two"])),
         encoded_bits=draw(st.integers(2, 8)),
+        encoded_kept=draw(st.sampled_from([0.01, 0.3, 1.0])),
         output_bits=draw(st.sampled_from([4, 8, 16])),
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from frozen_blocks import random_block, random_rows
+from frozen_blocks import ENCODED_VALUES, random_block, random_rows
 from lutra.errors import InputError, MismatchError, RunDirectoryError, ToolError
 from lutra.files import RunFiles
 from lutra.frozen import golden, store
@@ -41,6 +41,7 @@ def random_case(rng):
         groups=int(rng.integers(1, 5)),
         output_bits=int(rng.choice([4, 8, 16, 24, 32])),
         max_shift=int(rng.integers(0, 7)),
+        encoded_values=str(rng.choice(sorted(ENCODED_VALUES))),
     )
     rows = int(rng.choice([1, 2, 3, 20]))
     return graph, FOLDS[int(rng.integers(len(FOLDS)))], random_rows(rng, graph, rows)

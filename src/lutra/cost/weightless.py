@@ -29,7 +29,8 @@ class InferenceCounts:
     additions_per_token: int
     """Additions into an accumulator when every summed bit is set."""
     table_bytes: float
-    encoded_bytes: int
+    encoded_bytes: float
+    """With just the bits that tell a block's different values apart."""
 
 
 def inference_counts(block: WeightlessBlock) -> InferenceCounts:
@@ -49,7 +50,7 @@ def inference_counts(block: WeightlessBlock) -> InferenceCounts:
         luts=sum(layer.width for layer in block.lut_layers),
         additions_per_token=additions,
         table_bytes=sum(layer.tables.size for layer in block.lut_layers) / 8,
-        encoded_bytes=additions,
+        encoded_bytes=additions * (len(np.unique(summation.encoded)) - 1).bit_length() / 8,
     )
 
 

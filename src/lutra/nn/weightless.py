@@ -114,17 +114,20 @@ class WeightlessBlock(nn.Module):
         for layer in self.lut_layers:
             bits.append(layer(bits[-1]))  # (L, N)
         read = torch.cat([bits[source] for source in self.sum_sources])  # (R, N)
-        y = self.summation(read)
-        if self.quantised:
-            y = reference.straight_through(self.summation.integer_forward(read), y)
-        return y
+        if not self.quantised:
+            return self.summation(read)
+        integers = self.summation.integers()
+        return reference.straight_through(
+            self.summation.integer_forward(read, integers), self.summation(read, integers)
+        )
 
     def _kernel_parameters(self) -> kernels.BlockParameters:
         thermometer, summation = self.thermometer, self.summation
-        integers = None
+        integers = integer_sum = None
         if self.quantised:
             thresholds = thermometer.integer_thresholds(self.input_scale)
-            integers = kernels.IntegerParameters(self.input_scale, thresholds, *summation.integers())
+            integer_sum = summation.integers()
+            integers = kernels.IntegerParameters(self.input_scale, thresholds, *integer_sum)
         return kernels.BlockParameters(
             thermometer.thresholds,
             thermometer.window,
@@ -132,7 +135,7 @@ class WeightlessBlock(nn.Module):
             [layer.kernel_parameters() for layer in self.lut_layers],
             self.lut_layers[0].efd,
             self.sum_sources,
-            summation.masked_encoded(),
+            summation.trained_encoded(integer_sum),
             summation.bias,
             summation.centred,
             integers,

@@ -1,18 +1,48 @@
-"""What the combinational part of an UltraScale+ netlist computes, for many values of its inputs at once."""
+"""What the combinational part of an UltraScale+ netlist computes, for many values of its inputs or as a function."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from lutra.errors import ToolError
+from lutra.synth.diagrams import FALSE, TRUE, Diagrams
 
 Net = int | str
 """A net's number, or the constant "0" or "1", as in Yosys' JSON."""
 Values = dict[Net, np.ndarray]
 """Values of nets: boolean arrays of one length."""
+
+Bit = TypeVar("Bit")
+
+
+class Algebra(Protocol[Bit]):
+    """What cells do with bits of some kind."""
+
+    def choose(self, condition: Bit, then: Bit, otherwise: Bit) -> Bit: ...
+    def negate(self, bit: Bit) -> Bit: ...
+    def xor(self, left: Bit, right: Bit) -> Bit: ...
+    def lookup(self, table: Sequence[bool], inputs: Sequence[Bit]) -> Bit: ...
+
+
+class _Arrays:
+    """Bits as boolean arrays: a value for each of many cases."""
+
+    def choose(self, condition: np.ndarray, then: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+        return np.where(condition, then, otherwise)
+
+    def negate(self, bit: np.ndarray) -> np.ndarray:
+        return ~bit
+
+    def xor(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return left ^ right
+
+    def lookup(self, table: Sequence[bool], inputs: Sequence[np.ndarray]) -> np.ndarray:
+        columns = [bit.astype(np.uint8) << i for i, bit in enumerate(inputs)]
+        looked_up: np.ndarray = np.array(table)[np.bitwise_or.reduce(columns)]
+        return looked_up
 
 
 FLIP_FLOPS = ("FDRE", "FDSE")
@@ -61,13 +91,24 @@ class Netlist:
         if net in ("0", "1"):
             return np.full(length, net == "1")
         if net not in values:
-            cell, port, place = self._driver(net)
 
-            def inputs(name: str) -> list[np.ndarray]:
-                return [self.evaluate(source, values) for source in cell["connections"][name]]
+            def inputs(source: Net) -> np.ndarray:
+                return self.evaluate(source, values)
 
-            values[net] = self._output(cell, port, place, inputs)
+            values[net] = self._output(net, inputs, _Arrays())
         return values[net]
+
+    def function(self, net: Net, diagrams: Diagrams, functions: dict[Net, int]) -> int:
+        """A net as a function; `functions` holds those of inputs, and gets those of all nets on the way."""
+        if net in ("0", "1"):
+            return TRUE if net == "1" else FALSE
+        if net not in functions:
+
+            def inputs(source: Net) -> int:
+                return self.function(source, diagrams, functions)
+
+            functions[net] = self._output(net, inputs, diagrams)
+        return functions[net]
 
     def leaves(self, net: Net, known: set[int]) -> set[int]:
         """The known nets that are met first on all ways back from `net`."""
@@ -96,25 +137,29 @@ class Netlist:
             raise ToolError(f"{self.name}: nothing in the netlist drives net {net}")
         return self._drivers[net]
 
-    def _output(
-        self, cell: dict[str, Any], port: str, place: int, inputs: Callable[[str], list[np.ndarray]]
-    ) -> np.ndarray:
+    def _output(self, net: Net, value: Callable[[Net], Bit], algebra: Algebra[Bit]) -> Bit:
+        """What the cell that drives a net makes of the values of the nets that it reads."""
+        cell, port, place = self._driver(net)
         kind = cell["type"]
+
+        def inputs(name: str) -> list[Bit]:
+            return [value(source) for source in cell["connections"][name]]
+
         if kind in ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6"):
-            table = np.array([digit == "1" for digit in reversed(cell["parameters"]["INIT"])])
-            columns = [inputs(f"I{i}")[0].astype(np.uint8) << i for i in range(int(kind[3]))]
-            looked_up: np.ndarray = table[np.bitwise_or.reduce(columns)]
-            return looked_up
+            table = [digit == "1" for digit in reversed(cell["parameters"]["INIT"])]
+            return algebra.lookup(table, [inputs(f"I{i}")[0] for i in range(int(kind[3]))])
         if kind == "INV":
-            return ~inputs("I")[0]
+            return algebra.negate(inputs("I")[0])
         if kind in ("MUXF7", "MUXF8", "MUXF9"):
-            return np.where(inputs("S")[0], inputs("I1")[0], inputs("I0")[0])
+            return algebra.choose(inputs("S")[0], inputs("I1")[0], inputs("I0")[0])
         if kind == "CARRY4":
-            select, generate = inputs("S"), inputs("DI")
-            carry = inputs("CI")[0] | inputs("CYINIT")[0]
+            select, generate, one = inputs("S"), inputs("DI"), value("1")
+            carry = algebra.choose(inputs("CI")[0], one, inputs("CYINIT")[0])
             for i in range(place):
-                carry = np.where(select[i], carry, generate[i])
-            return select[place] ^ carry if port == "O" else np.where(select[place], carry, generate[place])
+                carry = algebra.choose(select[i], carry, generate[i])
+            if port == "O":
+                return algebra.xor(select[place], carry)
+            return algebra.choose(select[place], carry, generate[place])
         raise ToolError(f"{self.name}: the proof meets a cell {kind}, which is not combinational logic that it knows")
 
 

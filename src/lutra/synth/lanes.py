@@ -29,17 +29,28 @@ def synthesise_lanes(yosys: Tool, folder: Path, plan: BlockPlan) -> HierarchyUse
     """
     generated = block_files(plan)
     if plan.schedule.dataflow == "tree":
-        names = [f"{plan.name}_lane_{lane}" for lane in range(plan.schedule.output_lanes)]
-        lanes = {f"{name}.sv": generated.pop(f"{name}.sv") for name in names}
-        first, count = {f"{names[0]}.sv": lanes[f"{names[0]}.sv"]}, len(names)
+        names = [f"{plan.name}_lane_{lane}.sv" for lane in range(plan.schedule.output_lanes)]
+        lanes = {name: generated.pop(name) for name in names}
     else:
-        first = {"first_lane.sv": _first_accumulator(plan, generated[f"{plan.name}_summation.sv"])}
         lanes = {f"{ACCUMULATOR}.sv": library_files()[f"{ACCUMULATOR}.sv"]}
-        count = plan.graph.output_width
-    top = next(iter(first)).removesuffix(".sv")
-    lane = synthesise_fpga(yosys, folder / "lane", _write(complete(first), folder / "lane"), top)
     rest = _rest(yosys, folder / "rest", plan, complete(generated), lanes)
-    return HierarchyUse((rest, ModuleUse(top, count, lane)))
+    return HierarchyUse((rest, synthesise_lane(yosys, folder / "lane", plan)))
+
+
+def synthesise_lane(yosys: Tool, folder: Path, plan: BlockPlan) -> ModuleUse:
+    """Count the first lane of the block of `plan`; works in `folder`.
+
+    Raises:
+        ToolError: Yosys failed, left no netlist, or left cells that are not of the device.
+    """
+    generated = block_files(plan)
+    if plan.schedule.dataflow == "tree":
+        top, count = f"{plan.name}_lane_0", plan.schedule.output_lanes
+        first = {f"{top}.sv": generated[f"{top}.sv"]}
+    else:
+        top, count = "first_lane", plan.graph.output_width
+        first = {f"{top}.sv": _first_accumulator(plan, generated[f"{plan.name}_summation.sv"])}
+    return ModuleUse(top, count, synthesise_fpga(yosys, folder, _write(complete(first), folder), top))
 
 
 def _rest(yosys: Tool, folder: Path, plan: BlockPlan, files: dict[str, str], lanes: dict[str, str]) -> ModuleUse:

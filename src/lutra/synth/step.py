@@ -27,12 +27,13 @@ from lutra.simulate.run import captured_rows
 from lutra.synth import dc, vivado
 from lutra.synth.asic import Asic
 from lutra.synth.proof import prove_tables
+from lutra.synth.summation_proof import prove_summation
 from lutra.synth.tools import Tool, fpga_yosys, native_yosys, opensta
 from lutra.synth.yosys import copy_sources, fpga_script, map_fpga, sources_of
 
 LIBERTY_VARIABLE = "LUTRA_LIBERTY"
 """Environment variable that names a Liberty file for steps that are given none."""
-PROOF_VERSION = "1"
+PROOF_VERSION = "2"
 """Counts what changes verdicts, so that kept ones from before are not taken."""
 
 logger = logging.getLogger("lutra")
@@ -155,11 +156,13 @@ def _proof(plan: BlockPlan, netlist: dict[str, Any]) -> dict[str, Any]:
     start = time.perf_counter()
     try:
         proof: dict[str, Any] = {"holds": True, **asdict(prove_tables(plan, netlist))}
+        if plan.schedule.dataflow == "tree":
+            proof["summation"] = asdict(prove_summation(plan, netlist))
     except MismatchError as error:
         proof = {"holds": False, "problem": str(error)}
     except ToolError as error:
         proof = {"holds": None, "problem": str(error)}
-        logger.warning("%s: the tables are not proved: %s", plan.name, error)
+        logger.warning("%s: the block is not proved: %s", plan.name, error)
     return {**proof, "seconds": round(time.perf_counter() - start, 2)}
 
 
