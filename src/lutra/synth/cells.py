@@ -25,6 +25,7 @@ class Algebra(Protocol[Bit]):
     def negate(self, bit: Bit) -> Bit: ...
     def xor(self, left: Bit, right: Bit) -> Bit: ...
     def lookup(self, table: Sequence[bool], inputs: Sequence[Bit]) -> Bit: ...
+    def always(self, bit: Bit) -> bool: ...
 
 
 class _Arrays:
@@ -43,6 +44,9 @@ class _Arrays:
         columns = [bit.astype(np.uint8) << i for i, bit in enumerate(inputs)]
         looked_up: np.ndarray = np.array(table)[np.bitwise_or.reduce(columns)]
         return looked_up
+
+    def always(self, bit: np.ndarray) -> bool:
+        return bool(bit.all())
 
 
 FLIP_FLOPS = ("FDRE", "FDSE")
@@ -164,11 +168,20 @@ class Netlist:
 
 
 class SettledNetlist(Netlist):
-    """What nets become when the inputs stay as they are: flip-flops pass on what they take."""
+    """What nets become when the inputs stay as they are: registers pass on what they take, but for `holding` ones."""
 
-    def __init__(self, module: dict[str, Any], name: str) -> None:
+    def __init__(self, module: dict[str, Any], name: str, holding: Callable[[str], object]) -> None:
         super().__init__(module, name)
-        self._passing: set[str] = set()
+        self.inputs = {n for p in module["ports"].values() if p["direction"] == "input" for n in p["bits"]}
+        self.registers = {
+            net for net, (cell, _, _) in self._drivers.items() if cell["type"] in FLIP_FLOPS and isinstance(net, int)
+        }
+        held = {net for name, entry in self._names.items() if holding(name) for net in entry["bits"]}
+        self.state = self.registers & held
+        """Registers that hold what they have: their values are not known."""
+        self.held_value = False
+        """Of a register that reads itself, as one does whose enable became part of its logic."""
+        self._passing: set[Net] = set()
 
     def read_by(self, net: Net) -> list[Net]:
         cell, _, _ = self._driver(net)
@@ -176,18 +189,17 @@ class SettledNetlist(Netlist):
             return super().read_by(net)
         return [n for port, nets in cell["connections"].items() if port not in ("C", "Q") for n in nets]
 
-    def _output(
-        self, cell: dict[str, Any], port: str, place: int, inputs: Callable[[str], list[np.ndarray]]
-    ) -> np.ndarray:
+    def _output(self, net: Net, value: Callable[[Net], Bit], algebra: Algebra[Bit]) -> Bit:
+        cell, _, _ = self._driver(net)
         if cell["type"] not in FLIP_FLOPS:
-            return super()._output(cell, port, place, inputs)
-        net = str(cell["connections"][port])
+            return super()._output(net, value, algebra)
         if net in self._passing:
-            raise ToolError(f"{self.name}: the register of net {net} follows from itself; the proof can not pass it")
+            return value("1" if self.held_value else "0")
         self._passing.add(net)
-        if not inputs("CE")[0].all():
+        nets = {port: connected[0] for port, connected in cell["connections"].items()}
+        if not algebra.always(value(nets["CE"])):
             raise ToolError(f"{self.name}: the register of net {net} does not take what the inputs cause")
-        resets = cell["type"] == "FDRE"
-        value = np.where(inputs("R" if resets else "S")[0], not resets, inputs("D")[0])
+        reset, after_reset = (nets["R"], "0") if cell["type"] == "FDRE" else (nets["S"], "1")
+        taken = algebra.choose(value(reset), value(after_reset), value(nets["D"]))
         self._passing.remove(net)
-        return value
+        return taken

@@ -45,6 +45,9 @@ class Diagrams:
     def xor(self, left: int, right: int) -> int:
         return self.choose(left, self.negate(right), right)
 
+    def always(self, function: int) -> bool:
+        return function == TRUE
+
     def lookup(self, table: Sequence[bool], inputs: Sequence[int]) -> int:
         """The entry of `table` (2^n) that `inputs` (n) address, the first least significant."""
         if all(table) or not any(table):

@@ -12,7 +12,9 @@ simulation does that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,10 @@ from lutra.synth.cells import Net, Netlist, SettledNetlist
 
 RANDOM_ROWS = 2048
 LARGEST_ENUMERATION = 1 << 22
+CONTROL_REGISTERS = r"(?!u_thermometer\.(data|thresholds_\d+|reached_\d+)_q).*_q"
+"""Their values are not those that the input causes."""
+LARGEST_CONTROL = 12
+"""Bits of state whose values are all tried."""
 Bit = tuple[int, int]
 """A bit of the trained network: layer (0 is the thermometer) and place."""
 
@@ -57,7 +63,7 @@ def prove_tables(plan: BlockPlan, netlist: dict[str, Any]) -> TableProof:
 class _Prover:
     def __init__(self, plan: BlockPlan, module: dict[str, Any]) -> None:
         self.plan, self.netlist = plan, Netlist(module, plan.name)
-        self.settled = SettledNetlist(module, plan.name)
+        self.settled = SettledNetlist(module, plan.name, re.compile(CONTROL_REGISTERS).fullmatch)
         self.layers = [plan.block.thermometer, *plan.block.lut_layers]
         type_ = plan.graph.input_type
         codes = np.arange(1 << type_.bits)
@@ -103,29 +109,48 @@ class _Prover:
         x = self.netlist.nets("x_data_i")
         # Every code in every beat; the other lanes get the same code, and a register may read only its own.
         code, beats = np.tile(codes, s.input_beats), np.repeat(np.arange(s.input_beats), len(codes))
-        inputs: dict[Net, np.ndarray] = {net: np.ones(len(code), bool) for net in self.netlist.nets("x_ready_o")}
+        always = [*self.netlist.nets("x_ready_o"), *self.netlist.nets("rst_ni")]
+        inputs: dict[Net, np.ndarray] = {net: np.ones(len(code), bool) for net in always}
         counters = ["input_beat", "u_thermometer.looked_up_q"] if s.input_stages else ["input_beat"]
         for counter in counters if s.input_beats > 1 else []:
             inputs |= {net: beats >> place & 1 != 0 for place, net in enumerate(self.netlist.nets(counter))}
-        lanes = [set(x[lane * bits :][:bits]) for lane in range(s.input_lanes)]
         values = {net: code >> place % bits & 1 != 0 for place, net in enumerate(x)} | inputs
-        known = {net for net in values if isinstance(net, int)}
+        known = {net for net in values if isinstance(net, int)} | self.settled.inputs | self.settled.state
         for place, net in zip(self.plan.existing(0), self.netlist.nets("layer_0"), strict=False):
             own_beat, lane = divmod(self._feature(place), s.input_lanes)
             taken, _ = self.netlist.register(net)
             read = self.settled.leaves(taken, known)
-            if not read <= lanes[lane] | inputs.keys():
+            others = set(x) - set(x[lane * bits :][:bits])
+            if read & others:
                 raise MismatchError(f"{self.plan.name}: bit {place} of layer 0 reads other activations than its own")
-            actual = self.settled.evaluate(taken, values)[own_beat * len(codes) :][: len(codes)]
-            wrong = np.flatnonzero(actual != (self.activations >= self._threshold(place)))
-            self.assignments += len(codes)
-            if len(wrong):
-                raise MismatchError(
-                    f"{self.plan.name}: bit {place} of layer 0 is {int(actual[wrong[0]])} in the netlist for "
-                    f"x[{self._feature(place)}] = {self.activations[wrong[0]]}, trained is {int(not actual[wrong[0]])}"
-                )
+            controls = self._controls_that_take_a_beat(read - values.keys())
+            for control, self.settled.held_value in itertools.product(controls, (False, True)):
+                held = {held: np.full(len(code), value) for held, value in control.items()}
+                actual = self.settled.evaluate(taken, values | held)[own_beat * len(codes) :][: len(codes)]
+                wrong = np.flatnonzero(actual != (self.activations >= self._threshold(place)))
+                self.assignments += len(codes)
+                if len(wrong):
+                    raise MismatchError(
+                        f"{self.plan.name}: bit {place} of layer 0 is {int(actual[wrong[0]])} in the netlist for "
+                        f"x[{self._feature(place)}] = {self.activations[wrong[0]]}, trained is "
+                        f"{int(not actual[wrong[0]])}"
+                    )
             if isinstance(net, int):
                 self._accept((0, place), net)
+
+    def _controls_that_take_a_beat(self, control: set[int]) -> Iterator[dict[int, bool]]:
+        """Values of control nets, in every state in which the block takes a beat."""
+        (ready,) = self.netlist.nets("x_ready_o")
+        known = self.settled.inputs | self.settled.registers
+        free = sorted(control | (self.netlist.leaves(ready, known) if control else set()))
+        if len(free) > LARGEST_CONTROL:
+            raise ToolError(f"{self.plan.name}: the thermometer depends on too much of the control to be proved")
+        values: dict[Net, np.ndarray] = {"1": np.ones(1 << len(free), bool)}
+        values |= {net: np.arange(1 << len(free)) >> i & 1 != 0 for i, net in enumerate(free)}
+        taking = self.netlist.evaluate(ready, dict(values)) if control else values["1"]
+        states = {tuple(bool(values[net][at]) for net in sorted(control)) for at in np.flatnonzero(taking)}
+        for state in sorted(states):
+            yield dict(zip(sorted(control), state, strict=True))
 
     def _outputs(self) -> dict[int, Net]:
         """The summed bits that exist and what their registers take when they are enabled."""
