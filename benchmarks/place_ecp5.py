@@ -32,22 +32,25 @@ SEED = 0
 BLOCK_SHAPE = {"width": 64, "thermometer_bits": 8, "luts": (256, 64), "inputs": (6, 6), "output_bits": 8}
 LANE = """\
 module lane (
-  input logic clk_i, rst_ni, add_i, clear_i, bit_i,
-  input logic [7:0] value_i,
+  input logic clk_i, look_up_i, add_i, restart_i, bit_i,
+  input logic [5:0] step_i,
   output logic [15:0] sum_o
 );
-  logic add_q, clear_q, bit_q;
-  logic [7:0] value_q;
+  logic look_up_q, add_q, restart_q, bit_q;
+  logic [5:0] step_q;
   logic [15:0] sum;
   always_ff @(posedge clk_i) begin
-    {add_q, clear_q, bit_q, value_q} <= {add_i, clear_i, bit_i, value_i};
+    {look_up_q, add_q, restart_q, bit_q, step_q} <= {look_up_i, add_i, restart_i, bit_i, step_i};
     sum_o <= sum;
   end
-  lutra_accumulator #(.Fold(1), .ValueBits(8), .AccBits(16), .Steps(64)) u_lane (
-    .clk_i, .rst_ni, .add_i(add_q), .clear_i(clear_q), .bits_i(bit_q), .values_i(value_q), .sum_o(sum)
+  lutra_accumulator #(
+    .ValueBits(8), .AddendBits(8), .SumBits(16), .Steps(64), .StepBits(6), .Bias(16'd0), .Values(512'h%s)
+  ) u_lane (
+    .clk_i, .look_up_i(look_up_q), .step_i(step_q), .bits_i(bit_q), .add_i(add_q), .restart_i(restart_q), .sum_o(sum)
   );
 endmodule
 """
+LANE_FILES = ("lutra_accumulator.sv", "lutra_rom.sv", "lutra_lut.sv")
 
 
 def main() -> None:
@@ -60,9 +63,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if design == "lane":
-            (folder / "accumulator.sv").write_text(library_files()["lutra_accumulator.sv"])
-            (folder / "lane.sv").write_text(LANE)
-            contents, sources, top = "one output of the summation, F = 1", ["accumulator.sv", "lane.sv"], "lane"
+            for file in LANE_FILES:
+                (folder / file).write_text(library_files()[file])
+            (folder / "lane.sv").write_text(LANE % np.random.default_rng(SEED).bytes(64).hex())
+            contents, sources, top = "one output of the summation, F = 1, 64 steps", [*LANE_FILES, "lane.sv"], "lane"
         else:
             plan = BlockPlan(random_block(np.random.default_rng(SEED), **BLOCK_SHAPE), "block_0", 1)
             write_design([plan], folder / "rtl")
