@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import lutra
-from lutra.cost.fresh import random_block
+from lutra.cost.random_block import random_block
 from lutra.rtl.emit import library_files, write_design
 from lutra.rtl.plan import BlockPlan
 from lutra.synth.nextpnr import DEVICE, PACKAGE, SPEED, TARGET_HZ, nextpnr, place_and_route

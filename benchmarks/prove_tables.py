@@ -19,14 +19,12 @@ from pathlib import Path
 import numpy as np
 
 import lutra
+from lutra.cost.random_block import random_block
 from lutra.rtl.emit import write_design
 from lutra.rtl.plan import BlockPlan
 from lutra.synth.proof import prove_tables
 from lutra.synth.tools import fpga_yosys
 from lutra.synth.yosys import fpga_script, run_script, sources_of
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from frozen_blocks import random_block
 
 SEED = 0
 

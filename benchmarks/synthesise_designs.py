@@ -18,20 +18,19 @@ from pathlib import Path
 import numpy as np
 
 import lutra
+from lutra.cost.random_block import random_block
 from lutra.files import write_json
 from lutra.rtl.plan import BlockPlan
 from lutra.synth.lanes import synthesise_lanes
 from lutra.synth.tools import Tool, fpga_yosys
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from frozen_blocks import random_block
 
 SEED = 0
 COMMON = {"width": 192, "thermometer_bits": 8, "output_bits": 16, "max_shift": 0}
 SHAPES = {
     "paper-4D-D-dense": {"luts": (768, 192), "inputs": (6, 6)},
     "8D-in-8-groups": {"luts": (1536,), "inputs": (6,), "groups": 8},
-    "16D-in-8-groups": {"luts": (3072,), "inputs": (6,), "groups": 8},
+    "5D-in-5-groups": {"luts": (960,), "inputs": (6,), "groups": 5},
+    "10D-in-5-groups": {"luts": (1920,), "inputs": (6,), "groups": 5},
 }
 """By the variants of `results/explore/gpt-mini-recovery.json`."""
 

@@ -22,15 +22,13 @@ from typing import Any
 import numpy as np
 
 import lutra
+from lutra.cost.random_block import random_block
 from lutra.cost.technology import quweit_paper
 from lutra.cost.weightless import fitted_fpga_energy
 from lutra.files import write_json
 from lutra.rtl.plan import BlockPlan
 from lutra.synth.lanes import synthesise_lane
 from lutra.synth.tools import Tool, fpga_yosys
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from frozen_blocks import random_block
 
 SEED = 0
 TOKENS = 196

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from frozen_blocks import random_block
+from lutra.cost.random_block import random_block
 from lutra.files import RunFiles, write_json, write_text
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel

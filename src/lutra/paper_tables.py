@@ -41,7 +41,8 @@ def synthesise_again(name: str, results: Path | None, jobs: int) -> None:
     Raises:
         ToolError: Yosys is missing, or a synthesis failed; finished ones stay.
     """
-    from lutra.cost.fresh import fresh_pieces, refresh
+    from lutra.cost.fresh import refresh
+    from lutra.cost.syntheses import fresh_pieces
 
     if pieces := fresh_pieces(name):
         refresh(pieces, results or RESULTS_FOLDER, jobs)

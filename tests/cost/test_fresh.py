@@ -6,11 +6,10 @@ import json
 import logging
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from frozen_blocks import random_block as block_of_the_tests
-from lutra.cost.fresh import BLOCK_SHAPE, Piece, block_piece, fresh_pieces, random_block, refresh
+from lutra.cost.fresh import Piece, refresh
+from lutra.cost.syntheses import block_piece, fresh_pieces
 from lutra.cost.tables import table
 from lutra.errors import ToolError
 from lutra.synth.tools import fpga_yosys
@@ -77,16 +76,9 @@ def test_the_pieces_of_the_tables():
     if fpga_yosys() is None:
         pytest.skip("Yosys is not installed")
     names = [each.name for each in fresh_pieces("quweit-3")]
-    assert names == ["weightless_ivit_t_fold_1", "systolic_8", "systolic_16", "systolic_32", "systolic_64"]
+    sizes = (8, 16, 32, 64)
+    arrays, units = ([f"{design}_{size}" for size in sizes] for design in ("systolic", "shiftgelu"))
+    assert names == ["weightless_ivit_t_fold_1", *arrays, *units]
     identities = {replace(each).identity for each in fresh_pieces("quweit-3")}
     assert len(identities) == len(names)
     assert fresh_pieces("quweit-4") == []
-
-
-def test_the_random_block_is_that_of_the_records():
-    ours = random_block(np.random.default_rng(0), **BLOCK_SHAPE)
-    theirs = block_of_the_tests(np.random.default_rng(0), **BLOCK_SHAPE)
-    for a, b in zip(ours.ops, theirs.ops, strict=True):
-        assert type(a) is type(b)
-        for key, value in vars(a).items():
-            np.testing.assert_array_equal(value, vars(b)[key])

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from frozen_blocks import random_block
 from lutra.cost import cost_run
 from lutra.cost.layer import LEAVES_OUT
+from lutra.cost.random_block import random_block
 from lutra.errors import FrozenModelError, RunDirectoryError
 from lutra.files import RunFiles, read_json, write_json
 from lutra.frozen import store

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from frozen_blocks import block_graphs, random_block, random_rows
+from frozen_blocks import block_graphs, random_rows
+from lutra.cost.random_block import random_block
 from lutra.cost.weightless import inference_counts
 from lutra.frozen import golden
 from lutra.frozen.graph import Graph, as_weightless

@@ -39,7 +39,7 @@ if recipe.model.ffn == "weightless":
     sys.path.insert(0, str(Path(__file__).parents[1]))
     import numpy as np
 
-    from frozen_blocks import random_block
+    from lutra.cost.random_block import random_block
     from lutra.frozen import store
     from lutra.frozen.graph import FrozenModel
 

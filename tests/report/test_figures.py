@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from frozen_blocks import block_graphs, random_block
+from frozen_blocks import block_graphs
+from lutra.cost.random_block import random_block
 from lutra.frozen.graph import as_weightless
 from lutra.report.figures import PALETTE, BlockShape, block_picture, training_curves
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frozen_blocks import random_block
+from lutra.cost.random_block import random_block
 from lutra.errors import FrozenModelError, InputError
 from lutra.files import RunFiles
 from lutra.frozen import golden, store

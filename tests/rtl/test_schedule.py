@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from frozen_blocks import random_block
+from lutra.cost.random_block import random_block
 from lutra.errors import InputError
 from lutra.frozen.graph import as_weightless
 from lutra.rtl.schedule import lane_groups, schedule

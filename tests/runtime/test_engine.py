@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from frozen_blocks import block_graphs, random_block, random_rows
+from frozen_blocks import block_graphs, random_rows
+from lutra.cost.random_block import random_block
 from lutra.errors import FrozenModelError, InputError
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph

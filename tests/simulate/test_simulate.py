@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from frozen_blocks import ENCODED_VALUES, random_block, random_rows
+from frozen_blocks import random_rows
+from lutra.cost.random_block import ENCODED_VALUES, random_block
 from lutra.errors import InputError, MismatchError, RunDirectoryError, ToolError
 from lutra.files import RunFiles
 from lutra.frozen import golden, store

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frozen_blocks import random_block, random_rows
+from frozen_blocks import random_rows
+from lutra.cost.random_block import random_block
 from lutra.errors import InputError, MismatchError, ToolError
 from lutra.frozen import golden
 from lutra.rtl.emit import write_design

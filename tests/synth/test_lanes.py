@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from frozen_blocks import random_block
+from lutra.cost.random_block import random_block
 from lutra.rtl.emit import write_design
 from lutra.rtl.plan import BlockPlan
 from lutra.synth.lanes import synthesise_lanes

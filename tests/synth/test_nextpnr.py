@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from frozen_blocks import random_block
+from lutra.cost.random_block import random_block
 from lutra.errors import ToolError
 from lutra.rtl.emit import write_design
 from lutra.rtl.plan import BlockPlan

@@ -8,7 +8,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from frozen_blocks import random_block, random_rows
+from frozen_blocks import random_rows
+from lutra.cost.random_block import random_block
 from lutra.errors import MismatchError, ToolError
 from lutra.frozen import golden
 from lutra.rtl.emit import write_design

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from frozen_blocks import random_block, random_rows
+from frozen_blocks import random_rows
+from lutra.cost.random_block import random_block
 from lutra.errors import MismatchError, ToolError
 from lutra.files import RunFiles, read_json
 from lutra.frozen import store

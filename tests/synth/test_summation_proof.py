@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frozen_blocks import random_block
+from lutra.cost.random_block import random_block
 from lutra.errors import InputError, MismatchError, ToolError
 from lutra.rtl.emit import write_design
 from lutra.rtl.plan import BlockPlan
