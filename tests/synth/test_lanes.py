@@ -17,8 +17,11 @@ GRAPH = random_block(
 )
 
 
-@pytest.mark.parametrize(("dataflow", "lanes"), [("accumulate", 6), ("tree", 2)])
-def test_a_lane_and_the_rest_are_the_whole(tmp_path, dataflow, lanes):
+# Synthesis of the whole joins logic across the borders of accumulators, so that counting them says too much.
+@pytest.mark.parametrize(
+    ("dataflow", "lanes", "least", "most"), [("accumulate", 6, 1.0, 1.22), ("tree", 2, 0.95, 1.05)]
+)
+def test_a_lane_and_the_rest_are_the_whole(tmp_path, dataflow, lanes, least, most):
     yosys = fpga_yosys()
     if yosys is None:
         pytest.skip("Yosys is not installed")
@@ -27,6 +30,5 @@ def test_a_lane_and_the_rest_are_the_whole(tmp_path, dataflow, lanes):
     assert [module.instances for module in parts.modules] == [1, lanes]
     write_design([plan], tmp_path / "rtl")
     whole = synthesise_fpga(yosys, tmp_path / "rtl", sources_of(tmp_path / "rtl"), "block")
-    # Lanes differ in their numbers, and synthesis of the whole joins logic across their borders.
     assert parts.total.ff == pytest.approx(whole.ff, rel=0.05)
-    assert parts.total.lut_raw == pytest.approx(whole.lut_raw, rel=0.25)
+    assert least * whole.lut_raw <= parts.total.lut_raw <= most * whole.lut_raw
