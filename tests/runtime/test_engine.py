@@ -120,6 +120,19 @@ def test_writes_into_out(rng: np.random.Generator) -> None:
         runtime(x, np.zeros((3000, 191), np.int32))
 
 
+def test_a_large_result_keeps_its_memory_while_any_view_of_it_lives(rng: np.random.Generator) -> None:
+    runtime = BlockRuntime(random_block(rng, width=192, luts=(192,), inputs=(6,)))
+    x = rows_of(rng, runtime.graph, 2000)
+    result = runtime(x)
+    view, expected, address = result[1:, ::2], result[1:, ::2].copy(), result.ctypes.data
+    del result
+    others = [runtime(np.roll(x, shift, axis=0)) for shift in (1, 2)]
+    np.testing.assert_array_equal(view, expected)
+    assert address not in [other.ctypes.data for other in others]
+    del view
+    assert runtime(x).ctypes.data == address, "memory that nobody reads any more was not used again"
+
+
 def test_wrong_input(rng: np.random.Generator) -> None:
     graph = random_block(rng, width=12)
     for wrong in (np.zeros((2, 13), np.int8), np.zeros((2, 12)), np.zeros(12, np.int8), np.zeros((12, 2), np.int8).T):

@@ -15,7 +15,8 @@ constexpr int64_t kColumns = 32;             // outputs summed at once: one 512-
 constexpr int64_t kGroupBits = 6;            // bits that address one table of partial sums
 constexpr int64_t kGroupEntries = 64;
 constexpr int64_t kGroupsAtOnce = 8;         // tables of partial sums held in the L1 cache: 32 KiB
-constexpr int64_t kIndexStride = kBlockTokens + 32;  // padded so that eight rows do not fall on the same cache sets
+constexpr int64_t kAddressStride = kBlockTokens + 64;  // padded so that eight rows do not fall on the same cache sets
+constexpr int64_t kSumStride = kBlockTokens + 32;      // so are these
 
 struct LutLayer {
     int64_t luts, inputs;

@@ -80,15 +80,14 @@ struct Avx512 : Portable {
         }
     }
 
-    static void addresses(const uint64_t* word, uint16_t* out) {
-        __m512i low = _mm512_setzero_si512(), high = low;
+    // Byte 2 i is token i, byte 2 i + 1 token 32 + i: permutes of 16 bits take their address from the lowest six.
+    static void addresses(const uint64_t* word, uint8_t* out) {
+        __m512i pairs = _mm512_setzero_si512();
         for (int i = 0; i < kGroupBits; i++) {
-            const __m512i weight = _mm512_set1_epi16(int16_t(1 << i));
-            low = _mm512_mask_add_epi16(low, __mmask32(word[i]), low, weight);
-            high = _mm512_mask_add_epi16(high, __mmask32(word[i] >> 32), high, weight);
+            pairs = _mm512_mask_add_epi16(pairs, __mmask32(word[i]), pairs, _mm512_set1_epi16(int16_t(1 << i)));
+            pairs = _mm512_mask_add_epi16(pairs, __mmask32(word[i] >> 32), pairs, _mm512_set1_epi16(int16_t(256 << i)));
         }
-        _mm512_store_si512(out, low);
-        _mm512_store_si512(out + 32, high);
+        _mm512_store_si512(out, pairs);
     }
 
     using Writer = PipelinedWriter;
@@ -100,7 +99,7 @@ struct Avx512 : Portable {
     }
 
     static void turn_sums(int64_t tokens, const Workspace& space, const Writer& writer) {
-        for (int64_t t = 0; t < tokens; t += 32)
+        for (int64_t t = 0; t < tokens; t += 16)
             turn_back(writer.sums() + t, [&](int64_t i, __m512i sums) { space.sums[t + i] = Sums(sums); });
     }
 

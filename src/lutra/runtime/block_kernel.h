@@ -17,10 +17,10 @@ inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multi
 struct Workspace {
     int8_t* columns;      // (width rounded up to 64, kColumnStride)
     Plane* planes;        // (planes)
-    uint16_t* addresses;  // (groups, kIndexStride)
+    uint8_t* addresses;   // (groups, kAddressStride); 64 tokens at a time, in the order that the instruction set wants
     Sums* tables;         // (kGroupsAtOnce, kGroupEntries)
     Sums* sums;           // (kBlockTokens)
-    int16_t* turned[2];   // (kColumns, kIndexStride) sums by output
+    int16_t* turned[2];   // (kColumns, kSumStride) sums by output
     int32_t* wide;        // (kBlockTokens, kColumns)
     int64_t bytes;
 
@@ -34,10 +34,10 @@ struct Workspace {
         tables = reinterpret_cast<Sums*>(take(kGroupsAtOnce * kGroupEntries * sizeof(Sums)));
         columns = reinterpret_cast<int8_t*>(take(round_up(block.width, 64) * kColumnStride));
         planes = reinterpret_cast<Plane*>(take(block.planes * sizeof(Plane)));
-        addresses = reinterpret_cast<uint16_t*>(take(block.group_count * kIndexStride * sizeof(uint16_t)));
+        addresses = reinterpret_cast<uint8_t*>(take(block.group_count * kAddressStride));
         sums = reinterpret_cast<Sums*>(take(kBlockTokens * sizeof(Sums)));
         for (int16_t*& sums_by_output : turned)
-            sums_by_output = reinterpret_cast<int16_t*>(take(kColumns * kIndexStride * sizeof(int16_t)));
+            sums_by_output = reinterpret_cast<int16_t*>(take(kColumns * kSumStride * sizeof(int16_t)));
         wide = reinterpret_cast<int32_t*>(take(kBlockTokens * kColumns * sizeof(int32_t)));
         bytes = next - base;
     }
@@ -69,7 +69,7 @@ struct Portable {
     static void lut_layer(const LutLayer& layer, Plane* planes);
 
     // Addresses of 64 tokens from one word of six planes.
-    static void addresses(const uint64_t* word, uint16_t* out) {
+    static void addresses(const uint64_t* word, uint8_t* out) {
         for (int64_t part = 0; part < 8; part++) {
             uint64_t bytes = 0;
             for (int64_t i = 0; i < kGroupBits; i++) {
@@ -78,7 +78,7 @@ struct Portable {
                 const uint64_t spread = bits * 0x0101010101010101u & 0x8040201008040201u;
                 bytes |= ((spread + 0x00406070787c7e7fu) >> 7 & 0x0101010101010101u) << i;
             }
-            for (int64_t j = 0; j < 8; j++) out[8 * part + j] = uint16_t(bytes >> (8 * j) & 0xff);
+            memcpy(out + 8 * part, &bytes, 8);
         }
     }
 
@@ -205,8 +205,8 @@ inline void build_table(const int16_t* pairs, Sums* table) {
 
 // Adds `groups` tables to the int16 sums of all tokens. Sums may wrap on the way; the last one fits (segment_start).
 template <int groups>
-void add_tables(const Sums* tables, const uint16_t* const* addresses, int64_t tokens, const Sums* start, Sums* sums) {
-    const uint16_t* rows[groups];
+void add_tables(const Sums* tables, const uint8_t* const* addresses, int64_t tokens, const Sums* start, Sums* sums) {
+    const uint8_t* rows[groups];
     for (int g = 0; g < groups; g++) rows[g] = addresses[g];
     for (int64_t t = 0; t < tokens; t++) {
         Sums sum = start ? *start : sums[t];
@@ -216,7 +216,7 @@ void add_tables(const Sums* tables, const uint16_t* const* addresses, int64_t to
     }
 }
 
-using AddTables = void (*)(const Sums*, const uint16_t* const*, int64_t, const Sums*, Sums*);
+using AddTables = void (*)(const Sums*, const uint8_t* const*, int64_t, const Sums*, Sums*);
 constexpr AddTables kAddTables[] = {nullptr,       add_tables<1>, add_tables<2>, add_tables<3>, add_tables<4>,
                                     add_tables<5>, add_tables<6>, add_tables<7>, add_tables<8>};
 
@@ -228,10 +228,10 @@ inline void Portable::sum_segment(const Block& block, int64_t segment, int64_t t
     const int64_t end = block.segment_tables[segment + 1];
     for (int64_t table = block.segment_tables[segment]; table < end; table += kGroupsAtOnce) {
         const int64_t groups = end - table < kGroupsAtOnce ? end - table : kGroupsAtOnce;
-        const uint16_t* addresses[kGroupsAtOnce];
+        const uint8_t* addresses[kGroupsAtOnce];
         for (int64_t g = 0; g < groups; g++) {
             build_table(block.table_pairs + (table + g) * 3 * kColumns, space.tables + g * kGroupEntries);
-            addresses[g] = space.addresses + block.table_group[table + g] * kIndexStride;
+            addresses[g] = space.addresses + block.table_group[table + g] * kAddressStride;
         }
         kAddTables[groups](space.tables, addresses, tokens, start, space.sums);
         start = nullptr;
@@ -278,7 +278,7 @@ void compute_addresses(const Block& block, const int8_t* x, int64_t tokens, cons
         for (int64_t w = 0; w < words; w++) {
             uint64_t word[kGroupBits];
             for (int64_t i = 0; i < kGroupBits; i++) word[i] = space.planes[planes[i]][w];
-            Isa::addresses(word, space.addresses + g * kIndexStride + first + 64 * w);
+            Isa::addresses(word, space.addresses + g * kAddressStride + first + 64 * w);
         }
     }
 }

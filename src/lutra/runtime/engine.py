@@ -15,20 +15,9 @@ from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph
 from lutra.runtime.library import INSTRUCTION_SETS, few_tokens_call, instruction_set, library
 from lutra.runtime.program import compile_block
+from lutra.runtime.results import empty_result
 
 FEW_TOKENS = 16
-LARGE_RESULT_BYTES = 2**20
-CACHE_LINE_BYTES = 64
-
-
-def _aligned_empty(rows: int, columns: int) -> np.ndarray:
-    """int32 (rows, columns); a large one begins at a cache line, which the kernels need to write past the caches."""
-    size = 4 * rows * columns
-    if size < LARGE_RESULT_BYTES:
-        return np.empty((rows, columns), np.int32)
-    memory = np.empty(size + CACHE_LINE_BYTES, np.uint8)
-    start = -memory.ctypes.data % CACHE_LINE_BYTES
-    return memory[start : start + size].view(np.int32).reshape(rows, columns)
 
 
 class BlockRuntime:
@@ -71,7 +60,7 @@ class BlockRuntime:
             )
         rows = x.shape[0]
         if out is None:
-            out = _aligned_empty(rows, self._output_width)
+            out = empty_result(rows, self._output_width)
         else:
             self._check_out(out, rows)
         if self._run is None:

@@ -40,17 +40,17 @@ inline void build_register_tables(const int16_t* pairs, __m512i* tables) {
 }
 
 // Adds `groups` tables of four outputs to the sums of 128 tokens.
-inline void add_register_tables(const __m512i* tables, const uint16_t* addresses, const int32_t* table_group,
+inline void add_register_tables(const __m512i* tables, const uint8_t* addresses, const int32_t* table_group,
                                 int64_t groups, const int16_t* start, int16_t* turned) {
     __m512i sum[kOutputsAtOnce][kVectorsAtOnce];
 #pragma GCC unroll 4
     for (int o = 0; o < kOutputsAtOnce; o++)
 #pragma GCC unroll 4
         for (int v = 0; v < kVectorsAtOnce; v++)
-            sum[o][v] = start ? _mm512_set1_epi16(start[o]) : _mm512_loadu_si512(turned + o * kIndexStride + 32 * v);
+            sum[o][v] = start ? _mm512_set1_epi16(start[o]) : _mm512_loadu_si512(turned + o * kSumStride + 32 * v);
     for (int64_t g = 0; g < groups; g++) {
-        const uint16_t* row = addresses + table_group[g] * kIndexStride;
-        __m512i low[kOutputsAtOnce], high[kOutputsAtOnce];
+        const uint8_t* row = addresses + table_group[g] * kAddressStride;
+        __m512i low[kOutputsAtOnce], high[kOutputsAtOnce], address;
 #pragma GCC unroll 4
         for (int o = 0; o < kOutputsAtOnce; o++) {
             low[o] = tables[(g * kOutputsAtOnce + o) * 2];
@@ -59,7 +59,8 @@ inline void add_register_tables(const __m512i* tables, const uint16_t* addresses
         }
 #pragma GCC unroll 4
         for (int v = 0; v < kVectorsAtOnce; v++) {
-            const __m512i address = _mm512_loadu_si512(row + 32 * v);
+            if (v % 2 == 0) address = _mm512_load_si512(row + 32 * v);
+            else address = _mm512_srli_epi16(address, 8);
 #pragma GCC unroll 4
             for (int o = 0; o < kOutputsAtOnce; o++) {
                 sum[o][v] = _mm512_add_epi16(sum[o][v], _mm512_permutex2var_epi16(low[o], address, high[o]));
@@ -70,42 +71,44 @@ inline void add_register_tables(const __m512i* tables, const uint16_t* addresses
 #pragma GCC unroll 4
     for (int o = 0; o < kOutputsAtOnce; o++)
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectorsAtOnce; v++) _mm512_storeu_si512(turned + o * kIndexStride + 32 * v, sum[o][v]);
+        for (int v = 0; v < kVectorsAtOnce; v++) _mm512_storeu_si512(turned + o * kSumStride + 32 * v, sum[o][v]);
 }
 
-// 32 outputs of 32 tokens, output by output -> put(token, sums) for every token. Outputs 0 to 15 are in the even places,
+// Three rounds of interleaving halves transpose eight rows of eight in every lane.
+inline void transpose_lanes(__m512i* rows) {
+    __m512i next[8];
+#pragma GCC unroll 3
+    for (int round = 0; round < 3; round++) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            next[2 * i] = _mm512_unpacklo_epi16(rows[i], rows[i + 4]);
+            next[2 * i + 1] = _mm512_unpackhi_epi16(rows[i], rows[i + 4]);
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) rows[i] = next[i];
+    }
+}
+
+// 32 outputs of 16 tokens, output by output -> put(token, sums) for every token. Outputs 0 to 15 are in the even places,
 // 16 to 31 in the odd ones: one multiplication then makes a vector of int32 of each.
 template <class Put>
 inline void turn_back(const int16_t* turned, Put&& put) {
-    __m512i rows[4][8];  // [eight places][token in a lane]: lane L holds eight places of token 8 L + j
-#pragma GCC unroll 4
-    for (int r = 0; r < 4; r++) {
-        __m512i a[8], b[8];
+    __m512i rows[2][8];  // lanes: 8 places of token j, of token 8 + j, the next 8 places of both
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
 #pragma GCC unroll 8
-        for (int i = 0; i < 8; i++) a[i] = _mm512_loadu_si512(turned + (i % 2 * 16 + 4 * r + i / 2) * kIndexStride);
-#pragma GCC unroll 3
-        for (int round = 0; round < 3; round++) {
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; i++) {
-                b[2 * i] = _mm512_unpacklo_epi16(a[i], a[i + 4]);
-                b[2 * i + 1] = _mm512_unpackhi_epi16(a[i], a[i + 4]);
-            }
-#pragma GCC unroll 8
-            for (int i = 0; i < 8; i++) a[i] = b[i];
+        for (int i = 0; i < 8; i++) {
+            const int16_t* low = turned + (i % 2 * 16 + 8 * half + i / 2) * kSumStride;
+            const __m256i* high = reinterpret_cast<const __m256i*>(low + 4 * kSumStride);
+            const __m512i wide = _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(low)));
+            rows[half][i] = _mm512_inserti64x4(wide, _mm256_loadu_si256(high), 1);
         }
-#pragma GCC unroll 8
-        for (int i = 0; i < 8; i++) rows[r][i] = a[i];
+        transpose_lanes(rows[half]);
     }
 #pragma GCC unroll 8
     for (int j = 0; j < 8; j++) {
-        const __m512i low01 = _mm512_shuffle_i32x4(rows[0][j], rows[1][j], 0x44);  // lanes 0 and 1 of both
-        const __m512i low23 = _mm512_shuffle_i32x4(rows[2][j], rows[3][j], 0x44);
-        const __m512i high01 = _mm512_shuffle_i32x4(rows[0][j], rows[1][j], 0xee);
-        const __m512i high23 = _mm512_shuffle_i32x4(rows[2][j], rows[3][j], 0xee);
-        put(j, _mm512_shuffle_i32x4(low01, low23, 0x88));
-        put(8 + j, _mm512_shuffle_i32x4(low01, low23, 0xdd));
-        put(16 + j, _mm512_shuffle_i32x4(high01, high23, 0x88));
-        put(24 + j, _mm512_shuffle_i32x4(high01, high23, 0xdd));
+        put(j, _mm512_shuffle_i32x4(rows[0][j], rows[1][j], 0x88));
+        put(8 + j, _mm512_shuffle_i32x4(rows[0][j], rows[1][j], 0xdd));
     }
 }
 
@@ -127,7 +130,7 @@ void permute_sum(const Block& block, int64_t segment, int64_t tokens, const Work
                                       tables + g * 2 * kOutputsAtOnce);
             for (int64_t t = 0; t < tokens; t += kTileTokens) {
                 add_register_tables(tables, space.addresses + t, block.table_group + table, groups,
-                                    table == first ? start : nullptr, turned + output * kIndexStride + t);
+                                    table == first ? start : nullptr, turned + output * kSumStride + t);
                 meanwhile(++done, tiles);
             }
         }

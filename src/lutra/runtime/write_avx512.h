@@ -60,7 +60,7 @@ private:
     void advance() {
         if (past_cache) write_rows([](int32_t* to, __m512i values) { _mm512_stream_si512((__m512i*)to, values); });
         else write_rows([](int32_t* to, __m512i values) { _mm512_storeu_si512(to, values); });
-        next += 32;
+        next += 16;
     }
 
     template <class Store>

@@ -338,13 +338,18 @@ struct Backward {
     void spread(Scratch& scratch, int64_t k, int64_t words, const Shares& shares) const {
         int64_t entry = 0;
         for (const Shares::Run& run : shares.runs) {
-            Floats sums[CHUNK][4] = {};
+            Floats total[4 * CHUNK];  // in registers, which `sums` would not be
+#pragma GCC unroll 8
+            for (Floats& part : total) part = splat(0);
             for (; entry < run.end; ++entry) {
                 const float* slot = &scratch.slots[shares.entries[entry].slot * ROWS];
                 const Floats weight = splat(shares.entries[entry].weight);
-                for (int w = 0; w < CHUNK; ++w)
-                    for (int v = 0; v < 4; ++v) sums[w][v] = multiply_add(load(slot + w * WORD + 16 * v), weight, sums[w][v]);
+#pragma GCC unroll 8
+                for (int i = 0; i < 4 * CHUNK; ++i) total[i] = multiply_add(load(slot + 16 * i), weight, total[i]);
             }
+            Floats sums[CHUNK][4];
+#pragma GCC unroll 8
+            for (int i = 0; i < 4 * CHUNK; ++i) sums[i / 4][i % 4] = total[i];
             for (int64_t w = 0; w < words; ++w) add_to_plane(scratch, k - 1, w, run.plane, sums[w]);
         }
     }

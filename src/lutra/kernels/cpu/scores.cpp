@@ -94,10 +94,10 @@ void dense_scores_gradient(const Layer& layer, const float* slopes, const float*
 
 // The bits of a feature are nested: with the rows sorted by level (how many of them are set), the sum over the rows in
 // which a bit is set is a prefix sum. One addition per row and feature then serves all bits of the feature.
-constexpr int64_t SORTED_WORDS = 4, SORTED_ROWS = SORTED_WORDS * WORD;  // rows sorted together
-constexpr int64_t SLOTS = 32;                                           // their gradients: 32 KiB, which fits in L1
-constexpr int64_t ROW_SHIFT = 7;  // log2 of the bytes of a row of slots
-static_assert(SLOTS * sizeof(float) == 1 << ROW_SHIFT);
+constexpr int64_t SORTED_WORDS = 5, SORTED_ROWS = SORTED_WORDS * WORD;  // rows sorted together
+constexpr int64_t VECTORS = 2, SLOTS = 16 * VECTORS;                    // their gradients: 40 KiB, for an L1 cache of 48
+constexpr int64_t ROW_SHIFT = 6;                                        // log2 of the bytes of a row of 16 slots
+constexpr int64_t VECTOR_STRIDE = (SORTED_ROWS + 1) * 16;               // floats from one vector of a row to the next
 // A step adds six rows; row SORTED_ROWS, of zeros, fills up. All that a step needs is one word, since the loads of the
 // gradients are what limits the sums: six rows of 9 bits, above them level - 1.
 constexpr int64_t STEP = 6, ROW_BITS = 9, LEVEL_PLACE = STEP * ROW_BITS;
@@ -142,9 +142,11 @@ struct SortedRows {
     }
 };
 
-// Sums over the rows by level: sums[level - 1][SLOTS], each starting from `start`.
+// Sums over the rows by level: sums[level - 1][SLOTS], each starting from `start`; by_row[vector][row][16].
 LUTRA_INLINE void prefix_sums(const uint64_t* steps, int64_t count, const float* by_row, const Floats* start, float* sums) {
-    Floats low = start[0], high = start[1];
+    Floats total[VECTORS];
+#pragma GCC unroll 4
+    for (int v = 0; v < VECTORS; ++v) total[v] = start[v];
     for (const uint64_t* end = steps + count; steps < end; ++steps) {
         const uint64_t step = *steps;
         const float* row[STEP];
@@ -152,36 +154,35 @@ LUTRA_INLINE void prefix_sums(const uint64_t* steps, int64_t count, const float*
             constexpr int place = decltype(i)::value * ROW_BITS - ROW_SHIFT;
             row[i] = (const float*)((const char*)by_row + (rotate_right<place>(step) & ((1 << ROW_BITS) - 1) << ROW_SHIFT));
         });
-        auto six = [&](int64_t half) {
-            return ((load(row[0] + half) + load(row[1] + half)) + (load(row[2] + half) + load(row[3] + half))) +
-                   (load(row[4] + half) + load(row[5] + half));
-        };
-        low += six(0);
-        high += six(16);
         float* sum = sums + (step >> LEVEL_PLACE) * SLOTS;  // the last step of a level is the one that stays
-        store(sum, low);
-        store(sum + 16, high);
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; ++v) {
+            auto at = [&](int i) { return load(row[i] + v * VECTOR_STRIDE); };
+            total[v] += ((at(0) + at(1)) + (at(2) + at(3))) + (at(4) + at(5));
+            store(sum + 16 * v, total[v]);
+        }
     }
 }
 
-// For tables [lut, last_lut), which have at most SLOTS slots.
-void tile_scores_gradient(const Block& block, const std::vector<SortedRows>& sorted, const std::vector<int32_t>& plane_of_level, const float* slopes, const float* grad, const uint64_t* bits, int64_t lut, int64_t last_lut) {
+// Slots [first, first + count) of the first layer, at most SLOTS.
+void tile_scores_gradient(const Block& block, const std::vector<SortedRows>& sorted, const std::vector<int32_t>& plane_of_level, const float* slopes, const float* grad, const uint64_t* bits, int64_t first_slot, int64_t count) {
     const Layer& layer = block.layers[0];
-    const int64_t T = block.thermometer_bits, slots = (last_lut - lut) * layer.inputs, total_slots = layer.luts * layer.inputs;
-    Buffer<float> gradients(SLOTS * WORD), by_row((SORTED_ROWS + 1) * SLOTS), sums(block.planes() * SLOTS), levels(T * SLOTS);
+    const int64_t T = block.thermometer_bits, total_slots = layer.luts * layer.inputs;
+    const int64_t lut = first_slot / layer.inputs, last_lut = (first_slot + count + layer.inputs - 1) / layer.inputs;
+    Buffer<float> gradients((SLOTS + 2 * layer.inputs) * WORD), by_row(VECTORS * VECTOR_STRIDE), sums(block.planes() * SLOTS), levels(T * SLOTS);
     for (int64_t part = 0; part < (int64_t)sorted.size(); ++part) {
         const int64_t first = part * SORTED_WORDS, words = std::min(SORTED_WORDS, block.words() - first);
-        std::fill(by_row.begin() + words * WORD * SLOTS, by_row.end(), 0.f);
+        Floats start[VECTORS] = {};  // minus half the sum of all rows: what is added up is half of the signed sum
         for (int64_t w = 0; w < words; ++w) {
             const int64_t word = first + w;
             slot_gradients(layer, slopes, grad + word * layer.luts * WORD, bits + word * layer.below, lut, last_lut, gradients.data());
-            for (int64_t slot = 0; slot < SLOTS; slot += 16)
-                for (int64_t row = 0; row < WORD; row += 16)
-                    transpose16(&gradients[slot * WORD + row], WORD, &by_row[(w * WORD + row) * SLOTS + slot], SLOTS);
+            const float* from = gradients.data() + (first_slot - lut * layer.inputs) * WORD;
+            for (int64_t v = 0; v < VECTORS; ++v) {
+                float* to = &by_row[v * VECTOR_STRIDE + w * WORD * 16];
+                for (int64_t row = 0; row < WORD; row += 16) transpose16(from + 16 * v * WORD + row, WORD, to + row * 16, 16);
+                for (int64_t row = 0; row < WORD; ++row) start[v] -= load(to + row * 16) * splat(0.5f);
+            }
         }
-        Floats start[2] = {};  // minus half the sum of all rows: what is added up is half of the signed sum
-        for (int64_t row = 0; row < words * WORD; ++row)
-            for (int half = 0; half < 2; ++half) start[half] -= load(&by_row[row * SLOTS + 16 * half]) * splat(0.5f);
         int64_t step = 0;
         for (int64_t feature = 0; feature < block.features; ++feature) {
             const int64_t end = sorted[part].ends[feature];
@@ -189,20 +190,20 @@ void tile_scores_gradient(const Block& block, const std::vector<SortedRows>& sor
             step = end;
             for (int64_t level = 0; level < T; ++level) {
                 float* sum = &sums[plane_of_level[feature * T + level] * SLOTS];
-                for (int half = 0; half < 32; half += 16) store(sum + half, load(sum + half) + load(&levels[level * SLOTS + half]));
+                for (int64_t slot = 0; slot < SLOTS; slot += 16) store(sum + slot, load(sum + slot) + load(&levels[level * SLOTS + slot]));
             }
         }
     }
     for (int64_t plane = 0; plane < block.planes(); ++plane)
-        for (int64_t slot = 0; slot < slots; ++slot)
-            layer.grad_scores[plane * total_slots + lut * layer.inputs + slot] = 2 * sums[plane * SLOTS + slot];
+        for (int64_t slot = 0; slot < count; ++slot)
+            layer.grad_scores[plane * total_slots + first_slot + slot] = 2 * sums[plane * SLOTS + slot];
 }
 
 }  // namespace
 
 void thermometer_scores_gradient(const Block& block, const float* slopes, const float* grad, const uint64_t* bits) {
     const Layer& layer = block.layers[0];
-    const int64_t T = block.thermometer_bits, words = block.words(), luts = SLOTS / layer.inputs;
+    const int64_t T = block.thermometer_bits, words = block.words(), slots = layer.luts * layer.inputs;
     std::vector<SortedRows> sorted((words + SORTED_WORDS - 1) / SORTED_WORDS);
     parallel((int64_t)sorted.size(), block.threads, [&](int64_t part) {
         const int64_t first = part * SORTED_WORDS;
@@ -216,8 +217,9 @@ void thermometer_scores_gradient(const Block& block, const float* slopes, const 
         std::stable_sort(planes, planes + T, [&](int32_t a, int32_t b) { return rank[a] < rank[b]; });
         for (int64_t t = 0; t < T; ++t) planes[t] += (int32_t)(feature * T);
     }
-    parallel((layer.luts + luts - 1) / luts, block.threads, [&](int64_t tile) {
-        tile_scores_gradient(block, sorted, plane_of_level, slopes, grad, bits, tile * luts, std::min(layer.luts, (tile + 1) * luts));
+    parallel((slots + SLOTS - 1) / SLOTS, block.threads, [&](int64_t tile) {
+        const int64_t first = tile * SLOTS;
+        tile_scores_gradient(block, sorted, plane_of_level, slopes, grad, bits, first, std::min(SLOTS, slots - first));
     });
 }
 
