@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 SHORTEST_SAMPLE_S = 0.002
+REST_S = 0.02
+"""Before every sample: OpenMP's idle threads, PyTorch's among them, keep their cores busy for a while after a call."""
 
 
 def alternate(
@@ -28,6 +30,7 @@ def alternate(
     samples: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(repeats):
         for name, call in variants.items():
+            time.sleep(REST_S)
             start = clock()
             for _ in range(calls[name]):
                 call()

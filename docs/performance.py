@@ -40,29 +40,36 @@ inputs instead of a loop over all entries. What is left are three products with 
 operations, two of them with bits that select what to add, and the traffic of the bits' gradients through the cache. A
 mapping that is learned among all bits adds 8 D x 24 D terms for the scores of the first layer, more arithmetic
 than the whole MLP; among C candidates it is C x 24 D, and a fixed mapping costs nothing. The 8 bits of a feature are
-nested, so one addition for each row, feature and table input serves all of them: 24 D² additions of float32 from the
-L1 cache, 96 D² bytes a token. Where every bit is a choice, these loads bound the pass. AMX multiplies bfloat16, whose
-8 bits of precision are too few for the gradients promised here (1e-6); three such terms for a float32 would be
-1,152 D² operations a token.
+nested, so one addition for each row, feature and table input serves all of them, and rows in which none is set need
+none: about 21 D² additions of float32 a token, each with a value from the L1 cache. {learnable_floor}AMX multiplies
+bfloat16, whose 8 bits of precision are too few for the gradients promised here (1e-6); three such terms for a float32
+would be 1,152 D² operations a token.
 """
 
 INFERENCE = """\
 ## Inference: one frozen block on a CPU
 
 int8 in, int32 out, exactly the golden model. *int8 products* are the two products of the MLP with `torch._int_mm`,
-without bias, GELU or requantisation; it takes at least 17 rows.
+without bias, GELU or requantisation; it takes at least 17 rows. For a large result PyTorch takes fresh memory from the
+system in every call, which costs much of its time; the block takes the memory of an earlier result that nobody reads
+any more. *Into old memory* are the same products with results that are there already.
 """
 
 INFERENCE_BOUND = """\
 What bounds it. For every token the MLP does 16 D² floating point operations; the block compares 8 D times, looks 5 D
 bits up and adds D² int8 values where a bit is set. At D = 192 that is {d192}; at D = 384, {d384}. Comparisons and
 lookups handle 64 tokens an instruction. The sum holds tables of the sums of six values in registers, addressed by six
-bits: with AVX-512, one permute does 192 additions, and D² / 192 permutes a token bound the sum. {split}The
-result, 4 D bytes a token, goes past the caches while the next sums are made; with most tokens, what memory does at the
-time moves the ratio to the int8 products from 9 to 15 between runs on the same quiet machine. AMX would do 16,384 int8
-multiply-and-add of the sum an instruction, D² / 16,384 a token, but wants its bits spread to bytes. The encoded
-values are D² bytes and stay in the cache; the MLP's weights are 32 D² bytes in float32. A single token costs one pass
-over the encoded values, and the call itself.
+bits: with AVX-512, one permute does 192 additions, and D² / 192 permutes a token bound the sum. {split}{floor}The
+result, 4 D bytes a token, goes past the caches while the next sums are made. AMX would do 16,384 int8 multiply-and-add
+of the sum an instruction, D² / 16,384 a token, but wants its bits spread to bytes. The encoded values are D² bytes and
+stay in the cache; the MLP's weights are 32 D² bytes in float32. A single token costs one pass over the encoded values,
+and the call itself.
+"""
+
+PEAKS = """\
+## What the machine does at best
+
+One thread, 512 bits an instruction, the best of several tries: the ceilings that the paragraphs above compare with.
 """
 
 LINEAR = """\
@@ -84,20 +91,26 @@ where there are few outputs.
 def page(folder: Path = RECORDED) -> str:
     """The whole page; a benchmark without a recorded run is named with the command that records one."""
     inference_bound = INFERENCE_BOUND.format(
-        d192=_operations(192), d384=_operations(384), split=_time_of_the_sum(_rows(folder, "infer_block"))
+        d192=_operations(192),
+        d384=_operations(384),
+        split=_time_of_the_sum(_rows(folder, "infer_block")),
+        floor=_floor_of_inference(folder),
     )
+    training_bound = TRAINING_BOUND.format(learnable_floor=_floor_of_learnable(folder))
     return "\n".join(
         [
             _wrapped(INTRODUCTION),
             _wrapped(TRAINING),
             _table(folder, "train_block", _training_table),
-            _wrapped(TRAINING_BOUND),
+            _wrapped(training_bound),
             _wrapped(INFERENCE),
             _table(folder, "infer_block", _inference_table),
             _wrapped(inference_bound),
             _wrapped(LINEAR),
             _table(folder, "binary_linear", _linear_table),
             _wrapped(LINEAR_BOUND),
+            _wrapped(PEAKS),
+            _peaks_table(folder),
             _regenerate(),
         ]
     )
@@ -143,6 +156,59 @@ def _time_of_the_sum(rows: list[dict[str, Any]]) -> str:
     return f"If all else grows with D, the sum is {' and '.join(shares)}, from the two sizes with most tokens. "
 
 
+def _peaks(folder: Path) -> dict[str, float]:
+    file = folder / "peaks.json"
+    return json.loads(file.read_text())["peaks"] if file.exists() else {}
+
+
+def _ns_per_token(folder: Path, name: str, size: str, **wanted: object) -> float:
+    """Ours, one thread, with most tokens."""
+    rows = [row for row in _rows(folder, name) if row["size"] == size and row["threads"] == 1]
+    rows = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+    last = max(rows, key=lambda row: row["tokens"])
+    return 1e6 * last["ours_ms"] / last["tokens"]
+
+
+def _floor_of_inference(folder: Path) -> str:
+    """How long the permutes and the writing of the result take at the machine's best."""
+    peaks = _peaks(folder)
+    if not peaks or not _rows(folder, "infer_block"):
+        return ""
+    parts = []
+    for width in (192, 384):
+        sum_ns = 1e9 * width**2 / 192 / peaks["permutes_and_additions_per_s"]
+        write_ns = 1e9 * 4 * width / peaks["memory_stream_bytes_per_s"]
+        whole_ns = _ns_per_token(folder, "infer_block", f"D{width}")
+        parts.append(
+            f"{sum_ns:.0f} ns for the sum and {write_ns:.0f} ns for the result of {whole_ns:.0f} at D = {width}"
+        )
+    return f"At this machine's best that is {' and '.join(parts)}. "
+
+
+def _floor_of_learnable(folder: Path) -> str:
+    """How long the additions for the scores' gradient take at the machine's best."""
+    peaks = _peaks(folder)
+    if not peaks or not _rows(folder, "train_block"):
+        return ""
+    additions = 24 * 192**2 * 8 / 9 / 16
+    floor_us = 1e6 * additions / peaks["float_additions_per_s"]
+    whole_us = 1e-3 * _ns_per_token(folder, "train_block", "D192", mapping="learnable")
+    return f"At this machine's best these take {floor_us:.1f} of the {whole_us:.1f} us a token at D = 192. "
+
+
+def _peaks_table(folder: Path) -> str:
+    peaks = _peaks(folder)
+    if not peaks:
+        return f"No run is recorded; the command is `{_command('peaks')}`.\n"
+    rows = [
+        [name.removesuffix("_per_s").removesuffix("_bytes").replace("_", " "), f"{rate / 1e9:.3g} {unit}"]
+        for name, rate in peaks.items()
+        for unit in ["GB/s" if "bytes" in name else "G/s"]
+    ]
+    machine = _machine(json.loads((folder / "peaks.json").read_text())["machine"])
+    return f"{machine}\n\n{_markdown(('what', 'at best'), rows)}\n"
+
+
 def _machine(machine: dict[str, Any]) -> str:
     features = [name for name in MACHINE_FEATURES if name in machine["cpu_flags"]]
     return (
@@ -169,14 +235,24 @@ def _training_table(rows: list[dict[str, Any]]) -> str:
 
 
 def _inference_table(rows: list[dict[str, Any]]) -> str:
-    head = ("block", "tokens", "threads", "ours, ms", "ns a token", "MLP float32", "MLP bf16", "int8 products")
+    head = (
+        "block",
+        "tokens",
+        "threads",
+        "ours, ms",
+        "ns a token",
+        "MLP float32",
+        "MLP bf16",
+        "int8 products",
+        "into old memory",
+    )
     lines = [
         [
             row["size"],
             f"{row['tokens']:,}",
             str(row["threads"]),
             *_ours(row),
-            *(_ratio(row, key) for key in ("mlp_fp32_ms", "mlp_bf16_ms", "int_mm_ms")),
+            *(_ratio(row, key) for key in ("mlp_fp32_ms", "mlp_bf16_ms", "int_mm_ms", "int_mm_reused_out_ms")),
             _rate(row, 16, "mlp_fp32_ms"),
             _rate(row, 1, "ours_ms"),
         ]
@@ -230,7 +306,7 @@ def _markdown(head: tuple[str, ...], rows: list[list[str]]) -> str:
 
 
 def _regenerate() -> str:
-    commands = [_command(name) for name in ("train_block", "infer_block", "binary_linear")]
+    commands = [_command(name) for name in ("train_block", "infer_block", "binary_linear", "peaks")]
     return "\n".join(["## Again", "", "```sh", *commands, "python docs/performance.py", "```", ""])
 
 
