@@ -1,9 +1,9 @@
 """C++ kernels as plain C libraries: compiled on first use, cached, loaded with ctypes (which drops the GIL in calls).
 
-A library is cached under a hash of its sources, the headers beside them, the flags and the compiler, so that a stale
-one is never loaded. A wheel brings libraries that were compiled when it was built (setup.py). Nothing is compiled for
-"this machine": kernels carry their target attributes and choose the instruction set at run time, because a wheel or a
-cache folder may be shared by different machines.
+A library is cached under a hash of its sources, the headers beside them and beside this file, the flags and the
+compiler, so that a stale one is never loaded. A wheel brings libraries that were compiled when it was built (setup.py).
+Nothing is compiled for "this machine": kernels carry their target attributes and choose the instruction set at run
+time, because a wheel or a cache folder may be shared by different machines.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ PREBUILT = Path(__file__).parent / "prebuilt"
 
 # Never -ffast-math: it switches flush-to-zero on for the whole process. No contraction: results equal on every machine.
 BASE_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-ffp-contract=off", "-pthread")
+
+
+SHARED_HEADERS = Path(__file__).parent
 
 
 def compiler() -> str | None:
@@ -61,7 +64,7 @@ def load_library(name: str, sources: list[Path], flags: list[str]) -> ctypes.CDL
     path = _compiler_or_error(name)
     library = cache_folder() / f"{name}-{_key(sources, flags, _version(path))}.so"
     if not library.exists():
-        _compile(name, library, [path, *BASE_FLAGS, *flags, *map(str, sources)])
+        _compile(name, library, _command(path, sources, flags))
     try:
         return ctypes.CDLL(str(library))
     except OSError as error:
@@ -74,8 +77,12 @@ def prebuild(name: str, sources: list[Path], flags: list[str], folder: Path) -> 
     Raises:
         ToolError: no compiler, the folder cannot be written, or compiling failed.
     """
-    command = [_compiler_or_error(name), *BASE_FLAGS, *flags, *map(str, sources)]
+    command = _command(_compiler_or_error(name), sources, flags)
     _compile(name, folder / f"{name}-{_key(sources, flags, '')}.so", command)
+
+
+def _command(compiler_path: str, sources: list[Path], flags: list[str]) -> list[str]:
+    return [compiler_path, *BASE_FLAGS, f"-I{SHARED_HEADERS}", *flags, *map(str, sources), "-ldl"]
 
 
 def _compiler_or_error(name: str) -> str:
@@ -86,7 +93,9 @@ def _compiler_or_error(name: str) -> str:
 
 
 def _key(sources: list[Path], flags: list[str], compiler_version: str) -> str:
-    headers = {header for source in sources for header in source.parent.glob("*.h")}
+    headers = {
+        header for folder in (SHARED_HEADERS, *(source.parent for source in sources)) for header in folder.glob("*.h")
+    }
     digest = hashlib.sha256(repr((BASE_FLAGS, flags, platform.machine(), compiler_version)).encode())
     for file in [*sources, *sorted(headers)]:
         content = file.read_bytes()

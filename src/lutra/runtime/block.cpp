@@ -1,11 +1,9 @@
 // The C interface of the block kernels: choice of the instruction set, threads.
 #include <atomic>
-#include <system_error>
-#include <thread>
-#include <vector>
 
 #include "block.h"
 #include "memory.h"
+#include "threads.h"
 
 namespace {
 
@@ -67,14 +65,6 @@ LUTRA_EXPORT int64_t lutra_run_block(const Block* block, int64_t isa, const int8
         }
         release_memory(memory);
     };
-    std::vector<std::thread> others;
-    const int64_t wanted = threads < pieces ? threads : pieces;
-    try {
-        for (int64_t i = 1; i < wanted; i++) others.emplace_back(work);
-    } catch (const std::system_error&) {
-        // No more threads to be had: those that run take all the pieces.
-    }
-    work();
-    for (std::thread& other : others) other.join();
+    lutra::on_threads(threads < pieces ? threads : pieces, work);
     return failed;
 }

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <new>
-#include <thread>
 #include <utility>
 #include <vector>
 #if defined(__linux__)
@@ -15,6 +14,7 @@
 #endif
 
 #include "simd.h"
+#include "threads.h"
 
 namespace lutra {
 
@@ -122,10 +122,7 @@ void parallel(int64_t tasks, int64_t threads, Task&& task) {
     auto work = [&] {
         for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) task(i);
     };
-    std::vector<std::thread> others;
-    for (int64_t i = 1; i < std::min(threads, tasks); ++i) others.emplace_back(work);
-    work();
-    for (auto& other : others) other.join();
+    on_threads(std::min(threads, tasks), work);
 }
 
 // Addresses of one table for the 64 rows of a word, from the words of its inputs.
