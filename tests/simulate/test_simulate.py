@@ -98,7 +98,28 @@ MUTATIONS = {
     "bits go on under back-pressure": ("lutra_delay", "if (enable_i)", "if (1'b1)"),
     "step counter forgets the reset": ("lutra_controller", "!rst_ni || summed", "summed"),
     "rounding is left out": ("lutra_product", "sum * multiplier + Half", "sum * multiplier"),
+    "negative sums become positive": ("lutra_product", "sum_i[SumBits-1]", "1'b0"),
+    "large multipliers become negative": (
+        "lutra_product",
+        "-MultiplierBits){1'b0}}",
+        "-MultiplierBits){multiplier_i[MultiplierBits-1]}}",
+    ),
     "clamp is left out": ("lutra_clamp", "scaled > High", "1'b0"),
+    "clamp has no lower end": ("lutra_clamp", "scaled < Low", "1'b0"),
+    "negative products are shifted as positive ones": ("lutra_clamp", "product >>> Shift", "product_i >> Shift"),
+    "bits reach every tap at once": ("lutra_delay", "{taps_q[(Taps-1)*Width-1:0], word_i}", "{Taps{word_i}}"),
+    "bits of the row before stay": ("lutra_delay", "taps_q <= taps_d", "taps_q <= taps_d | taps_q"),
+    "sums are chosen by the mark of the first": ("lutra_select", "select_i[k]", "select_i[0]"),
+    "only the first sum is chosen": ("lutra_select", "words_i[k*Width + b]", "words_i[b]"),
+    "the step waits for the next row": ("block_1_summation", "|| last_at[0] || last_at[1] || choosing_q)", ")"),
+    "the step goes on under back-pressure": ("block_1_summation", "move = ready_i && ", "move = "),
+    "the last beat of sums is lost": (
+        "block_1_summation",
+        "(choosing_q && choice_q != ",
+        "(choosing_q && choice_q + 1'b1 != ",
+    ),
+    "sums are added without their mark": ("block_1_summation", "first_at[0 + k] || ", ""),
+    "a tree's adder loses an operand": ("block_2_lane_1", "assign sum_1_0 = ", "assign sum_1_0 = 0 & "),
     "threshold is exclusive": ("lutra_threshold", "offset >= threshold_i", "offset > threshold_i"),
     "trees go on under back-pressure": ("lutra_pipeline", "advance_o = ready_i", "advance_o = 1'b1"),
     "beats of a tree are not counted by row": ("lutra_pipeline", "beat_q == LastBeat", "1'b0"),
@@ -108,7 +129,7 @@ MUTATIONS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_faults_in_library_modules_are_found(tmp_path, mutation):
+def test_faults_in_modules_are_found(tmp_path, mutation):
     module, right, wrong = MUTATIONS[mutation]
     rng = np.random.default_rng(1)
     designs = ((1, "accumulate"), (3, "accumulate"), (2, "tree"))
