@@ -17,6 +17,9 @@ from netlists import driver, flip_entry, synthesise
 GRAPH = random_block(
     np.random.default_rng(3), width=6, thermometer_bits=3, luts=(16,), inputs=(6,), groups=2, output_bits=8, max_shift=3
 )
+GRAPH.ops[1].tables[[0, 10]] = 1  # bits that are always 1, or 0, and bits that no output adds
+GRAPH.ops[1].tables[9] = 0
+GRAPH.ops[2].encoded[[3, 10]] = 0
 WHOLE = random_block(np.random.default_rng(4), width=3, luts=(6,), inputs=(4,), output_bits=8)
 
 

@@ -210,8 +210,7 @@ class _Prover:
         if r in source or r >= end:
             return source.get(r, "0")
         layer, bit = self.plan.summed[r]
-        adds = self.plan.block.summation.encoded[r].any()
-        return "1" if adds and self.plan.constants[layer][bit] == 1 else "0"
+        return "1" if self.plan.constants[layer][bit] == 1 else "0"
 
     def _prove_addend(self, each: Accumulator) -> None:
         """The addend, in every step and for all values of its bits and marks."""
