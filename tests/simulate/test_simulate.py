@@ -267,6 +267,7 @@ def test_beats_are_packed_and_unpacked(bits, lanes, signed):
     words = harness.pack(elements, bits)
     assert words.shape == (6, -(-bits * lanes // 32))
     assert (harness.unpack(words, lanes, bits, signed) == elements).all()
+    assert harness.unpack(words[:0], lanes, bits, signed).shape == (0, lanes)  # a fault may let nothing come out
 
 
 def test_a_missing_compiler_is_one_clear_error(monkeypatch):

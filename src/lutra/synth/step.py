@@ -57,8 +57,8 @@ def synthesise_run(
     """Synthesise the run's RTL at `recipe.hardware.synthesise_fold_factors` and write `run.synth`.
 
     UltraScale+ needs Yosys; standard cells need `liberty` (or the environment variable LUTRA_LIBERTY) and a native
-    Yosys, their timing and power also OpenSTA. The UltraScale+ netlist's tables are proved to be the trained ones; the
-    mapped cells run captured rows, which gives their switching and compares them with the golden model.
+    Yosys, their timing and power also OpenSTA. The UltraScale+ netlist's tables and sums are proved to be the trained
+    ones; the mapped cells run captured rows, which gives their switching and compares them with the golden model.
     RTL that is missing or was generated from something else is generated first. Scripts for Vivado and Design Compiler
     are written, and their reports read where a user ran them. What has no tool is listed under `skipped` with the
     reason. A block's result is kept in `synth/` by the content of its sources, tool and library, so an interrupted run
