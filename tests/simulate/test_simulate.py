@@ -98,7 +98,26 @@ MUTATIONS = {
     "bits go on under back-pressure": ("lutra_delay", "if (enable_i)", "if (1'b1)"),
     "step counter forgets the reset": ("lutra_controller", "!rst_ni || summed", "summed"),
     "rounding is left out": ("lutra_product", "sum * multiplier + Half", "sum * multiplier"),
+    "negative sums become positive": ("lutra_product", "sum_i[SumBits-1]", "1'b0"),
+    "large multipliers become negative": (
+        "lutra_product",
+        "-MultiplierBits){1'b0}}",
+        "-MultiplierBits){multiplier_i[MultiplierBits-1]}}",
+    ),
     "clamp is left out": ("lutra_clamp", "scaled > High", "1'b0"),
+    "clamp has no lower end": ("lutra_clamp", "scaled < Low", "1'b0"),
+    "negative products are shifted as positive ones": ("lutra_clamp", "product >>> Shift", "product_i >> Shift"),
+    "bits reach every tap at once": ("lutra_delay", "{taps_q[(Taps-1)*Width-1:0], word_i}", "{Taps{word_i}}"),
+    "bits of the row before stay": ("lutra_delay", "taps_q <= taps_d", "taps_q <= taps_d | taps_q"),
+    "sums are chosen by the mark of the first": ("lutra_select", "select_i[k]", "select_i[0]"),
+    "only the first sum is chosen": ("lutra_select", "words_i[k*Width + b]", "words_i[b]"),
+    "the step waits for the next row": ("block_1_summation", "|| last_at[0] || last_at[1] || choosing_q)", ")"),
+    "the last beat of sums is lost": (
+        "block_1_summation",
+        "(choosing_q && choice_q != ",
+        "(choosing_q && choice_q + 1'b1 != ",
+    ),
+    "a tree's adder loses an operand": ("block_2_lane_1", "assign sum_1_0 = ", "assign sum_1_0 = 0 & "),
     "threshold is exclusive": ("lutra_threshold", "offset >= threshold_i", "offset > threshold_i"),
     "trees go on under back-pressure": ("lutra_pipeline", "advance_o = ready_i", "advance_o = 1'b1"),
     "beats of a tree are not counted by row": ("lutra_pipeline", "beat_q == LastBeat", "1'b0"),
@@ -108,11 +127,12 @@ MUTATIONS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_faults_in_library_modules_are_found(tmp_path, mutation):
+def test_faults_in_modules_are_found(tmp_path, mutation):
     module, right, wrong = MUTATIONS[mutation]
     rng = np.random.default_rng(1)
     designs = ((1, "accumulate"), (3, "accumulate"), (2, "tree"))
-    graphs = [random_block(rng, width=6, luts=(12, 8), inputs=(4, 3), output_bits=8) for _ in designs]
+    # Outputs of 8 bits are clamped, which hides wrong sums.
+    graphs = [random_block(rng, width=6, luts=(12, 8), inputs=(4, 3), output_bits=bits) for bits in (8, 16, 8)]
     plans = [BlockPlan(graph, f"block_{i}", *designs[i]) for i, graph in enumerate(graphs)]
     write_design(plans, tmp_path / "rtl")
     path = tmp_path / "rtl" / f"{module}.sv"
@@ -246,6 +266,7 @@ def test_beats_are_packed_and_unpacked(bits, lanes, signed):
     words = harness.pack(elements, bits)
     assert words.shape == (6, -(-bits * lanes // 32))
     assert (harness.unpack(words, lanes, bits, signed) == elements).all()
+    assert harness.unpack(words[:0], lanes, bits, signed).shape == (0, lanes)  # a fault may let nothing come out
 
 
 def test_a_missing_compiler_is_one_clear_error(monkeypatch):

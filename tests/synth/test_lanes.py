@@ -1,4 +1,4 @@
-"""Counting a block from one lane and the rest, against flat synthesis of the whole."""
+"""Counting a block from some lanes and the rest, against flat synthesis of the whole."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ GRAPH = random_block(
 )
 
 
-# Synthesis of the whole joins logic across the borders of accumulators, so that counting them says too much.
 @pytest.mark.parametrize(
-    ("dataflow", "lanes", "least", "most"), [("accumulate", 6, 1.0, 1.22), ("tree", 2, 0.95, 1.05)]
+    ("dataflow", "lanes"),
+    [("accumulate", 2), ("tree", 2)],  # three of six accumulators are counted twice, one of two trees
 )
-def test_a_lane_and_the_rest_are_the_whole(tmp_path, dataflow, lanes, least, most):
+def test_lanes_and_the_rest_are_the_whole(tmp_path, dataflow, lanes):
     yosys = fpga_yosys()
     if yosys is None:
         pytest.skip("Yosys is not installed")
@@ -31,4 +31,5 @@ def test_a_lane_and_the_rest_are_the_whole(tmp_path, dataflow, lanes, least, mos
     write_design([plan], tmp_path / "rtl")
     whole = synthesise_fpga(yosys, tmp_path / "rtl", sources_of(tmp_path / "rtl"), "block")
     assert parts.total.ff == pytest.approx(whole.ff, rel=0.05)
-    assert least * whole.lut_raw <= parts.total.lut_raw <= most * whole.lut_raw
+    assert parts.total.lut_raw == pytest.approx(whole.lut_raw, rel=0.05)
+    assert parts.total.lut_packed == pytest.approx(whole.lut_packed, rel=0.1)

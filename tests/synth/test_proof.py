@@ -12,11 +12,9 @@ from frozen_blocks import random_rows
 from lutra.cost.random_block import random_block
 from lutra.errors import MismatchError, ToolError
 from lutra.frozen import golden
-from lutra.rtl.emit import write_design
 from lutra.rtl.plan import BlockPlan
 from lutra.synth.proof import prove_tables
-from lutra.synth.tools import fpga_yosys
-from lutra.synth.yosys import fpga_script, run_script, sources_of
+from netlists import synthesise
 
 GRAPH = random_block(
     np.random.default_rng(3), width=6, thermometer_bits=3, luts=(16, 10), inputs=(6, 7), sum_sources=(1, 2), max_shift=0
@@ -26,14 +24,6 @@ GRAPH = random_block(
 @pytest.fixture(scope="module")
 def netlist(tmp_path_factory):
     return synthesise(plan_of(), tmp_path_factory.mktemp("proof") / "rtl")
-
-
-def synthesise(plan, folder):
-    yosys = fpga_yosys()
-    if yosys is None:
-        pytest.skip("Yosys is not installed")
-    write_design([plan], folder)
-    return run_script(yosys, folder, fpga_script(sources_of(folder), "block"), "block")["block"]
 
 
 def plan_of(graph=GRAPH):

@@ -129,11 +129,12 @@ def test_rtl_of_another_model_is_generated_anew(tmp_path, monkeypatch):
     assert seen == [(fold_folder(run, 4) / "block_0_network.sv").read_text()] != [old]
 
 
-def test_the_proof_of_the_tables_is_recorded(synthesised):
+def test_the_proof_of_tables_and_sums_is_recorded(synthesised):
     (target,) = read_json(synthesised.synth, "synth")["targets"]
     proof = target["blocks"][0]["proof"]
     assert proof["holds"] is True
     assert proof["luts"] > 0 and proof["assignments"] >= 64 * proof["luts"]
+    assert proof["summation"]["outputs"] > 0
 
 
 def test_a_netlist_with_a_wrong_table_fails_the_step_after_writing_the_evidence(tmp_path, synthesised, monkeypatch):

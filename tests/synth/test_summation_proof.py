@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 
 from lutra.cost.random_block import random_block
 from lutra.errors import InputError, MismatchError, ToolError
-from lutra.rtl.emit import write_design
 from lutra.rtl.plan import BlockPlan
 from lutra.synth.diagrams import FALSE, Diagrams
 from lutra.synth.summation_proof import prove_summation
-from lutra.synth.tools import fpga_yosys
-from lutra.synth.yosys import fpga_script, run_script, sources_of
+from netlists import driver, flip_entry, synthesise
 
 GROUPED = random_block(
     np.random.default_rng(3), width=12, thermometer_bits=3, luts=(36,), inputs=(6,), groups=3, max_shift=0
@@ -33,14 +31,6 @@ WHOLE = random_block(
 )
 
 
-def synthesise(plan, folder):
-    yosys = fpga_yosys()
-    if yosys is None:
-        pytest.skip("Yosys is not installed")
-    write_design([plan], folder)
-    return run_script(yosys, folder, fpga_script(sources_of(folder), "block"), "block")["block"]
-
-
 @pytest.fixture(scope="module")
 def grouped(tmp_path_factory):
     return synthesise(BlockPlan(GROUPED, "block", 3, "tree"), tmp_path_factory.mktemp("grouped") / "rtl")
@@ -53,22 +43,6 @@ def with_encoded(row, output, change):
     encoded[row, output] += change
     ops = [*GROUPED.ops[:-2], dataclasses.replace(summation, encoded=encoded), GROUPED.ops[-1]]
     return BlockPlan(dataclasses.replace(GROUPED, ops=tuple(ops)), "block", 3, "tree")
-
-
-def driver(netlist, net):
-    """The cell that drives a net, to be changed."""
-    return next(
-        cell
-        for cell in netlist["cells"].values()
-        if any(net in cell["connections"][p] for p, way in cell["port_directions"].items() if way == "output")
-    )
-
-
-def flip_entry(cell, entry):
-    """Change one entry of a LUT cell."""
-    init = list(cell["parameters"]["INIT"])
-    init[-1 - entry] = "10"[int(init[-1 - entry])]
-    cell["parameters"]["INIT"] = "".join(init)
 
 
 def test_the_sums_of_groups_in_turn_are_proved(grouped):

@@ -1,4 +1,4 @@
-"""Blocks of ours for I-ViT-T whose synthesis is recorded: true cycles, and power from their own LUTs."""
+"""Blocks of ours whose synthesis is recorded: true cycles, and power from their own LUTs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from lutra.cost.technology import quweit_paper
 from lutra.cost.weightless import fitted_fpga_energy
 from lutra.errors import InputError
 
-RECORDED_DESIGNS = "weightless-designs-ivit-t"
-"""The `design` of the record in `results/synth`."""
+RECORDED_DESIGNS = {"ivit-t": "weightless-designs-ivit-t", "gpt-baby": "weightless-designs-gpt-baby"}
+"""The `design` of the records in `results/synth`, by the model whose width the blocks have."""
 RECORDED_RECOVERY = "gpt-mini-recovery"
 """The record in `results/explore` whose variants have the shapes of the designs."""
 
@@ -52,8 +52,8 @@ class BlockDesign:
         )
 
 
-def recorded_designs(results: Path, tokens: int) -> list[BlockDesign]:
-    """The recorded designs for sequences of `tokens` tokens, in the record's order.
+def recorded_designs(results: Path, tokens: int, model: str = "ivit-t") -> list[BlockDesign]:
+    """The recorded designs of a model's width for sequences of `tokens` tokens, in the record's order.
 
     Raises:
         InputError: a record is damaged.
@@ -74,7 +74,7 @@ def recorded_designs(results: Path, tokens: int) -> list[BlockDesign]:
         )
         return built.label, {"design": built}
 
-    return [values["design"] for values in recorded(results, RECORDED_DESIGNS, design).values()]
+    return [values["design"] for values in recorded(results, RECORDED_DESIGNS[model], design).values()]
 
 
 def recorded(

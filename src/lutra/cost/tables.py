@@ -192,6 +192,10 @@ def _quweit_4(results: Path) -> Table:
     ]
     baby = layer_cost(preset("gpt-baby"), systolic_array(32))
     rows.append(Row("nanoGPT-baby, FPGA ratio", "x", 2.5, baby.upper_limit, "the weightless block is taken as free"))
+    rows += [
+        Row(f"nanoGPT-baby, {design.label}, FPGA ratio", "x", 2.5, baby.fpga_ratio(design.energy_j), design.remark)
+        for design in recorded_designs(results, preset("gpt-baby").tokens, "gpt-baby")
+    ]
     notes = (
         'The paper\'s rows are not in its text; the ratios are ("over 2.2x", "2.5x").',
         f"FPGA, rows F = ...: the block is charged {PAPER_POWER_LABEL}; those with F > 1 are optimistic.",

@@ -135,7 +135,7 @@ def pack(elements: IntArray, bits: int) -> np.ndarray:
 
 def unpack(words: np.ndarray, lanes: int, bits: int, signed: bool) -> IntArray:
     """(beats, words) uint32 -> (beats, lanes) integers; inverse of `pack`."""
-    octets = np.ascontiguousarray(words, "<u4").view(np.uint8).reshape(len(words), -1)
+    octets = np.ascontiguousarray(words, "<u4").view(np.uint8).reshape(len(words), 4 * words.shape[1])
     bit = np.unpackbits(octets, axis=1, count=lanes * bits, bitorder="little").reshape(len(words), lanes, bits)
     weights = np.int64(1) << np.arange(bits)
     if signed:

@@ -66,6 +66,10 @@ class Netlist:
             if cell["port_directions"][port] == "output"
             for place, net in enumerate(nets)
         }
+        self.inputs = {n for p in module["ports"].values() if p["direction"] == "input" for n in p["bits"]}
+        self.registers = {
+            net for net, (cell, _, _) in self._drivers.items() if cell["type"] in FLIP_FLOPS and isinstance(net, int)
+        }
 
     def nets(self, name: str) -> list[Net]:
         """The bits of a named signal, the lowest first.
@@ -88,6 +92,19 @@ class Netlist:
         if cell["type"] not in FLIP_FLOPS or nets["R" if cell["type"] == "FDRE" else "S"] != ["0"]:
             raise ToolError(f"{self.name}: net {net} is not that of a plain flip-flop but of a {cell['type']}")
         return nets["D"][0], nets["CE"][0]
+
+    def flip_flop(self, net: Net) -> tuple[Net, Net, Net, bool]:
+        """What the flip-flop that drives a net takes, the nets that enable and reset it, and its value after a reset.
+
+        Raises:
+            ToolError: not a flip-flop.
+        """
+        cell, _, _ = self._driver(net)
+        if cell["type"] not in FLIP_FLOPS:
+            raise ToolError(f"{self.name}: net {net} is not that of a flip-flop but of a {cell['type']}")
+        nets = {port: connected[0] for port, connected in cell["connections"].items()}
+        sets = cell["type"] == "FDSE"
+        return nets["D"], nets["CE"], nets["S" if sets else "R"], sets
 
     def evaluate(self, net: Net, values: Values) -> np.ndarray:
         """The value of a net; `values` holds those of inputs, and gets those of all nets on the way."""
@@ -172,10 +189,6 @@ class SettledNetlist(Netlist):
 
     def __init__(self, module: dict[str, Any], name: str, holding: Callable[[str], object]) -> None:
         super().__init__(module, name)
-        self.inputs = {n for p in module["ports"].values() if p["direction"] == "input" for n in p["bits"]}
-        self.registers = {
-            net for net, (cell, _, _) in self._drivers.items() if cell["type"] in FLIP_FLOPS and isinstance(net, int)
-        }
         held = {net for name, entry in self._names.items() if holding(name) for net in entry["bits"]}
         self.state = self.registers & held
         """Registers that hold what they have: their values are not known."""

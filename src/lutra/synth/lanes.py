@@ -1,44 +1,50 @@
-"""Synthesis of a block by its largest equal parts: one lane, counted once per lane, and the rest with the lanes empty.
+"""Synthesis of a block by its equal parts: a few lanes, counted for all of them, and the rest with the lanes empty.
 
 A lane is what sums one output: the tree of an output lane, or an output's accumulator with its encoded values. Lanes
-are as alike as their trained numbers, and flat synthesis of all of them takes many times longer. What flat synthesis
-would join across the border of a lane is counted twice.
+are as alike as their trained numbers, and flat synthesis of all of them takes many times longer.
+
+The first tree is synthesised alone; what flat synthesis would join across its border is counted twice. Accumulators are
+too small for that: alone, an adder's operands change places, and the restart takes a LUT per bit of the sum. They are
+counted in their places: what the block takes with some of them, less what it takes without any.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 from lutra.rtl.emit import block_files, complete, library_files
 from lutra.rtl.plan import BlockPlan
 from lutra.synth.hierarchy import HierarchyUse, ModuleUse
 from lutra.synth.tools import Tool
-from lutra.synth.yosys import fpga_script, fpga_use, run_script, synthesise_fpga
+from lutra.synth.yosys import FpgaUse, fpga_script, fpga_use, run_script, synthesise_fpga
 
 ACCUMULATOR = "lutra_accumulator"
+EMPTY_ACCUMULATOR = "lutra_accumulator_empty"
+ACCUMULATOR_OF_OUTPUT = re.compile(rf"{ACCUMULATOR}( #\(\n.*?\n  \) u_sum_(\d+) )", re.DOTALL)
+MOST_COUNTED_ACCUMULATORS = 8
 FIRST_ACCUMULATOR = re.compile(rf"{ACCUMULATOR} #\(\n(.*?)\n  \) u_sum_0 ", re.DOTALL)
 PORTS = re.compile(r"^module .*?^\);\n", re.DOTALL | re.MULTILINE)
 
 
 def synthesise_lanes(yosys: Tool, folder: Path, plan: BlockPlan) -> HierarchyUse:
-    """Count the block of `plan` from its first lane and the rest; works in `folder`.
+    """Count the block of `plan` from some of its lanes and the rest; works in `folder`.
 
     Raises:
         ToolError: Yosys failed, left no netlist, or left cells that are not of the device.
     """
+    if plan.schedule.dataflow == "accumulate":
+        return _count_accumulators(yosys, folder, plan)
     generated = block_files(plan)
-    if plan.schedule.dataflow == "tree":
-        names = [f"{plan.name}_lane_{lane}.sv" for lane in range(plan.schedule.output_lanes)]
-        lanes = {name: generated.pop(name) for name in names}
-    else:
-        lanes = {f"{ACCUMULATOR}.sv": library_files()[f"{ACCUMULATOR}.sv"]}
-    rest = _rest(yosys, folder / "rest", plan, complete(generated), lanes)
-    return HierarchyUse((rest, synthesise_lane(yosys, folder / "lane", plan)))
+    names = [f"{plan.name}_lane_{lane}.sv" for lane in range(plan.schedule.output_lanes)]
+    trees = {name: _empty(generated.pop(name)) for name in names}
+    rest = _without(yosys, folder / "rest", plan, complete(generated), trees)
+    return HierarchyUse((ModuleUse(plan.name, 1, rest), synthesise_lane(yosys, folder / "lane", plan)))
 
 
 def synthesise_lane(yosys: Tool, folder: Path, plan: BlockPlan) -> ModuleUse:
-    """Count the first lane of the block of `plan`; works in `folder`.
+    """Count the first lane of the block of `plan` alone; works in `folder`.
 
     Raises:
         ToolError: Yosys failed, left no netlist, or left cells that are not of the device.
@@ -53,18 +59,45 @@ def synthesise_lane(yosys: Tool, folder: Path, plan: BlockPlan) -> ModuleUse:
     return ModuleUse(top, count, synthesise_fpga(yosys, folder, _write(complete(first), folder), top))
 
 
-def _rest(yosys: Tool, folder: Path, plan: BlockPlan, files: dict[str, str], lanes: dict[str, str]) -> ModuleUse:
-    """The block without what is inside its lanes."""
-    sources = [name for name in _write(files, folder) if name not in lanes]
-    for name, text in lanes.items():
-        match = PORTS.search(text)
-        assert match, "modules end their ports with a line of their own"
-        (folder / name).write_text(f"{match[0]}endmodule\n", encoding="utf-8")
-    script = f"read_verilog -sv -lib {' '.join(lanes)}\n" + fpga_script(sources, plan.name)
+def _count_accumulators(yosys: Tool, folder: Path, plan: BlockPlan) -> HierarchyUse:
+    """The block without any accumulator, and some of them, spread over the outputs, in their places."""
+    outputs = plan.graph.output_width
+    counted = max(n for n in range(1, MOST_COUNTED_ACCUMULATORS + 1) if outputs % n == 0 and (n < outputs or n == 1))
+    without = _with_accumulators(yosys, folder / "rest", plan, set())
+    with_some = _with_accumulators(yosys, folder / "lanes", plan, set(range(0, outputs, outputs // counted)))
+    less = {name: getattr(with_some, name) - count for name, count in asdict(without).items()}
+    lanes = ModuleUse(f"{counted} of {outputs} lanes", outputs // counted, FpgaUse(**less))
+    return HierarchyUse((ModuleUse(plan.name, 1, without), lanes))
+
+
+def _with_accumulators(yosys: Tool, folder: Path, plan: BlockPlan, kept: set[int]) -> FpgaUse:
+    """The block with the accumulators of the outputs `kept`, and the others empty."""
+    generated, summation = block_files(plan), f"{plan.name}_summation.sv"
+    generated[summation] = ACCUMULATOR_OF_OUTPUT.sub(
+        lambda m: f"{ACCUMULATOR if int(m[2]) in kept else EMPTY_ACCUMULATOR}{m[1]}", generated[summation]
+    )
+    empty = _empty(library_files()[f"{ACCUMULATOR}.sv"]).replace(
+        f"module {ACCUMULATOR} ", f"module {EMPTY_ACCUMULATOR} "
+    )
+    return _without(yosys, folder, plan, complete(generated), {f"{EMPTY_ACCUMULATOR}.sv": empty})
+
+
+def _empty(module: str) -> str:
+    """A module's parameters and ports alone."""
+    match = PORTS.search(module)
+    assert match, "modules end their ports with a line of their own"
+    return f"{match[0]}endmodule\n"
+
+
+def _without(yosys: Tool, folder: Path, plan: BlockPlan, files: dict[str, str], empty: dict[str, str]) -> FpgaUse:
+    """The block of `files` without what is inside the modules `empty`."""
+    sources = [name for name in _write(files, folder) if name not in empty]
+    _write(empty, folder)
+    script = f"read_verilog -sv -lib {' '.join(empty)}\n" + fpga_script(sources, plan.name)
     cells = run_script(yosys, folder, script, plan.name)[plan.name]["cells"]
-    inside = tuple(name.removesuffix(".sv") for name in lanes)
+    inside = tuple(name.removesuffix(".sv") for name in empty)
     own = {name: cell for name, cell in cells.items() if not cell["type"].endswith(inside)}
-    return ModuleUse(plan.name, 1, fpga_use(own, f"{yosys.name}, {plan.name}"))
+    return fpga_use(own, f"{yosys.name}, {plan.name}")
 
 
 def _first_accumulator(plan: BlockPlan, summation: str) -> str:

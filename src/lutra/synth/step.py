@@ -25,6 +25,7 @@ from lutra.rtl.plan import BlockPlan
 from lutra.rtl.schedule import FoldFactor
 from lutra.simulate.run import captured_rows
 from lutra.synth import dc, vivado
+from lutra.synth.accumulator_proof import prove_accumulators
 from lutra.synth.asic import Asic
 from lutra.synth.proof import prove_tables
 from lutra.synth.summation_proof import prove_summation
@@ -33,7 +34,7 @@ from lutra.synth.yosys import copy_sources, fpga_script, map_fpga, sources_of
 
 LIBERTY_VARIABLE = "LUTRA_LIBERTY"
 """Environment variable that names a Liberty file for steps that are given none."""
-PROOF_VERSION = "2"
+PROOF_VERSION = "3"
 """Counts what changes verdicts, so that kept ones from before are not taken."""
 
 logger = logging.getLogger("lutra")
@@ -56,8 +57,8 @@ def synthesise_run(
     """Synthesise the run's RTL at `recipe.hardware.synthesise_fold_factors` and write `run.synth`.
 
     UltraScale+ needs Yosys; standard cells need `liberty` (or the environment variable LUTRA_LIBERTY) and a native
-    Yosys, their timing and power also OpenSTA. The UltraScale+ netlist's tables are proved to be the trained ones; the
-    mapped cells run captured rows, which gives their switching and compares them with the golden model.
+    Yosys, their timing and power also OpenSTA. The UltraScale+ netlist's tables and sums are proved to be the trained
+    ones; the mapped cells run captured rows, which gives their switching and compares them with the golden model.
     RTL that is missing or was generated from something else is generated first. Scripts for Vivado and Design Compiler
     are written, and their reports read where a user ran them. What has no tool is listed under `skipped` with the
     reason. A block's result is kept in `synth/` by the content of its sources, tool and library, so an interrupted run
@@ -154,14 +155,15 @@ def _fpga_target(yosys: Tool) -> _Target:
 def _proof(plan: BlockPlan, netlist: dict[str, Any]) -> dict[str, Any]:
     """The verdict: `holds` is None where the proof could not be completed."""
     start = time.perf_counter()
+    proof: dict[str, Any] = {"holds": True}
     try:
-        proof: dict[str, Any] = {"holds": True, **asdict(prove_tables(plan, netlist))}
-        if plan.schedule.dataflow == "tree":
-            proof["summation"] = asdict(prove_summation(plan, netlist))
+        proof |= asdict(prove_tables(plan, netlist))
+        prove = prove_summation if plan.schedule.dataflow == "tree" else prove_accumulators
+        proof["summation"] = asdict(prove(plan, netlist))
     except MismatchError as error:
         proof = {"holds": False, "problem": str(error)}
     except ToolError as error:
-        proof = {"holds": None, "problem": str(error)}
+        proof = {**proof, "holds": None, "problem": str(error)}
         logger.warning("%s: the block is not proved: %s", plan.name, error)
     return {**proof, "seconds": round(time.perf_counter() - start, 2)}
 

@@ -1,0 +1,57 @@
+"""Faults in the modules of the systolic array and of ShiftGELU: simulation finds every one of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lutra.rtl import emit
+from lutra.rtl.systolic import ActivationConfig, SystolicConfig
+from lutra.simulate import systolic
+from lutra.simulate.systolic import Product, simulate_products
+
+FAULTS = {
+    "an operand's bank is overwritten": ("lutra_systolic_loader", "!full_q[write_bank_q]", "1'b1"),
+    "banks are not released": ("lutra_systolic_loader", "& ~freed", ""),
+    "a tile does not restart": ("lutra_systolic_edge", "restart_o <= restart_i", "restart_o <= 1'b0"),
+    "addresses are not handed on": ("lutra_systolic_edge", "address_o <= address_i", "address_o <= '0"),
+    "a short tile ends early": ("lutra_systolic_controller", "inner > SlotBits'(Size) ? inner", "1 ? inner"),
+    "results are drained too early": ("lutra_systolic_controller", "used_q != 2'd2 || finished", "1'b1"),
+    "rows of a column change places": ("lutra_systolic_controller", "take_row_q + 1'b1", "take_row_q - 1'b1"),
+    "a negative digit loses its carry": (
+        "lutra_systolic_multiplier",
+        "carry_o = gen_digit[0].negative",
+        "carry_o = 1'b0",
+    ),
+    "double rows are left out": ("lutra_systolic_multiplier", "{9{two}}", "9'b0"),
+    "products lose their sign": ("lutra_systolic_pe", "{(SumBits-16){product[15]}}", "{(SumBits-16){1'b0}}"),
+    "sums stay between tiles": ("lutra_systolic_pe", "sum_q & {SumBits{!restart_i}}", "sum_q"),
+    "the smallest element is taken": ("lutra_shift_gelu", "one > other ? one : other", "one > other ? other : one"),
+    "negative elements become the largest": ("lutra_shift_gelu", "data_i[8*l+7] ? 7'b0 : ", ""),
+    "a stored row is overwritten": ("lutra_shift_gelu", "!full_q[write_bank_q] || freed[write_bank_q]", "1'b1"),
+    "exponents are left out": ("lutra_shift_exp", "ValueBits'(mantissa) << exponent", "ValueBits'(mantissa)"),
+    "the sum lacks the largest element": (
+        "lutra_shift_gelu_lane",
+        "{1'b0, value_2} + {1'b0, rest_i}",
+        "{1'b0, value_2}",
+    ),
+    "a sigmoid of another bit": ("lutra_shift_gelu_lane", "shifted_5[30:24]", "shifted_5[29:23]"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_in_arrays_are_found(tmp_path, monkeypatch, fault):
+    module, right, wrong = FAULTS[fault]
+    files = emit.library_files()
+    assert files[f"{module}.sv"].count(right) == 1
+    files[f"{module}.sv"] = files[f"{module}.sv"].replace(right, wrong)
+    monkeypatch.setattr(emit, "library_files", lambda: files)
+    bench = systolic.build(SystolicConfig(4, 16, 2, shift=12), tmp_path, ActivationConfig(15, 23, 700, 16, 5))
+    rng = np.random.default_rng(6)
+    shapes = [(9, 16, 17, True), (5, 2, 20, False), (12, 7, 12, True), (3, 1, 4, False)]
+    products = [
+        Product(rng.integers(-128, 128, (m, k)), rng.integers(-128, 128, (k, p)), 40, activated)
+        for m, k, p, activated in shapes
+    ]
+    assert any(result.problem for result in simulate_products(bench, products))
