@@ -1,6 +1,8 @@
 """The compiled runtime equals the golden model: shapes, token counts, instruction sets, threads, and no compiler."""
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -97,6 +99,26 @@ def test_threads_do_not_change_results(rng: np.random.Generator) -> None:
     expected = BlockRuntime(graph, threads=1)(x)
     for threads in (2, 3, 16):
         np.testing.assert_array_equal(BlockRuntime(graph, threads=threads)(x), expected)
+
+
+def test_threads_without_openmp_do_not_change_results(rng: np.random.Generator, tmp_path: Path) -> None:
+    graph = random_block(rng, width=50, luts=(90, 70), inputs=(6, 7))
+    store.save(FrozenModel((graph,)), tmp_path)
+    np.save(tmp_path / "x.npy", rows_of(rng, graph, 5000))
+    script = """
+import ctypes, sys
+from pathlib import Path
+import numpy as np
+from lutra.frozen import golden
+from lutra.runtime.engine import load_runtime
+folder = Path(sys.argv[1])
+(block,) = load_runtime(folder, threads=3).blocks.values()
+x = np.load(folder / "x.npy")
+np.testing.assert_array_equal(block(x), golden.run(block.graph, x))
+assert not hasattr(ctypes.CDLL(None), "GOMP_parallel"), "this process has OpenMP"
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_concurrent_calls(isa: str, rng: np.random.Generator) -> None:
