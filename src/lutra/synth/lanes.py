@@ -17,7 +17,7 @@ from lutra.synth.tools import Tool
 from lutra.synth.yosys import fpga_script, fpga_use, run_script, synthesise_fpga
 
 ACCUMULATOR = "lutra_accumulator"
-FIRST_ACCUMULATOR = re.compile(rf"{ACCUMULATOR} #\(\n(.*?)\n  \) u_sum_0 ", re.DOTALL)
+INSTANCE = re.compile(rf"{ACCUMULATOR} #\(\n(?P<parameters>.*?)\n  \) u_sum_(?P<output>\d+) ", re.DOTALL)
 PORTS = re.compile(r"^module .*?^\);\n", re.DOTALL | re.MULTILINE)
 
 
@@ -49,17 +49,17 @@ def synthesise_lane(yosys: Tool, folder: Path, plan: BlockPlan) -> ModuleUse:
         first = {f"{top}.sv": generated[f"{top}.sv"]}
     else:
         top, count = "first_lane", plan.graph.output_width
-        first = {f"{top}.sv": _first_accumulator(plan, generated[f"{plan.name}_summation.sv"])}
-    return ModuleUse(top, count, synthesise_fpga(yosys, folder, _write(complete(first), folder), top))
+        instance = INSTANCE.search(generated[f"{plan.name}_summation.sv"])
+        assert instance, "the summation has accumulators"
+        first = {f"{top}.sv": accumulator_module(plan, top, instance["parameters"])}
+    return ModuleUse(top, count, synthesise_fpga(yosys, folder, write_sources(complete(first), folder), top))
 
 
 def _rest(yosys: Tool, folder: Path, plan: BlockPlan, files: dict[str, str], lanes: dict[str, str]) -> ModuleUse:
     """The block without what is inside its lanes."""
-    sources = [name for name in _write(files, folder) if name not in lanes]
+    sources = [name for name in write_sources(files, folder) if name not in lanes]
     for name, text in lanes.items():
-        match = PORTS.search(text)
-        assert match, "modules end their ports with a line of their own"
-        (folder / name).write_text(f"{match[0]}endmodule\n", encoding="utf-8")
+        (folder / name).write_text(stub(text), encoding="utf-8")
     script = f"read_verilog -sv -lib {' '.join(lanes)}\n" + fpga_script(sources, plan.name)
     cells = run_script(yosys, folder, script, plan.name)[plan.name]["cells"]
     inside = tuple(name.removesuffix(".sv") for name in lanes)
@@ -67,21 +67,28 @@ def _rest(yosys: Tool, folder: Path, plan: BlockPlan, files: dict[str, str], lan
     return ModuleUse(plan.name, 1, fpga_use(own, f"{yosys.name}, {plan.name}"))
 
 
-def _first_accumulator(plan: BlockPlan, summation: str) -> str:
-    """A module that holds the first output's accumulator alone."""
-    match = FIRST_ACCUMULATOR.search(summation)
-    assert match, "the summation has an accumulator for output 0"
+def accumulator_module(plan: BlockPlan, name: str, parameters: str) -> str:
+    """A module that holds one output's accumulator alone, with the parameters of its instance."""
     s = plan.schedule
     return (
-        "module first_lane (input logic clk_i, look_up_i, add_i, restart_i,\n"
-        f"  input logic [{plan.step_bits - 1}:0] step_i, input logic [{s.bits_per_step - 1}:0] bits_i,\n"
-        f"  output logic [{plan.sum_bits - 1}:0] sum_o);\n"
-        f"  {ACCUMULATOR} #(\n{match[1]}\n  ) u_sum (\n"
+        f"module {name} (\n"
+        "  input  logic clk_i,\n  input  logic look_up_i,\n"
+        f"  input  logic [{plan.step_bits - 1}:0] step_i,\n  input  logic [{s.bits_per_step - 1}:0] bits_i,\n"
+        "  input  logic add_i,\n  input  logic restart_i,\n"
+        f"  output logic [{plan.sum_bits - 1}:0] sum_o\n);\n"
+        f"  {ACCUMULATOR} #(\n{parameters}\n  ) u_sum (\n"
         "    .clk_i, .look_up_i, .step_i, .bits_i, .add_i, .restart_i, .sum_o\n  );\nendmodule\n"
     )
 
 
-def _write(files: dict[str, str], folder: Path) -> list[str]:
+def stub(module: str) -> str:
+    """The ports of a module that we wrote, without what is inside."""
+    match = PORTS.search(module)
+    assert match, "modules end their ports with a line of their own"
+    return f"{match[0]}endmodule\n"
+
+
+def write_sources(files: dict[str, str], folder: Path) -> list[str]:
     """Write a design; its sources in order."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
