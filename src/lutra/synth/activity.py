@@ -207,7 +207,7 @@ class _Source:
     def offer(self, values: Words) -> None:
         row, beat = divmod(self.sent, self.beats.shape[1])
         lanes = self.beats[(self.first_rows + row) % len(self.beats), beat]  # (lanes, bits)
-        values[self.data] = _to_words(lanes)
+        values[self.data] = to_words(lanes)
 
     def advance(self, values: Words) -> None:
         self.sent += _uniform(values, self.ready, self.name)
@@ -230,7 +230,7 @@ class _Sink:
             return
         row, beat = divmod(self.taken, self.beats.shape[1])
         which = (self.first_rows + row) % len(self.beats)
-        wrong = values[self.data] != _to_words(self.beats[which, beat])
+        wrong = values[self.data] != to_words(self.beats[which, beat])
         if wrong.any():
             raise MismatchError(
                 f"{self.name}: the mapped gates differ from the golden model in beat {beat} of row {row} after the "
@@ -248,8 +248,8 @@ def _bits(elements: IntArray, bits: int) -> np.ndarray:
     return ((elements[:, :, None] >> np.arange(bits)) & 1).astype(np.uint8).reshape(len(elements), -1)
 
 
-def _to_words(lanes: np.ndarray) -> Words:
+def to_words(lanes: np.ndarray) -> Words:
     """(lanes, bits) of 0 and 1 -> (bits, words)."""
-    packed = np.packbits(np.ascontiguousarray(lanes.T), axis=1, bitorder="little")
+    packed = np.packbits(np.ascontiguousarray(lanes.T, np.uint8), axis=1, bitorder="little")
     words: Words = np.ascontiguousarray(packed).view("<u8").astype(np.uint64)
     return words
