@@ -15,6 +15,7 @@ import os
 import platform
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 from safetensors.numpy import load_file
@@ -46,7 +47,6 @@ def measure(asic: Asic, folder: Path, run: RunFiles, dataflow: str, fold: int) -
     start = time.perf_counter()
     result = build_parts(asic, folder, plan, load_file(run.samples)[graph.name], SAMPLED_LANES[dataflow])
     return {
-        "run": run.root.name,
         "frozen_hash": store.content_hash(run.frozen),
         "shape": shape_of(plan.block),
         "width": graph.input_width,
@@ -75,7 +75,8 @@ def main() -> None:
         if not kept.exists():
             asic = Asic(front, mapper, sta, Path(os.environ["LUTRA_LIBERTY"]), CLOCK_HZ, clock == "gated")
             write_json(kept, measure(asic, kept.with_suffix(""), run, dataflow, int(fold)))
-        designs.append(json.loads(kept.read_text(encoding="utf-8")))
+        recipe = tomllib.loads(run.recipe.read_text(encoding="utf-8"))["name"]
+        designs.append({"recipe": recipe, **json.loads(kept.read_text(encoding="utf-8"))})
     record = {
         "design": "weightless-asic-ivit-t",
         "contents": "first block of a trained model, its activations",

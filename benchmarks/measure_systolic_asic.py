@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def main() -> None:
     if front is None or mapper is None or sta is None or "LUTRA_LIBERTY" not in os.environ:
         sys.exit("needs both Yosys, OpenSTA and a library in LUTRA_LIBERTY; `lutra doctor` tells what is missing")
     folder, run = Path(sys.argv[1]), RunFiles(Path(sys.argv[2]) / "baselines" / "mlp")
+    recipe = tomllib.loads(run.recipe.read_text(encoding="utf-8"))["name"]
     mlp, rows = trained_mlp(run)
     hidden = golden.trace(mlp.graph, rows)[mlp.requantise_gelu.output]
     products = {"mlp_1": (rows, mlp.first.weights), "mlp_2": (hidden, mlp.second.weights)}
@@ -93,7 +95,7 @@ def main() -> None:
                 )
     record = {
         "design": "systolic-asic-ivit-t",
-        "contents": f"operands of the first MLP of {run.root.parent.parent.name}, trained, in int8",
+        "contents": f"operands of the first MLP of {recipe}, trained, in int8",
         "grid": GRID,
         "depths": DEPTHS,
         "clock_hz": CLOCK_HZ,

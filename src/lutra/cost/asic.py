@@ -15,13 +15,10 @@ from lutra.cost.systolic import SystolicArray
 RECORDED_BLOCKS, RECORDED_ELEMENTS = "weightless-asic-ivit-t", "systolic-asic-ivit-t"
 """The `design` of the records in `results/synth`."""
 PAPER_SHAPE = "paper-4D-D-dense"
-BUFFER_DEPTH = 1024
-"""Operands per bank of an edge buffer, as in the arrays that are synthesised for the FPGA."""
-SUM_BITS = 32
+BUFFERED_OPERANDS = 768
+"""Terms of the longest sums of I-ViT-T's MLP: what an edge lane needs at least to feed a tile."""
 GRID, DEPTHS = 4, (16, 64)
 """What `benchmarks/measure_systolic_asic.py` maps."""
-OPERAND_BITS = 16
-"""Of both banks, per operand of depth."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +87,9 @@ class AsicArray:
     area_mm2: float
     """Elements, edge lanes without their memories, and the multiplexers that take sums out of columns."""
     buffer_area_mm2: float
-    """Edge buffers and result memories if they were flip-flops: two banks each."""
+    """What edge buffers of flip-flops would add: one bank of `BUFFERED_OPERANDS` operands per lane."""
     power_w: float
     """Elements and edge lanes at work, counted at real operands."""
-    buffer_power_w: float
-    """Edge buffers of flip-flops with gated clocks, read by both edges and written by one."""
     slack_ns: float
 
     def energy_j(self, cycles: int, clock_hz: float = 1e9) -> float:
@@ -113,32 +108,29 @@ def recorded_array(results: Path, size: int) -> AsicArray | None:
         InputError: the record is damaged.
     """
 
-    def part(target: dict[str, Any]) -> tuple[tuple[str, bool], dict[str, Any]]:
+    def part(target: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         used = {key: target[key] for key in ("area_mm2", "slack_ns")}
-        return (target["name"], target["clock_gating"]), used | {"power_w": target["power_measured"]["total_w"]}
+        return target["name"], used | {"power_w": target["power_measured"]["total_w"]}
 
-    parts = recorded(results, RECORDED_ELEMENTS, part)
+    parts = recorded(results, RECORDED_ELEMENTS, lambda target: None if target["clock_gating"] else part(target))
     if not parts:
         return None
-    element, grid = parts["element_mlp_1", False], parts["grid_mlp_1", False]
-    both = (element["power_w"] + parts["element_mlp_2", False]["power_w"]) / 2
+    element, grid = parts["element_mlp_1"], parts["grid_mlp_1"]
+    element_w = (element["power_w"] + parts["element_mlp_2"]["power_w"]) / 2  # both products take as many cycles
     mux_mm2 = (grid["area_mm2"] - GRID**2 * element["area_mm2"]) / (GRID * (GRID - 1))
-    edge_mm2, operand_mm2 = _line(parts, "area_mm2", ("written",), False)
-    edge_w, _ = _line(parts, "power_w", ("written", "read"), False)
-    _, operand_w = _line(parts, "power_w", ("written", "read"), True)
-    operands, results_in_bits = 2 * size * BUFFER_DEPTH, 2 * size * size * SUM_BITS
+    edge_mm2, banks_mm2 = _line(parts, "area_mm2")
+    edge_w, _ = _line(parts, "power_w")
     return AsicArray(
         size,
         size**2 * element["area_mm2"] + 2 * size * edge_mm2 + size * (size - 1) * mux_mm2,
-        (operands + results_in_bits / OPERAND_BITS) * operand_mm2,
-        size**2 * both + 2 * size * edge_w,
-        operands * operand_w,
+        2 * size * BUFFERED_OPERANDS * banks_mm2 / 2,
+        size**2 * element_w + 2 * size * edge_w,
         grid["slack_ns"],
     )
 
 
-def _line(parts: dict[Any, dict[str, Any]], figure: str, edges: tuple[str, ...], gated: bool) -> tuple[float, float]:
-    """A figure of an edge lane as a line over its depth: what is left without memory, and what an operand adds."""
-    low, high = (sum(parts[f"edge_{depth}_{edge}", gated][figure] for edge in edges) / len(edges) for depth in DEPTHS)
+def _line(parts: dict[str, dict[str, Any]], figure: str) -> tuple[float, float]:
+    """A figure of an edge lane as a line over its depth: what is left without memory, and what depth adds."""
+    low, high = ((parts[f"edge_{depth}_written"][figure] + parts[f"edge_{depth}_read"][figure]) / 2 for depth in DEPTHS)
     slope = (high - low) / (DEPTHS[1] - DEPTHS[0])
     return low - DEPTHS[0] * slope, slope

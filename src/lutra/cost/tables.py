@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lutra.cost.accuracy_table import quweit_2
-from lutra.cost.asic import PAPER_SHAPE, AsicArray, AsicBlock, recorded_array, recorded_blocks
+from lutra.cost.asic import BUFFERED_OPERANDS, PAPER_SHAPE, AsicArray, AsicBlock, recorded_array, recorded_blocks
 from lutra.cost.bert_table import bmt_4
 from lutra.cost.designs import recorded, recorded_designs
 from lutra.cost.layer import LEAVES_OUT, EndToEnd, LayerCost, end_to_end, layer_cost, total
@@ -137,13 +137,12 @@ def _asic_array_rows(
     area_mm2, energy_uj = technology[section, "area_mm2"], 1e6 * technology[section, "asic_mlp_energy_j"]
     if array is None:
         return [Row(f"{name}, ASIC area", "mm2", area_mm2, None), Row(f"{name}, ASIC energy", "uJ", energy_uj, None)]
-    buffers = f"{array.buffer_area_mm2:.2f} mm2 more with buffers of flip-flops"
-    buffers_uj = 1e6 * array.buffer_power_w * cycles / 1e9
-    power = f"{1e3 * array.power_w:.0f} mW; {buffers_uj:.1f} uJ more for edge buffers of flip-flops"
+    whole_mm2 = array.area_mm2 + array.buffer_area_mm2
+    buffers = f"{whole_mm2:.2f} mm2 with {BUFFERED_OPERANDS} operands of flip-flops per edge lane"
     return [
         Row(f"{name}, ASIC area", "mm2", area_mm2, array.area_mm2, buffers),
         Row(f"{name}, ASIC slack", "ns", None, array.slack_ns, "at 1 GHz"),
-        Row(f"{name}, ASIC energy", "uJ", energy_uj, 1e6 * array.energy_j(cycles), power),
+        Row(f"{name}, ASIC energy", "uJ", energy_uj, 1e6 * array.energy_j(cycles), f"{1e3 * array.power_w:.0f} mW"),
     ]
 
 

@@ -109,9 +109,9 @@ class GateNetlist:
         return list(self._gate_of_clock)
 
     def clock_gate_pins(self) -> list[str]:
-        """The output pins of clock gates, as "instance/pin"."""
+        """The clock pins of clock gates, as "instance/pin"."""
         gates = ((name, self._cells[kind].clock_gate) for name, (kind, _) in self.instances.items())
-        return [f"{name}/{gate.output_pin}" for name, gate in gates if gate]
+        return [f"{name}/{gate.clock_pin}" for name, gate in gates if gate]
 
     def clock(self, values: Words) -> None:
         """The rising edge: flip-flops whose clock is not gated off take their next state, in place."""
