@@ -5,8 +5,8 @@ Prints a record for `results/synth/`; finished designs are kept in FOLDER and ta
     lutra run recipes/ivit-t-block.toml --to freeze --out RUN
     LUTRA_LIBERTY=cells.lib python benchmarks/measure_asic.py FOLDER RUN:accumulate:1:plain RUN:accumulate:1:gated ...
 
-A design is a run directory with a frozen model, whose first block is taken, a dataflow, a fold factor and a clock, plain
-or gated; "lane" takes the middle lane alone, with gated clocks, which needs a minute where a block needs ten.
+A design is a run directory with a frozen model, whose first block is taken, a dataflow, a fold factor and a clock:
+plain, gated, or "lane" for the middle lane alone, with gated clocks, which needs a minute where a block needs ten.
 """
 
 from __future__ import annotations
