@@ -17,7 +17,7 @@ from lutra.synth.asic import Asic
 from lutra.synth.gates import CUT, EVERY_LANE, GateNetlist, cut_out
 from lutra.synth.lane_models import LaneNetlist
 from lutra.synth.liberty import read_cells
-from lutra.synth.parts import build_parts, split
+from lutra.synth.parts import build_lane, build_parts, split
 from lutra.synth.tools import fpga_yosys, native_yosys, opensta
 from lutra.synth.yosys import copy_sources, sources_of
 
@@ -61,6 +61,8 @@ def test_parts_are_the_whole(tmp_path, asic, dataflow, samples, gated):
     rows = random_rows(np.random.default_rng(6), GRAPH, 64)
     parts = build_parts(tool, tmp_path / "parts", plan, rows, samples)
     assert [each["instances"] for each in parts["parts"]] == [1] + [len(split(plan).lanes) // samples] * samples
+    lane = build_lane(tool, tmp_path / "lane", plan)
+    assert {each["name"]: each["area_mm2"] for each in parts["parts"]}[lane["name"]] == lane["area_mm2"]
     write_design([plan], tmp_path / "rtl")
     copy_sources(tmp_path / "rtl", tmp_path / "whole")
     whole = tool.build(tmp_path / "whole", sources_of(tmp_path / "rtl"), plan, rows)
