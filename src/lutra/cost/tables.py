@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lutra.cost.accuracy_table import quweit_2
+from lutra.cost.asic import BUFFERED_OPERANDS, PAPER_SHAPE, AsicArray, AsicBlock, recorded_array, recorded_blocks
 from lutra.cost.bert_table import bmt_4
 from lutra.cost.designs import recorded, recorded_designs
 from lutra.cost.layer import LEAVES_OUT, EndToEnd, LayerCost, end_to_end, layer_cost, total
@@ -87,10 +88,11 @@ def _quweit_3(results: Path) -> Table:
     arrays = recorded(results, RECORDED_ARRAYS, lambda target: (target["size"], target))
     gelus = recorded(results, RECORDED_GELUS, lambda target: (target["size"], target))
     for size in (8, 16, 32, 64):
-        rows += _systolic_rows(size, technology, arrays.get(size))
+        rows += _systolic_rows(size, technology, arrays.get(size), recorded_array(results, size))
         if size in gelus:
             rows += _gelu_rows(size, gelus[size], arrays.get(size))
     rows += _block_rows(recorded(results, RECORDED_BLOCK, _block_at_fold_1), technology)
+    rows += _asic_block_rows(recorded_blocks(results, _ivit_t().tokens), technology)
     notes = (
         "Arrays of ours: 32-bit sums, buffers for K = 1024 in BRAM, one requantiser per output lane; the paper "
         "describes neither its buffers nor what its arrays do with the sums.",
@@ -99,13 +101,17 @@ def _quweit_3(results: Path) -> Table:
         "LUTs print with inconsistent thousands separators in the paper: 7.792 is 7,792.",
         "The block's LUTs and area fit serial summation (F = 1), its 196 cycles need one token per cycle: at least 6 "
         "times the LUTs.",
-        f"Energy of ours: the summation's cycles at F = 1 and {PAPER_POWER_LABEL}; ASIC: at the paper's 5.1 mW.",
+        f"FPGA energy of ours: the summation's cycles at F = 1 and {PAPER_POWER_LABEL}.",
+        "ASIC, ours: 45 nm at 1 GHz, without wires and clock tree; power from switching counted on real operands and "
+        "rows. Arrays are counted up from elements and edges, without memories.",
         "The 900x and 10,000x of the paper compare with the 64x64 array; the second rests on one significant digit.",
     )
     return Table("quweit-3", "QuWeiT Table 3: the MLP of I-ViT-T, 196 tokens", tuple(rows), notes)
 
 
-def _systolic_rows(size: int, technology: Technology, recorded: dict[str, Any] | None) -> list[Row]:
+def _systolic_rows(
+    size: int, technology: Technology, recorded: dict[str, Any] | None, asic: AsicArray | None
+) -> list[Row]:
     section, name = f"systolic_{size}", f"{size}x{size} systolic"
     gemms = mlp_gemms(_ivit_t())
     steady = sum(gemm.steady_cycles(size) for gemm in gemms)
@@ -121,8 +127,22 @@ def _systolic_rows(size: int, technology: Technology, recorded: dict[str, Any] |
         Row(f"{name}, flip-flops", "FF", technology[section, "flip_flops"], use.get("ff")),
         Row(f"{name}, BRAMs", "BRAM", technology[section, "brams"], use.get("bram")),
         Row(f"{name}, FPGA energy", "uJ", 1e6 * technology[section, "fpga_mlp_energy_j"], None),
-        Row(f"{name}, ASIC area", "mm2", technology[section, "area_mm2"], None),
-        Row(f"{name}, ASIC energy", "uJ", 1e6 * technology[section, "asic_mlp_energy_j"], None),
+        *_asic_array_rows(name, technology, section, steady, asic),
+    ]
+
+
+def _asic_array_rows(
+    name: str, technology: Technology, section: str, cycles: int, array: AsicArray | None
+) -> list[Row]:
+    area_mm2, energy_uj = technology[section, "area_mm2"], 1e6 * technology[section, "asic_mlp_energy_j"]
+    if array is None:
+        return [Row(f"{name}, ASIC area", "mm2", area_mm2, None), Row(f"{name}, ASIC energy", "uJ", energy_uj, None)]
+    whole_mm2 = array.area_mm2 + array.buffer_area_mm2
+    buffers = f"{whole_mm2:.2f} mm2 with {BUFFERED_OPERANDS} operands of flip-flops per edge lane"
+    return [
+        Row(f"{name}, ASIC area", "mm2", area_mm2, array.area_mm2, buffers),
+        Row(f"{name}, ASIC slack", "ns", None, array.slack_ns, "at 1 GHz"),
+        Row(f"{name}, ASIC energy", "uJ", energy_uj, 1e6 * array.energy_j(cycles), f"{1e3 * array.power_w:.0f} mW"),
     ]
 
 
@@ -148,27 +168,38 @@ def _gelu_rows(size: int, recorded: dict[str, Any], array: dict[str, Any] | None
 def _block_rows(recorded: dict[str, dict[str, Any]], technology: Technology) -> list[Row]:
     section, tokens = "weightless_block", _ivit_t().tokens
     cycles = tokens * accumulation_cycles(SUMMED_BITS, 1)
-    fpga, asic = recorded.get("xcup", {}), recorded.get("asic", {})
-    tools = {target: f"F = 1, {values['tool']}" for target, values in recorded.items()}
+    fpga, tool = recorded.get("xcup", {}), ""
+    if fpga:
+        tool = f"F = 1, {fpga['tool']}"
     fpga_uj = 1e6 * cycles * paper_fpga_energy(technology).j_per_cycle
-    asic_uj = 1e6 * cycles * paper_asic_energy(technology).j_per_cycle
     packed = fpga.get("lut_packed")
-    remark = f"{packed:,} packed; {tools['xcup']}" if packed is not None else ""
+    remark = f"{packed:,} packed; {tool}" if packed is not None else ""
     return [
         Row("QuWeiT block, cycles", "cycles", technology[section, "cycles"], cycles, "F = 1: 192 cycles per token"),
         Row("QuWeiT block, LUTs", "LUT", technology[section, "luts"], fpga.get("lut_raw"), remark),
-        Row("QuWeiT block, flip-flops", "FF", technology[section, "flip_flops"], fpga.get("ff"), tools.get("xcup", "")),
+        Row("QuWeiT block, flip-flops", "FF", technology[section, "flip_flops"], fpga.get("ff"), tool),
         Row("QuWeiT block, BRAMs", "BRAM", technology[section, "brams"], fpga.get("bram")),
         Row("QuWeiT block, FPGA energy", "uJ", 1e6 * technology[section, "fpga_energy_j"], fpga_uj, "F = 1"),
-        Row(
-            "QuWeiT block, ASIC area",
-            "mm2",
-            technology[section, "area_mm2"],
-            asic.get("area_mm2"),
-            tools.get("asic", ""),
-        ),
-        Row("QuWeiT block, ASIC energy", "uJ", 1e6 * technology[section, "asic_energy_j"], asic_uj, "F = 1"),
     ]
+
+
+def _asic_block_rows(blocks: list[AsicBlock], technology: Technology) -> list[Row]:
+    """The paper's block at F = 1 as we map it, with a plain and with gated clocks."""
+    section, name = "weightless_block", "QuWeiT block"
+    area_mm2, energy_uj = technology[section, "area_mm2"], 1e6 * technology[section, "asic_energy_j"]
+    ours = [each for each in blocks if (each.shape, each.dataflow, each.fold_factor) == (PAPER_SHAPE, "accumulate", 1)]
+    if not ours:
+        return [Row(f"{name}, ASIC area", "mm2", area_mm2, None), Row(f"{name}, ASIC energy", "uJ", energy_uj, None)]
+    rows = []
+    for block in sorted(ours, key=lambda block: block.gated):
+        gated = ", gated clocks" if block.gated else ""
+        power = f"F = 1, {1e3 * block.power_w:.0f} mW, {block.cycles_per_sequence:,} cycles"
+        rows += [
+            Row(f"{name}{gated}, ASIC area", "mm2", area_mm2, block.area_mm2, "F = 1"),
+            Row(f"{name}{gated}, ASIC slack", "ns", None, block.slack_ns, "F = 1, at 1 GHz"),
+            Row(f"{name}{gated}, ASIC energy", "uJ", energy_uj, 1e6 * block.energy_j, power),
+        ]
+    return rows
 
 
 def _block_at_fold_1(target: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
@@ -190,6 +221,7 @@ def _quweit_4(results: Path) -> Table:
         Row(f"{design.label}, FPGA ratio", "x", 2.2, layer.fpga_ratio(design.energy_j), design.remark)
         for design in recorded_designs(results, _ivit_t().tokens)
     ]
+    rows += _measured_asic_rows(results, layer)
     baby = layer_cost(preset("gpt-baby"), systolic_array(32))
     rows.append(Row("nanoGPT-baby, FPGA ratio", "x", 2.5, baby.upper_limit, "the weightless block is taken as free"))
     rows += [
@@ -202,8 +234,10 @@ def _quweit_4(results: Path) -> Table:
         f"FPGA, rows of ours with a shape: synthesised (random contents), all cycles counted, and power from the "
         f"block's own packed LUTs: {FITTED_POWER_LABEL}. accumulate: F bits per cycle and output, as in the paper; "
         "tree: F outputs per cycle. Recovery: 0 where the block does nothing, 1 where it replaces the MLP.",
-        "ASIC: the block is charged the paper's 5.1 mW, from one significant digit and below what ungated flip-flops "
-        "draw.",
+        "ASIC, rows F = ...: the block is charged the paper's 5.1 mW, from one significant digit and below what "
+        "ungated flip-flops draw.",
+        "ASIC, rows of ours with a clock: trained blocks in 45 nm at 1 GHz, power from counted switching; beside the "
+        "paper's array (0.25 W), and beside ours, whose elements were counted too (docs/power.md).",
         f"Upper limit for a block of no cost: {layer.upper_limit:.3f}x for I-ViT-T, {baby.upper_limit:.3f}x for "
         "nanoGPT-baby.",
         "Left out: " + "; ".join(LEAVES_OUT) + ". `quweit-4-model` adds what it can.",
@@ -224,6 +258,23 @@ def _ratio_rows(layer: LayerCost) -> list[Row]:
         remark = "one cycle per token, at 6 to 11 times the LUTs" if fold == "all" else f"{ours.block_cycles:,} cycles"
         rows.append(Row(f"F = {fold}, FPGA ratio", "x", 2.2, ours.fpga_ratio, remark))
         rows.append(Row(f"F = {fold}, ASIC ratio", "x", 2.2, ours.asic_ratio, remark))
+    return rows
+
+
+def _measured_asic_rows(results: Path, layer: LayerCost) -> list[Row]:
+    """The layer with blocks of ours whose power in 45 nm was counted, on the paper's array and on ours."""
+    rows, array = [], recorded_array(results, layer.array.size)
+    own = None if array is None else layer_cost(_ivit_t(), array.as_systolic())
+    for block in recorded_blocks(results, _ivit_t().tokens):
+        clock = "" if block.slack_ns >= 0 else f"; reaches {block.reached_hz / 1e6:.0f} MHz"
+        remark = (
+            f"{block.cycles_per_sequence:,} cycles, {block.area_mm2:.3f} mm2, {1e3 * block.power_w:.0f} mW, "
+            f"{1e6 * block.energy_j:.2f} uJ{clock}"
+        )
+        rows.append(Row(f"{block.label}, ASIC ratio", "x", 2.2, layer.asic_ratio(block.energy_j), remark))
+        if own is not None:
+            ratio = own.asic_ratio(block.energy_j)
+            rows.append(Row(f"{block.label}, ASIC ratio, array of ours", "x", 2.2, ratio))
     return rows
 
 

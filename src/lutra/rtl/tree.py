@@ -115,7 +115,7 @@ class TreePlan:
 
     def lane(self, lane: int) -> Lane:
         """The tree of one output lane."""
-        values = self._values(lane)  # (steps, places)
+        values = self.values(lane)  # (steps, places)
         leaves = [self._leaf(lane, first, values) for first in range(0, self.places, self.leaf_bits)]
         kept = [leaf for leaf in leaves if leaf.node.low.any() or leaf.node.high.any()] or leaves[:1]
         nodes = [leaf.node for leaf in kept]
@@ -136,13 +136,20 @@ class TreePlan:
         unused = tuple(place for place in range(self.places) if place not in used)
         return Lane(tuple(kept), tuple(levels), tuple(registers), nodes[0], unused)
 
-    def _values(self, lane: int) -> IntArray:
+    def values(self, lane: int) -> IntArray:
         """Encoded value that each place adds in each step, (steps, places)."""
         values = np.zeros((self.steps, self.places), np.int64)
         for step, output in self._outputs(lane):
             rows = self.group_bits[self.lane_groups[lane, step]]
             values[step, : len(rows)] = self.plan.block.summation.encoded[rows, output]
         return values
+
+    def starts(self, lane: int) -> IntArray:
+        """Where a lane's sum starts in each step, (steps,)."""
+        starts = np.zeros(self.steps, np.int64)
+        for step, output in self._outputs(lane):
+            starts[step] = self.start[output]
+        return starts
 
     def _outputs(self, lane: int) -> list[tuple[int, int]]:
         """(step, output) of a lane; the last step may have none."""

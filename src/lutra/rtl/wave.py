@@ -55,27 +55,29 @@ class WavePlan:
 
     def _accumulator(self, output: int) -> Accumulator:
         plan, group, beat = self.plan, self.plan.group_of(output), self._beat(output)
-        segment = self._segment(beat)
-        values = self._values(output, group)  # (steps, bits per step)
+        values = self.values(output)  # (steps, bits per step)
         value_bits = min(_signed_bits(values.min(), values.max()), plan.sum_bits)
         low, high = np.minimum(values, 0).sum(axis=1).min(), np.maximum(values, 0).sum(axis=1).max()
         addend_bits = min(max(_signed_bits(low, high), value_bits), plan.sum_bits)
-        # A segment's step is as many cycles behind that of the first as its number, and the bits as many as the beat's.
-        words = np.roll(values, beat - segment, axis=0)[:, :, None] >> np.arange(value_bits) & 1
+        words = values[:, :, None] >> np.arange(value_bits) & 1
         if len(words) > 1:
             words = words[rom_order(0, 2**plan.step_bits, len(words))]
         return Accumulator(
-            output, beat, group, segment, value_bits, addend_bits, literal(words.reshape(len(words), -1).T)
+            output, beat, group, self._segment(beat), value_bits, addend_bits, literal(words.reshape(len(words), -1).T)
         )
 
-    def _values(self, output: int, group: int) -> IntArray:
-        """What every bit of every step adds, (steps, bits per step)."""
+    def values(self, output: int) -> IntArray:
+        """What an output's accumulator adds for every bit, (steps, bits per step), by the step at its port.
+
+        A segment's step is as many cycles behind that of the first as its number, and the bits as many as the beat's.
+        """
         plan, s = self.plan, self.plan.schedule
+        group, beat = plan.group_of(output), self._beat(output)
         bounds = group_bounds(len(plan.summed), plan.block.summation.groups)
         values = np.zeros(s.steps * s.bits_per_step, np.int64)
         own = plan.block.summation.encoded[bounds[group] : bounds[group + 1], output]
         values[: len(own)] = own
-        return values.reshape(s.steps, s.bits_per_step)
+        return np.roll(values.reshape(s.steps, s.bits_per_step), beat - self._segment(beat), axis=0)
 
 
 def _signed_bits(low: int, high: int) -> int:

@@ -6,8 +6,9 @@ power figure belongs to gates that compute the right thing. There are no delays 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from lutra.errors import MismatchError, ToolError
 from lutra.frozen import golden
 from lutra.frozen.types import IntArray
 from lutra.rtl.plan import BlockPlan
-from lutra.synth.gates import EVERY_LANE, LANES_PER_WORD, GateNetlist, ToggleCounter, Words
+from lutra.synth.gates import CUT, EVERY_LANE, LANES_PER_WORD, GateNetlist, ToggleCounter, Words
 from lutra.synth.opensta import CLOCK_PORT
 
 LANES = 256
@@ -36,9 +37,57 @@ class Switching:
     """The share of cycles in which a net is 1."""
     mean_toggles_per_cycle: float
     """Over all nets that gates, flip-flops and inputs drive, without clocks and constants."""
+    nets: int
+    """How many these are."""
 
 
-def measure_switching(netlist: GateNetlist, plan: BlockPlan, rows: IntArray, lanes: int = LANES) -> Switching:
+class SwitchingCount:
+    """Counts what the nets of a netlist do, cycle by cycle."""
+
+    def __init__(self, netlist: GateNetlist) -> None:
+        self._netlist, self._counter = netlist, ToggleCounter(netlist.size)
+        self._clocks = np.array([*netlist.port(CLOCK_PORT), *netlist.gated_clocks])
+        self._pulses = np.zeros(len(self._clocks), np.int64)
+        self._began = False
+
+    def see(self, values: Words) -> None:
+        """Take the settled values of the next cycle; the first one only shows what those after it differ from."""
+        self._counter.see(values)
+        if self._began:
+            passed = [self._netlist.enabled(values, clock) for clock in self._clocks]
+            self._pulses += [int(np.bitwise_count(lanes).sum()) for lanes in passed]
+        self._began = True
+
+    def switching(self, lanes: int, tokens: int, cycles_per_token: int) -> Switching:
+        """The counts as rates; `lanes` streams were seen, `tokens` over all of them."""
+        lane_cycles = lanes * self._counter.cycles
+        toggles, duty = self._counter.toggles / lane_cycles, self._counter.ones / lane_cycles
+        data = np.setdiff1d(_driven_rows(self._netlist), self._clocks)
+        mean = float(toggles[data].mean())
+        toggles[self._clocks], duty[self._clocks] = 2 * self._pulses / lane_cycles, self._pulses / lane_cycles / 2
+        return Switching(tokens, cycles_per_token, toggles, duty, mean, len(data))
+
+
+class Companion(Protocol):
+    """What runs beside a netlist from which instances were cut, in their place or after them."""
+
+    def drive(self, values: Words) -> None:
+        """Show what registers hold at the ports of cut instances, before the netlist settles."""
+
+    def settle(self, values: Words, counts: bool) -> None:
+        """The netlist has settled; with `counts`, count."""
+
+    def clock(self, values: Words) -> None:
+        """The rising edge."""
+
+
+def measure_switching(
+    netlist: GateNetlist,
+    plan: BlockPlan,
+    rows: IntArray,
+    lanes: int = LANES,
+    companions: Sequence[Companion] = (),
+) -> Switching:
     """Count toggles while `lanes` streams of the rows, (rows, input_width), pass through the netlist of a block.
 
     Stream k takes row k first, then those after it, from the start again after the last one. Counting starts when all
@@ -49,7 +98,7 @@ def measure_switching(netlist: GateNetlist, plan: BlockPlan, rows: IntArray, lan
         ToolError: the netlist does not do what a block does at its ports.
     """
     s = plan.schedule
-    words = -(-lanes // LANES_PER_WORD)
+    words = words_of(lanes)
     lanes = words * LANES_PER_WORD
     first_rows = np.arange(lanes) % len(rows)
     warm_up = s.interval_cycles * (1 + -(-s.latency_cycles // s.interval_cycles))
@@ -58,30 +107,37 @@ def measure_switching(netlist: GateNetlist, plan: BlockPlan, rows: IntArray, lan
     values = netlist.start(words, np.random.default_rng(0))
     _reset(netlist, values)
     source, sink = _Source(netlist, plan, rows, first_rows), _Sink(netlist, plan, rows, first_rows)
-    counter = ToggleCounter(netlist.size)
-    clocks = _clock_rows(netlist)
-    pulses = np.zeros(len(clocks), np.int64)
+    count = SwitchingCount(netlist)
     for cycle in range(warm_up + counted):
         source.offer(values)
+        for companion in companions:
+            companion.drive(values)
         netlist.settle(values)
+        for companion in companions:
+            companion.settle(values, cycle >= warm_up - 1)
         source.advance(values)
         sink.take(values)
         if cycle >= warm_up - 1:
-            counter.see(values)
-        if cycle >= warm_up:
-            pulses += [int(np.bitwise_count(netlist.enabled(values, clock)).sum()) for clock in clocks]
+            count.see(values)
+        for companion in companions:
+            companion.clock(values)
         netlist.clock(values)
     sink.require_rows()
-    lane_cycles = lanes * counted
-    toggles, duty = counter.toggles / lane_cycles, counter.ones / lane_cycles
-    data = np.setdiff1d(_driven_rows(netlist), clocks)
-    mean = float(toggles[data].mean())
-    toggles[clocks], duty[clocks] = 2 * pulses / lane_cycles, pulses / lane_cycles / 2
-    return Switching(lanes * tokens_per_lane, s.interval_cycles, toggles, duty, mean)
+    return count.switching(lanes, lanes * tokens_per_lane, s.interval_cycles)
 
 
-def annotation(netlist: GateNetlist, switching: Switching) -> Iterator[str]:
+def words_of(lanes: int) -> int:
+    """Words that hold a bit of every lane."""
+    return -(-lanes // LANES_PER_WORD)
+
+
+def annotation(
+    netlist: GateNetlist, switching: Switching, inside: Mapping[str, tuple[GateNetlist, Switching]] | None = None
+) -> Iterator[str]:
     """Tcl commands that give OpenSTA the activity of every pin and input port.
+
+    `inside` has the netlists of instances that are modules of their own; the ports at which these were cut out of
+    `netlist` are pins of theirs and have no line.
 
     Inputs of gates are annotated too: OpenSTA 2.0 computes those on its own otherwise. Its `set_power_activity -pins`
     is broken in 2.0.17, so that the command below it is called where it exists.
@@ -98,13 +154,16 @@ def annotation(netlist: GateNetlist, switching: Switching) -> Iterator[str]:
         for bit, net in enumerate(nets):
             place = netlist.place(net)
             port = f"{name}[{bit}]" if len(nets) > 1 else name
-            if name in netlist.inputs and name != CLOCK_PORT:
+            if name in netlist.inputs and name != CLOCK_PORT and CUT not in name:
                 figures = f"-activity {toggles[place]:.6g} -duty {duty[place]:.6g}"
                 yield f"set_power_activity -input_ports [get_ports {{{port}}}] {figures}"
-    for instance, (_, pins) in netlist.instances.items():
-        for pin, net in pins.items():
-            place = netlist.place(net)
-            yield f"switching {{{instance}/{pin}}} {toggles[place]:.6g} {duty[place]:.6g}"
+    for prefix, (part, its) in {"": (netlist, switching), **(inside or {})}.items():
+        path = f"{prefix}/" if prefix else ""
+        toggles, duty = its.toggles_per_cycle, its.duty
+        for instance, (_, pins) in part.instances.items():
+            for pin, net in pins.items():
+                place = part.place(net)
+                yield f"switching {{{path}{instance}/{pin}}} {toggles[place]:.6g} {duty[place]:.6g}"
 
 
 def _reset(netlist: GateNetlist, values: Words) -> None:
@@ -116,10 +175,6 @@ def _reset(netlist: GateNetlist, values: Words) -> None:
     values[netlist.port("rst_ni")] = EVERY_LANE
     for name in ("x_valid_i", "y_ready_i"):
         values[netlist.port(name)] = EVERY_LANE
-
-
-def _clock_rows(netlist: GateNetlist) -> np.ndarray:
-    return np.array([*netlist.port(CLOCK_PORT), *netlist.gated_clocks])
 
 
 def _driven_rows(netlist: GateNetlist) -> np.ndarray:
@@ -152,7 +207,7 @@ class _Source:
     def offer(self, values: Words) -> None:
         row, beat = divmod(self.sent, self.beats.shape[1])
         lanes = self.beats[(self.first_rows + row) % len(self.beats), beat]  # (lanes, bits)
-        values[self.data] = _to_words(lanes)
+        values[self.data] = to_words(lanes)
 
     def advance(self, values: Words) -> None:
         self.sent += _uniform(values, self.ready, self.name)
@@ -175,7 +230,7 @@ class _Sink:
             return
         row, beat = divmod(self.taken, self.beats.shape[1])
         which = (self.first_rows + row) % len(self.beats)
-        wrong = values[self.data] != _to_words(self.beats[which, beat])
+        wrong = values[self.data] != to_words(self.beats[which, beat])
         if wrong.any():
             raise MismatchError(
                 f"{self.name}: the mapped gates differ from the golden model in beat {beat} of row {row} after the "
@@ -193,8 +248,8 @@ def _bits(elements: IntArray, bits: int) -> np.ndarray:
     return ((elements[:, :, None] >> np.arange(bits)) & 1).astype(np.uint8).reshape(len(elements), -1)
 
 
-def _to_words(lanes: np.ndarray) -> Words:
+def to_words(lanes: np.ndarray) -> Words:
     """(lanes, bits) of 0 and 1 -> (bits, words)."""
-    packed = np.packbits(np.ascontiguousarray(lanes.T), axis=1, bitorder="little")
+    packed = np.packbits(np.ascontiguousarray(lanes.T, np.uint8), axis=1, bitorder="little")
     words: Words = np.ascontiguousarray(packed).view("<u8").astype(np.uint64)
     return words

@@ -18,7 +18,7 @@ from lutra.synth.opensta import measured_power, measured_script, opensta_script,
 from lutra.synth.tools import Tool
 from lutra.synth.yosys import asic_scripts, read_liberty, synthesise_asic
 
-MEASUREMENT_VERSION = "1"
+MEASUREMENT_VERSION = "2"
 """Counts what changes measured power, so that kept figures from before are not taken."""
 
 
@@ -71,13 +71,17 @@ class Asic:
         result |= {**asdict(timing), "power_w": timing.power_uniform.total_w}
         return result | {"power_measured": self._measured(folder, plan, module, rows)}
 
+    def netlist(self, module: dict[str, Any], name: str) -> GateNetlist:
+        """A mapped module in Yosys' JSON form, to be simulated."""
+        cells = read_cells(_text(self.liberty), {cell["type"] for cell in module["cells"].values()})
+        return GateNetlist(module, cells, name)
+
     def _measured(
         self, folder: Path, plan: BlockPlan, module: dict[str, Any], rows: np.ndarray | None
     ) -> dict[str, Any] | None:
         if rows is None or self.sta is None:
             return None
-        cells = read_cells(_text(self.liberty), {cell["type"] for cell in module["cells"].values()})
-        netlist = GateNetlist(module, cells, plan.name)
+        netlist = self.netlist(module, plan.name)
         switching = measure_switching(netlist, plan, rows.astype(np.int64))
         power = measured_power(
             self.sta, folder, plan.name, self.clock_hz, annotation(netlist, switching), netlist.clock_gate_pins()

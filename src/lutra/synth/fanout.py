@@ -24,14 +24,13 @@ def insert_buffers(module: dict[str, Any], drivers: Collection[str], clock: str,
     cells, names = module["cells"], module["netnames"]
     clocks = set(module["ports"][clock]["bits"])
     roots = [net for port in module["ports"].values() if port["direction"] == "input" for net in port["bits"]]
-    pins: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    pins: dict[int, list[tuple[str, str, int]]] = defaultdict(list)
     for name, cell in cells.items():
         for pin, nets in cell["connections"].items():
-            if not nets:
-                continue
             if cell["port_directions"][pin] == "input":
-                pins[nets[0]].append((name, pin))
-            elif cell["type"] in drivers:
+                for bit, driver in enumerate(nets):
+                    pins[driver].append((name, pin, bit))
+            elif nets and cell["type"] in drivers:
                 roots.append(nets[0])
     free = 1 + max(net for net_name in names.values() for net in net_name["bits"] if isinstance(net, int))
     inserted = 0
@@ -41,11 +40,11 @@ def insert_buffers(module: dict[str, Any], drivers: Collection[str], clock: str,
             level = []
             for first in range(0, len(driven), LARGEST_FANOUT):
                 name, net = f"fanout_buffer_{inserted}", free + inserted
-                for cell, pin in driven[first : first + LARGEST_FANOUT]:
-                    cells[cell]["connections"][pin] = [net]
+                for cell, pin, bit in driven[first : first + LARGEST_FANOUT]:
+                    cells[cell]["connections"][pin][bit] = net
                 cells[name] = _instance(buffer, root, net)
                 names[f"fanout_net_{inserted}"] = {"bits": [net], "attributes": {}}
-                level.append((name, buffer.input_pin))
+                level.append((name, buffer.input_pin, 0))
                 inserted += 1
             driven = level
     return inserted

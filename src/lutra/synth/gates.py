@@ -6,7 +6,7 @@ Gates settle at once (no delays), so that a net toggles at most once per cycle a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from lutra.synth.liberty import Cell, Function, Words
 
 EVERY_LANE = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 LANES_PER_WORD = 64
+CUT = "."
+"""Between instance and pin in the name of a port where an instance was cut out of a module."""
 _LOW, _HIGH = 0, 1
 """Rows of the constants among the values."""
 
@@ -107,9 +109,9 @@ class GateNetlist:
         return list(self._gate_of_clock)
 
     def clock_gate_pins(self) -> list[str]:
-        """The output pins of clock gates, as "instance/pin"."""
+        """The clock pins of clock gates, as "instance/pin"."""
         gates = ((name, self._cells[kind].clock_gate) for name, (kind, _) in self.instances.items())
-        return [f"{name}/{gate.output_pin}" for name, gate in gates if gate]
+        return [f"{name}/{gate.clock_pin}" for name, gate in gates if gate]
 
     def clock(self, values: Words) -> None:
         """The rising edge: flip-flops whose clock is not gated off take their next state, in place."""
@@ -203,6 +205,20 @@ class GateNetlist:
 
     def _rows(self, nets: list[Any]) -> np.ndarray:
         return np.array([self._place[net] for net in nets], np.int64)
+
+
+def cut_out(module: dict[str, Any], kinds: Collection[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """A module without its cells of `kinds`, whose pins are ports now; and what those cells were, by their name."""
+    opposite = {"input": "output", "output": "input"}
+    cut = {name: cell for name, cell in module["cells"].items() if cell["type"] in kinds}
+    ports = {
+        f"{name}{CUT}{pin}": {"direction": opposite[cell["port_directions"][pin]], "bits": nets}
+        for name, cell in cut.items()
+        for pin, nets in cell["connections"].items()
+    }
+    cells = {name: cell for name, cell in module["cells"].items() if name not in cut}
+    opened = {**module, "ports": {**module["ports"], **ports}, "cells": cells}
+    return opened, {name: cell["type"] for name, cell in cut.items()}
 
 
 class ToggleCounter:

@@ -22,9 +22,8 @@ from lutra.synth.yosys import FpgaUse, fpga_script, fpga_use, run_script, synthe
 
 ACCUMULATOR = "lutra_accumulator"
 EMPTY_ACCUMULATOR = "lutra_accumulator_empty"
-ACCUMULATOR_OF_OUTPUT = re.compile(rf"{ACCUMULATOR}( #\(\n.*?\n  \) u_sum_(\d+) )", re.DOTALL)
 MOST_COUNTED_ACCUMULATORS = 8
-FIRST_ACCUMULATOR = re.compile(rf"{ACCUMULATOR} #\(\n(.*?)\n  \) u_sum_0 ", re.DOTALL)
+INSTANCE = re.compile(rf"{ACCUMULATOR}(?P<rest> #\(\n(?P<parameters>.*?)\n  \) u_sum_(?P<output>\d+) )", re.DOTALL)
 PORTS = re.compile(r"^module .*?^\);\n", re.DOTALL | re.MULTILINE)
 
 
@@ -38,7 +37,7 @@ def synthesise_lanes(yosys: Tool, folder: Path, plan: BlockPlan) -> HierarchyUse
         return _count_accumulators(yosys, folder, plan)
     generated = block_files(plan)
     names = [f"{plan.name}_lane_{lane}.sv" for lane in range(plan.schedule.output_lanes)]
-    trees = {name: _empty(generated.pop(name)) for name in names}
+    trees = {name: stub(generated.pop(name)) for name in names}
     rest = _without(yosys, folder / "rest", plan, complete(generated), trees)
     return HierarchyUse((ModuleUse(plan.name, 1, rest), synthesise_lane(yosys, folder / "lane", plan)))
 
@@ -55,8 +54,10 @@ def synthesise_lane(yosys: Tool, folder: Path, plan: BlockPlan) -> ModuleUse:
         first = {f"{top}.sv": generated[f"{top}.sv"]}
     else:
         top, count = "first_lane", plan.graph.output_width
-        first = {f"{top}.sv": _first_accumulator(plan, generated[f"{plan.name}_summation.sv"])}
-    return ModuleUse(top, count, synthesise_fpga(yosys, folder, _write(complete(first), folder), top))
+        instance = INSTANCE.search(generated[f"{plan.name}_summation.sv"])
+        assert instance, "the summation has accumulators"
+        first = {f"{top}.sv": accumulator_module(plan, top, instance["parameters"])}
+    return ModuleUse(top, count, synthesise_fpga(yosys, folder, write_sources(complete(first), folder), top))
 
 
 def _count_accumulators(yosys: Tool, folder: Path, plan: BlockPlan) -> HierarchyUse:
@@ -73,26 +74,17 @@ def _count_accumulators(yosys: Tool, folder: Path, plan: BlockPlan) -> Hierarchy
 def _with_accumulators(yosys: Tool, folder: Path, plan: BlockPlan, kept: set[int]) -> FpgaUse:
     """The block with the accumulators of the outputs `kept`, and the others empty."""
     generated, summation = block_files(plan), f"{plan.name}_summation.sv"
-    generated[summation] = ACCUMULATOR_OF_OUTPUT.sub(
-        lambda m: f"{ACCUMULATOR if int(m[2]) in kept else EMPTY_ACCUMULATOR}{m[1]}", generated[summation]
+    generated[summation] = INSTANCE.sub(
+        lambda m: f"{ACCUMULATOR if int(m['output']) in kept else EMPTY_ACCUMULATOR}{m['rest']}", generated[summation]
     )
-    empty = _empty(library_files()[f"{ACCUMULATOR}.sv"]).replace(
-        f"module {ACCUMULATOR} ", f"module {EMPTY_ACCUMULATOR} "
-    )
+    empty = stub(library_files()[f"{ACCUMULATOR}.sv"]).replace(f"module {ACCUMULATOR} ", f"module {EMPTY_ACCUMULATOR} ")
     return _without(yosys, folder, plan, complete(generated), {f"{EMPTY_ACCUMULATOR}.sv": empty})
-
-
-def _empty(module: str) -> str:
-    """A module's parameters and ports alone."""
-    match = PORTS.search(module)
-    assert match, "modules end their ports with a line of their own"
-    return f"{match[0]}endmodule\n"
 
 
 def _without(yosys: Tool, folder: Path, plan: BlockPlan, files: dict[str, str], empty: dict[str, str]) -> FpgaUse:
     """The block of `files` without what is inside the modules `empty`."""
-    sources = [name for name in _write(files, folder) if name not in empty]
-    _write(empty, folder)
+    sources = [name for name in write_sources(files, folder) if name not in empty]
+    write_sources(empty, folder)
     script = f"read_verilog -sv -lib {' '.join(empty)}\n" + fpga_script(sources, plan.name)
     cells = run_script(yosys, folder, script, plan.name)[plan.name]["cells"]
     inside = tuple(name.removesuffix(".sv") for name in empty)
@@ -100,21 +92,28 @@ def _without(yosys: Tool, folder: Path, plan: BlockPlan, files: dict[str, str], 
     return fpga_use(own, f"{yosys.name}, {plan.name}")
 
 
-def _first_accumulator(plan: BlockPlan, summation: str) -> str:
-    """A module that holds the first output's accumulator alone."""
-    match = FIRST_ACCUMULATOR.search(summation)
-    assert match, "the summation has an accumulator for output 0"
+def accumulator_module(plan: BlockPlan, name: str, parameters: str) -> str:
+    """A module that holds one output's accumulator alone, with the parameters of its instance."""
     s = plan.schedule
     return (
-        "module first_lane (input logic clk_i, look_up_i, add_i, restart_i,\n"
-        f"  input logic [{plan.step_bits - 1}:0] step_i, input logic [{s.bits_per_step - 1}:0] bits_i,\n"
-        f"  output logic [{plan.sum_bits - 1}:0] sum_o);\n"
-        f"  {ACCUMULATOR} #(\n{match[1]}\n  ) u_sum (\n"
+        f"module {name} (\n"
+        "  input  logic clk_i,\n  input  logic look_up_i,\n"
+        f"  input  logic [{plan.step_bits - 1}:0] step_i,\n  input  logic [{s.bits_per_step - 1}:0] bits_i,\n"
+        "  input  logic add_i,\n  input  logic restart_i,\n"
+        f"  output logic [{plan.sum_bits - 1}:0] sum_o\n);\n"
+        f"  {ACCUMULATOR} #(\n{parameters}\n  ) u_sum (\n"
         "    .clk_i, .look_up_i, .step_i, .bits_i, .add_i, .restart_i, .sum_o\n  );\nendmodule\n"
     )
 
 
-def _write(files: dict[str, str], folder: Path) -> list[str]:
+def stub(module: str) -> str:
+    """The ports of a module that we wrote, without what is inside."""
+    match = PORTS.search(module)
+    assert match, "modules end their ports with a line of their own"
+    return f"{match[0]}endmodule\n"
+
+
+def write_sources(files: dict[str, str], folder: Path) -> list[str]:
     """Write a design; its sources in order."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():

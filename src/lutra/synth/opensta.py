@@ -51,15 +51,16 @@ def opensta_script(top: str, clock_hz: float, activity: float = ACTIVITY) -> str
     )
 
 
-def measured_script(top: str, clock_hz: float, gated_clock_pins: Iterable[str]) -> str:
+def measured_script(top: str, clock_hz: float, clock_gate_pins: Iterable[str]) -> str:
     """Reads also `activity.tcl`, which gives every pin its activity.
 
-    OpenSTA takes a clock behind a clock gate to pulse in every cycle; it is cut off, so that its activity counts.
+    OpenSTA takes a clock behind a clock gate to pulse in every cycle. So the clock is cut off at the gate's own clock
+    pin, and the activities count, that of the gate's output too: cut off behind it, the output would pulse always.
     """
     return "\n".join(
         [
             *_design(top, clock_hz),
-            *(f"set_disable_timing [get_pins {pin}]" for pin in gated_clock_pins),
+            *(f"set_disable_timing [get_pins {pin}]" for pin in clock_gate_pins),
             "source activity.tcl",
             "report_power -digits 6",
             "exit",
@@ -94,7 +95,7 @@ def time_and_power(sta: Tool, folder: Path, top: str, clock_hz: float, activity:
 
 
 def measured_power(
-    sta: Tool, folder: Path, top: str, clock_hz: float, annotation: Iterable[str], gated_clock_pins: Iterable[str]
+    sta: Tool, folder: Path, top: str, clock_hz: float, annotation: Iterable[str], clock_gate_pins: Iterable[str]
 ) -> PowerSplit:
     """Power of the netlist in `folder` with the activities that the Tcl commands of `annotation` give.
 
@@ -102,7 +103,7 @@ def measured_power(
         ToolError: OpenSTA failed or did not print power.
     """
     (folder / "activity.tcl").write_text("\n".join(annotation) + "\n", encoding="utf-8")
-    text = _run(sta, folder, "sta_measured", measured_script(top, clock_hz, gated_clock_pins))
+    text = _run(sta, folder, "sta_measured", measured_script(top, clock_hz, clock_gate_pins))
     return parse_power(text, f"{sta.name}, {top}", reports=1)[0]
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,15 +108,20 @@ def fpga_script(sources: list[str], top: str) -> str:
     )
 
 
-def asic_scripts(sources: list[str], top: str, clock_hz: float, gate_clocks: bool = False) -> tuple[str, str, str]:
+def asic_scripts(
+    sources: list[str], top: str, clock_hz: float, gate_clocks: bool = False, apart: str | None = None
+) -> tuple[str, str, str]:
     """Three scripts for standard cells from `cells.lib`: down to generic gates, from there to cells, and to files.
 
     More than one, because the WebAssembly build can not map to Liberty cells, and an old native Yosys can not be
     trusted with the rest: `synth` of 0.23 gets lookup tables wrong that read the same bit twice. With `gate_clocks`,
     flip-flops that share an enable get a clock gate of the library. Between the second and the third, buffers are
     inserted where ABC puts none (`fanout.insert_buffers`); the third leaves `netlist.v` for timing and power.
+    Modules whose ports are in the file `apart` stay instances.
     """
+    ports = f"read_verilog -sv -lib {apart}" if apart else ""
     to_gates = [
+        ports,
         f"read_verilog -sv {' '.join(sources)}",
         f"synth -flatten -noabc -top {top}",
         "opt -full",
@@ -129,6 +135,7 @@ def asic_scripts(sources: list[str], top: str, clock_hz: float, gate_clocks: boo
     ]
     to_cells = [
         "read_liberty -lib cells.lib",
+        ports,
         "read_verilog -icells gates.v",
         f"hierarchy -top {top}",
         "dfflibmap -liberty cells.lib",
@@ -138,6 +145,7 @@ def asic_scripts(sources: list[str], top: str, clock_hz: float, gate_clocks: boo
     ]
     to_files = [
         "read_liberty -lib cells.lib",
+        ports,
         f"read_json {BUFFERED}",
         f"hierarchy -top {top}",
         "rename -hide c:*",  # simple names, the same in Verilog and JSON
@@ -177,11 +185,19 @@ def map_fpga(yosys: Tool, folder: Path, sources: list[str], top: str) -> tuple[F
 
 
 def synthesise_asic(
-    front: Tool, mapper: Tool, folder: Path, sources: list[str], top: str, scripts: tuple[str, str, str], liberty: Path
+    front: Tool,
+    mapper: Tool,
+    folder: Path,
+    sources: list[str],
+    top: str,
+    scripts: tuple[str, str, str],
+    liberty: Path,
+    apart: Collection[str] = (),
 ) -> tuple[AsicUse, dict[str, Any]]:
     """Map `top`, whose sources lie in `folder`, onto the cells of `liberty` with `asic_scripts`.
 
-    Leaves `netlist.v` in `folder`. Returns also the mapped module in Yosys' JSON form, with the same names.
+    Modules `apart` stay instances and are not counted. Leaves `netlist.v` in `folder`. Returns also the mapped module
+    in Yosys' JSON form, with the same names.
 
     Raises:
         ToolError: Yosys failed, left no netlist or area, or left cells that are not in the library.
@@ -195,8 +211,9 @@ def synthesise_asic(
     (folder / BUFFERED).write_text(json.dumps({"modules": {top: mapped}}), encoding="utf-8")
     module = run_script(mapper, folder, scripts[2], top)[top]
     stat = folder / "stat.txt"
-    area_um2 = chip_area_um2(stat.read_text(encoding="utf-8") if stat.exists() else "", top, mapper.name)
-    return AsicUse(area_um2 * 1e-6, len(module["cells"])), module
+    area_um2 = chip_area_um2(stat.read_text(encoding="utf-8") if stat.exists() else "", top, mapper.name, apart)
+    cells = sum(cell["type"] not in apart for cell in module["cells"].values())
+    return AsicUse(area_um2 * 1e-6, cells), module
 
 
 def read_liberty(path: Path) -> bytes:
@@ -238,15 +255,15 @@ def fpga_use(cells: dict[str, Any], where: str) -> FpgaUse:
     )
 
 
-def chip_area_um2(stat: str, top: str, where: str) -> float:
-    """The area that `stat -liberty` printed for `top`, in the library's units (um2).
+def chip_area_um2(stat: str, top: str, where: str, apart: Collection[str] = ()) -> float:
+    """The area that `stat -liberty` printed for `top`, without modules `apart`, in the library's units (um2).
 
     Raises:
         ToolError: the line did not come out, or cells of unknown area are left.
     """
-    unknown = re.search(r"Area for cell type (\S+) is unknown", stat)
+    unknown = {name.lstrip("\\") for name in re.findall(r"Area for cell type (\S+) is unknown", stat)} - set(apart)
     if unknown:
-        raise ToolError(f"{where}: the library has no area for {unknown[1]}; is it a complete standard cell library?")
+        raise ToolError(f"{where}: the library has no area for {min(unknown)}; is it a complete standard cell library?")
     match = re.search(rf"Chip area for (?:top )?module '\\?{re.escape(top)}':\s*([0-9.eE+-]+)", stat)
     if not match:
         raise ToolError(f"{where}: printed no area of {top}; the mapping died silently, try another Yosys")

@@ -1,0 +1,136 @@
+"""Blocks and systolic arrays of ours in 45 nm whose mapping is recorded: area, slack, and power from counted switching.
+
+Neither knows wires or a clock tree; arrays have no memories but those that are named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lutra.cost.designs import recorded
+from lutra.cost.systolic import SystolicArray
+
+RECORDED_BLOCKS, RECORDED_ELEMENTS = "weightless-asic-ivit-t", "systolic-asic-ivit-t"
+"""The `design` of the records in `results/synth`."""
+PAPER_SHAPE = "paper-4D-D-dense"
+BUFFERED_OPERANDS = 768
+"""Terms of the longest sums of I-ViT-T's MLP: what an edge lane needs at least to feed a tile."""
+GRID, DEPTHS = 4, (16, 64)
+"""What `benchmarks/measure_systolic_asic.py` maps."""
+
+
+@dataclass(frozen=True)
+class AsicBlock:
+    """A trained block in standard cells, at work without stalls."""
+
+    shape: str
+    dataflow: str
+    fold_factor: int
+    gated: bool
+    area_mm2: float
+    slack_ns: float
+    power_w: float
+    """From switching counted on real rows."""
+    clock_hz: float
+    """Of the power; the block reaches `reached_hz`."""
+    cycles_per_sequence: int
+    toggles_per_net_and_cycle: float
+
+    @property
+    def energy_j(self) -> float:
+        """Per sequence."""
+        return self.power_w * self.cycles_per_sequence / self.clock_hz
+
+    @property
+    def reached_hz(self) -> float:
+        return reached_hz(self.slack_ns, self.clock_hz)
+
+    @property
+    def label(self) -> str:
+        clock = "gated clocks" if self.gated else "plain clock"
+        return f"{self.shape}, {self.dataflow}, F = {self.fold_factor}, {clock}"
+
+
+def reached_hz(slack_ns: float, clock_hz: float) -> float:
+    """The clock at which nothing is missing of a slack at `clock_hz`; never more than that."""
+    return 1 / (1 / clock_hz + max(0.0, -slack_ns) * 1e-9)
+
+
+def recorded_blocks(results: Path, tokens: int) -> list[AsicBlock]:
+    """The recorded blocks for sequences of `tokens` tokens, in the record's order.
+
+    Raises:
+        InputError: a record is damaged.
+    """
+
+    def block(target: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        measured = target["power_measured"]
+        built = AsicBlock(
+            **{key: target[key] for key in ("shape", "dataflow", "fold_factor", "area_mm2", "slack_ns", "clock_hz")},
+            gated=target["clock_gating"],
+            power_w=measured["total_w"],
+            toggles_per_net_and_cycle=measured["toggles_per_net_and_cycle"],
+            cycles_per_sequence=(tokens - 1) * target["cycles_per_token"] + target["latency_cycles"],
+        )
+        return built.label, {"block": built}
+
+    return [values["block"] for values in recorded(results, RECORDED_BLOCKS, block).values()]
+
+
+@dataclass(frozen=True)
+class AsicArray:
+    """A systolic array counted up from its elements and the lanes at its edges."""
+
+    size: int
+    area_mm2: float
+    """Elements, edge lanes without their memories, and the multiplexers that take sums out of columns."""
+    buffer_area_mm2: float
+    """What edge buffers of flip-flops would add: one bank of `BUFFERED_OPERANDS` operands per lane."""
+    power_w: float
+    """Elements and edge lanes at work, counted at real operands."""
+    slack_ns: float
+
+    def energy_j(self, cycles: int, clock_hz: float = 1e9) -> float:
+        """Without buffers."""
+        return self.power_w * cycles / clock_hz
+
+    def as_systolic(self, clock_hz: float = 1e9) -> SystolicArray:
+        """For `layer.layer_cost`: the same array with energy in 45 nm alone."""
+        return SystolicArray(self.size, 0.0, self.power_w / clock_hz)
+
+
+def recorded_array(results: Path, size: int) -> AsicArray | None:
+    """A `size` x `size` array from the recorded elements; None where there is no record.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+
+    def part(target: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        used = {key: target[key] for key in ("area_mm2", "slack_ns")}
+        return target["name"], used | {"power_w": target["power_measured"]["total_w"]}
+
+    parts = recorded(results, RECORDED_ELEMENTS, lambda target: None if target["clock_gating"] else part(target))
+    if not parts:
+        return None
+    element, grid = parts["element_mlp_1"], parts["grid_mlp_1"]
+    element_w = (element["power_w"] + parts["element_mlp_2"]["power_w"]) / 2  # both products take as many cycles
+    mux_mm2 = (grid["area_mm2"] - GRID**2 * element["area_mm2"]) / (GRID * (GRID - 1))
+    edge_mm2, banks_mm2 = _line(parts, "area_mm2")
+    edge_w, _ = _line(parts, "power_w")
+    return AsicArray(
+        size,
+        size**2 * element["area_mm2"] + 2 * size * edge_mm2 + size * (size - 1) * mux_mm2,
+        2 * size * BUFFERED_OPERANDS * banks_mm2 / 2,
+        size**2 * element_w + 2 * size * edge_w,
+        grid["slack_ns"],
+    )
+
+
+def _line(parts: dict[str, dict[str, Any]], figure: str) -> tuple[float, float]:
+    """A figure of an edge lane as a line over its depth: what is left without memory, and what depth adds."""
+    low, high = ((parts[f"edge_{depth}_written"][figure] + parts[f"edge_{depth}_read"][figure]) / 2 for depth in DEPTHS)
+    slope = (high - low) / (DEPTHS[1] - DEPTHS[0])
+    return low - DEPTHS[0] * slope, slope
