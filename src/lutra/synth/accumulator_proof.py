@@ -306,11 +306,16 @@ class _Prover:
         plan, s = self.plan, self.plan.schedule
         multipliers = plan.lane_multipliers(lane)
         varying = any(len(set(plan.lane_multipliers(each))) > 1 for each in range(s.output_lanes))
-        counter = self.netlist.nets("output_beat")[: address_bits(s.output_beats)] if varying else []
+        counter = self._beat_counter() if varying else []
         first_of = {multiplier: beat for beat, multiplier in reversed(list(enumerate(multipliers)))}
         beats = range(s.output_beats) if len(first_of) > 1 else [0]
         for beat in beats:
             self._prove_product(lane, counter, beat, multipliers[beat])
+
+    def _beat_counter(self) -> list[Net]:
+        """The register of the output beat, of whose two names synthesis may keep either."""
+        name = "u_summation.beat_q" if self.netlist.has("u_summation.beat_q") else "output_beat"
+        return self.netlist.nets(name)[: address_bits(self.plan.schedule.output_beats)]
 
     def _prove_product(self, lane: int, counter: list[Net], beat: int, multiplier: int) -> None:
         plan, width = self.plan, self.plan.sum_bits

@@ -71,6 +71,10 @@ class Netlist:
             net for net, (cell, _, _) in self._drivers.items() if cell["type"] in FLIP_FLOPS and isinstance(net, int)
         }
 
+    def has(self, name: str) -> bool:
+        """Whether synthesis kept a signal's name."""
+        return name in self._names
+
     def nets(self, name: str) -> list[Net]:
         """The bits of a named signal, the lowest first.
 
