@@ -5,8 +5,8 @@ Prints a record for `results/synth/`; finished designs are kept in FOLDER and ta
     lutra run recipes/ivit-t-block.toml --to freeze --out RUN
     LUTRA_LIBERTY=cells.lib python benchmarks/measure_asic.py FOLDER RUN:accumulate:1:plain RUN:accumulate:1:gated ...
 
-A design is a run directory with a frozen model, whose first block is taken, a dataflow, a fold factor and a clock:
-plain, gated, or "lane" for the middle lane alone, with gated clocks, which needs a minute where a block needs ten.
+A design is a run directory with a frozen model, whose first block is taken, a dataflow, a fold factor and a clock,
+plain or gated. Each takes one or two minutes.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from lutra.files import RunFiles, write_json
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock
 from lutra.rtl.plan import BlockPlan
+from lutra.rtl.schedule import Dataflow
 from lutra.synth.asic import Asic
-from lutra.synth.parts import build_lane, build_parts
+from lutra.synth.parts import build_parts
 from lutra.synth.tools import fpga_yosys, native_yosys, opensta
 
 CLOCK_HZ = 1e9
@@ -42,14 +43,11 @@ def shape_of(block: WeightlessBlock) -> str:
     return f"{luts[0]}-in-{groups}-groups" if groups > 1 else f"paper-{'-'.join(luts)}-dense"
 
 
-def measure(asic: Asic, folder: Path, run: RunFiles, dataflow: str, fold: int, lane_alone: bool) -> dict[str, object]:
+def measure(asic: Asic, folder: Path, run: RunFiles, dataflow: Dataflow, fold: int) -> dict[str, object]:
     graph = store.load(run.frozen).graphs[0]
     plan = BlockPlan(graph, "block_0", fold, dataflow)
     start = time.perf_counter()
-    if lane_alone:
-        result = build_lane(asic, folder, plan)
-    else:
-        result = build_parts(asic, folder, plan, load_file(run.samples)[graph.name], SAMPLED_LANES[dataflow])
+    result = build_parts(asic, folder, plan, load_file(run.samples)[graph.name], SAMPLED_LANES[dataflow])
     return {
         "frozen_hash": store.content_hash(run.frozen),
         "shape": shape_of(plan.block),
@@ -72,23 +70,21 @@ def main() -> None:
     if front is None or mapper is None or sta is None or "LUTRA_LIBERTY" not in os.environ:
         sys.exit("needs both Yosys, OpenSTA and a library in LUTRA_LIBERTY; `lutra doctor` tells what is missing")
     folder = Path(sys.argv[1])
-    designs: dict[str, list[object]] = {"targets": [], "lanes": []}
+    targets = []
     for design in sys.argv[2:]:
         path, dataflow, fold, clock = design.rsplit(":", 3)
         run = RunFiles(Path(path))
         kept = folder / f"{run.root.name}_{dataflow}_{fold}_{clock}.json"
         if not kept.exists():
             asic = Asic(front, mapper, sta, Path(os.environ["LUTRA_LIBERTY"]), CLOCK_HZ, clock != "plain")
-            result = measure(asic, kept.with_suffix(""), run, dataflow, int(fold), clock == "lane")
-            write_json(kept, result)
+            write_json(kept, measure(asic, kept.with_suffix(""), run, dataflow, int(fold)))
         recipe = tomllib.loads(run.recipe.read_text(encoding="utf-8"))["name"]
-        kind = "lanes" if clock == "lane" else "targets"
-        designs[kind].append({"recipe": recipe, **json.loads(kept.read_text(encoding="utf-8"))})
+        targets.append({"recipe": recipe, **json.loads(kept.read_text(encoding="utf-8"))})
     record = {
         "design": "weightless-asic-ivit-t",
         "contents": "first block of a trained model, its activations",
         "method": "the rest, and sampled lanes that stand for all; timing and power of the whole",
-        **designs,
+        "targets": targets,
         "lutra": lutra.__version__,
         "device": f"{platform.machine()}, {os.cpu_count()} cores",
     }

@@ -17,7 +17,7 @@ from lutra.synth.asic import Asic
 from lutra.synth.gates import CUT, EVERY_LANE, GateNetlist, cut_out
 from lutra.synth.lane_models import LaneNetlist
 from lutra.synth.liberty import read_cells
-from lutra.synth.parts import build_lane, build_parts, split
+from lutra.synth.parts import build_parts, split
 from lutra.synth.tools import fpga_yosys, native_yosys, opensta
 from lutra.synth.yosys import copy_sources, sources_of
 
@@ -55,14 +55,12 @@ def asic():
 
 
 # Gates are joined across the border of lanes in the whole, and chosen for other loads.
-@pytest.mark.parametrize(("dataflow", "samples", "gated"), [("accumulate", 3, True), ("tree", 2, False)])
+@pytest.mark.parametrize(("dataflow", "samples", "gated"), [("accumulate", 3, False), ("tree", 2, True)])
 def test_parts_are_the_whole(tmp_path, asic, dataflow, samples, gated):
     plan, tool = BlockPlan(GRAPH, "block", 2, dataflow), asic(gated)
     rows = random_rows(np.random.default_rng(6), GRAPH, 64)
     parts = build_parts(tool, tmp_path / "parts", plan, rows, samples)
     assert [each["instances"] for each in parts["parts"]] == [1] + [len(split(plan).lanes) // samples] * samples
-    lane = build_lane(tool, tmp_path / "lane", plan)
-    assert {each["name"]: each["area_mm2"] for each in parts["parts"]}[lane["name"]] == lane["area_mm2"]
     write_design([plan], tmp_path / "rtl")
     copy_sources(tmp_path / "rtl", tmp_path / "whole")
     whole = tool.build(tmp_path / "whole", sources_of(tmp_path / "rtl"), plan, rows)
@@ -73,6 +71,10 @@ def test_parts_are_the_whole(tmp_path, asic, dataflow, samples, gated):
     for figure in ("total_w", "energy_per_token_j", "toggles_per_net_and_cycle"):
         ratio = pytest.approx(whole["power_measured"][figure], rel=0.1)
         assert parts["power_measured"][figure] == ratio, figure
+    if gated:  # cells behind gated clocks count too: without them, it would be 0.69 of what 12.5 % lets expect
+        counted, uniform = parts["power_measured"], parts["power_uniform"]
+        expected = uniform["switching_w"] * counted["toggles_per_net_and_cycle"] / 0.125
+        assert counted["switching_w"] > 0.73 * expected
 
 
 def test_a_lane_that_sums_something_else_is_found():

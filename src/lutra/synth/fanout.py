@@ -13,17 +13,19 @@ from typing import Any
 from lutra.synth.liberty import Buffer
 
 LARGEST_FANOUT = 16
-"""Pins that a flip-flop, an input or a buffer behind it drives, at most; ABC is told the same."""
+"""Pins that a flip-flop, or a buffer behind it or an input, drives at most; ABC is told the same."""
 
 
 def insert_buffers(module: dict[str, Any], drivers: Collection[str], clock: str, buffer: Buffer) -> int:
     """Put trees of `buffer` behind the inputs of a mapped module and behind its cells of the types `drivers`, in place.
 
-    The module is in Yosys' JSON form; the port `clock` is left alone. Returns how many were inserted.
+    The module is in Yosys' JSON form; the port `clock` is left alone. An input of many pins gets one pin: what drives
+    it may drive other modules too. Returns how many were inserted.
     """
     cells, names = module["cells"], module["netnames"]
     clocks = set(module["ports"][clock]["bits"])
-    roots = [net for port in module["ports"].values() if port["direction"] == "input" for net in port["bits"]]
+    inputs = {net for port in module["ports"].values() if port["direction"] == "input" for net in port["bits"]}
+    roots = sorted(inputs, key=str)
     pins: dict[int, list[tuple[str, str, int]]] = defaultdict(list)
     for name, cell in cells.items():
         for pin, nets in cell["connections"].items():
@@ -36,7 +38,8 @@ def insert_buffers(module: dict[str, Any], drivers: Collection[str], clock: str,
     inserted = 0
     for root in roots:
         driven = pins[root] if root not in clocks else []
-        while len(driven) > LARGEST_FANOUT:
+        most = 1 if root in inputs else LARGEST_FANOUT
+        while len(driven) > most:
             level = []
             for first in range(0, len(driven), LARGEST_FANOUT):
                 name, net = f"fanout_buffer_{inserted}", free + inserted

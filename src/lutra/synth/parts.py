@@ -97,21 +97,6 @@ def build_parts(asic: Asic, folder: Path, plan: BlockPlan, rows: np.ndarray, sam
     }
 
 
-def build_lane(asic: Asic, folder: Path, plan: BlockPlan) -> dict[str, Any]:
-    """Map the middle lane of a block alone: area, cells, and slack when its inputs come with the clock edge.
-
-    Raises:
-        ToolError: a tool failed, or OpenSTA is not installed.
-    """
-    if asic.sta is None:
-        raise ToolError("the timing of a lane needs OpenSTA (sta)")
-    lanes = split(plan).lanes
-    name = list(lanes)[len(lanes) // 2]
-    use, _ = _map(asic, folder, {f"{name}.sv": lanes[name]}, name)
-    timing = time_and_power(asic.sta, folder, name, asic.clock_hz)
-    return {"name": name, "lanes": len(lanes), **asdict(use), "slack_ns": timing.slack_ns}
-
-
 def _count(
     asic: Asic,
     plan: BlockPlan,
