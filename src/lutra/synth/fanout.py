@@ -16,11 +16,13 @@ LARGEST_FANOUT = 16
 """Pins that a flip-flop, or a buffer behind it or an input, drives at most; ABC is told the same."""
 
 
-def insert_buffers(module: dict[str, Any], drivers: Collection[str], clock: str, buffer: Buffer) -> int:
+def insert_buffers(
+    module: dict[str, Any], drivers: Collection[str], clock: str, buffer: Buffer, one_pin_inputs: bool = False
+) -> int:
     """Put trees of `buffer` behind the inputs of a mapped module and behind its cells of the types `drivers`, in place.
 
-    The module is in Yosys' JSON form; the port `clock` is left alone. An input of many pins gets one pin: what drives
-    it may drive other modules too. Returns how many were inserted.
+    The module is in Yosys' JSON form; the port `clock` is left alone. With `one_pin_inputs`, an input of several pins
+    gets one: what drives it drives as many other modules, too. Returns how many were inserted.
     """
     cells, names = module["cells"], module["netnames"]
     clocks = set(module["ports"][clock]["bits"])
@@ -38,7 +40,7 @@ def insert_buffers(module: dict[str, Any], drivers: Collection[str], clock: str,
     inserted = 0
     for root in roots:
         driven = pins[root] if root not in clocks else []
-        most = 1 if root in inputs else LARGEST_FANOUT
+        most = 1 if one_pin_inputs and root in inputs else LARGEST_FANOUT
         while len(driven) > most:
             level = []
             for first in range(0, len(driven), LARGEST_FANOUT):

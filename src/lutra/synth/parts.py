@@ -125,12 +125,14 @@ def _count(
 def _map(
     asic: Asic, folder: Path, generated: dict[str, str], top: str, lanes: dict[str, str] | None = None
 ) -> tuple[AsicUse, dict[str, Any]]:
-    """Map one part, of which `lanes` stay instances."""
+    """Map one part, of which `lanes` stay instances. What drives a lane drives all of them, hence one pin each."""
     sources = write_sources(complete(generated), folder)
     if lanes:
         (folder / PORTS_FILE).write_text("".join(map(stub, lanes.values())), encoding="utf-8")
     scripts = asic_scripts(sources, top, asic.clock_hz, asic.gate_clocks, PORTS_FILE if lanes else None)
-    return synthesise_asic(asic.front, asic.mapper, folder, sources, top, scripts, asic.liberty, list(lanes or ()))
+    return synthesise_asic(
+        asic.front, asic.mapper, folder, sources, top, scripts, asic.liberty, list(lanes or ()), True
+    )
 
 
 def _join(folder: Path, top: str, sampled: list[str], stands_for: dict[str, str]) -> None:

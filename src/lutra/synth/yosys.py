@@ -193,11 +193,12 @@ def synthesise_asic(
     scripts: tuple[str, str, str],
     liberty: Path,
     apart: Collection[str] = (),
+    one_pin_inputs: bool = False,
 ) -> tuple[AsicUse, dict[str, Any]]:
     """Map `top`, whose sources lie in `folder`, onto the cells of `liberty` with `asic_scripts`.
 
-    Modules `apart` stay instances and are not counted. Leaves `netlist.v` in `folder`. Returns also the mapped module
-    in Yosys' JSON form, with the same names.
+    Modules `apart` stay instances and are not counted; `one_pin_inputs` as for `insert_buffers`. Leaves `netlist.v` in
+    `folder`. Returns also the mapped module in Yosys' JSON form, with the same names.
 
     Raises:
         ToolError: Yosys failed, left no netlist or area, or left cells that are not in the library.
@@ -207,7 +208,7 @@ def synthesise_asic(
     (folder / "stat.txt").unlink(missing_ok=True)
     run_script(front, folder, scripts[0], top)
     mapped, library = run_script(mapper, folder, scripts[1], top)[top], content.decode("utf-8", errors="replace")
-    insert_buffers(mapped, flip_flop_names(library), CLOCK_PORT, fanout_buffer(library))
+    insert_buffers(mapped, flip_flop_names(library), CLOCK_PORT, fanout_buffer(library), one_pin_inputs)
     (folder / BUFFERED).write_text(json.dumps({"modules": {top: mapped}}), encoding="utf-8")
     module = run_script(mapper, folder, scripts[2], top)[top]
     stat = folder / "stat.txt"
