@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lutra.errors import MismatchError
-from lutra.synth.asic import Asic
 from lutra.synth.grid import measure_edge, measure_element, measure_grid, operands
-from lutra.synth.tools import fpga_yosys, native_yosys, opensta
 
 RNG = np.random.default_rng(0)
 LEFT, RIGHT = RNG.integers(-128, 128, (8, 32)), RNG.integers(-128, 128, (32, 4))
@@ -30,24 +26,13 @@ def test_every_tile_of_the_product_is_seen():
         assert {tuple(tile.ravel()) for tile in sums[..., simulation]} == tiles
 
 
-@pytest.fixture
-def asic():
-    path = os.environ.get("LUTRA_LIBERTY")
-    if not path:
-        pytest.skip("LUTRA_LIBERTY does not name a Liberty file of standard cells")
-    tools = fpga_yosys(), native_yosys(), opensta()
-    if None in tools:
-        pytest.skip("a native Yosys, a Yosys from 0.40 and OpenSTA are not all installed")
-    return Asic(*tools, Path(path), 1e9)
-
-
 def total_w(measured):
     return measured["power_measured"]["total_w"]
 
 
 # The grid has also the multiplexers that take sums out of its columns.
-def test_elements_count_up_to_a_grid(tmp_path, asic):
-    given = operands(LEFT, RIGHT, size=2, tiles=4, simulations=64)
+def test_elements_count_up_to_a_grid(tmp_path, standard_cells):
+    asic, given = standard_cells(False), operands(LEFT, RIGHT, size=2, tiles=4, simulations=64)
     element = measure_element(asic, tmp_path / "element", given)
     grid = measure_grid(asic, tmp_path / "grid", given)
     assert 1.0 <= grid["area_mm2"] / (4 * element["area_mm2"]) <= 1.05
@@ -58,16 +43,15 @@ def test_elements_count_up_to_a_grid(tmp_path, asic):
         )
 
 
-def test_an_edge_feeds_what_was_written(tmp_path, asic):
+def test_an_edge_feeds_what_was_written(tmp_path, standard_cells):
     stream = RNG.integers(-128, 128, (12, 64))
-    written = measure_edge(asic, tmp_path / "written", 2, stream, writes=True)
+    written = measure_edge(standard_cells(False), tmp_path / "written", 2, stream, writes=True)
     assert written["slack_ns"] > 0
 
 
-def test_a_gated_clock_that_never_pulses_draws_less(tmp_path, asic):
+def test_a_gated_clock_that_never_pulses_draws_less(tmp_path, standard_cells):
     stream = RNG.integers(-128, 128, (32, 64))
     plain, gated = (
-        measure_edge(replace(asic, gate_clocks=gate), tmp_path / str(gate), 8, stream, writes=False)
-        for gate in (False, True)
+        measure_edge(standard_cells(gate), tmp_path / str(gate), 8, stream, writes=False) for gate in (False, True)
     )
     assert total_w(gated) < 0.9 * total_w(plain)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -13,12 +10,10 @@ from lutra.cost.random_block import random_block
 from lutra.errors import MismatchError
 from lutra.rtl.emit import design_files, write_design
 from lutra.rtl.plan import BlockPlan
-from lutra.synth.asic import Asic
 from lutra.synth.gates import CUT, EVERY_LANE, GateNetlist, cut_out
 from lutra.synth.lane_models import LaneNetlist
 from lutra.synth.liberty import read_cells
 from lutra.synth.parts import build_parts, split
-from lutra.synth.tools import fpga_yosys, native_yosys, opensta
 from lutra.synth.yosys import copy_sources, sources_of
 
 GRAPH = random_block(
@@ -43,21 +38,10 @@ def test_a_block_is_cut_at_its_lanes(dataflow, lanes):
     )
 
 
-@pytest.fixture
-def asic():
-    path = os.environ.get("LUTRA_LIBERTY")
-    if not path:
-        pytest.skip("LUTRA_LIBERTY does not name a Liberty file of standard cells")
-    tools = fpga_yosys(), native_yosys(), opensta()
-    if None in tools:
-        pytest.skip("a native Yosys, a Yosys from 0.40 and OpenSTA are not all installed")
-    return lambda gated: Asic(*tools, Path(path), 1e9, gated)
-
-
 # Gates are joined across the border of lanes in the whole, and chosen for other loads.
 @pytest.mark.parametrize(("dataflow", "samples", "gated"), [("accumulate", 3, False), ("tree", 2, True)])
-def test_parts_are_the_whole(tmp_path, asic, dataflow, samples, gated):
-    plan, tool = BlockPlan(GRAPH, "block", 2, dataflow), asic(gated)
+def test_parts_are_the_whole(tmp_path, standard_cells, dataflow, samples, gated):
+    plan, tool = BlockPlan(GRAPH, "block", 2, dataflow), standard_cells(gated)
     rows = random_rows(np.random.default_rng(6), GRAPH, 64)
     parts = build_parts(tool, tmp_path / "parts", plan, rows, samples)
     assert [each["instances"] for each in parts["parts"]] == [1] + [len(split(plan).lanes) // samples] * samples
