@@ -28,7 +28,6 @@ FAULTS = {
     "sums stay between tiles": ("lutra_systolic_pe", "sum_q & {SumBits{!restart_i}}", "sum_q"),
     "the smallest element is taken": ("lutra_shift_gelu", "one > other ? one : other", "one > other ? other : one"),
     "negative elements become the largest": ("lutra_shift_gelu", "data_i[8*l+7] ? 7'b0 : ", ""),
-    "a stored row is overwritten": ("lutra_shift_gelu", "!full_q[write_bank_q] || freed[write_bank_q]", "1'b1"),
     "exponents are left out": ("lutra_shift_exp", "ValueBits'(mantissa) << exponent", "ValueBits'(mantissa)"),
     "the sum lacks the largest element": (
         "lutra_shift_gelu_lane",
