@@ -28,6 +28,7 @@ FAULTS = {
     "sums stay between tiles": ("lutra_systolic_pe", "sum_q & {SumBits{!restart_i}}", "sum_q"),
     "the smallest element is taken": ("lutra_shift_gelu", "one > other ? one : other", "one > other ? other : one"),
     "negative elements become the largest": ("lutra_shift_gelu", "data_i[8*l+7] ? 7'b0 : ", ""),
+    "a stored row is overwritten": ("lutra_shift_gelu", "!full_q[write_bank_q] || freed[write_bank_q]", "1'b1"),
     "exponents are left out": ("lutra_shift_exp", "ValueBits'(mantissa) << exponent", "ValueBits'(mantissa)"),
     "the sum lacks the largest element": (
         "lutra_shift_gelu_lane",
@@ -48,7 +49,7 @@ def test_faults_in_arrays_are_found(tmp_path, monkeypatch, fault):
     monkeypatch.setattr(emit, "library_files", lambda: files)
     bench = systolic.build(SystolicConfig(4, 16, 2, shift=12), tmp_path, ActivationConfig(15, 23, 700, 16, 5))
     rng = np.random.default_rng(6)
-    shapes = [(9, 16, 17, True), (5, 2, 20, False), (12, 7, 12, True), (3, 1, 4, False)]
+    shapes = [(9, 16, 17, True), (5, 2, 20, False), (12, 7, 12, True), (3, 1, 4, False), (40, 2, 17, True)]
     products = [
         Product(rng.integers(-128, 128, (m, k)), rng.integers(-128, 128, (k, p)), 40, activated)
         for m, k, p, activated in shapes
