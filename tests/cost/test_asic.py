@@ -25,7 +25,7 @@ def block(gated=False, slack_ns=0.1, **changes):
         "latency_cycles": 560,
         "area_mm2": 0.15,
         "slack_ns": slack_ns,
-        "power_measured": {"total_w": 0.1 if gated else 0.2, "toggles_per_net_and_cycle": 0.14},
+        "power_measured": {"total_w": 0.1 if gated else 0.2},
         **changes,
     }
 

@@ -17,8 +17,8 @@ RECORDED_BLOCKS, RECORDED_ELEMENTS = "weightless-asic-ivit-t", "systolic-asic-iv
 PAPER_SHAPE = "paper-4D-D-dense"
 BUFFERED_OPERANDS = 768
 """Terms of the longest sums of I-ViT-T's MLP: what an edge lane needs at least to feed a tile."""
-GRID, DEPTHS = 4, (16, 64)
-"""What `benchmarks/measure_systolic_asic.py` maps."""
+GRID, DEPTHS, ARRAY_CLOCK_HZ = 4, (16, 64), 1e9
+"""What `benchmarks/measure_systolic_asic.py` maps, and the clock of its power."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,6 @@ class AsicBlock:
     clock_hz: float
     """Of the power; the block reaches `reached_hz`."""
     cycles_per_sequence: int
-    toggles_per_net_and_cycle: float
 
     @property
     def energy_j(self) -> float:
@@ -66,12 +65,10 @@ def recorded_blocks(results: Path, tokens: int) -> list[AsicBlock]:
     """
 
     def block(target: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        measured = target["power_measured"]
         built = AsicBlock(
             **{key: target[key] for key in ("shape", "dataflow", "fold_factor", "area_mm2", "slack_ns", "clock_hz")},
             gated=target["clock_gating"],
-            power_w=measured["total_w"],
-            toggles_per_net_and_cycle=measured["toggles_per_net_and_cycle"],
+            power_w=target["power_measured"]["total_w"],
             cycles_per_sequence=(tokens - 1) * target["cycles_per_token"] + target["latency_cycles"],
         )
         return built.label, {"block": built}
@@ -92,13 +89,13 @@ class AsicArray:
     """Elements and edge lanes at work, counted at real operands."""
     slack_ns: float
 
-    def energy_j(self, cycles: int, clock_hz: float = 1e9) -> float:
+    def energy_j(self, cycles: int) -> float:
         """Without buffers."""
-        return self.power_w * cycles / clock_hz
+        return self.power_w * cycles / ARRAY_CLOCK_HZ
 
-    def as_systolic(self, clock_hz: float = 1e9) -> SystolicArray:
+    def as_systolic(self) -> SystolicArray:
         """For `layer.layer_cost`: the same array with energy in 45 nm alone."""
-        return SystolicArray(self.size, 0.0, self.power_w / clock_hz)
+        return SystolicArray(self.size, 0.0, self.power_w / ARRAY_CLOCK_HZ)
 
 
 def recorded_array(results: Path, size: int) -> AsicArray | None:
