@@ -112,6 +112,8 @@ MUTATIONS = {
     "sums are chosen by the mark of the first": ("lutra_select", "select_i[k]", "select_i[0]"),
     "only the first sum is chosen": ("lutra_select", "words_i[k*Width + b]", "words_i[b]"),
     "the step waits for the next row": ("block_1_summation", "|| last_at[0] || last_at[1] || choosing_q)", ")"),
+    "the step goes on under back-pressure": ("block_1_summation", "assign move = ready_i && (", "assign move = ("),
+    "a row that begins without bits does not restart": ("block_1_summation", "first_at[0 + k] || ", ""),
     "the last beat of sums is lost": (
         "block_1_summation",
         "(choosing_q && choice_q != ",
