@@ -50,7 +50,7 @@ module lane (
   );
 endmodule
 """
-LANE_FILES = ("lutra_accumulator.sv", "lutra_rom.sv", "lutra_lut.sv")
+LANE_FILES = ("lutra_addend.sv", "lutra_accumulator.sv", "lutra_rom.sv", "lutra_lut.sv")
 
 
 def main() -> None:

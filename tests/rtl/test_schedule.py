@@ -6,7 +6,7 @@ import pytest
 from lutra.cost.random_block import random_block
 from lutra.errors import InputError
 from lutra.frozen.graph import as_weightless
-from lutra.rtl.schedule import lane_groups, schedule
+from lutra.rtl.schedule import lane_groups, registered_levels, schedule
 
 
 def make(fold_factor, dataflow="accumulate", **shape):
@@ -24,7 +24,7 @@ def test_one_bit_per_cycle():
         1,
         12,
     )
-    # 12 to fill and 2 stages before, 1 through the tables, 12 to sum, 5 stages, 11 beats more, 1 in the output register
+    # 12 to fill and 2 stages before, 1 through the tables, 12 to sum, 4 stages, 11 beats more, 2 at the output
     assert s.latency_cycles == 44
     assert s.interval_cycles == 12
     assert [s.cycles(rows) for rows in (0, 1, 2, 10)] == [0, 44, 56, 152]
@@ -33,7 +33,7 @@ def test_one_bit_per_cycle():
 def test_everything_in_one_cycle():
     s = make("all", width=12, luts=(20, 12))
     assert (s.steps, s.bits_per_step, s.input_lanes, s.output_lanes) == (1, 12, 12, 12)
-    assert (s.latency_cycles, s.interval_cycles, s.cycles(100)) == (11, 1, 110)
+    assert (s.latency_cycles, s.interval_cycles, s.cycles(100)) == (12, 1, 111)  # 12 bits are added in two stages
 
 
 def test_more_steps_than_elements():
@@ -41,7 +41,7 @@ def test_more_steps_than_elements():
     s = make(4, width=5, output_width=7, luts=(37,), inputs=(6,), groups=3)
     assert (s.steps, s.bits_per_step) == (4, 4)
     assert (s.input_lanes, s.input_beats, s.output_lanes, s.output_beats) == (2, 3, 2, 4)
-    assert s.cycles(3) == 3 + 2 + 2 + 3 * 4 + 5 + 3
+    assert s.cycles(3) == 3 + 2 + 3 + 3 * 4 + 5 + 3  # 4 bits are added in two stages
 
 
 def test_adders_that_would_save_no_step_are_left_out():
@@ -65,14 +65,23 @@ def test_outputs_of_the_papers_block_by_trees():
     # 12 outputs per cycle, each from 96 tables of 2 bits and 4 bits of step: 7 levels of adders in 3 stages.
     s = make(12, "tree", width=192, thermometer_bits=8, luts=(768, 192), inputs=(6, 6))
     assert (s.steps, s.bits_per_step, s.output_lanes, s.output_beats, s.drain_cycles) == (16, 192, 12, 16, 3)
-    # 16 to fill, 1 through the tables, 16 steps, 3 stages, 1 in the output register
-    assert s.latency_cycles == 37
+    # 16 to fill, 1 through the tables, 16 steps, 3 stages, product and output register
+    assert s.latency_cycles == 38
     assert s.cycles(10) - s.cycles(9) == s.interval_cycles == 16
+
+
+def test_adders_are_registered_behind_the_first_level_and_then_every_third():
+    levels = {n: registered_levels(n) for n in range(9)}
+    assert levels[0] == (0,)  # tables alone
+    assert [levels[n] for n in (1, 2, 4, 5, 7)] == [(1,), (1, 2), (1, 4), (1, 4, 5), (1, 4, 7)]
+    for n, registered in levels.items():
+        assert registered[-1] == n
+        assert max(np.diff(registered), default=0) <= 3
 
 
 def test_trees_of_one_group_after_the_other_select_their_bits_first():
     shape = {"width": 12, "luts": (24,), "inputs": (6,), "groups": 2}
-    assert make(1, "tree", **shape).drain_cycles == 1 + 1  # the bits; 6 tables of 2 bits, 3 levels
+    assert make(1, "tree", **shape).drain_cycles == 1 + 2  # the bits; 6 tables of 2 bits, 3 levels
     assert make("all", "tree", **shape).drain_cycles == 1  # 2 tables of 6 bits, 1 level, all groups at once
 
 

@@ -23,15 +23,20 @@ GRAPH.ops[2].encoded[[3, 10]] = 0
 WHOLE = random_block(np.random.default_rng(4), width=3, luts=(6,), inputs=(4,), output_bits=8)
 
 
-def plan_of(summation=None, requantise=None):
+def plan_of(summation=None, requantise=None, fold_factor=2):
     """The block with some parts changed; two bits per step, four steps and three output beats for each group."""
     ops = [*GRAPH.ops[:-2], summation or GRAPH.ops[-2], requantise or GRAPH.ops[-1]]
-    return BlockPlan(dataclasses.replace(GRAPH, ops=tuple(ops)), "block", 2)
+    return BlockPlan(dataclasses.replace(GRAPH, ops=tuple(ops)), "block", fold_factor)
 
 
 @pytest.fixture(scope="module")
 def synthesised(tmp_path_factory):
     return synthesise(plan_of(), tmp_path_factory.mktemp("grouped") / "rtl")
+
+
+@pytest.fixture(scope="module")
+def synthesised_by_four(tmp_path_factory):
+    return synthesise(plan_of(fold_factor=4), tmp_path_factory.mktemp("four") / "rtl")
 
 
 @pytest.fixture
@@ -50,6 +55,33 @@ def test_accumulators_of_groups_are_proved(netlist):
     assert proof.table_entries <= 6 * plan.schedule.steps * 4  # values of two bits
     assert proof.registers > 6 * plan.sum_bits
     assert proof.requantised_sums >= 2**plan.sum_bits
+
+
+def test_an_addend_of_two_stages_is_proved(synthesised_by_four):
+    plan = plan_of(fold_factor=4)
+    proof = prove_accumulators(plan, synthesised_by_four)
+    assert (proof.outputs, plan.schedule.bits_per_step) == (6, 4)
+    assert proof.table_entries == 6 * plan.schedule.steps * 2 * 4  # two pairs of bits
+
+
+@pytest.mark.parametrize("stage", ["first", "last"])
+def test_a_lost_bit_of_each_stage_of_an_addend_is_found(synthesised_by_four, stage):
+    netlist = copy.deepcopy(synthesised_by_four)
+    name = {"first": "u_addend.gen_level[1].gen_register.numbers_q", "last": "addend"}[stage]
+    net = word(netlist, f"u_summation.u_sum_3.{name}")[1]
+    driver(netlist, net)["connections"]["D"] = ["0"]
+    with pytest.raises(MismatchError, match=r"bit \d of what output 3 adds"):
+        prove_accumulators(plan_of(fold_factor=4), netlist)
+
+
+@pytest.mark.parametrize("stage", ["first", "last"])
+def test_a_stage_of_an_addend_that_takes_at_other_times_is_found(synthesised_by_four, stage):
+    netlist = copy.deepcopy(synthesised_by_four)
+    name = {"first": "u_addend.gen_level[1].gen_register.numbers_q", "last": "addend"}[stage]
+    net = word(netlist, f"u_summation.u_sum_3.{name}")[0]
+    driver(netlist, net)["connections"]["CE"] = ["1"]
+    with pytest.raises(MismatchError, match="output 3 adds"):
+        prove_accumulators(plan_of(fold_factor=4), netlist)
 
 
 def test_a_row_in_one_step_is_proved(tmp_path):

@@ -51,7 +51,7 @@ def test_the_sums_of_groups_in_turn_are_proved(grouped):
     assert proof.outputs == 12
     assert proof.tables == 9  # per lane 12 bits, 4 in a table
     assert proof.table_entries == 9 * 4 * 16  # steps times values of four bits
-    assert (proof.adders, proof.registers) == (6, 3)
+    assert (proof.adders, proof.registers) == (6, 9)  # one adder and a table alone, then their sum
 
 
 def test_trees_of_several_stages_are_proved(tmp_path):

@@ -20,7 +20,7 @@ from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
 from lutra.recipe import Recipe
 from lutra.rtl.plan import BlockPlan, address_bits
-from lutra.rtl.schedule import Dataflow, FoldFactor
+from lutra.rtl.schedule import LEVELS_PER_STAGE, Dataflow, FoldFactor
 from lutra.rtl.tree import TreePlan
 from lutra.rtl.wave import WavePlan
 
@@ -54,7 +54,7 @@ def block_files(plan: BlockPlan) -> dict[str, str]:
             text = _template("lane").render(**arguments, number=number, lane=tree.lane(number))
             files[f"{plan.name}_lane_{number}.sv"] = str(text)
     else:
-        arguments["wave"] = WavePlan(plan)
+        arguments |= {"wave": WavePlan(plan), "levels_per_stage": LEVELS_PER_STAGE}
     for part, template in parts.items():
         files[f"{plan.name}_{part}.sv"] = str(_template(template).render(**arguments))
     return files | {f"{plan.name}.sv": str(_template("block").render(**arguments))}

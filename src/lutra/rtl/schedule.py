@@ -20,14 +20,14 @@ accumulate: the paper's (QuWeiT section 3.3). All outputs work at the same time,
 bits per cycle. tree: F outputs per cycle, each from all of its bits in one pipelined tree of adders.
 """
 
-FIXED_CYCLES = 2
-"""Cycles of every row beside beats, steps, draining and stages at the input: tables, output register."""
+FIXED_CYCLES = 3
+"""Cycles of every row beside beats, steps, draining and stages at the input: tables, product, output register."""
 INPUT_STAGES = 2
 """Registers between an input beat and the thermometer: looked up thresholds, comparisons."""
-SUMMATION_STAGES = 5
-"""Registers on the way of an accumulated row's last bit: bit, addend, sum, chosen sum, product."""
+SUMMATION_STAGES = 3
+"""Registers on the way of an accumulated row's last bit beside those of what it adds: bit, sum, chosen sum."""
 LEVELS_PER_STAGE = 3
-"""Levels of adders between two registers of a tree."""
+"""Levels of adders between two registers; only one behind a table, which takes as long as the other two."""
 LUT_INPUTS = 6
 
 
@@ -95,10 +95,10 @@ def schedule(block: WeightlessBlock, fold_factor: FoldFactor, dataflow: Dataflow
     output_beats = -(-output_width // output_lanes)
     if dataflow == "accumulate":
         # Every output beat is a cycle behind the one before, from its bits to its sums.
-        drain_cycles = SUMMATION_STAGES + output_beats - 1
+        drain_cycles = SUMMATION_STAGES + len(addend_levels(-(-summed_bits // steps))) + output_beats - 1
     else:
         selects = any(len(set(row)) > 1 for row in lane_groups(block, output_lanes, steps).tolist())
-        drain_cycles = tree_stages(summed_bits, steps) + int(selects)
+        drain_cycles = len(registered_levels(tree_levels(summed_bits, steps))) + int(selects)
     return BlockSchedule(
         dataflow=dataflow,
         fold_factor=fold_factor,
@@ -135,6 +135,14 @@ def tree_levels(summed_bits: int, steps: int) -> int:
     return (-(-summed_bits // leaf_bits(steps)) - 1).bit_length()
 
 
-def tree_stages(summed_bits: int, steps: int) -> int:
-    """Registers between the bits and the complete sum of a tree; the sum itself is always registered."""
-    return max(1, -(-tree_levels(summed_bits, steps) // LEVELS_PER_STAGE))
+def addend_levels(bits_per_step: int) -> tuple[int, ...]:
+    """Levels of adders whose sums are registered on the way from a step's bits to what an accumulator adds."""
+    return registered_levels((bits_per_step - 1).bit_length())
+
+
+def registered_levels(levels: int) -> tuple[int, ...]:
+    """Levels of adders, from 1 on, whose sums are registered; 0 stands for tables without any adder behind them.
+
+    The last level always is.
+    """
+    return (*range(1, levels, LEVELS_PER_STAGE), levels)

@@ -14,7 +14,7 @@ import numpy as np
 from lutra.frozen.ops import group_bounds
 from lutra.frozen.types import IntArray
 from lutra.rtl.plan import BlockPlan, address_bits, literal, rom_order
-from lutra.rtl.schedule import LEVELS_PER_STAGE, lane_groups, leaf_bits, tree_levels
+from lutra.rtl.schedule import lane_groups, leaf_bits, registered_levels, tree_levels
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class TreePlan:
                 nodes = [adder.node for adder in adders] + nodes[2 * len(pairs) :]
                 levels.append(tuple(adders))
             registers.append(())
-            if level == self.levels or (level and level % LEVELS_PER_STAGE == 0):
+            if level in registered_levels(self.levels):
                 taken = [replace(node, name=f"stage_{level}_{i}_q") for i, node in enumerate(nodes)]
                 registers[-1] = tuple(zip(nodes, taken, strict=True))
                 nodes = taken

@@ -15,6 +15,7 @@ import numpy as np
 from lutra.frozen.ops import group_bounds
 from lutra.frozen.types import IntArray
 from lutra.rtl.plan import BlockPlan, literal, rom_order
+from lutra.rtl.schedule import addend_levels
 
 BEATS_PER_SEGMENT = 16
 """Output beats that share a register of the step: a single one would have to drive the tables of all outputs."""
@@ -42,8 +43,9 @@ class WavePlan:
         s, summation = plan.schedule, plan.block.summation
         bounds = group_bounds(len(summation.bias), summation.groups)
         self.first_beats = [self._beat(int(first)) for first in bounds[:-1]]
-        self.taps = [self._beat(int(end) - 1) + 2 for end in bounds[1:]]
-        """Per group: how far its bits travel, to the last of its outputs and one beat on."""
+        self.addend_levels = addend_levels(s.bits_per_step)
+        self.taps = [self._beat(int(end) - 1) + 1 + len(self.addend_levels) for end in bounds[1:]]
+        """Per group: how far its bits travel, to the last of its outputs and on with what that adds."""
         self.segments = self._segment(s.output_beats - 1) + 1
         self.accumulators = [self._accumulator(output) for output in range(len(summation.bias))]
 

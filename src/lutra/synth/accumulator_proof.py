@@ -4,8 +4,8 @@ The netlist is cut at its registers. For every one of them between the row's bit
 compared with what belongs there, for all values of what it reads:
 
 - the lines along which bits, marks and steps travel pass on what they hold, and begin with the summed bits of the step;
-- an output's addend becomes the sum of the encoded values of the bits that are 1 at its beat, in every step, and stays
-  as it is in a cycle that has none;
+- what an output adds becomes the sum of the encoded values of the bits that are 1 at its beat, in every step, and stays
+  as it is in a cycle that has none; where it takes several stages, each of them takes what the one before adds up to;
 - its sum becomes the sum, or with the first mark the bias, plus the addend;
 - the sum with the last mark is chosen, and its product and clamped quotient are those of the requantisation.
 
@@ -15,7 +15,7 @@ simulation does that. Names of the registers are the generated design's; the val
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,8 @@ from lutra.errors import InputError, MismatchError, ToolError
 from lutra.frozen.ops import group_bounds
 from lutra.rtl.plan import BlockPlan, address_bits
 from lutra.rtl.wave import Accumulator, WavePlan
-from lutra.synth.cells import Net, Netlist, Values
-from lutra.synth.diagrams import FALSE, TRUE, Diagrams, extended
+from lutra.synth.cells import Net, NetFunctions, Netlist, Values
+from lutra.synth.diagrams import FALSE, TRUE, extended
 
 SPARE_OUTPUT = "u_output_register.spare_q"
 LARGEST_ENUMERATION = 1 << 20
@@ -59,52 +59,6 @@ def prove_accumulators(plan: BlockPlan, netlist: dict[str, Any]) -> AccumulatorP
     return _Prover(plan, Netlist(netlist, plan.name)).prove()
 
 
-class _Functions:
-    """Functions of nets over one set of diagrams; nets without a given function get variables when they are met."""
-
-    def __init__(self, netlist: Netlist, given: Sequence[Net], constants: dict[Net, int]) -> None:
-        self.netlist, self.diagrams = netlist, Diagrams()
-        self.functions: dict[Net, int] = {"0": FALSE, "1": TRUE, **constants}
-        self.of(given)
-
-    def of(self, nets: Iterable[Net]) -> list[int]:
-        """Variables of registers or inputs, in this order of significance to the diagrams."""
-        for net in nets:
-            if net not in self.functions:
-                self.functions[net] = self.diagrams.variable(len(self.functions))
-        return [self.functions[net] for net in nets]
-
-    def next(self, net: Net) -> int:
-        """What a register becomes."""
-        if not isinstance(net, int):
-            return self.functions[net]
-        data, enable, reset, value = self.netlist.flip_flop(net)
-        for cone in (data, enable, reset):
-            self.of(sorted(self.netlist.leaves(cone, self.netlist.registers | self.netlist.inputs)))
-        taken, enabled, cleared = (
-            self.netlist.function(n, self.diagrams, self.functions) for n in (data, enable, reset)
-        )
-        (held,) = self.of([net])
-        return self.diagrams.choose(cleared, TRUE if value else FALSE, self.diagrams.choose(enabled, taken, held))
-
-    def all(self, *functions: int) -> int:
-        result = TRUE
-        for function in functions:
-            result = self.diagrams.choose(function, result, FALSE)
-        return result
-
-    def any(self, *functions: int) -> int:
-        result = FALSE
-        for function in functions:
-            result = self.diagrams.choose(function, TRUE, result)
-        return result
-
-    def equals(self, nets: Sequence[Net], value: int) -> int:
-        """Where a word has a value."""
-        literals = self.of(nets)
-        return self.all(*(f if value >> i & 1 else self.diagrams.negate(f) for i, f in enumerate(literals)))
-
-
 class _Prover:
     def __init__(self, plan: BlockPlan, netlist: Netlist) -> None:
         self.plan, self.netlist, self.wave = plan, netlist, WavePlan(plan)
@@ -120,6 +74,7 @@ class _Prover:
         self.step_at = netlist.nets("u_summation.step_at") if s.steps > 1 else []
         self.bits_at = [self._line(group) for group in range(plan.block.summation.groups)]
         self.sums = [netlist.nets(f"u_summation.gen_chosen[{lane}].u_chosen.words_i") for lane in range(s.output_lanes)]
+        self._enables: dict[tuple[Net, int, int], bool] = {}
         self.table_entries = self.registers = self.requantised_sums = 0
 
     def prove(self) -> AccumulatorProof:
@@ -148,17 +103,17 @@ class _Prover:
         width = self.plan.schedule.bits_per_step
         return self.bits_at[group][tap * width :][:width]
 
-    def _functions(self, *nets: Net, **constants: int) -> _Functions:
-        return _Functions(self.netlist, [self.spare, *nets], self.constants)
+    def _functions(self, *nets: Net, **constants: int) -> NetFunctions:
+        return NetFunctions(self.netlist, [self.spare, *nets], self.constants)
 
-    def _require(self, f: _Functions, net: Net, moves: int, expected: int, what: str) -> None:
+    def _require(self, f: NetFunctions, net: Net, moves: int, expected: int, what: str) -> None:
         """A register becomes what is expected where `moves` holds, and stays what it is elsewhere."""
         (held,) = f.of([net])
         if f.next(net) != f.diagrams.choose(moves, expected, held):
             raise MismatchError(f"{self.plan.name}: {what}")
         self.registers += isinstance(net, int)
 
-    def _ready(self, f: _Functions) -> int:
+    def _ready(self, f: NetFunctions) -> int:
         return f.diagrams.negate(f.of([self.spare])[0])
 
     def _prove_marks(self) -> None:
@@ -175,7 +130,9 @@ class _Prover:
         (valid,), (choosing,) = self.netlist.nets("step_valid"), self.netlist.nets("u_summation.choosing_q")
         for place in range(len(step) + len(self.step_at)):
             f = self._functions(*step)
-            moves = f.all(self._ready(f), f.any(*f.of([valid, *self.last_at[:2], choosing])))
+            moves = f.all(
+                self._ready(f), f.any(*f.of([valid, *self.last_at[: len(self.wave.addend_levels) + 1], choosing]))
+            )
             if place < bits:
                 at_end = f.equals(step, self.plan.schedule.steps - 1)
                 counted = f.diagrams.add(f.of(step), [TRUE, FALSE], bits)[place]
@@ -213,34 +170,98 @@ class _Prover:
         return "1" if self.plan.constants[layer][bit] == 1 else "0"
 
     def _prove_addend(self, each: Accumulator) -> None:
-        """The addend, in every step and for all values of its bits and marks."""
-        plan, s = self.plan, self.plan.schedule
-        bits, mark = self._bits(each.group, each.beat), self.first_at[each.beat]
-        step = self.step_at[each.segment * plan.step_bits :][: plan.step_bits]
-        free = sorted({net for net in (*bits, mark, self.spare) if isinstance(net, int)})
-        count = 1 << len(free)
-        if s.steps * count > LARGEST_ENUMERATION:
-            raise ToolError(f"{plan.name}: {s.bits_per_step} bits per step are too many for the proof of their sums")
-        at, case = np.repeat(np.arange(s.steps), count), np.tile(np.arange(count), s.steps)
-        values: Values = {net: case >> i & 1 != 0 for i, net in enumerate(free)}
-        values |= {net: at >> i & 1 != 0 for i, net in enumerate(step)} | _constants(len(at))
+        """What a step adds: the first register of its bits' encoded values, then those of what these add up to."""
         encoded = np.roll(self._encoded(each), each.beat - each.segment, axis=0)  # (steps, bits per step)
-        given = np.stack([values[net] for net in bits], axis=1)  # (cases, bits per step)
-        expected = np.einsum("cb,cb->c", given.astype(np.int64), encoded[at])
-        limit = 1 << each.addend_bits - 1
-        if each.addend_bits < plan.sum_bits and (expected.min() < -limit or expected.max() >= limit):
-            raise MismatchError(f"{plan.name}: the addend of output {each.output} is too narrow for its encoded values")
-        moves = ~values[self.spare] & (values[mark] | given.any(axis=1))
-        word = self.netlist.nets(f"u_summation.u_sum_{each.output}.addend_q")
-        for place, net in enumerate(word):
-            wrong = self._differs(net, values, moves, expected >> place & 1 != 0)
-            if len(wrong):
-                step_of_row = (at[wrong[0]] - each.beat + each.segment) % s.steps
-                raise MismatchError(
-                    f"{plan.name}: bit {place} of what output {each.output} adds in step {step_of_row} is wrong where "
-                    f"the encoded values of its bits add up to {expected[wrong[0]]}"
-                )
-        self.table_entries += s.steps << len(_different(bits))
+        least, most = np.minimum(encoded, 0).sum(axis=1), np.maximum(encoded, 0).sum(axis=1)
+        self._require_room(each, each.addend_bits, least.min(), most.max())
+        below: list[list[Net]] = []
+        before = 0
+        for stage, level in enumerate(self.wave.addend_levels):
+            width = min(each.value_bits + level, each.addend_bits)
+            last = level == self.wave.addend_levels[-1]
+            name = "addend" if last else f"u_addend.gen_level[{level}].gen_register.numbers_q"
+            nets = self.netlist.nets(f"u_summation.u_sum_{each.output}.{name}")
+            numbers = [nets[first : first + width] for first in range(0, len(nets), width)]
+            if stage == 0:
+                self._prove_looked_up(each, encoded, numbers)
+            else:
+                joined = 1 << level - before
+                parts = [below[first : first + joined] for first in range(0, len(below), joined)]
+                self._prove_joined(each, stage, parts, numbers)
+            below, before = numbers, level
+
+    def _require_room(self, each: Accumulator, bits: int, low: int, high: int) -> None:
+        """A number narrower than the complete sum must hold every value; one as wide may wrap around on its way."""
+        if bits < self.plan.sum_bits and (low < -(1 << bits - 1) or high >= 1 << bits - 1):
+            raise MismatchError(
+                f"{self.plan.name}: the addend of output {each.output} is too narrow for its encoded values"
+            )
+
+    def _prove_looked_up(self, each: Accumulator, encoded: np.ndarray, numbers: list[list[Net]]) -> None:
+        """Every number of the first register, in every step and for all values of its own bits."""
+        plan, steps = self.plan, self.plan.schedule.steps
+        step = self.step_at[each.segment * plan.step_bits :][: plan.step_bits]
+        bits, joined = self._bits(each.group, each.beat), -(-plan.schedule.bits_per_step // len(numbers))
+        for number, word in enumerate(numbers):
+            own = slice(number * joined, (number + 1) * joined)
+            free = sorted(_different(bits[own]))
+            at, case = np.repeat(np.arange(steps), 1 << len(free)), np.tile(np.arange(1 << len(free)), steps)
+            values: Values = {net: case >> i & 1 != 0 for i, net in enumerate(free)}
+            values |= {net: at >> i & 1 != 0 for i, net in enumerate(step)} | _constants(len(at))
+            given = np.stack([values[net] for net in bits[own]], axis=1)  # (cases, own bits)
+            expected = np.einsum("cb,cb->c", given.astype(np.int64), encoded[at, own])
+            self._require_room(each, len(word), expected.min(), expected.max())
+            for place, net in enumerate(word):
+                wrong = self._differs_where_enabled(net, values, expected >> place & 1 != 0, each)
+                if len(wrong):
+                    step_of_row = (at[wrong[0]] - each.beat + each.segment) % steps
+                    raise MismatchError(
+                        f"{plan.name}: bit {place} of what output {each.output} adds in step {step_of_row} is wrong "
+                        f"where the encoded values of its bits add up to {expected[wrong[0]]}"
+                    )
+            self.table_entries += len(at)
+
+    def _differs_where_enabled(self, net: Net, values: Values, expected: np.ndarray, each: Accumulator) -> np.ndarray:
+        """The cases in which a register takes something else; that it takes just where there is work is proved too."""
+        self.registers += isinstance(net, int)
+        if not isinstance(net, int):
+            return np.flatnonzero(expected != (net == "1"))
+        data, enable, reset, _ = self.netlist.flip_flop(net)
+        cut = self.netlist.registers | self.netlist.inputs
+        if reset != "0" or not self._is_enable(enable, each.group, each.beat):
+            raise MismatchError(f"{self.plan.name}: what output {each.output} adds is taken in other cycles")
+        if not self.netlist.leaves(data, cut) <= values.keys():
+            return np.arange(1)
+        wrong: np.ndarray = np.flatnonzero(self.netlist.evaluate(data, values) != expected)
+        return wrong
+
+    def _is_enable(self, net: Net, group: int, tap: int) -> bool:
+        """Whether a net is 1 just in the cycles in which some bit of a group, or the first mark, is at a tap."""
+        key = net, group, tap
+        if key not in self._enables:
+            f = self._functions(self.first_at[tap], *self._bits(group, tap))
+            f.of(sorted(self.netlist.leaves(net, self.netlist.registers | self.netlist.inputs)))
+            found = self.netlist.function(net, f.diagrams, f.functions)
+            self._enables[key] = found == self._working(f, group, tap)
+        return self._enables[key]
+
+    def _working(self, f: NetFunctions, group: int, tap: int) -> int:
+        """Where some bit of a group, or the first mark, is at a tap, and the summation does not stand still."""
+        return f.all(self._ready(f), f.any(*f.of([self.first_at[tap], *self._bits(group, tap)])))
+
+    def _prove_joined(
+        self, each: Accumulator, stage: int, parts: list[list[list[Net]]], numbers: list[list[Net]]
+    ) -> None:
+        """Every number of a later register, for all values of the numbers that it joins."""
+        for own, word in zip(parts, numbers, strict=True):
+            wide = [extended(part, len(word)) for part in own]
+            f = self._functions(*(net for place in zip(*wide, strict=True) for net in place))
+            total = f.of(wide[0])
+            for part in wide[1:]:
+                total = f.diagrams.add(total, f.of(part), len(word))
+            for place, (net, expected) in enumerate(zip(word, total, strict=True)):
+                message = f"bit {place} of what output {each.output} adds is not that of its parts in stage {stage}"
+                self._require(f, net, self._working(f, each.group, each.beat + stage), expected, message)
 
     def _encoded(self, each: Accumulator) -> np.ndarray:
         """Encoded value of every bit of every step, (steps, bits per step)."""
@@ -274,17 +295,18 @@ class _Prover:
         """The sum, for all values of the sum and the addend before it."""
         plan, width = self.plan, self.plan.sum_bits
         word = self.sums[each.output % plan.schedule.output_lanes][each.beat * width :][:width]
-        addend = self.netlist.nets(f"u_summation.u_sum_{each.output}.addend_q")
-        bits, mark = self._bits(each.group, each.beat + 1), self.first_at[each.beat + 1]
+        addend = self.netlist.nets(f"u_summation.u_sum_{each.output}.addend")
+        tap = each.beat + len(self.wave.addend_levels)
+        mark = self.first_at[tap]
         bias = int(plan.block.summation.bias[each.output])
         ordered = [net for pair in zip(word, extended(addend, width), strict=True) for net in pair]
-        f = self._functions(mark, *bits, *ordered)
+        f = self._functions(mark, *self._bits(each.group, tap), *ordered)
         (restarts,) = f.of([mark])
         start = [
             f.diagrams.choose(restarts, TRUE if bias >> place & 1 else FALSE, held)
             for place, held in enumerate(f.of(word))
         ]
-        moves = f.all(self._ready(f), f.any(restarts, *f.of(bits)))
+        moves = self._working(f, each.group, tap)
         total = f.diagrams.add(start, f.of(addend), width)
         for place, (net, expected) in enumerate(zip(word, total, strict=True)):
             message = f"bit {place} of the sum of output {each.output} is not that of the sum and its addend"
@@ -296,7 +318,7 @@ class _Prover:
         chosen = self.netlist.nets("beat_sums")[lane * width :][:width]
         for place, net in enumerate(chosen):
             f = self._functions()
-            marks = self.last_at[2:]
+            marks = self.last_at[len(self.wave.addend_levels) + 1 :]
             gated = [f.all(*f.of([mark, words[beat * width + place]])) for beat, mark in enumerate(marks)]
             message = f"bit {place} of the sum that leaves lane {lane} is not that of its output"
             self._require(f, net, self._ready(f), f.any(*gated), message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -186,6 +186,52 @@ class Netlist:
                 return algebra.xor(select[place], carry)
             return algebra.choose(select[place], carry, generate[place])
         raise ToolError(f"{self.name}: the proof meets a cell {kind}, which is not combinational logic that it knows")
+
+
+class NetFunctions:
+    """Functions of nets over one set of diagrams; nets without a given function get variables when they are met."""
+
+    def __init__(self, netlist: Netlist, given: Sequence[Net], constants: dict[Net, int]) -> None:
+        self.netlist, self.diagrams = netlist, Diagrams()
+        self.functions: dict[Net, int] = {"0": FALSE, "1": TRUE, **constants}
+        self.of(given)
+
+    def of(self, nets: Iterable[Net]) -> list[int]:
+        """Variables of registers or inputs, in this order of significance to the diagrams."""
+        for net in nets:
+            if net not in self.functions:
+                self.functions[net] = self.diagrams.variable(len(self.functions))
+        return [self.functions[net] for net in nets]
+
+    def next(self, net: Net) -> int:
+        """What a register becomes."""
+        if not isinstance(net, int):
+            return self.functions[net]
+        data, enable, reset, value = self.netlist.flip_flop(net)
+        for cone in (data, enable, reset):
+            self.of(sorted(self.netlist.leaves(cone, self.netlist.registers | self.netlist.inputs)))
+        taken, enabled, cleared = (
+            self.netlist.function(n, self.diagrams, self.functions) for n in (data, enable, reset)
+        )
+        (held,) = self.of([net])
+        return self.diagrams.choose(cleared, TRUE if value else FALSE, self.diagrams.choose(enabled, taken, held))
+
+    def all(self, *functions: int) -> int:
+        result = TRUE
+        for function in functions:
+            result = self.diagrams.choose(function, result, FALSE)
+        return result
+
+    def any(self, *functions: int) -> int:
+        result = FALSE
+        for function in functions:
+            result = self.diagrams.choose(function, TRUE, result)
+        return result
+
+    def equals(self, nets: Sequence[Net], value: int) -> int:
+        """Where a word has a value."""
+        literals = self.of(nets)
+        return self.all(*(f if value >> i & 1 else self.diagrams.negate(f) for i, f in enumerate(literals)))
 
 
 class SettledNetlist(Netlist):

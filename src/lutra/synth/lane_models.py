@@ -88,10 +88,10 @@ class _Accumulators(_Lanes):
         )  # (lanes, steps, bits per step)
         self._bias = plan.block.summation.bias[:, None]
         self._steps = plan.schedule.steps
-        enables = ("look_up_i", "add_i", "restart_i")
-        self._look_up, self._add, self._restart = (self._rows(name)[:, 0] for name in enables)
+        self._look_up = self._rows("look_up_i")  # (lanes, stages)
+        self._add, self._restart = (self._rows(name)[:, 0] for name in ("add_i", "restart_i"))
         self._step, self._bits = self._rows("step_i"), self._rows("bits_i")
-        self._addend = self._sum = self._no_sums
+        self._sum, self._addends = self._no_sums, [self._no_sums] * self._look_up.shape[1]
 
     def drive(self, values: Words) -> None:
         self._show(values, self._sum)
@@ -104,8 +104,12 @@ class _Accumulators(_Lanes):
         own = self._values[np.arange(len(steps)), steps]  # (lanes, bits per step)
         added = (_lanes(values, self._bits) * own[:, :, None]).sum(axis=1)
         start = np.where(_lanes(values, self._restart), self._bias, self._sum)
-        self._sum = np.where(_lanes(values, self._add), start + self._addend, self._sum)
-        self._addend = np.where(_lanes(values, self._look_up), added, self._addend)
+        self._sum = np.where(_lanes(values, self._add), start + self._addends[-1], self._sum)
+        takes = _lanes(values, self._look_up)  # (lanes, stages, simulations)
+        self._addends = [
+            np.where(takes[:, stage], new, old)
+            for stage, (new, old) in enumerate(zip([added, *self._addends], self._addends, strict=False))
+        ]
 
 
 class _Trees(_Lanes):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lutra.rtl.emit import block_files, complete, library_files
 from lutra.rtl.plan import BlockPlan
+from lutra.rtl.schedule import addend_levels
 from lutra.synth.hierarchy import HierarchyUse, ModuleUse
 from lutra.synth.tools import Tool
 from lutra.synth.yosys import FpgaUse, fpga_script, fpga_use, run_script, synthesise_fpga
@@ -95,9 +96,10 @@ def _without(yosys: Tool, folder: Path, plan: BlockPlan, files: dict[str, str], 
 def accumulator_module(plan: BlockPlan, name: str, parameters: str) -> str:
     """A module that holds one output's accumulator alone, with the parameters of its instance."""
     s = plan.schedule
+    stages = len(addend_levels(s.bits_per_step))
     return (
         f"module {name} (\n"
-        "  input  logic clk_i,\n  input  logic look_up_i,\n"
+        f"  input  logic clk_i,\n  input  logic [{stages - 1}:0] look_up_i,\n"
         f"  input  logic [{plan.step_bits - 1}:0] step_i,\n  input  logic [{s.bits_per_step - 1}:0] bits_i,\n"
         "  input  logic add_i,\n  input  logic restart_i,\n"
         f"  output logic [{plan.sum_bits - 1}:0] sum_o\n);\n"

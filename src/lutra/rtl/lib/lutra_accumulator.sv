@@ -1,15 +1,17 @@
 // One output of the conditional summation: adds Fold encoded values per step, each only where its bit is 1.
 //
-// Two stages: the encoded values of a step's bits are looked up and added to one another, then to the sum. A stage
+// The encoded values of a step's bits are looked up and added to one another (lutra_addend), then to the sum. A stage
 // whose enable is 0 switches nothing, which is what a step without a single 1 wants. Arithmetic is modulo 2**SumBits;
 // SumBits covers every partial sum, and AddendBits what a step can add.
 //
-// Timing: the addend is taken at the clock edge with look_up_i, the sum at the edge with add_i, one enabled cycle
-// later. sum_o is a register.
+// Timing: stage k of the addend takes at the clock edge with look_up_i[k], one enabled cycle after stage k - 1; the sum
+// takes the last stage's at the edge with add_i, one enabled cycle later still. sum_o is a register.
 module lutra_accumulator #(
   parameter int unsigned Fold = 1,                // values per step
   parameter int unsigned ValueBits = 8,           // bits of an encoded value, from 2
   parameter int unsigned AddendBits = 8,          // bits of what a step adds, ValueBits to SumBits
+  parameter int unsigned LevelsPerStage = 3,      // levels of adders between two registers of the addend
+  parameter int unsigned AddendStages = 1,        // registers of the addend
   parameter int unsigned SumBits = 16,            // bits of the sum
   parameter int unsigned Steps = 1,               // steps per row
   parameter int unsigned StepBits = 1,            // bits of the step
@@ -17,13 +19,13 @@ module lutra_accumulator #(
   // Encoded values of each step, two's complement: bit b of step s at b*2**StepBits + s; one word with a single step.
   parameter logic [Fold*ValueBits*(Steps > 1 ? 2**StepBits : 1)-1:0] Values = '0
 ) (
-  input  logic                clk_i,      // clock
-  input  logic                look_up_i,  // take what this step adds
-  input  logic [StepBits-1:0] step_i,     // step of the summation
-  input  logic [Fold-1:0]     bits_i,     // which values of this step count
-  input  logic                add_i,      // add what the step before took
-  input  logic                restart_i,  // to Bias instead of the sum
-  output logic [SumBits-1:0]  sum_o       // the sum
+  input  logic                    clk_i,      // clock
+  input  logic [AddendStages-1:0] look_up_i,  // which stages of the addend take
+  input  logic [StepBits-1:0]     step_i,     // step of the summation
+  input  logic [Fold-1:0]         bits_i,     // which values of this step count
+  input  logic                    add_i,      // add the addend
+  input  logic                    restart_i,  // to Bias instead of the sum
+  output logic [SumBits-1:0]      sum_o       // the sum
 );
 
   logic [Fold*ValueBits-1:0] values;
@@ -38,27 +40,21 @@ module lutra_accumulator #(
     assign values = Values;
   end
 
-  logic [AddendBits-1:0] value, addend, addend_q;
+  logic [AddendBits-1:0] addend;
   logic [SumBits-1:0]    start, sum_q;
 
-  always_comb begin
-    addend = '0;
-    value = '0;
-    for (int unsigned j = 0; j < Fold; j++) begin
-      value = {{(AddendBits-ValueBits+1){values[j*ValueBits + ValueBits-1]}}, values[j*ValueBits +: ValueBits-1]};
-      addend = addend + (value & {AddendBits{bits_i[j]}});
-    end
-  end
+  lutra_addend #(
+    .Fold(Fold), .ValueBits(ValueBits), .AddendBits(AddendBits), .LevelsPerStage(LevelsPerStage), .Stages(AddendStages)
+  ) u_addend (
+    .clk_i, .enable_i(look_up_i), .values_i(values), .bits_i, .addend_o(addend)
+  );
 
   assign start = restart_i ? Bias : sum_q;
   assign sum_o = sum_q;
 
   always_ff @(posedge clk_i) begin
-    if (look_up_i) begin
-      addend_q <= addend;
-    end
     if (add_i) begin
-      sum_q <= start + {{(SumBits-AddendBits+1){addend_q[AddendBits-1]}}, addend_q[AddendBits-2:0]};
+      sum_q <= start + {{(SumBits-AddendBits+1){addend[AddendBits-1]}}, addend[AddendBits-2:0]};
     end
   end
 

@@ -3,12 +3,12 @@
 // Every output adds ${s.bits_per_step} of the row's bits per cycle for ${s.steps} cycles: its encoded value where a bit is 1. The bits travel
 // along the outputs, from one output beat to the next in a cycle, and with them marks of a row's first and last step.
 //
-// Timing: bits_i must be stable during all steps of a row. The sums of output beat k leave ${s.drain_cycles - s.output_beats} + k cycles after the row's
+// Timing: bits_i must be stable during all steps of a row. The sums of output beat k leave ${s.drain_cycles - s.output_beats + 1} + k cycles after the row's
 // last step.
 <%
 summation = plan.block.summation
 outputs, per_step, lanes, beats = len(summation.bias), s.bits_per_step, s.output_lanes, s.output_beats
-groups, beat_bits = range(summation.groups), address_bits(s.output_beats)
+groups, beat_bits, stages = range(summation.groups), address_bits(s.output_beats), len(wave.addend_levels)
 %>\
 module ${plan.name}_summation (
   input  logic clk_i,    // clock
@@ -28,17 +28,17 @@ module ${plan.name}_summation (
   assign first = step_valid_i && step_i == '0;
   assign last = step_valid_i && step_i == ${plan.step_bits}'d${s.steps - 1};
 
-  // Marks at output beat k: at tap k the bits are, at k + 1 what they add, at k + 2 the sum with it.
-  logic [${beats}:0] first_at;
-  logic [${beats + 1}:0] last_at;
-  lutra_delay #(.Taps(${beats + 1})) u_first (.clk_i, .rst_ni, .enable_i(ready_i), .word_i(first), .taps_o(first_at));
-  lutra_delay #(.Taps(${beats + 2})) u_last (.clk_i, .rst_ni, .enable_i(ready_i), .word_i(last), .taps_o(last_at));
+  // Marks at output beat k: at tap k the bits are, at k + ${stages} what they add, at k + ${stages + 1} the sum with it.
+  logic [${beats + stages - 1}:0] first_at;
+  logic [${beats + stages}:0] last_at;
+  lutra_delay #(.Taps(${beats + stages})) u_first (.clk_i, .rst_ni, .enable_i(ready_i), .word_i(first), .taps_o(first_at));
+  lutra_delay #(.Taps(${beats + stages + 1})) u_last (.clk_i, .rst_ni, .enable_i(ready_i), .word_i(last), .taps_o(last_at));
 % if s.steps > 1:
 
   // The step that is looked up goes on while bits are on their way, whatever step a row begins with.
   logic [${plan.step_bits - 1}:0] step_q;
   logic move;
-  assign move = ready_i && (step_valid_i || last_at[0] || last_at[1] || choosing_q);
+  assign move = ready_i && (step_valid_i || |last_at[${stages}:0] || choosing_q);
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       step_q <= '0;
@@ -82,11 +82,12 @@ module ${plan.name}_summation (
 % for each in wave.accumulators:
 <% tap = each.beat - wave.first_beats[each.group] %>\
   lutra_accumulator #(
-    .Fold(${per_step}), .ValueBits(${each.value_bits}), .AddendBits(${each.addend_bits}), .SumBits(${plan.sum_bits}), .Steps(${s.steps}), .StepBits(${plan.step_bits}),
+    .Fold(${per_step}), .ValueBits(${each.value_bits}), .AddendBits(${each.addend_bits}), .LevelsPerStage(${levels_per_stage}), .AddendStages(${stages}),
+    .SumBits(${plan.sum_bits}), .Steps(${s.steps}), .StepBits(${plan.step_bits}),
     .Bias(${plan.bias(each.output)}), .Values(${each.values})
   ) u_sum_${each.output} (
-    .clk_i, .look_up_i(working_${each.group}[${tap}]), .step_i(${f"step_at[{each.segment * plan.step_bits} +: {plan.step_bits}]" if s.steps > 1 else "step_i"}),
-    .bits_i(bits_${each.group}_at[${tap * per_step} +: ${per_step}]), .add_i(working_${each.group}[${tap + 1}]), .restart_i(first_at[${each.beat + 1}]),
+    .clk_i, .look_up_i(working_${each.group}[${tap} +: ${stages}]), .step_i(${f"step_at[{each.segment * plan.step_bits} +: {plan.step_bits}]" if s.steps > 1 else "step_i"}),
+    .bits_i(bits_${each.group}_at[${tap * per_step} +: ${per_step}]), .add_i(working_${each.group}[${tap + stages}]), .restart_i(first_at[${each.beat + stages}]),
     .sum_o(sums[${(each.output % lanes * beats + each.beat) * plan.sum_bits} +: ${plan.sum_bits}])
   );
 % endfor
@@ -102,7 +103,7 @@ module ${plan.name}_summation (
   logic valid_q;
   for (genvar l = 0; l < ${lanes}; l++) begin : gen_chosen
     lutra_select #(.Words(${beats}), .Width(${plan.sum_bits})) u_chosen (
-      .select_i(last_at[${beats + 1}:2]), .words_i(sums[l*${beats * plan.sum_bits} +: ${beats * plan.sum_bits}]), .word_o(chosen[l*${plan.sum_bits} +: ${plan.sum_bits}])
+      .select_i(last_at[${beats + stages}:${stages + 1}]), .words_i(sums[l*${beats * plan.sum_bits} +: ${beats * plan.sum_bits}]), .word_o(chosen[l*${plan.sum_bits} +: ${plan.sum_bits}])
     );
   end
   always_ff @(posedge clk_i) begin
@@ -110,11 +111,11 @@ module ${plan.name}_summation (
       choosing_q <= 1'b0;
       valid_q <= 1'b0;
     end else if (ready_i) begin
-      choosing_q <= last_at[1] || (choosing_q && choice_q != ${beat_bits}'d${beats - 1});
+      choosing_q <= last_at[${stages}] || (choosing_q && choice_q != ${beat_bits}'d${beats - 1});
       valid_q <= choosing_q;
     end
     if (ready_i) begin
-      choice_q <= last_at[1] ? '0 : choice_q + 1'b1;
+      choice_q <= last_at[${stages}] ? '0 : choice_q + 1'b1;
       beat_q <= choice_q;
       chosen_q <= chosen;
     end
@@ -125,7 +126,7 @@ module ${plan.name}_summation (
 % if s.steps == 1:
 
   logic unused_mark;
-  assign unused_mark = last_at[0];
+  assign unused_mark = ^last_at[${stages - 1}:0];
 % endif
 % if not plan.registered:
 

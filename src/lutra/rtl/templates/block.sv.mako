@@ -70,13 +70,6 @@ module ${plan.name} (
     .address_i(output_beat), .words_i(${plan.multiplier_words(lane)}), .word_o(multiplier_${lane})
   );
 % endif
-% if s.dataflow == "tree":
-  lutra_requantise #(
-    .SumBits(${sum_bits}), .MultiplierBits(${plan.multiplier_bits}), .Shift(${plan.shift}), .OutBits(${out.bits}), .OutSigned(1'b${int(out.signed)})
-  ) u_requantise_${lane} (
-    .sum_i(beat_sums[${lane * sum_bits} +: ${sum_bits}]), .multiplier_i(multiplier_${lane}), .y_o(beat_data[${lane * out.bits} +: ${out.bits}])
-  );
-% else:
   logic [${plan.product_bits - 1}:0] product_${lane}, product_${lane}_q;
   lutra_product #(
     .SumBits(${sum_bits}), .MultiplierBits(${plan.multiplier_bits}), .Shift(${plan.shift}), .ProductBits(${plan.product_bits})
@@ -93,17 +86,12 @@ module ${plan.name} (
   ) u_clamp_${lane} (
     .product_i(product_${lane}_q), .y_o(beat_data[${lane * out.bits} +: ${out.bits}])
   );
-% endif
 % endfor
 
   logic data_valid;
-% if s.dataflow == "tree":
-  assign data_valid = beat_valid;
-% else:
   lutra_delay u_product_valid (
     .clk_i, .rst_ni, .enable_i(beat_ready), .word_i(beat_valid), .taps_o(data_valid)
   );
-% endif
   lutra_stream_register #(.Bits(${s.output_lanes * out.bits})) u_output_register (
     .clk_i, .rst_ni,
     .valid_i(data_valid), .ready_o(beat_ready), .data_i(beat_data),
