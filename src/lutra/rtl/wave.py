@@ -17,8 +17,8 @@ from lutra.frozen.types import IntArray
 from lutra.rtl.plan import BlockPlan, literal, rom_order
 from lutra.rtl.schedule import addend_levels
 
-BEATS_PER_SEGMENT = 16
-"""Output beats that share a register of the step: a single one would have to drive the tables of all outputs."""
+OUTPUTS_PER_SEGMENT = 16
+"""Outputs that share a register of the step: a single one would have to drive the tables of all of them."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class WavePlan:
         return output // self.plan.schedule.output_lanes
 
     def _segment(self, beat: int) -> int:
-        return beat // BEATS_PER_SEGMENT
+        return beat // max(1, OUTPUTS_PER_SEGMENT // self.plan.schedule.output_lanes)
 
     def _accumulator(self, output: int) -> Accumulator:
         plan, group, beat = self.plan, self.plan.group_of(output), self._beat(output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from lutra.synth.activity import LANES, annotation, measure_switching
 from lutra.synth.gates import GateNetlist
 from lutra.synth.liberty import clock_gate_name, read_cells
 from lutra.synth.opensta import measured_power, measured_script, opensta_script, time_and_power
+from lutra.synth.sizing import sizing_commands
 from lutra.synth.tools import Tool
-from lutra.synth.yosys import asic_scripts, read_liberty, synthesise_asic
+from lutra.synth.yosys import AsicUse, asic_scripts, read_liberty, synthesise_asic
 
 MEASUREMENT_VERSION = "3"
 """Counts what changes measured power, so that kept figures from before are not taken."""
@@ -45,11 +47,42 @@ class Asic:
 
     def identity(self, sources: list[str], plan: BlockPlan, rows: np.ndarray | None) -> str:
         """What a result follows from besides the sources."""
-        scripts = "".join(asic_scripts(sources, plan.name, self.clock_hz, self.gate_clocks))
+        scripts = "".join([*asic_scripts(sources, plan.name, self.gate_clocks), sizing_commands(self.clock_hz)])
         timing = opensta_script(plan.name, self.clock_hz) + measured_script(plan.name, self.clock_hz, [])
         data = [_text(self.liberty).encode(), b"" if rows is None else np.ascontiguousarray(rows).tobytes()]
         digests = [hashlib.sha256(each).hexdigest() for each in data]
         return "\n".join([scripts, timing, *digests, str(LANES), MEASUREMENT_VERSION])
+
+    def map(
+        self,
+        folder: Path,
+        sources: list[str],
+        top: str,
+        apart: Collection[str] = (),
+        ports: str | None = None,
+        one_pin_inputs: bool = False,
+    ) -> tuple[AsicUse, dict[str, Any]]:
+        """Map a design whose sources lie in `folder`; modules `apart`, whose ports are in the file `ports`, stay.
+
+        `one_pin_inputs` as for `fanout.insert_buffers`. Returns also the mapped module in Yosys' JSON form. Leaves
+        `netlist.v` and `cells.lib`.
+
+        Raises:
+            ToolError: a tool failed.
+        """
+        scripts = asic_scripts(sources, top, self.gate_clocks, ports)
+        return synthesise_asic(
+            self.front,
+            self.mapper,
+            folder,
+            sources,
+            top,
+            scripts,
+            self.liberty,
+            self.clock_hz,
+            apart,
+            one_pin_inputs,
+        )
 
     def build(self, folder: Path, sources: list[str], plan: BlockPlan, rows: np.ndarray | None) -> dict[str, Any]:
         """Map a block whose sources lie in `folder`; `rows` are its captured inputs, (rows, input_width), or None.
@@ -62,8 +95,7 @@ class Asic:
             ToolError: a tool failed.
         """
         top = plan.name
-        scripts = asic_scripts(sources, top, self.clock_hz, self.gate_clocks)
-        use, module = synthesise_asic(self.front, self.mapper, folder, sources, top, scripts, self.liberty)
+        use, module = self.map(folder, sources, top)
         result: dict[str, Any] = asdict(use)
         if self.sta is None:
             return result | {"slack_ns": None, "power_w": None, "power_measured": None}

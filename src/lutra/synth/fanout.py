@@ -1,7 +1,7 @@
-"""Buffers behind flip-flops and inputs of a mapped netlist.
+"""Trees of buffers in a mapped netlist, behind whatever drives too many pins.
 
 ABC sees flip-flops as inputs of its network, gives them no load and puts no buffers behind them, whatever its command
-`buffer` is told: a single one would drive hundreds of pins.
+`buffer` is told: a single one would drive hundreds of pins. Behind gates it puts chains.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any
 from lutra.synth.liberty import Buffer
 
 LARGEST_FANOUT = 16
-"""Pins that a flip-flop, or a buffer behind it or an input, drives at most; ABC is told the same."""
+"""Pins that anything drives at most."""
+LARGEST_ROOT = 8
+"""Buffers that a flip-flop, a gate or an input drives at most, which are slower than buffers."""
 
 
 def insert_buffers(
@@ -40,8 +42,10 @@ def insert_buffers(
     inserted = 0
     for root in roots:
         driven = pins[root] if root not in clocks else []
-        most = 1 if one_pin_inputs and root in inputs else LARGEST_FANOUT
-        while len(driven) > most:
+        one_pin = one_pin_inputs and root in inputs
+        if len(driven) <= LARGEST_FANOUT and not one_pin:
+            continue
+        while len(driven) > (1 if one_pin else LARGEST_ROOT):
             level = []
             for first in range(0, len(driven), LARGEST_FANOUT):
                 name, net = f"fanout_buffer_{inserted}", free + inserted

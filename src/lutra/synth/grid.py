@@ -21,7 +21,6 @@ from lutra.synth.asic import Asic
 from lutra.synth.gates import LANES_PER_WORD, GateNetlist
 from lutra.synth.lanes import write_sources
 from lutra.synth.opensta import measured_power, time_and_power
-from lutra.synth.yosys import asic_scripts, synthesise_asic
 
 SUM_BITS = 32
 """Bits of an element's sum, as in `lutra_systolic_gemm`."""
@@ -193,8 +192,7 @@ def _measure(
     if asic.sta is None:
         raise ToolError("counting power needs OpenSTA (sta)")
     sources = write_sources(complete({f"{top}.sv": text}), folder)
-    scripts = asic_scripts(sources, top, asic.clock_hz, asic.gate_clocks)
-    use, module = synthesise_asic(asic.front, asic.mapper, folder, sources, top, scripts, asic.liberty)
+    use, module = asic.map(folder, sources, top)
     netlist = asic.netlist(module, top)
     switching = _count(netlist, inputs, shown)
     timing = time_and_power(asic.sta, folder, top, asic.clock_hz)

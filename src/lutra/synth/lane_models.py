@@ -126,6 +126,7 @@ class _Trees(_Lanes):
         self._advance = self._rows("advance_i")[:, 0]
         self._step, self._bits = self._rows("step_i"), self._rows("bits_i")
         self._pipeline = [self._no_sums] * stages.pop()
+        self._holds_step, self._held_step = tree.selects, np.zeros(len(trees), np.int64)
 
     def drive(self, values: Words) -> None:
         self._show(values, self._pipeline[-1])
@@ -136,7 +137,9 @@ class _Trees(_Lanes):
     def clock(self, values: Words) -> None:
         if not values[self._advance[0], 0] & np.uint64(1):
             return
-        steps = np.minimum(_number(values, self._step), self._encoded.shape[1] - 1)
+        given = np.minimum(_number(values, self._step), self._encoded.shape[1] - 1)
+        steps = self._held_step if self._holds_step else given
+        self._held_step = given
         at = np.arange(len(steps)), steps
         sums = self._start[at][:, None] + np.einsum("lp,lps->ls", self._encoded[at], _lanes(values, self._bits))
         self._pipeline = [sums, *self._pipeline[:-1]]

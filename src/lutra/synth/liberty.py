@@ -110,6 +110,22 @@ def fanout_buffer(liberty: str) -> Buffer:
     Raises:
         InputError: the library has no buffer.
     """
+    buffers = _buffers(liberty)
+    enough = 2 * buffers[0][0]
+    return min(buffers, key=lambda each: (each[0] < enough, each[0], each[1].name))[1]
+
+
+def smallest_buffer(liberty: str) -> Buffer:
+    """The smallest buffer of the library.
+
+    Raises:
+        InputError: the library has no buffer.
+    """
+    return _buffers(liberty)[0][1]
+
+
+def _buffers(liberty: str) -> list[tuple[float, Buffer]]:
+    """Area and pins of every buffer, the smallest first."""
     buffers = []
     for name, text in _cell_texts(liberty):
         area = re.search(r"\barea\s*:\s*([0-9.eE+-]+)", text)
@@ -121,13 +137,21 @@ def fanout_buffer(liberty: str) -> Buffer:
                 buffers.append((float(area[1]), Buffer(name, functions[0], pins[0])))
     if not buffers:
         raise InputError("the Liberty file has no buffer; give a complete standard cell library")
-    enough = 2 * min(area for area, _ in buffers)
-    return min(buffers, key=lambda each: (each[0] < enough, each[0], each[1].name))[1]
+    return sorted(buffers, key=lambda each: (each[0], each[1].name))
 
 
 def flip_flop_names(liberty: str) -> set[str]:
     """The flip-flops of the library."""
     return {name for name, text in _cell_texts(liberty) if re.search(r"\bff\s*\(", text)}
+
+
+def gate_names(liberty: str) -> set[str]:
+    """The cells of the library that are combinational logic."""
+    return {
+        name
+        for name, text in _cell_texts(liberty)
+        if re.search(r"\bfunction\s*:", text) and not _SEQUENTIAL.search(text)
+    }
 
 
 def _cell_texts(liberty: str) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ from lutra.synth.gates import LANES_PER_WORD, GateNetlist, cut_out
 from lutra.synth.lane_models import LaneNetlist, lane_models
 from lutra.synth.lanes import INSTANCE, accumulator_module, stub, write_sources
 from lutra.synth.opensta import measured_power, time_and_power
-from lutra.synth.yosys import AsicUse, asic_scripts, synthesise_asic
+from lutra.synth.yosys import AsicUse
 
 PORTS_FILE = "lane_ports.sv"
 _Counted = tuple[GateNetlist, Switching]
@@ -129,10 +129,7 @@ def _map(
     sources = write_sources(complete(generated), folder)
     if lanes:
         (folder / PORTS_FILE).write_text("".join(map(stub, lanes.values())), encoding="utf-8")
-    scripts = asic_scripts(sources, top, asic.clock_hz, asic.gate_clocks, PORTS_FILE if lanes else None)
-    return synthesise_asic(
-        asic.front, asic.mapper, folder, sources, top, scripts, asic.liberty, list(lanes or ()), True
-    )
+    return asic.map(folder, sources, top, list(lanes or ()), PORTS_FILE if lanes else None, one_pin_inputs=True)
 
 
 def _join(folder: Path, top: str, sampled: list[str], stands_for: dict[str, str]) -> None:

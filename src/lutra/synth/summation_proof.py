@@ -121,7 +121,7 @@ class _Prover:
         source = {r: q[place] for place, r in enumerate(self.plan.registered)}
         if not self.tree.selects:
             return step, [source[r] for r in self._places(lane, 0)]
-        lane_step = self.netlist.nets("u_summation.step_q")
+        lane_step = self._lane_step(lane)
         bits = self.netlist.nets(f"u_summation.bits_{self.tree.selection_of(lane)}_q")
         for at, _ in self._outputs(lane):
             diagrams = Diagrams()
@@ -137,6 +137,11 @@ class _Prover:
                 if not self._takes(net, functions[source[row]], diagrams, functions):
                     raise MismatchError(f"{self.plan.name}: lane {lane} gets another bit than {row} in step {at}")
         return lane_step, bits
+
+    def _lane_step(self, lane: int) -> list[Net]:
+        """The register of a lane's step; synthesis joins those of all lanes under one of their names."""
+        names = [f"u_summation.u_lane_{number}.step_q" for number in (lane, *range(self.plan.schedule.output_lanes))]
+        return self.netlist.nets(next((name for name in names if self.netlist.has(name)), names[0]))
 
     def _encoded(self, lane: int) -> np.ndarray:
         """Encoded value of every place in every step, (steps, places)."""

