@@ -17,10 +17,12 @@ from lutra.simulate import systolic
 from lutra.simulate.systolic import Product, simulate_products
 
 
-@pytest.fixture(scope="module", params=[(4, 16, 4), (8, 32, 2)], ids=str)
+@pytest.fixture(
+    scope="module", params=[(4, 16, 4, False), (8, 32, 2, False), (4, 16, 4, True), (8, 32, 2, True)], ids=str
+)
 def bench(request, tmp_path_factory):
-    size, depth, lanes = request.param
-    config = SystolicConfig(size, depth, lanes, shift=20)
+    size, depth, lanes, pipelined = request.param
+    config = SystolicConfig(size, depth, lanes, shift=20, pipelined=pipelined)
     return systolic.build(config, tmp_path_factory.mktemp("systolic"))
 
 
@@ -57,7 +59,8 @@ def test_cycles_are_those_of_the_cost_model(bench):
     for rows, inner, columns in [(1, 1, 1), (9, 5, 17), (16, 16, 24)]:
         (result,) = simulate_products(bench, [random_product(rng, rows, inner, columns)])
         gemm = Gemm("any", rows, inner, columns)
-        assert result.cycles_measured == gemm.cycles(bench.config.size, bench.config.output_lanes)
+        config = bench.config
+        assert result.cycles_measured == gemm.cycles(config.size, config.output_lanes, config.pipelined)
 
 
 def test_differences_are_named(bench, monkeypatch):

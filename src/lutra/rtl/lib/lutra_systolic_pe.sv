@@ -1,9 +1,15 @@
 // Processing element of the output-stationary array: adds a * b to its sum and hands a and b on.
 //
-// Timing: operands reach the neighbours one cycle later; sum_o holds the products up to the cycle before. With
-// restart_i the sum starts anew at the product of this cycle.
+// Pipelined, it has registers inside the product and between the two halves of the sum, for clocks at which a product
+// and an addition do not fit into one cycle. Halves that are a cycle apart need three bits between them, where a
+// register in front of the whole sum would need them all.
+//
+// Timing: operands and restart reach the neighbours one cycle later; sum_o holds the products up to the cycle before.
+// With restart_i the sum starts anew at the product of this cycle. Pipelined, the product is that of the operands of the
+// cycle before, and the high half of sum_o is one cycle behind the low half.
 module lutra_systolic_pe #(
-  parameter int unsigned SumBits = 32  // bits of the sum; arithmetic is modulo 2**SumBits
+  parameter int unsigned SumBits = 32,   // bits of the sum, more than 16; arithmetic is modulo 2**SumBits
+  parameter bit          Pipelined = 0   // two register stages more
 ) (
   input  logic               clk_i,      // clock
   input  logic               restart_i,  // forget the sum of the tile before
@@ -12,29 +18,54 @@ module lutra_systolic_pe #(
   output logic               restart_o,  // restart_i to the right
   output logic [7:0]         a_o,        // a_i to the right
   output logic [7:0]         b_o,        // b_i downwards
-  output logic [SumBits-1:0] sum_o       // the sum, two's complement
+  output logic [SumBits-1:0] sum_o       // the sum, two's complement; the low half are its 16 lowest bits
 );
 
   logic [15:0]        product;
   logic               carry;
-  logic [SumBits-1:0] sum_q, start;
-  logic [SumBits:0]   full;  // bit 0 only makes the carry
-  logic               unused_full;
+  logic [SumBits-1:0] sum_q, sum_d;
 
-  lutra_systolic_multiplier u_multiplier (.a_i, .b_i, .product_o(product), .carry_o(carry));
-
-  assign start = sum_q & {SumBits{!restart_i}};
-  // product + start + carry as a difference, whose first operand goes into the carry chain as it is: with the second,
-  // the chain would need one more LUT per bit.
-  assign full  = {{(SumBits-16){product[15]}}, product, carry} - ~{start, 1'b0};
   assign sum_o = sum_q;
-  assign unused_full = full[0];
 
   always_ff @(posedge clk_i) begin
     restart_o <= restart_i;
     a_o       <= a_i;
     b_o       <= b_i;
-    sum_q     <= full[SumBits:1];
+    sum_q     <= sum_d;
+  end
+
+  if (Pipelined) begin : gen_pipelined
+    localparam int unsigned HighBits = SumBits - 16;
+    logic                restart_q, negative_q, carry_q;
+    logic [15:0]         low_start;
+    logic [HighBits-1:0] high_start;
+    logic [16:0]         low;  // with its carry
+
+    lutra_systolic_pair_multiplier u_multiplier (.clk_i, .a_i, .b_i, .product_o(product), .carry_o(carry));
+
+    assign low_start  = sum_q[15:0] & {16{!restart_i}};
+    assign high_start = sum_q[SumBits-1:16] & {HighBits{!restart_q}};
+    assign low        = {1'b0, low_start} + {1'b0, product} + 17'(carry);
+    assign sum_d      = {high_start + {HighBits{negative_q}} + HighBits'(carry_q), low[15:0]};
+
+    always_ff @(posedge clk_i) begin
+      restart_q  <= restart_i;
+      negative_q <= product[15];
+      carry_q    <= low[16];
+    end
+  end else begin : gen_one_stage
+    logic [SumBits-1:0] start;
+    logic [SumBits:0]   full;  // bit 0 only makes the carry
+    logic               unused_full;
+
+    lutra_systolic_multiplier u_multiplier (.a_i, .b_i, .product_o(product), .carry_o(carry));
+
+    assign start = sum_q & {SumBits{!restart_i}};
+    // product + start + carry as a difference, whose first operand goes into the carry chain as it is: with the second,
+    // the chain would need one more LUT per bit.
+    assign full  = {{(SumBits-16){product[15]}}, product, carry} - ~{start, 1'b0};
+    assign sum_d = full[SumBits:1];
+    assign unused_full = full[0];
   end
 
 endmodule
