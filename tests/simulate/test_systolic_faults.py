@@ -38,11 +38,15 @@ FAULTS = {
     "a sigmoid of another bit": ("lutra_shift_gelu_lane", "shifted_5[30:24]", "shifted_5[29:23]"),
 }
 PIPELINED_FAULTS = {
-    "the low half stays between tiles": ("lutra_systolic_pe", "sum_q[15:0] & {16{!restart_i}}", "sum_q[15:0]"),
+    "the low half stays between tiles": (
+        "lutra_systolic_pe",
+        "sum_q[LowBits-1:0] & {LowBits{!restart_i}}",
+        "sum_q[LowBits-1:0]",
+    ),
     "the high half restarts with the low one": (
         "lutra_systolic_pe",
-        "sum_q[SumBits-1:16] & {HighBits{!restart_q}}",
-        "sum_q[SumBits-1:16] & {HighBits{!restart_i}}",
+        "sum_q[SumBits-1:LowBits] & {HighBits{!restart_q}}",
+        "sum_q[SumBits-1:LowBits] & {HighBits{!restart_i}}",
     ),
     "the high half misses the carry": ("lutra_systolic_pe", " + HighBits'(carry_q)", ""),
     "the high half misses the sign": ("lutra_systolic_pe", "negative_q <= product[15]", "negative_q <= 1'b0"),

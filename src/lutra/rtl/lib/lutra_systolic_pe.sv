@@ -1,8 +1,9 @@
 // Processing element of the output-stationary array: adds a * b to its sum and hands a and b on.
 //
 // Pipelined, it has registers inside the product and between the two halves of the sum, for clocks at which a product
-// and an addition do not fit into one cycle. Halves that are a cycle apart need three bits between them, where a
-// register in front of the whole sum would need them all.
+// and an addition do not fit into one cycle. The low half of the sum are 15 bits: what a product adds above them is its
+// sign and a carry. So halves that are a cycle apart need three registers between them, with the restart, where one in
+// front of the whole sum would need 17.
 //
 // Timing: operands and restart reach the neighbours one cycle later; sum_o holds the products up to the cycle before.
 // With restart_i the sum starts anew at the product of this cycle. Pipelined, the product is that of the operands of the
@@ -18,7 +19,7 @@ module lutra_systolic_pe #(
   output logic               restart_o,  // restart_i to the right
   output logic [7:0]         a_o,        // a_i to the right
   output logic [7:0]         b_o,        // b_i downwards
-  output logic [SumBits-1:0] sum_o       // the sum, two's complement; the low half are its 16 lowest bits
+  output logic [SumBits-1:0] sum_o       // the sum, two's complement
 );
 
   logic [15:0]        product;
@@ -35,23 +36,24 @@ module lutra_systolic_pe #(
   end
 
   if (Pipelined) begin : gen_pipelined
-    localparam int unsigned HighBits = SumBits - 16;
+    localparam int unsigned LowBits = 15;
+    localparam int unsigned HighBits = SumBits - LowBits;
     logic                restart_q, negative_q, carry_q;
-    logic [15:0]         low_start;
+    logic [LowBits-1:0]  low_start;
     logic [HighBits-1:0] high_start;
-    logic [16:0]         low;  // with its carry
+    logic [LowBits:0]    low;  // with its carry
 
     lutra_systolic_pair_multiplier u_multiplier (.clk_i, .a_i, .b_i, .product_o(product), .carry_o(carry));
 
-    assign low_start  = sum_q[15:0] & {16{!restart_i}};
-    assign high_start = sum_q[SumBits-1:16] & {HighBits{!restart_q}};
-    assign low        = {1'b0, low_start} + {1'b0, product} + 17'(carry);
-    assign sum_d      = {high_start + {HighBits{negative_q}} + HighBits'(carry_q), low[15:0]};
+    assign low_start  = sum_q[LowBits-1:0] & {LowBits{!restart_i}};
+    assign high_start = sum_q[SumBits-1:LowBits] & {HighBits{!restart_q}};
+    assign low        = {1'b0, low_start} + {1'b0, product[LowBits-1:0]} + (LowBits+1)'(carry);
+    assign sum_d      = {high_start + {HighBits{negative_q}} + HighBits'(carry_q), low[LowBits-1:0]};
 
     always_ff @(posedge clk_i) begin
       restart_q  <= restart_i;
       negative_q <= product[15];
-      carry_q    <= low[16];
+      carry_q    <= low[LowBits];
     end
   end else begin : gen_one_stage
     logic [SumBits-1:0] start;
