@@ -60,15 +60,8 @@ PIPELINED_FAULTS = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", [*FAULTS, *PIPELINED_FAULTS])
-def test_faults_in_arrays_are_found(tmp_path, monkeypatch, fault):
-    module, right, wrong = (FAULTS | PIPELINED_FAULTS)[fault]
-    pipelined = fault in PIPELINED_FAULTS
-    files = emit.library_files()
-    assert files[f"{module}.sv"].count(right) == 1
-    files[f"{module}.sv"] = files[f"{module}.sv"].replace(right, wrong)
-    monkeypatch.setattr(emit, "library_files", lambda: files)
+def results(tmp_path, pipelined):
+    """Products of a small array with ShiftGELU; pipelined, its output keeps up with tiles of `size` terms."""
     config = SystolicConfig(4, 16, 4 if pipelined else 2, shift=12, pipelined=pipelined)
     bench = systolic.build(config, tmp_path, ActivationConfig(15, 23, 700, 16, 5))
     rng = np.random.default_rng(6)
@@ -77,4 +70,21 @@ def test_faults_in_arrays_are_found(tmp_path, monkeypatch, fault):
         Product(rng.integers(-128, 128, (m, k)), rng.integers(-128, 128, (k, p)), 40, activated)
         for m, k, p, activated in shapes
     ]
-    assert any(result.problem for result in simulate_products(bench, products))
+    return simulate_products(bench, products)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_nothing_is_found_without_a_fault(tmp_path, pipelined):
+    assert [result.problem for result in results(tmp_path, pipelined)] == [None] * 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [*FAULTS, *PIPELINED_FAULTS])
+def test_faults_in_arrays_are_found(tmp_path, monkeypatch, fault):
+    module, right, wrong = (FAULTS | PIPELINED_FAULTS)[fault]
+    files = emit.library_files()
+    assert files[f"{module}.sv"].count(right) == 1
+    files[f"{module}.sv"] = files[f"{module}.sv"].replace(right, wrong)
+    monkeypatch.setattr(emit, "library_files", lambda: files)
+    assert any(result.problem for result in results(tmp_path, fault in PIPELINED_FAULTS))
