@@ -25,14 +25,14 @@ class Gemm:
         """The paper's rule: each S x S tile of the result takes `inner` cycles; no filling, draining or loading."""
         return self.count * self._tiles(size) * self.inner
 
-    def cycles(self, size: int, output_lanes: int | None = None, pipelined: bool = False) -> int:
+    def cycles(self, size: int, output_lanes: int | None = None) -> int:
         """Cycles of the array of `rtl.systolic`, each of the `count` products on its own: with loading of the first
         operands, the last wavefront and the last results (`product_cycles`).
 
         Operands come as fast as the array takes them. By default a whole row of a tile's results leaves per cycle.
         """
         lanes = output_lanes or size
-        return self.count * product_cycles(self.rows, self.inner, self.columns, size, lanes, pipelined)
+        return self.count * product_cycles(self.rows, self.inner, self.columns, size, lanes)
 
     def _tiles(self, size: int) -> int:
         return math.ceil(self.rows / size) * math.ceil(self.columns / size)
