@@ -5,8 +5,10 @@ Prints a record for `results/synth/`; finished parts are kept in FOLDER and take
     lutra run recipes/ivit-t-block.toml --to freeze --out RUN
     LUTRA_LIBERTY=cells.lib python benchmarks/measure_systolic_asic.py FOLDER RUN > record.json
 
-One processing element is mapped, a 4 x 4 grid of them to check that they can be counted, and a lane of an edge buffer
-at two depths. The operands are those of both products of the first layer's MLP in the baseline of RUN.
+One processing element is mapped, a 4 x 4 grid of them to check that they can be counted, what takes the sums out of a
+column for every size of the array, and a lane of an edge buffer at two depths; for their timing, a lane as deep as the
+product of Table 3 needs, and a requantiser. The operands are those of both products of the first layer's MLP in the
+baseline of RUN.
 """
 
 from __future__ import annotations
@@ -29,14 +31,23 @@ from lutra.files import RunFiles, write_json
 from lutra.frozen import golden
 from lutra.frozen.dense import DenseMlp, as_dense_mlp, quantise_mlp
 from lutra.synth.asic import Asic
-from lutra.synth.grid import measure_edge, measure_element, measure_grid, operands
+from lutra.synth.grid import (
+    map_edge,
+    map_requantiser,
+    map_selector,
+    measure_edge,
+    measure_element,
+    measure_grid,
+    operands,
+)
 from lutra.synth.tools import fpga_yosys, native_yosys, opensta
 from lutra.train.checkpoint import load_model
 
 CLOCK_HZ = 1e9
 TOKENS, CONTEXT = 256, 64
 GRID = 4
-DEPTHS = (16, 64)
+DEPTHS, FULL_DEPTH = (16, 64), 1024
+SIZES = (8, 16, 32, 64)
 SIMULATIONS = 64
 TILES = 3
 """Of which counting begins with the second."""
@@ -82,6 +93,14 @@ def main() -> None:
         part(f"element_{name}", "plain", lambda at, given=given: measure_element(asic["plain"], at, given))
     given = operands(*products["mlp_1"], GRID, TILES, SIMULATIONS)
     part("grid_mlp_1", "plain", lambda at: measure_grid(asic["plain"], at, given))
+    for height in (GRID, *SIZES):
+        part(
+            f"selector_{height}",
+            "plain",
+            lambda at, height=height: map_selector(asic["plain"], at, height),
+        )
+    part("requantiser", "plain", lambda at: map_requantiser(asic["plain"], at, multiplier_bits=16, shift=24))
+    part(f"edge_{FULL_DEPTH}", "plain", lambda at: map_edge(asic["plain"], at, FULL_DEPTH))
     for clock in asic:
         for depth in DEPTHS:
             stream = given.left[: 4 * depth, 0]

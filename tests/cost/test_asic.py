@@ -39,10 +39,13 @@ def write_elements(results):
 
     def part(name, area_um2, power_w, gated=False):
         power = {"total_w": power_w}
-        used = {"area_mm2": area_um2 * 1e-6, "slack_ns": -0.25, "power_measured": power}
+        used = {"area_mm2": area_um2 * 1e-6, "slack_ns": 0.05, "power_measured": power}
         return {"name": name, "clock_gating": gated, **used}
 
     parts = [part("element_mlp_1", 1000, 2e-3), part("element_mlp_2", 1000, 1e-3), part("grid_mlp_1", 16600, 0.03)]
+    for rows_of_column, slack_ns in ((8, 0.5), (32, 0.02)):
+        selector = {"name": f"selector_{rows_of_column}", "area_mm2": rows_of_column * 50e-6, "slack_ns": slack_ns}
+        parts.append({**selector, "clock_gating": False})
     for gated, operand_w in ((False, 10e-6), (True, 1e-6)):
         for depth in (16, 64):
             parts.append(part(f"edge_{depth}_written", 100 + 2 * depth, 1e-3 + operand_w * depth, gated))
@@ -53,13 +56,16 @@ def write_elements(results):
 def test_an_array_is_counted_up(tmp_path):
     assert recorded_array(tmp_path, 8) is None
     write_elements(tmp_path)
+    assert recorded_array(tmp_path, 16) is None
     array = recorded_array(tmp_path, 8)
-    # 64 elements, 16 edge lanes, and in each of 8 columns the (16600 - 16000) / 12 um2 of multiplexer 7 times
-    assert array.area_mm2 == pytest.approx((64 * 1000 + 16 * 100 + 8 * 7 * 50) * 1e-6)
+    # 64 elements, 16 edge lanes, and in each of 8 columns a selector of 8 rows
+    assert array.area_mm2 == pytest.approx((64 * 1000 + 16 * 100 + 8 * 8 * 50) * 1e-6)
     # 16 lanes of 768 operands at 1 um2 in each of two banks
     assert array.buffer_area_mm2 == pytest.approx(16 * 768 * 1e-6)
     assert array.power_w == pytest.approx(64 * 1.5e-3 + 16 * 1e-3)
     assert array.energy_j(1000) == pytest.approx(array.power_w * 1e-6)
+    # The slower of elements and selectors.
+    assert (array.slack_ns, recorded_array(tmp_path, 32).slack_ns) == (0.05, 0.02)
 
 
 def test_a_block_reaches_the_clock_that_its_slack_leaves(tmp_path):

@@ -17,10 +17,14 @@ CONFIGS = [
     SystolicConfig(size=2, depth=2, output_lanes=2, multiplier_bits=1, shift=0, tile_bits=1),
     SystolicConfig(size=4, depth=2, output_lanes=1),
     SystolicConfig(size=8, depth=64, output_lanes=8),
+    SystolicConfig(size=2, depth=2, output_lanes=2, multiplier_bits=1, shift=0, tile_bits=1, pipelined=True),
+    SystolicConfig(size=8, depth=64, output_lanes=8, pipelined=True),
 ]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.size}x{config.size}")
+@pytest.mark.parametrize(
+    "config", CONFIGS, ids=lambda config: f"{config.size}x{config.size}{'-pipelined' * config.pipelined}"
+)
 def test_verilator_has_no_warning_and_yosys_reads_it(tmp_path, config):
     files = write_systolic(config, "array", tmp_path / "rtl")
     sources = [path for path in files if path.suffix == ".sv"]
@@ -33,7 +37,12 @@ def test_verilator_has_no_warning_and_yosys_reads_it(tmp_path, config):
     run_tool(yosys, ["-q", "-p", script], tmp_path / "rtl", tmp_path / "log")
 
 
-def test_the_multiplier_multiplies_every_pair(tmp_path):
+# The registers of the one with a clock are passed by ticking before the product is read.
+@pytest.mark.parametrize(
+    ("module", "clocked"), [("lutra_systolic_multiplier", False), ("lutra_systolic_pair_multiplier", True)]
+)
+def test_the_multiplier_multiplies_every_pair(tmp_path, module, clocked):
+    tick = "top.clk_i = 0; top.eval(); top.clk_i = 1;" if clocked else ""
     (tmp_path / "main.cpp").write_text(
         "#include <cstdio>\n"
         '#include "Vtestbench.h"\n'
@@ -42,13 +51,13 @@ def test_the_multiplier_multiplies_every_pair(tmp_path):
         "    for (int pair = 0; pair < 65536; ++pair) {\n"
         "        top.a_i = pair >> 8;\n"
         "        top.b_i = pair & 255;\n"
-        "        top.eval();\n"
+        f"        {tick} top.eval();\n"
         '        std::printf("%u\\n", (top.product_o + top.carry_o) & 65535);\n'
         "    }\n"
         "}\n"
     )
-    sources = [HERE / "lib" / "lutra_systolic_multiplier.sv"]
-    executable = verilator.build(sources, "lutra_systolic_multiplier", tmp_path / "main.cpp", tmp_path)
+    sources = [HERE / "lib" / f"{name}.sv" for name in ("lutra_booth_row", module)]
+    executable = verilator.build(sources, module, tmp_path / "main.cpp", tmp_path)
     printed = subprocess.run([executable], capture_output=True, text=True, check=True).stdout
     products = np.array(printed.split(), np.uint16).view(np.int16).reshape(256, 256)
     values = np.arange(256, dtype=np.uint8).view(np.int8).astype(int)

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from lutra.errors import MismatchError
-from lutra.synth.grid import measure_edge, measure_element, measure_grid, operands
+from lutra.synth.grid import (
+    map_edge,
+    map_requantiser,
+    map_selector,
+    measure_edge,
+    measure_element,
+    measure_grid,
+    operands,
+)
 
 RNG = np.random.default_rng(0)
 LEFT, RIGHT = RNG.integers(-128, 128, (8, 32)), RNG.integers(-128, 128, (32, 4))
@@ -30,14 +38,16 @@ def total_w(measured):
     return measured["power_measured"]["total_w"]
 
 
-# The grid has also the multiplexers that take sums out of its columns.
 def test_elements_count_up_to_a_grid(tmp_path, standard_cells):
     asic, given = standard_cells(False), operands(LEFT, RIGHT, size=2, tiles=4, simulations=64)
     element = measure_element(asic, tmp_path / "element", given)
     grid = measure_grid(asic, tmp_path / "grid", given)
-    assert 1.0 <= grid["area_mm2"] / (4 * element["area_mm2"]) <= 1.05
+    selector = map_selector(asic, tmp_path / "selector", rows=2)
+    counted_mm2 = 4 * element["area_mm2"] + 2 * selector["area_mm2"]
+    assert grid["area_mm2"] == pytest.approx(counted_mm2, rel=0.05)
+    assert min(each["slack_ns"] for each in (element, grid, selector)) > 0
     assert 0.95 <= total_w(grid) / (4 * total_w(element)) <= 1.12
-    with pytest.raises(MismatchError, match="element: the mapped gates compute something else in cycle 32"):
+    with pytest.raises(MismatchError, match="element: the mapped gates compute something else in cycle 33"):
         measure_element(
             asic, tmp_path / "element", replace(given, right=given.right + (given.restart[:, None, None] == 0))
         )
@@ -47,6 +57,14 @@ def test_an_edge_feeds_what_was_written(tmp_path, standard_cells):
     stream = RNG.integers(-128, 128, (12, 64))
     written = measure_edge(standard_cells(False), tmp_path / "written", 2, stream, writes=True)
     assert written["slack_ns"] > 0
+
+
+def test_what_is_mapped_for_its_timing(tmp_path, standard_cells):
+    asic = standard_cells(False)
+    shallow, deep = (map_edge(asic, tmp_path / f"edge_{depth}", depth) for depth in (2, 16))
+    assert shallow["area_mm2"] < deep["area_mm2"] / 4
+    requantiser = map_requantiser(asic, tmp_path / "requantiser", multiplier_bits=16, shift=24)
+    assert requantiser["slack_ns"] < deep["slack_ns"] < shallow["slack_ns"]
 
 
 def test_a_gated_clock_that_never_pulses_draws_less(tmp_path, standard_cells):

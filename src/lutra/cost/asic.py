@@ -17,7 +17,7 @@ RECORDED_BLOCKS, RECORDED_ELEMENTS = "weightless-asic-ivit-t", "systolic-asic-iv
 PAPER_SHAPE = "paper-4D-D-dense"
 BUFFERED_OPERANDS = 768
 """Terms of the longest sums of I-ViT-T's MLP: what an edge lane needs at least to feed a tile."""
-GRID, DEPTHS, ARRAY_CLOCK_HZ = 4, (16, 64), 1e9
+DEPTHS, ARRAY_CLOCK_HZ = (16, 64), 1e9
 """What `benchmarks/measure_systolic_asic.py` maps, and the clock of its power."""
 
 
@@ -78,16 +78,17 @@ def recorded_blocks(results: Path, tokens: int) -> list[AsicBlock]:
 
 @dataclass(frozen=True)
 class AsicArray:
-    """A systolic array counted up from its elements and the lanes at its edges."""
+    """A systolic array counted up from its elements, the selectors of its columns and the lanes at its edges."""
 
     size: int
     area_mm2: float
-    """Elements, edge lanes without their memories, and the multiplexers that take sums out of columns."""
+    """Elements, edge lanes without their memories, and the selectors that take sums out of columns."""
     buffer_area_mm2: float
     """What edge buffers of flip-flops would add: one bank of `BUFFERED_OPERANDS` operands per lane."""
     power_w: float
     """Elements and edge lanes at work, counted at real operands."""
     slack_ns: float
+    """Of elements among their neighbours and of selectors; edge lanes depend on their memories."""
 
     def energy_j(self, cycles: int) -> float:
         """Without buffers."""
@@ -99,7 +100,7 @@ class AsicArray:
 
 
 def recorded_array(results: Path, size: int) -> AsicArray | None:
-    """A `size` x `size` array from the recorded elements; None where there is no record.
+    """A `size` x `size` array from its recorded parts; None where they are not recorded.
 
     Raises:
         InputError: the record is damaged.
@@ -107,22 +108,21 @@ def recorded_array(results: Path, size: int) -> AsicArray | None:
 
     def part(target: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         used = {key: target[key] for key in ("area_mm2", "slack_ns")}
-        return target["name"], used | {"power_w": target["power_measured"]["total_w"]}
+        return target["name"], used | {"power_w": target.get("power_measured", {}).get("total_w")}
 
     parts = recorded(results, RECORDED_ELEMENTS, lambda target: None if target["clock_gating"] else part(target))
-    if not parts:
+    if f"selector_{size}" not in parts:
         return None
-    element, grid = parts["element_mlp_1"], parts["grid_mlp_1"]
+    element, selector = parts["element_mlp_1"], parts[f"selector_{size}"]
     element_w = (element["power_w"] + parts["element_mlp_2"]["power_w"]) / 2  # both products take as many cycles
-    mux_mm2 = (grid["area_mm2"] - GRID**2 * element["area_mm2"]) / (GRID * (GRID - 1))
     edge_mm2, banks_mm2 = _line(parts, "area_mm2")
     edge_w, _ = _line(parts, "power_w")
     return AsicArray(
         size,
-        size**2 * element["area_mm2"] + 2 * size * edge_mm2 + size * (size - 1) * mux_mm2,
+        size**2 * element["area_mm2"] + 2 * size * edge_mm2 + size * selector["area_mm2"],
         2 * size * BUFFERED_OPERANDS * banks_mm2 / 2,
         size**2 * element_w + 2 * size * edge_w,
-        grid["slack_ns"],
+        min(parts["grid_mlp_1"]["slack_ns"], selector["slack_ns"]),
     )
 
 

@@ -21,6 +21,8 @@ REGULAR_MODULES = (
 """The library modules that an array repeats; registers lie between them, so that each can be synthesised alone."""
 FIXED_CYCLES = 3
 """Cycles beside operands, wavefront and results: the slot that takes sums out, result memory, output register."""
+PIPELINE_CYCLES = 2
+"""Register stages that a pipelined element has more."""
 ACTIVATION_STAGES = 9
 """Register stages of ShiftGELU from its input to its output beside those of the division."""
 DIVIDEND_BITS = 31
@@ -45,6 +47,8 @@ class SystolicConfig:
     shift: int = 24
     tile_bits: int = 8
     """Bits of the number of tiles side by side."""
+    pipelined: bool = False
+    """Two register stages more in every element: inside its product and inside its sum. For 1 GHz in 45 nm."""
 
     def __post_init__(self) -> None:
         for field in ("size", "depth", "output_lanes"):
@@ -105,17 +109,21 @@ def activation_cycles(activation: ActivationConfig, columns: int, config: Systol
     return activation.latency_cycles + -(-columns // config.size) * config.size * config.size // config.output_lanes
 
 
-def product_cycles(rows: int, inner: int, columns: int, size: int, output_lanes: int) -> int:
+def product_cycles(rows: int, inner: int, columns: int, size: int, output_lanes: int, pipelined: bool = False) -> int:
     """Cycles of one (rows x inner)(inner x columns) product, from the first accepted operand beat to the last accepted
     result beat, both counted, when neither sources nor sink stall.
 
     The first tile's operands load in `inner` cycles; those of later tiles load behind the computation. Tiles follow
     each other every `inner` cycles, but no faster than results leave: `size` cycles out of the array, and
     size * size / output_lanes through the output. The last wavefront takes `size` cycles to the far corner.
+
+    `pipelined`, every product takes `PIPELINE_CYCLES` more, and tiles of fewer than `size` + 1 terms as long as one of
+    that many: their results would not leave in time for those of the tile after the next.
     """
     tiles = -(-rows // size) * -(-columns // size)
-    slots, beats = max(inner, size), size * size // output_lanes
-    return inner + slots + (tiles - 1) * max(slots, beats) + size + beats + FIXED_CYCLES
+    slots, beats = max(inner, size + pipelined), size * size // output_lanes
+    fixed = FIXED_CYCLES + PIPELINE_CYCLES * pipelined
+    return inner + slots + (tiles - 1) * max(slots, beats) + size + beats + fixed
 
 
 def sufficient_output_lanes(size: int, inner: int) -> int:

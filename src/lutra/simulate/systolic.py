@@ -77,7 +77,7 @@ class SystolicBench:
     def cycles(self, product: Product) -> int:
         """How long it must take."""
         (rows, inner), columns, config = product.left.shape, product.right.shape[1], self.config
-        cycles = product_cycles(rows, inner, columns, config.size, config.output_lanes)
+        cycles = product_cycles(rows, inner, columns, config.size, config.output_lanes, config.pipelined)
         if product.activated and self.activation is not None:
             cycles += activation_cycles(self.activation, columns, config)
         return cycles

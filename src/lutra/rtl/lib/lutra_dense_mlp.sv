@@ -13,6 +13,7 @@ module lutra_dense_mlp #(
   parameter int unsigned MultiplierBits = 16,  // bits of multiplier_i
   parameter int unsigned ArrayShift = 24,      // bits that requantising the array's sums rounds away
   parameter int unsigned TileBits = 8,         // bits of column_tiles_i
+  parameter bit          Pipelined = 0,        // two register stages more in every element of the array
   parameter int unsigned MaxTiles = 4,         // largest column_tiles_i of a product that is activated
   parameter int unsigned Unit = 16,            // ShiftGELU: the integer that stands for about 1 in the exponent
   parameter int unsigned Shift = 23,           // ShiftGELU: bits below the binary point of the exponentials
@@ -41,7 +42,8 @@ module lutra_dense_mlp #(
   logic [Lanes*8-1:0] product, activated;
 
   lutra_systolic_gemm #(
-    .Size(Size), .Depth(Depth), .Lanes(Lanes), .MultiplierBits(MultiplierBits), .Shift(ArrayShift), .TileBits(TileBits)
+    .Size(Size), .Depth(Depth), .Lanes(Lanes), .MultiplierBits(MultiplierBits), .Shift(ArrayShift), .TileBits(TileBits),
+    .Pipelined(Pipelined)
   ) u_gemm (
     .clk_i, .rst_ni, .inner_i, .column_tiles_i, .multiplier_i,
     .a_valid_i, .a_ready_o, .a_data_i, .b_valid_i, .b_ready_o, .b_data_i,

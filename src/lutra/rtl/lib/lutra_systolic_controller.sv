@@ -2,10 +2,11 @@
 //
 // A tile takes inner_i slots, but at least Size, so that the sums of one tile have left before those of the next. Its
 // first slot restarts the sums, and this is when those of the tile before are taken out; without a next tile an empty
-// slot does it. A tile waits for its operands, and for a free bank of results.
+// slot does it. A tile waits for its operands, and for a free bank of results. Pipelined, products come a cycle later,
+// and so do restart_o and take_o; tiles of Size slots would wait for their bank then, and get one slot more.
 //
-// Timing: without stalls tiles follow each other every max(inner_i, Size, Size * Groups) cycles. A tile's first output
-// beat is asked for Size + 1 cycles after the slot that takes its sums out.
+// Timing: without stalls tiles follow each other every max(inner_i, Size + Pipelined, Size * Groups) cycles. A tile's
+// first output beat is asked for Size + 1 + 2 * Pipelined cycles after the slot that takes its sums out.
 module lutra_systolic_controller #(
   parameter int unsigned Size = 8,       // rows and columns of the array, a power of two from 2
   parameter int unsigned RowBits = 3,    // log2(Size)
@@ -13,7 +14,8 @@ module lutra_systolic_controller #(
   parameter int unsigned GroupBits = 1,  // bits of the counter of groups
   parameter int unsigned KBits = 8,      // bits of an operand's place in its bank
   parameter int unsigned InnerBits = 9,  // bits of inner_i
-  parameter int unsigned TileBits = 8    // bits of column_tiles_i
+  parameter int unsigned TileBits = 8,   // bits of column_tiles_i
+  parameter bit          Pipelined = 0   // the elements are pipelined
 ) (
   input  logic                 clk_i,           // clock
   input  logic                 rst_ni,          // synchronous reset, active low
@@ -24,11 +26,11 @@ module lutra_systolic_controller #(
   output logic                 a_release_o,     // the rows of a have been used
   output logic                 b_release_o,     // the columns of b have been used
   output logic                 read_o,          // slot: feed operand k_o
-  output logic                 restart_o,       // slot: restart the sums
+  output logic                 restart_o,       // restart the sums: in the slot, or pipelined one cycle later
   output logic [KBits-1:0]     k_o,             // which operand
   output logic                 take_o,          // take a row of sums out of column 0
   output logic [RowBits:0]     place_o,         // which row, and above it the bank of results that takes it
-  input  logic                 stored_i,        // the first row has been taken out of the last column
+  input  logic                 stored_i,        // the first row of the last column is being stored
   input  logic                 issue_i,         // an output beat can be asked for
   output logic                 issue_o,         // it is asked for
   output logic [RowBits:0]     read_place_o,    // its row, and above it the bank
@@ -38,20 +40,21 @@ module lutra_systolic_controller #(
   localparam logic [RowBits-1:0]   LastRow = RowBits'(Size - 1);
   localparam logic [GroupBits-1:0] LastGroup = GroupBits'(Groups - 1);
   localparam int unsigned SlotBits = InnerBits > RowBits ? InnerBits : RowBits + 1;
+  localparam logic [SlotBits-1:0] Shortest = SlotBits'(Pipelined ? Size + 1 : Size);
 
   // Slots.
   logic [SlotBits-1:0] slot_q, slots, inner;
   logic [TileBits-1:0] tile_q;
-  logic                first, run, last, last_tile, pending_q, drain, drain_allowed;
+  logic                first, restart, run, last, last_tile, pending_q, drain, drain_allowed;
 
   assign inner         = SlotBits'(inner_i);
-  assign slots         = inner > SlotBits'(Size) ? inner : SlotBits'(Size);
+  assign slots         = inner < Shortest ? Shortest : inner;
   assign first         = slot_q == '0;
-  assign restart_o     = first && (!pending_q || drain_allowed);
-  assign run           = !first || (restart_o && a_full_i && b_full_i);
+  assign restart       = first && (!pending_q || drain_allowed);
+  assign run           = !first || (restart && a_full_i && b_full_i);
   assign last          = run && slot_q == slots - 1'b1;
   assign last_tile     = tile_q == column_tiles_i - 1'b1;
-  assign drain         = restart_o && pending_q;
+  assign drain         = restart && pending_q;
   assign read_o        = run && slot_q < inner;
   assign k_o           = slot_q[KBits-1:0];
   assign b_release_o   = last;
@@ -73,7 +76,25 @@ module lutra_systolic_controller #(
     end
   end
 
-  // Taking sums out: Size cycles from the cycle after the slot on.
+  // What goes with the products instead of the operands.
+  logic drain_sums;
+
+  if (Pipelined) begin : gen_pipelined
+    always_ff @(posedge clk_i) begin
+      if (!rst_ni) begin
+        restart_o  <= 1'b0;
+        drain_sums <= 1'b0;
+      end else begin
+        restart_o  <= restart;
+        drain_sums <= drain;
+      end
+    end
+  end else begin : gen_one_stage
+    assign restart_o  = restart;
+    assign drain_sums = drain;
+  end
+
+  // Taking sums out: Size cycles from the cycle after their restart on.
   logic               take_q, take_bank_q;
   logic [RowBits-1:0] take_row_q;
 
@@ -86,8 +107,8 @@ module lutra_systolic_controller #(
       take_bank_q <= 1'b1;
       take_row_q  <= '0;
     end else begin
-      take_q      <= drain || (take_q && take_row_q != LastRow);
-      take_bank_q <= take_bank_q ^ drain;
+      take_q      <= drain_sums || (take_q && take_row_q != LastRow);
+      take_bank_q <= take_bank_q ^ drain_sums;
       take_row_q  <= take_q ? take_row_q + 1'b1 : '0;
     end
   end

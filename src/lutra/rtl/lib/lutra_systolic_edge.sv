@@ -3,8 +3,8 @@
 // Lanes are skewed by handing the address on from lane to lane, not by delaying data: a lane needs the bits of one
 // address, where delaying would need 8 bits for every lane before it.
 //
-// Timing: the operand of address_i is on operand_o in the next cycle, 0 if read_i was 0; restart_o accompanies it. The
-// next lane gets the address one cycle later.
+// Timing: the operand of address_i is on operand_o in the next cycle, 0 if read_i was 0, and so is restart_i on
+// restart_o. The next lane gets both one cycle later.
 module lutra_systolic_edge #(
   parameter int unsigned Depth = 256,      // operands per bank, a power of two
   parameter int unsigned AddressBits = 9   // log2(2 * Depth); the highest bit is the bank
@@ -15,10 +15,10 @@ module lutra_systolic_edge #(
   input  logic [AddressBits-1:0] write_address_i,  // where
   input  logic [7:0]             operand_i,        // operand to store, two's complement
   input  logic                   read_i,           // feed an operand; otherwise 0
-  input  logic                   restart_i,        // a tile begins
+  input  logic                   restart_i,        // the elements begin a tile
   input  logic [AddressBits-1:0] address_i,        // which operand
   output logic                   read_o,           // read_i to the next lane
-  output logic                   restart_o,        // restart_i to the next lane and, with the operand, to the array
+  output logic                   restart_o,        // restart_i to the next lane and to the array
   output logic [AddressBits-1:0] address_o,        // address_i to the next lane
   output logic [7:0]             operand_o         // operand to the array
 );

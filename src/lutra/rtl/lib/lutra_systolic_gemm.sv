@@ -7,15 +7,20 @@
 // Rows and columns that fill up the last tiles are computed like all others. y = clamp((sum * multiplier_i + half) >>
 // Shift). inner_i, column_tiles_i and multiplier_i stay the same from the first beat of a product to its last.
 //
-// Timing: without stalls a tile takes max(K, Size, Size * Groups) cycles; the whole takes K + max(K, Size) + Size +
-// Size * Groups + 3 cycles for one tile and that much more for each further one.
+// Pipelined, the elements have two register stages more, for clocks at which a product and an addition do not fit into
+// one cycle.
+//
+// Timing: without stalls a tile takes T = max(K, Size + Pipelined) cycles, but not less than Size * Groups; the whole
+// takes K + T + Size + Size * Groups + 3 + 2 * Pipelined cycles for one tile and as many more as a tile takes for each
+// further one.
 module lutra_systolic_gemm #(
   parameter int unsigned Size = 8,             // rows and columns of the array, a power of two from 2
   parameter int unsigned Depth = 256,          // largest K, a power of two from 2
   parameter int unsigned Lanes = 8,            // results per output beat, a power of two up to Size
   parameter int unsigned MultiplierBits = 16,  // bits of multiplier_i
   parameter int unsigned Shift = 24,           // bits that requantising rounds away
-  parameter int unsigned TileBits = 8          // bits of column_tiles_i
+  parameter int unsigned TileBits = 8,         // bits of column_tiles_i
+  parameter bit          Pipelined = 0         // two register stages more in every element
 ) (
   input  logic                       clk_i,           // clock
   input  logic                       rst_ni,          // synchronous reset, active low
@@ -57,7 +62,7 @@ module lutra_systolic_gemm #(
   );
   lutra_systolic_controller #(
     .Size(Size), .RowBits(RowBits), .Groups(Groups), .GroupBits(GroupBits), .KBits(KBits), .InnerBits(KBits+1),
-    .TileBits(TileBits)
+    .TileBits(TileBits), .Pipelined(Pipelined)
   ) u_controller (
     .clk_i, .rst_ni, .inner_i, .column_tiles_i,
     .a_full_i(a_full), .b_full_i(b_full), .a_release_o(a_release), .b_release_o(b_release),
@@ -104,6 +109,7 @@ module lutra_systolic_gemm #(
 
   // The array: columns from left to right, each with its results.
   logic [Size*SumBits-1:0] row;
+  logic [Size-1:0]         first_stored;  // per column: its first row is being stored
 
   for (genvar j = 0; j < Size; j++) begin : gen_column
     logic [Size-1:0]    restarts, restarts_next;
@@ -124,17 +130,20 @@ module lutra_systolic_gemm #(
       assign write    = gen_column[j-1].write_next;
       assign to       = gen_column[j-1].to_next;
     end
-    lutra_systolic_column #(.Size(Size), .RowBits(RowBits), .SumBits(SumBits)) u_column (
+    lutra_systolic_column #(.Size(Size), .RowBits(RowBits), .SumBits(SumBits), .Pipelined(Pipelined)) u_column (
       .clk_i, .restart_i(restarts), .a_i(operands), .b_i(gen_lane[j].b),
       .restart_o(restarts_next), .a_o(operands_next), .row_i(to[RowBits-1:0]), .sum_o(sum)
     );
-    lutra_systolic_result #(.Size(Size), .RowBits(RowBits), .SumBits(SumBits)) u_result (
+    lutra_systolic_result #(.Size(Size), .RowBits(RowBits), .SumBits(SumBits), .Pipelined(Pipelined)) u_result (
       .clk_i, .rst_ni, .write_i(write), .place_i(to), .sum_i(sum), .write_o(write_next), .place_o(to_next),
-      .read_i(issued), .read_place_i(read_place), .sum_o(row[SumBits*j +: SumBits])
+      .first_o(first_stored[j]), .read_i(issued), .read_place_i(read_place), .sum_o(row[SumBits*j +: SumBits])
     );
   end
 
-  assign stored = gen_column[Size-1].write && gen_column[Size-1].to[RowBits-1:0] == '0;
+  assign stored = first_stored[Size-1];
+
+  logic unused_first_stored;
+  assign unused_first_stored = ^first_stored[Size-2:0];
 
   logic unused_last_column;
   assign unused_last_column = ^{gen_column[Size-1].restarts_next, gen_column[Size-1].operands_next,

@@ -1,8 +1,8 @@
 // Signed 8 x 8 multiplier of radix-4 Booth rows, for six-input LUTs: a * b = product_o + carry_o.
 //
-// Each digit of b, from -2 to 2, makes a row of a. A row is added to the rows below it in one LUT per bit, which holds
-// the row's bit (two bits of a, three of b) and the addition. A negative row is inverted, and the 1 that two's
-// complement wants goes into the carry of its own adder; that of the lowest row is left to the adder behind.
+// A row is added to the rows below it in one LUT per bit, which holds the row's bit (two bits of a, three of b) and the
+// addition. What a negative row lacks goes into the carry of its own adder; that of the lowest row is left to the adder
+// behind.
 //
 // Timing: combinational.
 module lutra_systolic_multiplier (
@@ -18,13 +18,10 @@ module lutra_systolic_multiplier (
   assign digits = {b_i, 1'b0};
 
   for (genvar r = 0; r < Rows; r++) begin : gen_digit
-    logic       one, two, negative;
+    logic       negative;
     logic [8:0] row;
     logic [9:0] sum;  // this row and those below, from bit 2 r of the product
-    assign one      = digits[2*r] ^ digits[2*r+1];
-    assign two      = (digits[2*r] == digits[2*r+1]) && (digits[2*r] != digits[2*r+2]);
-    assign negative = digits[2*r+2];
-    assign row      = (({a_i[7], a_i} & {9{one}}) | ({a_i, 1'b0} & {9{two}})) ^ {9{negative}};
+    lutra_booth_row u_row (.a_i, .digit_i(digits[2*r +: 3]), .row_o(row), .negative_o(negative));
     if (r == 0) begin : gen_first
       assign sum = {row[8], row};
     end else begin : gen_next

@@ -30,7 +30,7 @@ module ${name} (
 % if activation:
   lutra_dense_mlp #(
     .Size(${config.size}), .Depth(${config.depth}), .Lanes(${config.output_lanes}), .MultiplierBits(${config.multiplier_bits}),
-    .ArrayShift(${config.shift}), .TileBits(${config.tile_bits}), .MaxTiles(${activation.max_tiles}), .Unit(${activation.unit}), .Shift(${activation.shift}),
+    .ArrayShift(${config.shift}), .TileBits(${config.tile_bits}), .Pipelined(${int(config.pipelined)}), .MaxTiles(${activation.max_tiles}), .Unit(${activation.unit}), .Shift(${activation.shift}),
     .ActivatedMultiplierBits(${activation.multiplier_bits}), .ActivatedMultiplier(${activation.multiplier_bits}'d${activation.multiplier}),
     .ActivatedShift(${activation.multiplier_shift})
   ) u_mlp (
@@ -38,7 +38,7 @@ module ${name} (
 % else:
   lutra_systolic_gemm #(
     .Size(${config.size}), .Depth(${config.depth}), .Lanes(${config.output_lanes}), .MultiplierBits(${config.multiplier_bits}),
-    .Shift(${config.shift}), .TileBits(${config.tile_bits})
+    .Shift(${config.shift}), .TileBits(${config.tile_bits}), .Pipelined(${int(config.pipelined)})
   ) u_gemm (
 % endif
     .clk_i, .rst_ni, .inner_i, .column_tiles_i, .multiplier_i,
