@@ -42,6 +42,8 @@ module lutra_accumulator #(
 
   logic [AddendBits-1:0] addend;
   logic [SumBits-1:0]    start, sum_q;
+  logic [SumBits:0]      full;  // bit 0 only makes the carry
+  logic                  unused_full;
 
   lutra_addend #(
     .Fold(Fold), .ValueBits(ValueBits), .AddendBits(AddendBits), .LevelsPerStage(LevelsPerStage), .Stages(AddendStages)
@@ -50,11 +52,15 @@ module lutra_accumulator #(
   );
 
   assign start = restart_i ? Bias : sum_q;
+  // addend + start as a difference, whose first operand goes into the carry chain as it is: with the second, the chain
+  // would need one more LUT per bit.
+  assign full = {{(SumBits-AddendBits+1){addend[AddendBits-1]}}, addend[AddendBits-2:0], 1'b0} - ~{start, 1'b0};
   assign sum_o = sum_q;
+  assign unused_full = full[0];
 
   always_ff @(posedge clk_i) begin
     if (add_i) begin
-      sum_q <= start + {{(SumBits-AddendBits+1){addend[AddendBits-1]}}, addend[AddendBits-2:0]};
+      sum_q <= full[SumBits:1];
     end
   end
 
