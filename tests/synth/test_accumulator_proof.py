@@ -11,6 +11,7 @@ import pytest
 from lutra.cost.random_block import random_block
 from lutra.errors import InputError, MismatchError, ToolError
 from lutra.rtl.plan import BlockPlan
+from lutra.synth import accumulator_proof
 from lutra.synth.accumulator_proof import prove_accumulators
 from netlists import driver, flip_entry, synthesise
 
@@ -57,7 +58,13 @@ def test_accumulators_of_groups_are_proved(netlist):
     assert proof.requantised_sums >= 2**plan.sum_bits
 
 
-def test_an_addend_of_two_stages_is_proved(synthesised_by_four):
+@pytest.fixture(params=[accumulator_proof.FEW_CASES, 0], ids=["all cases", "enables apart"])
+def few_cases(request, monkeypatch):
+    """Looked up numbers are proved with what enables them, as with few bits per step, or apart from it."""
+    monkeypatch.setattr(accumulator_proof, "FEW_CASES", request.param)
+
+
+def test_an_addend_of_two_stages_is_proved(synthesised_by_four, few_cases):
     plan = plan_of(fold_factor=4)
     proof = prove_accumulators(plan, synthesised_by_four)
     assert (proof.outputs, plan.schedule.bits_per_step) == (6, 4)
@@ -65,7 +72,7 @@ def test_an_addend_of_two_stages_is_proved(synthesised_by_four):
 
 
 @pytest.mark.parametrize("stage", ["first", "last"])
-def test_a_lost_bit_of_each_stage_of_an_addend_is_found(synthesised_by_four, stage):
+def test_a_lost_bit_of_each_stage_of_an_addend_is_found(synthesised_by_four, few_cases, stage):
     netlist = copy.deepcopy(synthesised_by_four)
     name = {"first": "u_addend.gen_level[1].gen_register.numbers_q", "last": "addend"}[stage]
     net = word(netlist, f"u_summation.u_sum_3.{name}")[1]
@@ -75,13 +82,19 @@ def test_a_lost_bit_of_each_stage_of_an_addend_is_found(synthesised_by_four, sta
 
 
 @pytest.mark.parametrize("stage", ["first", "last"])
-def test_a_stage_of_an_addend_that_takes_at_other_times_is_found(synthesised_by_four, stage):
+def test_a_stage_of_an_addend_that_takes_at_other_times_is_found(synthesised_by_four, few_cases, stage):
     netlist = copy.deepcopy(synthesised_by_four)
     name = {"first": "u_addend.gen_level[1].gen_register.numbers_q", "last": "addend"}[stage]
     net = word(netlist, f"u_summation.u_sum_3.{name}")[0]
     driver(netlist, net)["connections"]["CE"] = ["1"]
     with pytest.raises(MismatchError, match="output 3 adds"):
         prove_accumulators(plan_of(fold_factor=4), netlist)
+
+
+def test_one_bit_per_step_is_proved(tmp_path):
+    """A bit of 0 may clear the register of what is looked up."""
+    plan = plan_of(fold_factor=1)
+    assert prove_accumulators(plan, synthesise(plan, tmp_path / "rtl")).outputs == 6
 
 
 def test_a_row_in_one_step_is_proved(tmp_path):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +16,11 @@ from lutra.frozen import golden
 from lutra.rtl.emit import write_design
 from lutra.rtl.plan import BlockPlan
 from lutra.synth.activity import annotation, measure_switching
+from lutra.synth.asic import Asic
 from lutra.synth.gates import GateNetlist, ToggleCounter
 from lutra.synth.liberty import clock_gate_name, parse_function, read_cells
 from lutra.synth.tools import fpga_yosys, native_yosys
-from lutra.synth.yosys import asic_scripts, copy_sources, read_liberty, sources_of, synthesise_asic
+from lutra.synth.yosys import copy_sources, read_liberty, sources_of
 
 CELLS = """
 library (small) {
@@ -127,11 +126,8 @@ def test_a_combinational_loop_is_refused():
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain clock", "gated clocks"])
-def mapped(request, tmp_path_factory):
+def mapped(request, tmp_path_factory, liberty):
     """A block in standard cells, and its netlist."""
-    path = os.environ.get("LUTRA_LIBERTY")
-    if not path:
-        pytest.skip("LUTRA_LIBERTY does not name a Liberty file of standard cells")
     if fpga_yosys() is None or native_yosys() is None:
         pytest.skip("a native Yosys and a Yosys from 0.40 are not both installed")
     graph = random_block(np.random.default_rng(5), width=4, thermometer_bits=2, luts=(6, 5), inputs=(4, 4))
@@ -140,10 +136,10 @@ def mapped(request, tmp_path_factory):
     write_design([plan], folder / "rtl")
     copy_sources(folder / "rtl", folder)
     sources = sources_of(folder / "rtl")
-    scripts = asic_scripts(sources, plan.name, 1e9, gate_clocks=request.param)
-    _, module = synthesise_asic(fpga_yosys(), native_yosys(), folder, sources, plan.name, scripts, Path(path))
+    tool = Asic(fpga_yosys(), native_yosys(), None, liberty, 1e9, gate_clocks=request.param)
+    _, module = tool.map(folder, sources, plan.name)
     kinds = {each["type"] for each in module["cells"].values()}
-    cells = read_cells(read_liberty(Path(path)).decode(), kinds)
+    cells = read_cells(read_liberty(liberty).decode(), kinds)
     assert any(each.clock_gate for each in cells.values()) == request.param
     return plan, GateNetlist(module, cells, plan.name), module
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import shutil
 from pathlib import Path
 
@@ -37,14 +36,6 @@ def make_run(root: Path, seed: int = 0) -> RunFiles:
     store.save(FrozenModel((graph,)), run.frozen)
     generate_run(run, RECIPE)
     return run
-
-
-@pytest.fixture(scope="module")
-def liberty() -> Path:
-    path = os.environ.get("LUTRA_LIBERTY")
-    if not path:
-        pytest.skip("LUTRA_LIBERTY does not name a Liberty file of standard cells")
-    return Path(path)
 
 
 @pytest.fixture(scope="module")

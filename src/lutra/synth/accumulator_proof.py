@@ -31,6 +31,8 @@ from lutra.synth.diagrams import FALSE, TRUE, extended
 SPARE_OUTPUT = "u_output_register.spare_q"
 LARGEST_ENUMERATION = 1 << 20
 """Cases of one register that are all tried."""
+FEW_CASES = 1 << 16
+"""Up to so many, what enables a looked up number is tried with it."""
 
 
 @dataclass(frozen=True)
@@ -198,42 +200,60 @@ class _Prover:
             )
 
     def _prove_looked_up(self, each: Accumulator, encoded: np.ndarray, numbers: list[list[Net]]) -> None:
-        """Every number of the first register, in every step and for all values of its own bits."""
+        """Every number of the first register, in every step and for all values of its own bits.
+
+        And for all values of the step's other bits and marks, if these are few cases; else what enables the register is
+        compared by itself.
+        """
         plan, steps = self.plan, self.plan.schedule.steps
         step = self.step_at[each.segment * plan.step_bits :][: plan.step_bits]
-        bits, joined = self._bits(each.group, each.beat), -(-plan.schedule.bits_per_step // len(numbers))
+        bits, mark = self._bits(each.group, each.beat), self.first_at[each.beat]
+        joined = -(-plan.schedule.bits_per_step // len(numbers))
+        whole = _different([*bits, mark, self.spare])
+        few = steps << len(whole) <= FEW_CASES
         for number, word in enumerate(numbers):
             own = slice(number * joined, (number + 1) * joined)
-            free = sorted(_different(bits[own]))
+            free = sorted(whole if few else _different(bits[own]))
             at, case = np.repeat(np.arange(steps), 1 << len(free)), np.tile(np.arange(1 << len(free)), steps)
             values: Values = {net: case >> i & 1 != 0 for i, net in enumerate(free)}
             values |= {net: at >> i & 1 != 0 for i, net in enumerate(step)} | _constants(len(at))
             given = np.stack([values[net] for net in bits[own]], axis=1)  # (cases, own bits)
             expected = np.einsum("cb,cb->c", given.astype(np.int64), encoded[at, own])
             self._require_room(each, len(word), expected.min(), expected.max())
+            moves = np.ones(len(at), bool)
+            if few:
+                some = np.logical_or.reduce([values[net] for net in (*bits, mark)])
+                moves = ~values[self.spare] & some
             for place, net in enumerate(word):
-                wrong = self._differs_where_enabled(net, values, expected >> place & 1 != 0, each)
+                differs = self._differs if few else self._differs_where_enabled
+                wrong = differs(net, values, moves, expected >> place & 1 != 0)
                 if len(wrong):
                     step_of_row = (at[wrong[0]] - each.beat + each.segment) % steps
                     raise MismatchError(
                         f"{plan.name}: bit {place} of what output {each.output} adds in step {step_of_row} is wrong "
                         f"where the encoded values of its bits add up to {expected[wrong[0]]}"
                     )
-            self.table_entries += len(at)
+                if not few:
+                    self._require_enable(net, each)
+            self.table_entries += steps << len(_different(bits[own]))
 
-    def _differs_where_enabled(self, net: Net, values: Values, expected: np.ndarray, each: Accumulator) -> np.ndarray:
-        """The cases in which a register takes something else; that it takes just where there is work is proved too."""
+    def _differs_where_enabled(self, net: Net, values: Values, _: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        """The cases in which a register would take something else."""
         self.registers += isinstance(net, int)
         if not isinstance(net, int):
             return np.flatnonzero(expected != (net == "1"))
-        data, enable, reset, _ = self.netlist.flip_flop(net)
-        cut = self.netlist.registers | self.netlist.inputs
-        if reset != "0" or not self._is_enable(enable, each.group, each.beat):
-            raise MismatchError(f"{self.plan.name}: what output {each.output} adds is taken in other cycles")
-        if not self.netlist.leaves(data, cut) <= values.keys():
+        data = self.netlist.flip_flop(net)[0]
+        if not self.netlist.leaves(data, self.netlist.registers | self.netlist.inputs) <= values.keys():
             return np.arange(1)
         wrong: np.ndarray = np.flatnonzero(self.netlist.evaluate(data, values) != expected)
         return wrong
+
+    def _require_enable(self, net: Net, each: Accumulator) -> None:
+        """A register takes where its stage has work, and only there."""
+        if isinstance(net, int):
+            _, enable, reset, _ = self.netlist.flip_flop(net)
+            if reset != "0" or not self._is_enable(enable, each.group, each.beat):
+                raise MismatchError(f"{self.plan.name}: what output {each.output} adds is taken in other cycles")
 
     def _is_enable(self, net: Net, group: int, tap: int) -> bool:
         """Whether a net is 1 just in the cycles in which some bit of a group, or the first mark, is at a tap."""
