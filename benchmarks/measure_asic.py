@@ -6,7 +6,7 @@ Prints a record for `results/synth/`; finished designs are kept in FOLDER and ta
     LUTRA_LIBERTY=cells.lib python benchmarks/measure_asic.py FOLDER RUN:accumulate:1:plain RUN:accumulate:1:gated ...
 
 A design is a run directory with a frozen model, whose first block is taken, a dataflow, a fold factor and a clock,
-plain or gated. Each takes one or two minutes.
+plain or gated; all of one width, that of I-ViT-T or of nanoGPT-baby. Each takes one to four minutes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 import lutra
+from lutra.cost.asic import RECORDED_BLOCKS
 from lutra.files import RunFiles, write_json
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock
@@ -32,6 +33,7 @@ from lutra.synth.parts import build_parts
 from lutra.synth.tools import fpga_yosys, native_yosys, opensta
 
 CLOCK_HZ = 1e9
+MODELS = {192: "ivit-t", 384: "gpt-baby"}
 SAMPLED_LANES = {"accumulate": 4, "tree": 1}
 """Lanes that are mapped; a tree is as large as some dozen accumulators."""
 
@@ -80,8 +82,11 @@ def main() -> None:
             write_json(kept, measure(asic, kept.with_suffix(""), run, dataflow, int(fold)))
         recipe = tomllib.loads(run.recipe.read_text(encoding="utf-8"))["name"]
         targets.append({"recipe": recipe, **json.loads(kept.read_text(encoding="utf-8"))})
+    widths = {target["width"] for target in targets}
+    if len(widths) != 1 or not widths <= MODELS.keys():
+        sys.exit(f"widths {sorted(widths)}: a record is of one model, whose width is one of {sorted(MODELS)}")
     record = {
-        "design": "weightless-asic-ivit-t",
+        "design": RECORDED_BLOCKS[MODELS[widths.pop()]],
         "contents": "first block of a trained model, its activations",
         "method": "the rest, and sampled lanes that stand for all; timing and power of the whole",
         "targets": targets,

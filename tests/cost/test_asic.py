@@ -30,8 +30,8 @@ def block(gated=False, slack_ns=0.1, **changes):
     }
 
 
-def write_blocks(results, *targets):
-    write_json(results / "synth" / "blocks.json", {"design": "weightless-asic-ivit-t", "targets": targets})
+def write_blocks(results, *targets, model="ivit-t"):
+    write_json(results / "synth" / "blocks.json", {"design": f"weightless-asic-{model}", "targets": targets})
 
 
 def write_elements(results):
@@ -75,6 +75,16 @@ def test_a_block_reaches_the_clock_that_its_slack_leaves(tmp_path):
     assert plain.energy_j == pytest.approx(0.2 * plain.cycles_per_sequence * 1e-9)
     assert (plain.reached_hz, gated.reached_hz) == pytest.approx((1e9, 0.8e9))
     assert gated.label == "8D-in-8-groups, accumulate, F = 1, gated clocks"
+
+
+def test_blocks_of_nanogpt_baby_have_rows_of_their_own(tmp_path):
+    write_blocks(tmp_path, block(gated=True), model="gpt-baby")
+    write_elements(tmp_path)
+    table_4 = rows("quweit-4", tmp_path)
+    name = "nanoGPT-baby, paper-4D-D-dense, accumulate, F = 1, gated clocks, ASIC ratio"
+    assert 1 < table_4[name].ours < table_4[f"{name}, array of ours"].ours < 2.5
+    assert f"{255 * 192 + 560:,} cycles" in table_4[name].remark
+    assert not any(each.startswith("paper-4D-D-dense") for each in table_4)
 
 
 def test_tables_show_what_is_recorded(tmp_path):

@@ -12,8 +12,9 @@ from typing import Any
 from lutra.cost.designs import recorded
 from lutra.cost.systolic import SystolicArray
 
-RECORDED_BLOCKS, RECORDED_ELEMENTS = "weightless-asic-ivit-t", "systolic-asic-ivit-t"
-"""The `design` of the records in `results/synth`."""
+RECORDED_BLOCKS = {"ivit-t": "weightless-asic-ivit-t", "gpt-baby": "weightless-asic-gpt-baby"}
+"""By model, the `design` of the records in `results/synth`."""
+RECORDED_ELEMENTS = "systolic-asic-ivit-t"
 PAPER_SHAPE = "paper-4D-D-dense"
 BUFFERED_OPERANDS = 768
 """Terms of the longest sums of I-ViT-T's MLP: what an edge lane needs at least to feed a tile."""
@@ -57,8 +58,8 @@ def reached_hz(slack_ns: float, clock_hz: float) -> float:
     return 1 / (1 / clock_hz + max(0.0, -slack_ns) * 1e-9)
 
 
-def recorded_blocks(results: Path, tokens: int) -> list[AsicBlock]:
-    """The recorded blocks for sequences of `tokens` tokens, in the record's order.
+def recorded_blocks(results: Path, tokens: int, model: str = "ivit-t") -> list[AsicBlock]:
+    """The recorded blocks of `model`'s width for sequences of `tokens` tokens, in the record's order.
 
     Raises:
         InputError: a record is damaged.
@@ -73,7 +74,7 @@ def recorded_blocks(results: Path, tokens: int) -> list[AsicBlock]:
         )
         return built.label, {"block": built}
 
-    return [values["block"] for values in recorded(results, RECORDED_BLOCKS, block).values()]
+    return [values["block"] for values in recorded(results, RECORDED_BLOCKS[model], block).values()]
 
 
 @dataclass(frozen=True)

@@ -221,13 +221,18 @@ def _quweit_4(results: Path) -> Table:
         Row(f"{design.label}, FPGA ratio", "x", 2.2, layer.fpga_ratio(design.energy_j), design.remark)
         for design in recorded_designs(results, _ivit_t().tokens)
     ]
-    rows += _measured_asic_rows(results, layer)
+    array = recorded_array(results, layer.array.size)
+    own = None if array is None else layer_cost(_ivit_t(), array.as_systolic())
+    rows += _measured_asic_rows(recorded_blocks(results, _ivit_t().tokens), "", 2.2, layer, own)
     baby = layer_cost(preset("gpt-baby"), systolic_array(32))
     rows.append(Row("nanoGPT-baby, FPGA ratio", "x", 2.5, baby.upper_limit, "the weightless block is taken as free"))
     rows += [
         Row(f"nanoGPT-baby, {design.label}, FPGA ratio", "x", 2.5, baby.fpga_ratio(design.energy_j), design.remark)
         for design in recorded_designs(results, preset("gpt-baby").tokens, "gpt-baby")
     ]
+    own = None if array is None else layer_cost(preset("gpt-baby"), array.as_systolic())
+    blocks = recorded_blocks(results, preset("gpt-baby").tokens, "gpt-baby")
+    rows += _measured_asic_rows(blocks, "nanoGPT-baby, ", 2.5, baby, own)
     notes = (
         'The paper\'s rows are not in its text; the ratios are ("over 2.2x", "2.5x").',
         f"FPGA, rows F = ...: the block is charged {PAPER_POWER_LABEL}; those with F > 1 are optimistic.",
@@ -261,20 +266,21 @@ def _ratio_rows(layer: LayerCost) -> list[Row]:
     return rows
 
 
-def _measured_asic_rows(results: Path, layer: LayerCost) -> list[Row]:
-    """The layer with blocks of ours whose power in 45 nm was counted, on the paper's array and on ours."""
-    rows, array = [], recorded_array(results, layer.array.size)
-    own = None if array is None else layer_cost(_ivit_t(), array.as_systolic())
-    for block in recorded_blocks(results, _ivit_t().tokens):
+def _measured_asic_rows(
+    blocks: list[AsicBlock], name: str, paper: float, layer: LayerCost, own: LayerCost | None
+) -> list[Row]:
+    """A layer with blocks of ours whose power in 45 nm was counted, on the paper's array and, if recorded, on ours."""
+    rows = []
+    for block in blocks:
         clock = "" if block.slack_ns >= 0 else f"; reaches {block.reached_hz / 1e6:.0f} MHz"
         remark = (
             f"{block.cycles_per_sequence:,} cycles, {block.area_mm2:.3f} mm2, {1e3 * block.power_w:.0f} mW, "
             f"{1e6 * block.energy_j:.2f} uJ{clock}"
         )
-        rows.append(Row(f"{block.label}, ASIC ratio", "x", 2.2, layer.asic_ratio(block.energy_j), remark))
+        rows.append(Row(f"{name}{block.label}, ASIC ratio", "x", paper, layer.asic_ratio(block.energy_j), remark))
         if own is not None:
             ratio = own.asic_ratio(block.energy_j)
-            rows.append(Row(f"{block.label}, ASIC ratio, array of ours", "x", 2.2, ratio))
+            rows.append(Row(f"{name}{block.label}, ASIC ratio, array of ours", "x", paper, ratio))
     return rows
 
 

@@ -34,7 +34,7 @@ from lutra.synth.yosys import copy_sources, fpga_script, map_fpga, sources_of
 
 LIBERTY_VARIABLE = "LUTRA_LIBERTY"
 """Environment variable that names a Liberty file for steps that are given none."""
-PROOF_VERSION = "3"
+PROOF_VERSION = "4"
 """Counts what changes verdicts, so that kept ones from before are not taken."""
 
 logger = logging.getLogger("lutra")
