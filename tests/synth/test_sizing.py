@@ -102,6 +102,13 @@ def test_gates_grow_where_a_path_is_too_long(abc, folder):
     assert sizes(fast)["X2"] + sizes(fast)["X4"] > 30
 
 
+def test_gates_that_drive_many_pins_elsewhere_keep_their_size(abc, folder):
+    module, before = chain(60, 5), chain(60, 5)["cells"]
+    size_gates(abc, folder, module, GATES, "BUF_X1", 1e9)
+    kept = {name: each for name, each in before.items() if name != "unread"}
+    assert kept == {name: module["cells"][name] for name in kept}
+
+
 def test_a_module_without_gates_is_left_alone(folder):
     module = chain(0, 0)
     del module["cells"]["unread"]

@@ -20,7 +20,7 @@ from lutra.synth.sizing import sizing_commands
 from lutra.synth.tools import Tool
 from lutra.synth.yosys import AsicUse, asic_scripts, read_liberty, synthesise_asic
 
-MEASUREMENT_VERSION = "4"
+MEASUREMENT_VERSION = "5"
 """Counts what changes measured power, so that kept figures from before are not taken."""
 
 

@@ -8,6 +8,7 @@ by themselves, with the buffers of `fanout`, and come back in other sizes; the l
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from lutra.synth.tools import Tool, run_tool
 SHARE_OF_PERIOD = 0.7
 """What a path of gates may take of the clock's period; the rest is for the flip-flops at its ends."""
 LOAD_FF = 4
-"""What a flip-flop, or the first buffer of a tree of them, is to a gate."""
+"""What the flip-flops and the parts of a design behind a gate are to it."""
+MOST_PINS = 4
+"""A gate that drives more pins of flip-flops and other parts keeps its size: ABC does not see how many they are."""
 SENT, SIZED, CONSTRAINTS = "gates.blif", "sized.blif", "sizing.constr"
 
 
@@ -38,13 +41,18 @@ def size_gates(abc: Tool, folder: Path, module: dict[str, Any], gates: set[str],
         ToolError: ABC failed, or lost gates.
     """
     cells = module["cells"]
-    sized = {name: cell for name, cell in cells.items() if cell["type"] in gates and len(_nets(cell, "output")) == 1}
-    if not sized:
-        return
+    loads = Counter(net for cell in cells.values() if cell["type"] not in gates for net in _nets(cell, "input"))
+    sized = {
+        name: cell
+        for name, cell in cells.items()
+        if cell["type"] in gates and len(out := _nets(cell, "output")) == 1 and loads[out[0]] <= MOST_PINS
+    }
     driven = {net for cell in sized.values() for net in _nets(cell, "output")}
     others = [cell for name, cell in cells.items() if name not in sized]
     read = {net for cell in others for net in _nets(cell, "input")}
     read |= {net for port in module["ports"].values() for net in port["bits"]}
+    if driven.isdisjoint(read):
+        return
     sources = {net for cell in sized.values() for net in _nets(cell, "input")} - driven
     lines = [
         ".model gates",
