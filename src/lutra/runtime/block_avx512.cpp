@@ -192,7 +192,7 @@ void token_sum(const uint8_t* bits, int64_t quads, const int8_t* rows, int32_t* 
     for (int v = 0; v < vectors; v++) _mm512_storeu_si512(sums + 16 * v, sum[v]);
 }
 
-void run_packed_token(const Block& block, const int8_t* x, int32_t* out, char* memory) {
+void run_packed_token(const Block& block, const int8_t* x, char* out, char* memory) {
     int8_t* values = reinterpret_cast<int8_t*>(memory);
     uint64_t* packed = reinterpret_cast<uint64_t*>(memory + round_up(block.width + 64, 64));
     uint8_t* bits = reinterpret_cast<uint8_t*>(packed + block.packed_words + 16);
@@ -223,7 +223,7 @@ void run_packed_token(const Block& block, const int8_t* x, int32_t* out, char* m
         }
     }
     for (int64_t c = 0; c < block.column_blocks; c++)
-        requantise<Avx512>(block, c * kColumns, sums + c * kColumns, false, out + c * kColumns);
+        requantise<Avx512>(block, c * kColumns, sums + c * kColumns, false, out);
 }
 
 }  // namespace

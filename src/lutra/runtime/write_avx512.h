@@ -30,9 +30,40 @@ struct Requantiser {
     }
 };
 
+// The lower halves of 32 int32.
+inline __m512i to_int16(__m512i first, __m512i second) {
+    alignas(64) static constexpr struct Places {
+        int16_t even[32] = {};
+        constexpr Places() {
+            for (int i = 0; i < 32; i++) even[i] = int16_t(2 * i);
+        }
+    } places;
+    return _mm512_permutex2var_epi16(first, _mm512_load_si512(places.even), second);
+}
+
+template <bool past_cache>
+inline void store_line(char* to, __m512i values) {
+    if constexpr (past_cache) _mm512_stream_si512(reinterpret_cast<__m512i*>(to), values);
+    else _mm512_storeu_si512(to, values);
+}
+
+// 32 outputs side by side. Those of one byte are half a cache line, which the cache puts together with the other half.
+template <int64_t output_bytes, bool past_cache>
+inline void store_outputs(char* to, __m512i first, __m512i second) {
+    if constexpr (output_bytes == 1) {
+        const __m256i bytes = _mm512_cvtepi16_epi8(to_int16(first, second));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
+    } else if constexpr (output_bytes == 2) {
+        store_line<past_cache>(to, to_int16(first, second));
+    } else {
+        store_line<past_cache>(to, first);
+        store_line<past_cache>(to + 64, second);
+    }
+}
+
 class PipelinedWriter {
 public:
-    PipelinedWriter(const Block& block, int64_t tokens, const Workspace& space, int32_t* out, bool past_cache,
+    PipelinedWriter(const Block& block, int64_t tokens, const Workspace& space, char* out, bool past_cache,
                     const int8_t* next_x)
         : block(block), tokens(tokens), space(space), out(out), past_cache(past_cache), next_x(next_x), next(tokens) {}
 
@@ -58,22 +89,25 @@ public:
 
 private:
     void advance() {
-        if (past_cache) write_rows([](int32_t* to, __m512i values) { _mm512_stream_si512((__m512i*)to, values); });
-        else write_rows([](int32_t* to, __m512i values) { _mm512_storeu_si512(to, values); });
+        switch (block.output_bytes) {
+            case 1: write_rows<1, false>(); break;
+            case 2: past_cache ? write_rows<2, true>() : write_rows<2, false>(); break;
+            default: past_cache ? write_rows<4, true>() : write_rows<4, false>();
+        }
         next += 16;
     }
 
-    template <class Store>
-    void write_rows(Store store) const {
+    template <int64_t output_bytes, bool past_cache>
+    void write_rows() const {
         const Requantiser requantise(block, column);
+        const int64_t left = tokens - next, row_bytes = block.output_width * output_bytes;
+        char* first = out + next * row_bytes + column * output_bytes;
         // The rows that will be read next are fetched on the way, a part of them with every block of outputs.
         const int64_t step = (block.width + block.column_blocks - 1) / block.column_blocks;
-        const int8_t* part = next_x + column / kColumns * tokens * step;
-        turn_back(space.turned[1 - making] + next, [&](int64_t i, __m512i sums) {
-            const int64_t t = next + i;
-            if (t >= tokens) return;
-            store(out + t * block.output_width + column, requantise(sums, 0));
-            store(out + t * block.output_width + column + 16, requantise(sums, 1));
+        const int8_t* part = next_x + (column / kColumns * tokens + next) * step;
+        turn_back(space.turned[1 - making] + next, [=](int64_t t, __m512i sums) {
+            if (t >= left) return;
+            store_outputs<output_bytes, past_cache>(first + t * row_bytes, requantise(sums, 0), requantise(sums, 1));
             _mm_prefetch(part + t * step, _MM_HINT_T1);
         });
     }
@@ -81,7 +115,7 @@ private:
     const Block& block;
     const int64_t tokens;
     const Workspace& space;
-    int32_t* const out;
+    char* const out;
     const bool past_cache;
     const int8_t* const next_x;
     int64_t column = 0, next;
