@@ -116,8 +116,11 @@ struct Avx512 : Portable {
     }
 
     static void widen(Sums sums, int32_t* out) {  // in the order of turn_back
-        _mm512_storeu_si512(out, _mm512_srai_epi32(_mm512_slli_epi32(__m512i(sums), 16), 16));
-        _mm512_storeu_si512(out + 16, _mm512_srai_epi32(__m512i(sums), 16));
+        __m512i first = _mm512_srai_epi32(_mm512_slli_epi32(__m512i(sums), 16), 16);
+        __m512i second = _mm512_srai_epi32(__m512i(sums), 16);
+        put_in_order(first, second);
+        _mm512_storeu_si512(out, first);
+        _mm512_storeu_si512(out + 16, second);
     }
 };
 
