@@ -10,7 +10,7 @@
 constexpr int64_t kTokens = 512;             // tokens of one plane
 constexpr int64_t kWords = kTokens / 64;     // 64-bit words of one plane
 constexpr int64_t kColumnStride = kTokens + 64;  // bytes of one feature; padded against cache set conflicts
-constexpr int64_t kBlockTokens = 1024;       // tokens summed with one set of tables
+constexpr int64_t kBlockTokens = 2048;       // tokens summed with one set of tables
 constexpr int64_t kColumns = 32;             // outputs summed at once: one 512-bit vector of int16
 constexpr int64_t kGroupBits = 6;            // bits that address one table of partial sums
 constexpr int64_t kGroupEntries = 64;
