@@ -10,10 +10,16 @@
 
 namespace {
 
+constexpr int64_t kRowsAhead = 32;  // rows are fetched so long before they are read
+
 // 16 tokens by 64 features: four rounds that interleave rows i and i + 8 transpose a 16 x 16 matrix in every lane.
-inline void transpose_tile(const int8_t* const* rows, int64_t feature, __mmask64 present, int8_t* columns) {
+inline void transpose_tile(const int8_t* const* rows, int64_t feature, int64_t width, __mmask64 present,
+                           int8_t* columns) {
     __m512i a[16], b[16];
-    for (int i = 0; i < 16; i++) a[i] = _mm512_maskz_loadu_epi8(present, rows[i] + feature);
+    for (int i = 0; i < 16; i++) {
+        a[i] = _mm512_maskz_loadu_epi8(present, rows[i] + feature);
+        _mm_prefetch(rows[i] + feature + kRowsAhead * width, _MM_HINT_T0);
+    }
 #pragma GCC unroll 4
     for (int round = 0; round < 4; round++) {
 #pragma GCC unroll 8
@@ -56,7 +62,8 @@ struct Avx512 : Portable {
             const int8_t* rows[16];
             for (int64_t i = 0; i < 16; i++) rows[i] = x + (t + i < tokens ? t + i : tokens - 1) * width;
             for (int64_t f = 0; f < width; f += 64)
-                transpose_tile(rows, f, width - f < 64 ? (uint64_t(1) << (width - f)) - 1 : ~uint64_t(0), columns + t);
+                transpose_tile(rows, f, width, width - f < 64 ? (uint64_t(1) << (width - f)) - 1 : ~uint64_t(0),
+                               columns + t);
         }
     }
 
