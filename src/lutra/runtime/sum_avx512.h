@@ -89,9 +89,9 @@ inline void transpose_lanes(__m512i* rows) {
     }
 }
 
-// 32 outputs of 16 tokens, output by output -> put(token, sums) for every token. Of every eight outputs, the first four are
-// in even places and the others in odd ones: one multiplication then makes a vector of int32 of each, and packing these
-// two puts all outputs in order.
+// 32 outputs of 16 tokens, output by output -> put(token, sums) for every token. Of every eight outputs, the first four
+// are in even places and the others in odd ones: one multiplication then makes a vector of int32 of each, and packing
+// these two puts all outputs in order.
 template <class Put>
 inline void turn_back(const int16_t* turned, Put&& put) {
     __m512i rows[2][8];  // lanes: 8 places of token j, of token 8 + j, the next 8 places of both

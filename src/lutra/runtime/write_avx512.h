@@ -61,12 +61,17 @@ inline void store_line(char* to, __m512i values) {
     else _mm512_storeu_si512(to, values);
 }
 
-// The 32 outputs of a token. Those of one byte are half a cache line, which the cache puts together with the other half.
+template <bool past_cache>
+inline void store_half_line(char* to, __m256i values) {
+    if constexpr (past_cache) _mm256_stream_si256(reinterpret_cast<__m256i*>(to), values);
+    else _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), values);
+}
+
+// The 32 outputs of a token.
 template <class Out, bool limited, bool past_cache>
 inline void write_token(const Requantiser& requantise, __m512i sums, char* to) {
     if constexpr (std::is_same_v<Out, int8_t>) {
-        const __m256i bytes = _mm512_cvtepi16_epi8(requantise.to_int16<limited>(sums));
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
+        store_half_line<past_cache>(to, _mm512_cvtepi16_epi8(requantise.to_int16<limited>(sums)));
     } else if constexpr (std::is_same_v<Out, int16_t>) {
         store_line<past_cache>(to, requantise.to_int16<limited>(sums));
     } else if constexpr (std::is_same_v<Out, uint16_t>) {
