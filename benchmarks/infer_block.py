@@ -2,10 +2,10 @@
 
     python benchmarks/infer_block.py [--json] [--repeats 7]
 
-The block reads int8 and writes int32; int_mm is a pair of int8 products (`torch._int_mm`) without bias, GELU or
-requantisation, int_mm_reused_out the same into memory that is there already: for a large result PyTorch takes memory
-from the system every time, the block that of an earlier result. reference is the golden model in NumPy. One thread: CPU
-time; two threads: wall time. Medians of alternating runs.
+The block reads int8 and writes int16, its output type; int_mm is a pair of int8 products (`torch._int_mm`) without
+bias, GELU or requantisation, int_mm_reused_out the same into memory that is there already: for a large result PyTorch
+takes memory from the system every time, the block that of an earlier result. reference is the golden model in NumPy.
+One thread: CPU time; two threads: wall time. Medians of alternating runs.
 """
 
 from __future__ import annotations

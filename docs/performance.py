@@ -49,7 +49,7 @@ would be 1,152 D² operations a token.
 INFERENCE = """\
 ## Inference: one frozen block on a CPU
 
-int8 in, int32 out, exactly the golden model. *int8 products* are the two products of the MLP with `torch._int_mm`,
+int8 in, int16 out, exactly the golden model. *int8 products* are the two products of the MLP with `torch._int_mm`,
 without bias, GELU or requantisation; it takes at least 17 rows. For a large result PyTorch takes fresh memory from the
 system in every call, which costs much of its time; the block takes the memory of an earlier result that nobody reads
 any more. *Into old memory* are the same products with results that are there already.
@@ -60,7 +60,7 @@ What bounds it. For every token the MLP does 16 D² floating point operations; t
 bits up and adds D² int8 values where a bit is set. At D = 192 that is {d192}; at D = 384, {d384}. Comparisons and
 lookups handle 64 tokens an instruction. The sum holds tables of the sums of six values in registers, addressed by six
 bits: with AVX-512, one permute does 192 additions, and D² / 192 permutes a token bound the sum. {split}{floor}The
-result, 4 D bytes a token, goes past the caches while the next sums are made. AMX would do 16,384 int8 multiply-and-add
+result, 2 D bytes a token, goes past the caches while the next sums are made. AMX would do 16,384 int8 multiply-and-add
 of the sum an instruction, D² / 16,384 a token, but wants its bits spread to bytes. The encoded values are D² bytes and
 stay in the cache; the MLP's weights are 32 D² bytes in float32. A single token costs one pass over the encoded values,
 and the call itself.
@@ -177,7 +177,7 @@ def _floor_of_inference(folder: Path) -> str:
     parts = []
     for width in (192, 384):
         sum_ns = 1e9 * width**2 / 192 / peaks["permutes_and_additions_per_s"]
-        write_ns = 1e9 * 4 * width / peaks["memory_stream_bytes_per_s"]
+        write_ns = 1e9 * 2 * width / peaks["memory_stream_bytes_per_s"]
         whole_ns = _ns_per_token(folder, "infer_block", f"D{width}")
         parts.append(
             f"{sum_ns:.0f} ns for the sum and {write_ns:.0f} ns for the result of {whole_ns:.0f} at D = {width}"

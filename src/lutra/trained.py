@@ -34,7 +34,8 @@ class TrainedRun:
         return store.load(self.files.frozen)
 
     def runtime(self, block: str | None = None, threads: int = 1) -> BlockRuntime:
-        """The compiled engine of one frozen block (the first one if not named): int8 (N, D) -> int32 (N, D_out).
+        """The compiled engine of one frozen block (the first one if not named): int8 (N, D) -> (N, D_out), in the
+        narrowest dtype that holds the block's output type (`BlockRuntime.output_dtype`).
 
         Raises:
             FrozenModelError: there is no such block.

@@ -45,7 +45,7 @@ def rows_of(rng: np.random.Generator, graph: Graph, rows: int) -> np.ndarray:
 
 def assert_golden(runtime: BlockRuntime, x: np.ndarray) -> None:
     y = runtime(x)
-    assert y.dtype == np.int32
+    assert y.dtype == runtime.output_dtype
     np.testing.assert_array_equal(y, golden.run(runtime.graph, x))
 
 
@@ -61,6 +61,55 @@ def test_equals_golden_on_every_shape(isa: str, graph: Graph, rows: int, seed: i
 def test_equals_golden_on_every_token_count(isa: str, rng: np.random.Generator, tokens: int) -> None:
     graph = random_block(rng, width=33, luts=(70, 40), inputs=(6, 6), max_shift=10)
     assert_golden(BlockRuntime(graph), rows_of(rng, graph, tokens))
+
+
+OUTPUT_TYPES = [
+    (TensorType(True, 5), "int8"),
+    (TensorType(True, 8), "int8"),
+    (TensorType(False, 7), "int8"),
+    (TensorType(False, 8), "uint8"),
+    (TensorType(True, 9), "int16"),
+    (TensorType(True, 16), "int16"),
+    (TensorType(False, 9), "int16"),
+    (TensorType(False, 16), "uint16"),
+    (TensorType(True, 17), "int32"),
+    (TensorType(False, 17), "int32"),
+    (TensorType(True, 32), "int32"),
+    (TensorType(False, 31), "int32"),
+]
+
+
+def block_with_output(rng: np.random.Generator, type_: TensorType, width: int) -> Graph:
+    """Its outputs reach both ends of `type_` (if that has at most 16 bits) and what lies between."""
+    graph = random_block(rng, width=20, output_width=width, luts=(80,), inputs=(6,))
+    shift = np.full(width, max(0, 22 - type_.bits))  # sums and bias are about 2^10, so are the multipliers
+    last = replace(graph.ops[-1], multiplier=rng.integers(2**10, 2**11, width), shift=shift, type=type_)  # type: ignore[type-var]
+    return replace(graph, ops=(*graph.ops[:-1], last))
+
+
+@pytest.mark.parametrize(("type_", "dtype"), OUTPUT_TYPES, ids=lambda value: str(value))
+@pytest.mark.parametrize("width", [32, 45, 96])
+def test_every_output_type(isa: str, rng: np.random.Generator, type_: TensorType, dtype: str, width: int) -> None:
+    graph = block_with_output(rng, type_, width)
+    runtime = BlockRuntime(graph)
+    assert runtime.output_dtype == dtype
+    for tokens in (1, 63, 64, 65, 1000):
+        assert_golden(runtime, rows_of(rng, graph, tokens))
+    if type_.bits <= 16:
+        y = runtime(rows_of(rng, graph, 1000))
+        assert y.min() == type_.minimum and y.max() == type_.maximum
+        assert len(np.unique(y)) > min(2**type_.bits, 1000) / 2, "next to no output lies between the ends of the type"
+
+
+@pytest.mark.parametrize(
+    "type_", [TensorType(True, 8), TensorType(False, 8), TensorType(True, 16), TensorType(True, 20)]
+)
+@pytest.mark.parametrize("width", [1, 40, 192])  # rows that are not whole cache lines, and rows that are
+def test_large_results_of_every_width(isa: str, rng: np.random.Generator, type_: TensorType, width: int) -> None:
+    graph = block_with_output(rng, type_, width)
+    runtime = BlockRuntime(graph, threads=2)
+    tokens = 2**20 // (width * runtime.output_dtype.itemsize) + 1
+    assert_golden(runtime, rows_of(rng, graph, tokens))
 
 
 def test_many_tokens_of_the_size_of_a_vision_transformer(rng: np.random.Generator) -> None:
@@ -131,20 +180,34 @@ def test_concurrent_calls(isa: str, rng: np.random.Generator) -> None:
 
 
 def test_writes_into_out(rng: np.random.Generator) -> None:
-    runtime = BlockRuntime(random_block(rng, width=192, luts=(192,), inputs=(6,)))
-    x = rows_of(rng, runtime.graph, 3000)
-    memory = np.zeros(3000 * 192 + 1, np.int32)
-    for start in (0, 1):  # aligned to a cache line or not
-        out = memory[start : start + x.size].reshape(x.shape)
-        assert runtime(x, out) is out
-        np.testing.assert_array_equal(out, golden.run(runtime.graph, x))
-    with pytest.raises(InputError, match="out must be"):
-        runtime(x, np.zeros((3000, 191), np.int32))
+    for bits, dtype in ((8, "int8"), (16, "int16"), (20, "int32")):
+        runtime = BlockRuntime(random_block(rng, width=192, luts=(192,), inputs=(6,), output_bits=bits))
+        x = rows_of(rng, runtime.graph, 6000)
+        memory = np.zeros(6000 * 192 + 65, dtype)
+        to_line = -memory.ctypes.data % 64 // memory.itemsize
+        for start in (to_line, to_line + 1):  # aligned to a cache line or not
+            out = memory[start : start + x.size].reshape(x.shape)
+            assert runtime(x, out) is out
+            np.testing.assert_array_equal(out, golden.run(runtime.graph, x))
+            assert not memory[:start].any() and not memory[start + x.size :].any(), "written beside out"
+            memory[:] = 0
+
+
+def test_an_out_that_does_not_fit_is_an_error(rng: np.random.Generator) -> None:
+    runtime = BlockRuntime(random_block(rng, width=12))
+    x = rows_of(rng, runtime.graph, 4)
+    misplaced = np.zeros(4 * 12 * 2 + 1, np.int8)[1:].view(np.int16).reshape(4, 12)
+    read_only = np.zeros((4, 12), np.int16)
+    read_only.flags.writeable = False
+    wrong = [np.zeros((4, 11), np.int16), np.zeros((4, 12), np.int32), np.zeros((12, 4), np.int16).T]
+    for out in (*wrong, misplaced, read_only):
+        with pytest.raises(InputError, match=r"out must be writable, aligned, C-contiguous int16 of shape \(4, 12\)"):
+            runtime(x, out)
 
 
 def test_a_large_result_keeps_its_memory_while_any_view_of_it_lives(rng: np.random.Generator) -> None:
     runtime = BlockRuntime(random_block(rng, width=192, luts=(192,), inputs=(6,)))
-    x = rows_of(rng, runtime.graph, 2000)
+    x = rows_of(rng, runtime.graph, 4000)
     result = runtime(x)
     view, expected, address = result[1:, ::2], result[1:, ::2].copy(), result.ctypes.data
     del result
@@ -165,6 +228,8 @@ def test_wrong_input(rng: np.random.Generator) -> None:
         BlockRuntime(narrow)(np.full((1, 12), 64, np.int8))
     with pytest.raises(FrozenModelError, match="int8 input"):
         BlockRuntime(replace(graph, input_type=TensorType(False, 8)))
+    with pytest.raises(FrozenModelError, match="at most int32 output"):
+        BlockRuntime(block_with_output(rng, TensorType(False, 32), 12))
 
 
 def test_an_unknown_instruction_set_is_an_error(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +265,6 @@ def test_without_a_compiler_the_golden_model_runs(rng: np.random.Generator, capl
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [
         "the fast runtime is off, the golden model runs instead (same numbers, slower)"
     ]
-    for runtime in runtimes:
+    for runtime in (*runtimes, BlockRuntime(block_with_output(rng, TensorType(False, 8), 20))):
         assert runtime.isa == "golden"
         assert_golden(runtime, rows_of(rng, runtime.graph, 65))

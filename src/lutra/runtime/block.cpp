@@ -31,15 +31,16 @@ LUTRA_EXPORT int64_t lutra_best_isa() {
     return 0;
 }
 
-// x (tokens, width) int8 -> out (tokens, output_width) int32. Returns 0, or 1 when memory is short.
-LUTRA_EXPORT int64_t lutra_run_block(const Block* block, int64_t isa, const int8_t* x, int32_t* out, int64_t tokens,
-                               int64_t threads) {
+// x (tokens, width) int8 -> out (tokens, output_width) of output_bytes. Returns 0, or 1 when memory is short.
+LUTRA_EXPORT int64_t lutra_run_block(const Block* block, int64_t isa, const int8_t* x, char* out, int64_t tokens,
+                                     int64_t threads) {
     const Kernels& kernels = *kernels_of(isa);
+    const int64_t row_bytes = block->output_width * block->output_bytes;
     if (tokens <= kernels.few_tokens && block->few_tokens_allowed) {
         Memory memory;
         if (!acquire_memory(kernels.workspace_bytes(*block), memory)) return 1;
         for (int64_t t = 0; t < tokens; t++)
-            kernels.run_token(*block, x + t * block->width, out + t * block->output_width, memory.data);
+            kernels.run_token(*block, x + t * block->width, out + t * row_bytes, memory.data);
         release_memory(memory);
         return 0;
     }
@@ -49,8 +50,8 @@ LUTRA_EXPORT int64_t lutra_run_block(const Block* block, int64_t isa, const int8
     const int64_t piece = threads > 1 && even < kTokens ? kTokens : even;
     const int64_t pieces = (tokens + piece - 1) / piece;
     // A large result is written past the caches, which then keep what is read again; this needs whole cache lines.
-    const bool aligned = reinterpret_cast<uintptr_t>(out) % 64 == 0 && block->output_width % 16 == 0;
-    const bool past_cache = aligned && tokens * block->output_width * 4 > kPastCacheBytes;
+    const bool aligned = reinterpret_cast<uintptr_t>(out) % 64 == 0 && row_bytes % 64 == 0;
+    const bool past_cache = aligned && tokens * row_bytes > kPastCacheBytes;
     std::atomic<int64_t> next{0}, failed{0};
     const auto work = [&] {
         Memory memory;
@@ -60,7 +61,7 @@ LUTRA_EXPORT int64_t lutra_run_block(const Block* block, int64_t isa, const int8
         }
         for (int64_t i; (i = next++) < pieces;) {
             const int64_t first = i * piece, count = tokens - first < piece ? tokens - first : piece;
-            kernels.run_block(*block, x + first * block->width, count, out + first * block->output_width, past_cache,
+            kernels.run_block(*block, x + first * block->width, count, out + first * row_bytes, past_cache,
                               memory.data);
         }
         release_memory(memory);

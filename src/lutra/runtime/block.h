@@ -10,7 +10,7 @@
 constexpr int64_t kTokens = 512;             // tokens of one plane
 constexpr int64_t kWords = kTokens / 64;     // 64-bit words of one plane
 constexpr int64_t kColumnStride = kTokens + 64;  // bytes of one feature; padded against cache set conflicts
-constexpr int64_t kBlockTokens = 1024;       // tokens summed with one set of tables
+constexpr int64_t kBlockTokens = 2048;       // tokens summed with one set of tables
 constexpr int64_t kColumns = 32;             // outputs summed at once: one 512-bit vector of int16
 constexpr int64_t kGroupBits = 6;            // bits that address one table of partial sums
 constexpr int64_t kGroupEntries = 64;
@@ -35,6 +35,7 @@ struct LutLayer {
 
 struct Block {
     int64_t width, thermometer_bits, output_width;
+    int64_t output_bytes;        // 1, 2 or 4: an output is int8, uint8, int16, uint16 or int32
     int64_t planes;
     const int8_t* thresholds;    // (width * thermometer_bits) clamped to 127, padded to 64
     int64_t dead_count;          // thermometer bits with threshold 128: always 0
@@ -81,9 +82,8 @@ struct Block {
 
 struct Kernels {
     int64_t (*workspace_bytes)(const Block&);
-    void (*run_block)(const Block&, const int8_t* x, int64_t tokens, int32_t* out, bool past_cache,
-                      char* workspace);
-    void (*run_token)(const Block&, const int8_t* x, int32_t* out, char* workspace);
+    void (*run_block)(const Block&, const int8_t* x, int64_t tokens, char* out, bool past_cache, char* workspace);
+    void (*run_token)(const Block&, const int8_t* x, char* out, char* workspace);
     int64_t few_tokens;  // up to so many, run_token is quicker
 };
 

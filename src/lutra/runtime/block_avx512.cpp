@@ -10,10 +10,16 @@
 
 namespace {
 
+constexpr int64_t kRowsAhead = 32;  // rows are fetched so long before they are read
+
 // 16 tokens by 64 features: four rounds that interleave rows i and i + 8 transpose a 16 x 16 matrix in every lane.
-inline void transpose_tile(const int8_t* const* rows, int64_t feature, __mmask64 present, int8_t* columns) {
+inline void transpose_tile(const int8_t* const* rows, int64_t feature, int64_t width, __mmask64 present,
+                           int8_t* columns) {
     __m512i a[16], b[16];
-    for (int i = 0; i < 16; i++) a[i] = _mm512_maskz_loadu_epi8(present, rows[i] + feature);
+    for (int i = 0; i < 16; i++) {
+        a[i] = _mm512_maskz_loadu_epi8(present, rows[i] + feature);
+        _mm_prefetch(rows[i] + feature + kRowsAhead * width, _MM_HINT_T0);
+    }
 #pragma GCC unroll 4
     for (int round = 0; round < 4; round++) {
 #pragma GCC unroll 8
@@ -56,7 +62,8 @@ struct Avx512 : Portable {
             const int8_t* rows[16];
             for (int64_t i = 0; i < 16; i++) rows[i] = x + (t + i < tokens ? t + i : tokens - 1) * width;
             for (int64_t f = 0; f < width; f += 64)
-                transpose_tile(rows, f, width - f < 64 ? (uint64_t(1) << (width - f)) - 1 : ~uint64_t(0), columns + t);
+                transpose_tile(rows, f, width, width - f < 64 ? (uint64_t(1) << (width - f)) - 1 : ~uint64_t(0),
+                               columns + t);
         }
     }
 
@@ -116,8 +123,11 @@ struct Avx512 : Portable {
     }
 
     static void widen(Sums sums, int32_t* out) {  // in the order of turn_back
-        _mm512_storeu_si512(out, _mm512_srai_epi32(_mm512_slli_epi32(__m512i(sums), 16), 16));
-        _mm512_storeu_si512(out + 16, _mm512_srai_epi32(__m512i(sums), 16));
+        __m512i first = _mm512_srai_epi32(_mm512_slli_epi32(__m512i(sums), 16), 16);
+        __m512i second = _mm512_srai_epi32(__m512i(sums), 16);
+        put_in_order(first, second);
+        _mm512_storeu_si512(out, first);
+        _mm512_storeu_si512(out + 16, second);
     }
 };
 
@@ -192,7 +202,7 @@ void token_sum(const uint8_t* bits, int64_t quads, const int8_t* rows, int32_t* 
     for (int v = 0; v < vectors; v++) _mm512_storeu_si512(sums + 16 * v, sum[v]);
 }
 
-void run_packed_token(const Block& block, const int8_t* x, int32_t* out, char* memory) {
+void run_packed_token(const Block& block, const int8_t* x, char* out, char* memory) {
     int8_t* values = reinterpret_cast<int8_t*>(memory);
     uint64_t* packed = reinterpret_cast<uint64_t*>(memory + round_up(block.width + 64, 64));
     uint8_t* bits = reinterpret_cast<uint8_t*>(packed + block.packed_words + 16);
@@ -223,7 +233,7 @@ void run_packed_token(const Block& block, const int8_t* x, int32_t* out, char* m
         }
     }
     for (int64_t c = 0; c < block.column_blocks; c++)
-        requantise<Avx512>(block, c * kColumns, sums + c * kColumns, false, out + c * kColumns);
+        requantise<Avx512>(block, c * kColumns, sums + c * kColumns, false, out);
 }
 
 }  // namespace

@@ -32,16 +32,39 @@ struct Workspace {
             return taken;
         };
         tables = reinterpret_cast<Sums*>(take(kGroupsAtOnce * kGroupEntries * sizeof(Sums)));
-        columns = reinterpret_cast<int8_t*>(take(round_up(block.width, 64) * kColumnStride));
-        planes = reinterpret_cast<Plane*>(take(block.planes * sizeof(Plane)));
-        addresses = reinterpret_cast<uint8_t*>(take(block.group_count * kAddressStride));
-        sums = reinterpret_cast<Sums*>(take(kBlockTokens * sizeof(Sums)));
+        // Three that share memory, so that more of the workspace stays in the L2 cache: columns are done with when the
+        // planes of LUT layers are made, and both are when sums by output are.
+        char* const shared = next;
         for (int16_t*& sums_by_output : turned)
             sums_by_output = reinterpret_cast<int16_t*>(take(kColumns * kSumStride * sizeof(int16_t)));
+        char* const after_turned = next;
+        next = shared;
+        planes = reinterpret_cast<Plane*>(take(block.planes * sizeof(Plane)));
+        columns = reinterpret_cast<int8_t*>(planes + block.width * block.thermometer_bits);
+        char* const after_columns = shared + block.width * block.thermometer_bits * sizeof(Plane) +
+                                    round_up(block.width, 64) * kColumnStride;
+        if (next < after_columns) next = after_columns;
+        if (next < after_turned) next = after_turned;
+        addresses = reinterpret_cast<uint8_t*>(take(block.group_count * kAddressStride));
+        sums = reinterpret_cast<Sums*>(take(kBlockTokens * sizeof(Sums)));
         wide = reinterpret_cast<int32_t*>(take(kBlockTokens * kColumns * sizeof(int32_t)));
         bytes = next - base;
     }
 };
+
+template <class Out>
+void narrow(const int32_t* values, int64_t count, char* out) {
+    for (int64_t i = 0; i < count; i++) reinterpret_cast<Out*>(out)[i] = Out(values[i]);
+}
+
+// Outputs beside each other; they lie in the range of their type, signed or not.
+inline void store_outputs(const Block& block, const int32_t* values, int64_t count, char* out) {
+    switch (block.output_bytes) {
+        case 1: return narrow<int8_t>(values, count, out);
+        case 2: return narrow<int16_t>(values, count, out);
+        default: return narrow<int32_t>(values, count, out);
+    }
+}
 
 // Plain C++ for any machine; an instruction set overrides what it does better.
 struct Portable {
@@ -98,21 +121,24 @@ struct Portable {
         const Block& block;
         const int64_t tokens;
         const Workspace& space;
-        int32_t* const out;
+        char* const out;
 
-        Writer(const Block& b, int64_t t, const Workspace& s, int32_t* o, bool /*past_cache*/, const int8_t* /*next_x*/)
+        Writer(const Block& b, int64_t t, const Workspace& s, char* o, bool /*past_cache*/, const int8_t* /*next_x*/)
             : block(b), tokens(t), space(s), out(o) {}
 
         // The outputs from `column` on, of which the sums have just been made.
         void write(int64_t column) const {
             const auto low = int32_t(block.low), high = int32_t(block.high);
             const int32_t* offset = block.int32_offset + column;
-            for (int64_t t = 0; t < tokens; t++)
+            for (int64_t t = 0; t < tokens; t++) {
+                int32_t values[kColumns];
                 for (int64_t i = 0; i < kColumns; i++) {
                     const auto product = uint32_t(space.sums[t][i]) * uint32_t(block.int32_multiplier[column + i]);
                     const int32_t value = int32_t(product + uint32_t(offset[i])) >> block.int32_shift[column + i];
-                    out[t * block.output_width + column + i] = value < low ? low : value > high ? high : value;
+                    values[i] = value < low ? low : value > high ? high : value;
                 }
+                store_outputs(block, values, kColumns, out + (t * block.output_width + column) * block.output_bytes);
+            }
         }
 
         void finish() const {}
@@ -238,27 +264,24 @@ inline void Portable::sum_segment(const Block& block, int64_t segment, int64_t t
     }
 }
 
+// The outputs from `column` on, 32 or as many as there are; `row` is that of their token.
 template <class Isa>
-void requantise(const Block& block, int64_t column, const int32_t* sums, bool centred, int32_t* out) {
-    const int64_t count = block.output_width - column < kColumns ? block.output_width - column : kColumns;
+void requantise(const Block& block, int64_t column, const int32_t* sums, bool centred, char* row) {
+    int32_t values[kColumns];
     if (block.exact_in_double) {
         const double* offset = (centred ? block.offset : block.token_offset) + column;
-        if (count == kColumns) {
-            Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), out);
-        } else {
-            int32_t all[kColumns];
-            Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), all);
-            memcpy(out, all, count * sizeof *out);
+        Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), values);
+    } else {
+        for (int64_t i = 0; i < kColumns; i++) {
+            const int64_t shift = block.shift[column + i];
+            const int64_t sum = sums[i] + (centred ? block.constant : block.bias)[column + i];
+            const int64_t half = shift > 0 ? int64_t(1) << (shift - 1) : 0;
+            const int64_t value = (sum * block.multiplier[column + i] + half) >> shift;
+            values[i] = int32_t(value < block.low ? block.low : value > block.high ? block.high : value);
         }
-        return;
     }
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t shift = block.shift[column + i];
-        const int64_t sum = sums[i] + (centred ? block.constant : block.bias)[column + i];
-        const int64_t half = shift > 0 ? int64_t(1) << (shift - 1) : 0;
-        const int64_t value = (sum * block.multiplier[column + i] + half) >> shift;
-        out[i] = int32_t(value < block.low ? block.low : value > block.high ? block.high : value);
-    }
+    const int64_t left = block.output_width - column;
+    store_outputs(block, values, left < kColumns ? left : kColumns, row + column * block.output_bytes);
 }
 
 // ---- Many tokens ------------------------------------------------------------------------------------------------
@@ -284,8 +307,9 @@ void compute_addresses(const Block& block, const int8_t* x, int64_t tokens, cons
 }
 
 template <class Isa>
-void run_block(const Block& block, const int8_t* x, int64_t tokens, int32_t* out, bool past_cache, char* memory) {
+void run_block(const Block& block, const int8_t* x, int64_t tokens, char* out, bool past_cache, char* memory) {
     const Workspace space(block, memory);
+    const int64_t row_bytes = block.output_width * block.output_bytes;
     for (int64_t first = 0; first < tokens; first += kTokens) {
         const int64_t count = tokens - first < kTokens ? tokens - first : kTokens;
         compute_addresses<Isa>(block, x + first * block.width, count, space, first);
@@ -309,7 +333,7 @@ void run_block(const Block& block, const int8_t* x, int64_t tokens, int32_t* out
             }
         }
         for (int64_t t = 0; t < tokens; t++)
-            requantise<Isa>(block, column, space.wide + t * kColumns, true, out + t * block.output_width + column);
+            requantise<Isa>(block, column, space.wide + t * kColumns, true, out + t * row_bytes);
     }
     writer.finish();
 }
@@ -317,7 +341,7 @@ void run_block(const Block& block, const int8_t* x, int64_t tokens, int32_t* out
 // ---- One token --------------------------------------------------------------------------------------------------
 
 template <class Isa>
-void run_token(const Block& block, const int8_t* x, int32_t* out, char* memory) {
+void run_token(const Block& block, const int8_t* x, char* out, char* memory) {
     uint8_t* bits = reinterpret_cast<uint8_t*>(memory);  // one byte per plane
     const int64_t count = block.thermometer_bits;
     for (int64_t f = 0; f < block.width; f++)
@@ -342,7 +366,7 @@ void run_token(const Block& block, const int8_t* x, int32_t* out, char* memory) 
         for (int64_t d = 0; d < columns; d++) sums[d] += row[d];
     }
     for (int64_t column = 0; column < columns; column += kColumns)
-        requantise<Isa>(block, column, sums + column, false, out + column);
+        requantise<Isa>(block, column, sums + column, false, out);
 }
 
 inline int64_t workspace_bytes(const Block& block) {

@@ -15,7 +15,7 @@ from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph
 from lutra.runtime.library import INSTRUCTION_SETS, few_tokens_call, instruction_set, library
 from lutra.runtime.program import compile_block
-from lutra.runtime.results import empty_result
+from lutra.runtime.results import empty_result, result_dtype
 
 FEW_TOKENS = 16
 
@@ -25,6 +25,8 @@ class BlockRuntime:
 
     Attributes:
         graph: the frozen graph that is computed.
+        output_dtype: dtype of the results, the narrowest of int8, uint8, int16, uint16 and int32 that holds the graph's
+            output type.
         isa: "avx512", "avx2", "scalar", or "golden" where there is no compiler.
 
     Raises:
@@ -38,6 +40,7 @@ class BlockRuntime:
         self.graph = graph
         self.threads = threads
         self._block = compile_block(graph)
+        self.output_dtype = result_dtype(graph)
         self._address = ctypes.addressof(self._block)
         self._input_width, self._output_width = graph.input_width, graph.output_width
         self._checked = graph.input_type.bits < 8
@@ -48,7 +51,9 @@ class BlockRuntime:
         self.isa = "golden" if kernels is None else INSTRUCTION_SETS[self._isa]
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Rows of int8 codes (N, D) -> int32 (N, D_out), both C-contiguous; `out` is written to and returned if given.
+        """Rows of int8 codes (N, D) -> `output_dtype` (N, D_out), both C-contiguous.
+
+        `out`, where given, is written to and returned. Sums of results need a wider dtype: NumPy keeps theirs.
 
         Raises:
             InputError: wrong dtype, shape or layout, or codes outside the input type.
@@ -60,7 +65,7 @@ class BlockRuntime:
             )
         rows = x.shape[0]
         if out is None:
-            out = empty_result(rows, self._output_width)
+            out = empty_result(rows, self._output_width, self.output_dtype)
         else:
             self._check_out(out, rows)
         if self._run is None:
@@ -79,8 +84,11 @@ class BlockRuntime:
 
     def _check_out(self, out: np.ndarray, rows: int) -> None:
         shape = (rows, self._output_width)
-        if out.dtype != np.int32 or out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
-            raise InputError(f"{self.graph.name}: out must be writable C-contiguous int32 of shape {shape}")
+        if out.dtype != self.output_dtype or out.shape != shape or not out.flags.carray:
+            raise InputError(
+                f"{self.graph.name}: out must be writable, aligned, C-contiguous {self.output_dtype} of shape {shape}, "
+                f"got {out.dtype} {out.shape}"
+            )
 
     def _check_range(self, x: np.ndarray) -> None:
         low, high = self.graph.input_type.minimum, self.graph.input_type.maximum

@@ -22,7 +22,7 @@ constexpr int kReadable = 0, kWritable = 1;
 extern "C" {
 __attribute__((weak)) int PyObject_GetBuffer(void* object, PyBuffer* buffer, int flags);
 __attribute__((weak)) void PyBuffer_Release(PyBuffer* buffer);
-int64_t lutra_run_block(const Block* block, int64_t isa, const int8_t* x, int32_t* out, int64_t tokens,
+int64_t lutra_run_block(const Block* block, int64_t isa, const int8_t* x, char* out, int64_t tokens,
                         int64_t threads);
 }
 
@@ -38,7 +38,7 @@ LUTRA_EXPORT int64_t lutra_run_few(const Block* block, int64_t isa, void* x, voi
         return -1;
     }
     const int64_t failed = lutra_run_block(block, isa, static_cast<const int8_t*>(source.data),
-                                           static_cast<int32_t*>(target.data), tokens, 1);
+                                           static_cast<char*>(target.data), tokens, 1);
     PyBuffer_Release(&target);
     PyBuffer_Release(&source);
     return failed;

@@ -11,6 +11,7 @@ import numpy as np
 from lutra.errors import FrozenModelError
 from lutra.frozen.graph import Graph, WeightlessBlock, as_weightless
 from lutra.frozen.ops import LutLayer
+from lutra.runtime.results import result_dtype
 
 COLUMNS = 32
 GROUP_BITS = 6
@@ -39,12 +40,13 @@ class Block(ctypes.Structure):
     """`struct Block` of block.h; the arrays that it points to are kept in `arrays`."""
 
     _fields_ = _fields(
-        "width", "thermometer_bits", "output_width", "planes", "* thresholds", "dead_count", "* dead", "* live",
-        "* first_feature", "* feature_offset", "packed_words", "few_tokens_allowed", "layer_count", "* layers",
-        "group_count", "* group_planes", "column_blocks", "* column_segments", "* segment_tables", "* segment_start",
-        "* table_group", "* table_pairs", "sum_rows", "* sum_planes", "* encoded", "sum_pieces", "* sum_source",
-        "* token_rows", "exact_in_int32", "* int32_multiplier", "* int32_offset", "* int32_shift", "exact_in_double",
-        "* scale", "* offset", "* token_offset", "* multiplier", "* shift", "* constant", "* bias", "low", "high",
+        "width", "thermometer_bits", "output_width", "output_bytes", "planes", "* thresholds", "dead_count", "* dead",
+        "* live", "* first_feature", "* feature_offset", "packed_words", "few_tokens_allowed", "layer_count",
+        "* layers", "group_count", "* group_planes", "column_blocks", "* column_segments", "* segment_tables",
+        "* segment_start", "* table_group", "* table_pairs", "sum_rows", "* sum_planes", "* encoded", "sum_pieces",
+        "* sum_source", "* token_rows", "exact_in_int32", "* int32_multiplier", "* int32_offset", "* int32_shift",
+        "exact_in_double", "* scale", "* offset", "* token_offset", "* multiplier", "* shift", "* constant", "* bias",
+        "low", "high",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -73,15 +75,17 @@ def compile_block(graph: Graph) -> Block:
     """Lay a weightless block out for the kernels.
 
     Raises:
-        FrozenModelError: not a weightless block, or types that int8 input and int32 output cannot hold.
+        FrozenModelError: not a weightless block, or types that an int8 input and the dtypes of a result cannot hold.
     """
     view = as_weightless(graph)
     if not graph.input_type.signed or graph.input_type.bits > 8:
         raise FrozenModelError(f"{graph.name}: the runtime takes int8 input, this block has {graph.input_type}")
-    if view.requantise.type.maximum >= 2**31:
-        raise FrozenModelError(f"{graph.name}: the runtime gives int32 output, this block has {view.requantise.type}")
     block = Block()
-    block.width, block.output_width = graph.input_width, graph.output_width
+    block.width, block.output_width, block.output_bytes = (
+        graph.input_width,
+        graph.output_width,
+        result_dtype(graph).itemsize,
+    )
     _lay_out_thermometer(block, view)
     values = {view.thermometer.output: (0, 0, view.thermometer.width)}  # name -> first plane, first word, bits
     layers = (_LutLayer * max(1, len(view.lut_layers)))()

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from lutra.errors import FrozenModelError
+from lutra.frozen.graph import Graph
+
 LARGE_BYTES = 2**20
 KEPT_BYTES = 2**27
 """At most so much memory waits for its next use, in the whole process."""
 CACHE_LINE_BYTES = 64
+DTYPES = tuple(np.dtype(name) for name in ("int8", "uint8", "int16", "uint16", "int32"))
+"""What a result can be, the narrowest first."""
 
 _waiting: list[np.ndarray] = []
 
@@ -18,10 +23,15 @@ _waiting: list[np.ndarray] = []
 class _Lease:
     """The owner of a result's memory as NumPy sees it."""
 
-    def __init__(self, memory: np.ndarray, rows: int, columns: int) -> None:
+    def __init__(self, memory: np.ndarray, rows: int, columns: int, dtype: np.dtype) -> None:
         self._memory = memory
         start = memory.ctypes.data + -memory.ctypes.data % CACHE_LINE_BYTES
-        self.__array_interface__ = {"version": 3, "typestr": "<i4", "shape": (rows, columns), "data": (start, False)}
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": dtype.str,
+            "shape": (rows, columns),
+            "data": (start, False),
+        }
 
     def __del__(self) -> None:
         _waiting.append(self._memory)
@@ -29,12 +39,26 @@ class _Lease:
             del _waiting[:1]  # not pop: another thread may have taken the last one
 
 
-def empty_result(rows: int, columns: int) -> np.ndarray:
-    """int32 (rows, columns), contents undefined; a large one begins at a cache line, to be written past the caches."""
-    size = 4 * rows * columns
+def result_dtype(graph: Graph) -> np.dtype:
+    """The narrowest of `DTYPES` that holds every value of the graph's output type.
+
+    Raises:
+        FrozenModelError: none does.
+    """
+    type_ = graph.output_type
+    for dtype in DTYPES:
+        held = np.iinfo(dtype)
+        if held.min <= type_.minimum and type_.maximum <= held.max:
+            return dtype
+    raise FrozenModelError(f"{graph.name}: the runtime gives at most int32 output, this block has {type_}")
+
+
+def empty_result(rows: int, columns: int, dtype: np.dtype) -> np.ndarray:
+    """(rows, columns), contents undefined; a large one begins at a cache line, to be written past the caches."""
+    size = dtype.itemsize * rows * columns
     if size < LARGE_BYTES:
-        return np.empty((rows, columns), np.int32)
-    return np.asarray(_Lease(_memory_of(size + CACHE_LINE_BYTES), rows, columns))
+        return np.empty((rows, columns), dtype)
+    return np.asarray(_Lease(_memory_of(size + CACHE_LINE_BYTES), rows, columns, dtype))
 
 
 def _memory_of(size: int) -> np.ndarray:

@@ -89,8 +89,9 @@ inline void transpose_lanes(__m512i* rows) {
     }
 }
 
-// 32 outputs of 16 tokens, output by output -> put(token, sums) for every token. Outputs 0 to 15 are in the even places,
-// 16 to 31 in the odd ones: one multiplication then makes a vector of int32 of each.
+// 32 outputs of 16 tokens, output by output -> put(token, sums) for every token. Of every eight outputs, the first four
+// are in even places and the others in odd ones: one multiplication then makes a vector of int32 of each, and packing
+// these two puts all outputs in order.
 template <class Put>
 inline void turn_back(const int16_t* turned, Put&& put) {
     __m512i rows[2][8];  // lanes: 8 places of token j, of token 8 + j, the next 8 places of both
@@ -98,8 +99,8 @@ inline void turn_back(const int16_t* turned, Put&& put) {
     for (int half = 0; half < 2; half++) {
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++) {
-            const int16_t* low = turned + (i % 2 * 16 + 8 * half + i / 2) * kSumStride;
-            const __m256i* high = reinterpret_cast<const __m256i*>(low + 4 * kSumStride);
+            const int16_t* low = turned + (16 * half + i % 2 * 4 + i / 2) * kSumStride;
+            const __m256i* high = reinterpret_cast<const __m256i*>(low + 8 * kSumStride);
             const __m512i wide = _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(low)));
             rows[half][i] = _mm512_inserti64x4(wide, _mm256_loadu_si256(high), 1);
         }
@@ -110,6 +111,13 @@ inline void turn_back(const int16_t* turned, Put&& put) {
         put(j, _mm512_shuffle_i32x4(rows[0][j], rows[1][j], 0x88));
         put(8 + j, _mm512_shuffle_i32x4(rows[0][j], rows[1][j], 0xdd));
     }
+}
+
+// Two vectors of int32, as multiplying what turn_back gives makes them, in order.
+inline void put_in_order(__m512i& first, __m512i& second) {
+    const __m512i fours = first;  // the first four of every eight
+    first = _mm512_permutex2var_epi64(fours, _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), second);
+    second = _mm512_permutex2var_epi64(fours, _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15), second);
 }
 
 // The sums of a segment by output. After every tile, meanwhile(tiles done, all tiles) is called.
