@@ -1,11 +1,11 @@
-// A shorter way in for few tokens: ctypes passes the array objects themselves, and their memory is asked for here.
-// Asking NumPy for an address from Python takes longer (2 us) than the whole block. Called with the GIL held.
+// A shorter way in for few tokens: a function object of Python, which gets the array objects themselves and asks for their
+// memory here. Going through ctypes, or asking NumPy for an address from Python, takes as long as the whole block.
 #include "block.h"
 #include "memory.h"
 
 namespace {
 
-// `Py_buffer` and `PyObject_GetBuffer` belong to Python's stable ABI since 3.11; no Python headers are needed.
+// `Py_buffer`, `PyMethodDef` and what is called below belong to Python's stable ABI since 3.11; no Python headers are needed.
 struct PyBuffer {
     void* data;
     void* owner;
@@ -15,31 +15,53 @@ struct PyBuffer {
     intptr_t *shape, *strides, *suboffsets;
     void* internal;
 };
-constexpr int kReadable = 0, kWritable = 1;
+struct PyMethod {
+    const char* name;
+    void* (*function)(void* self, void* const* arguments, intptr_t count);
+    int flags;
+    const char* documentation;
+};
+constexpr int kReadable = 0, kWritable = 1, kFastCall = 0x80;
 
 }  // namespace
 
 extern "C" {
 __attribute__((weak)) int PyObject_GetBuffer(void* object, PyBuffer* buffer, int flags);
 __attribute__((weak)) void PyBuffer_Release(PyBuffer* buffer);
+__attribute__((weak)) long long PyLong_AsLongLong(void* number);
+__attribute__((weak)) void* PyLong_FromLong(long value);
+__attribute__((weak)) void* PyCFunction_NewEx(PyMethod* method, void* self, void* module);
 int64_t lutra_run_block(const Block* block, int64_t isa, const int8_t* x, char* out, int64_t tokens,
                         int64_t threads);
 }
 
-// Whether this Python offers what `lutra_run_few` needs.
-LUTRA_EXPORT int64_t lutra_has_buffers() { return PyObject_GetBuffer && PyBuffer_Release; }
+namespace {
 
-// As lutra_run_block with one thread, for C-contiguous array objects; -1 with a Python exception set if they lack memory.
-LUTRA_EXPORT int64_t lutra_run_few(const Block* block, int64_t isa, void* x, void* out, int64_t tokens) {
+// run_few(address of the block, instruction set, x, out, tokens): as lutra_run_block with one thread, for C-contiguous
+// array objects. Called with the GIL held; an exception is set if the objects lack memory.
+void* run_few(void*, void* const* arguments, intptr_t) {
     PyBuffer source, target;
-    if (PyObject_GetBuffer(x, &source, kReadable)) return -1;
-    if (PyObject_GetBuffer(out, &target, kWritable)) {
+    if (PyObject_GetBuffer(arguments[2], &source, kReadable)) return nullptr;
+    if (PyObject_GetBuffer(arguments[3], &target, kWritable)) {
         PyBuffer_Release(&source);
-        return -1;
+        return nullptr;
     }
-    const int64_t failed = lutra_run_block(block, isa, static_cast<const int8_t*>(source.data),
-                                           static_cast<char*>(target.data), tokens, 1);
+    const auto* block = reinterpret_cast<const Block*>(PyLong_AsLongLong(arguments[0]));
+    const int64_t failed = lutra_run_block(block, PyLong_AsLongLong(arguments[1]), static_cast<int8_t*>(source.data),
+                                           static_cast<char*>(target.data), PyLong_AsLongLong(arguments[4]), 1);
     PyBuffer_Release(&target);
     PyBuffer_Release(&source);
-    return failed;
+    return PyLong_FromLong(failed);
 }
+
+PyMethod kRunFew = {"run_few", run_few, kFastCall, nullptr};
+
+}  // namespace
+
+// Whether this Python offers what `run_few` needs.
+LUTRA_EXPORT int64_t lutra_has_buffers() {
+    return PyObject_GetBuffer && PyBuffer_Release && PyLong_AsLongLong && PyLong_FromLong && PyCFunction_NewEx;
+}
+
+// `run_few` as a new function object; called with the GIL held.
+LUTRA_EXPORT void* lutra_few_function() { return PyCFunction_NewEx(&kRunFew, nullptr, nullptr); }

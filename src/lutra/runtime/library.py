@@ -6,8 +6,10 @@ import ctypes
 import functools
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from lutra import native
 from lutra.errors import InputError, ToolError
@@ -37,14 +39,14 @@ def library() -> ctypes.CDLL | None:
 
 
 @functools.cache
-def few_tokens_call() -> Any:
-    """`lutra_run_few`, which takes array objects and keeps the GIL; None where this Python cannot do that."""
+def few_tokens_call() -> Callable[[int, int, np.ndarray, np.ndarray, int], int] | None:
+    """`run_few`, which takes array objects and keeps the GIL; None where this Python cannot do that."""
     kernels = library()
     if kernels is None or not kernels.lutra_has_buffers():
         return None
-    call = ctypes.PyDLL(kernels._name).lutra_run_few
-    call.restype = ctypes.c_int64
-    call.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.py_object, ctypes.py_object, ctypes.c_int64]
+    make = ctypes.PyDLL(kernels._name).lutra_few_function
+    make.restype = ctypes.py_object
+    call: Callable[[int, int, np.ndarray, np.ndarray, int], int] = make()
     return call
 
 
