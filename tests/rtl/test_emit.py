@@ -20,7 +20,7 @@ from lutra.frozen.graph import FrozenModel, Graph
 from lutra.frozen.ops import Requantise
 from lutra.frozen.types import TensorType
 from lutra.recipe import Recipe
-from lutra.rtl.emit import generate_rtl, generate_run
+from lutra.rtl.emit import generate_rtl, generate_run, library_files
 from lutra.rtl.plan import BlockPlan, common_requantise, rom_order
 from lutra.simulate import verilator
 
@@ -50,6 +50,16 @@ def test_the_lint_sees_warnings(tmp_path):
         "module careless (input logic [1:0] a_i, output logic b_o);\n  assign b_o = a_i;\nendmodule\n"
     )
     assert "WIDTHTRUNC" in verilator.lint([tmp_path / "careless.sv"], "careless")
+
+
+def test_a_line_of_ten_thousand_bits_is_no_mistake(tmp_path):
+    (tmp_path / "lutra_delay.sv").write_text(library_files()["lutra_delay.sv"])
+    (tmp_path / "line.sv").write_text(
+        "module line (input logic clk_i, rst_ni, enable_i, input logic [49:0] word_i, output logic [49:0] word_o);\n"
+        "  lutra_delay #(.Width(50), .Taps(200), .FirstTap(199)) u_line (\n"
+        "    .clk_i, .rst_ni, .enable_i, .word_i, .taps_o(word_o)\n  );\nendmodule\n"
+    )
+    assert verilator.lint([tmp_path / "lutra_delay.sv", tmp_path / "line.sv"], "line") == ""
 
 
 @pytest.mark.parametrize("dataflow", ["accumulate", "tree"])

@@ -17,6 +17,8 @@ from lutra.errors import ToolError
 from lutra.files import write_text
 
 PREFIX = "Vtestbench"
+LONG_WORDS = ("--replication-limit", "16777216")
+"""Beyond 8,192 bits Verilator takes a word of zeros for a mistake; lines of bits along many outputs are longer."""
 RUNTIME_SOURCES = ("verilated.cpp", "verilated_threads.cpp")
 WAVE_SOURCES = ("verilated_vcd_c.cpp",)
 # -O1 and above take ten times longer than -Os on the long functions of a design and gain little; what runs once
@@ -51,7 +53,7 @@ def version() -> str:
 
 def lint(files: list[Path], top: str) -> str:
     """The warnings and errors of `verilator --lint-only -Wall`; empty if there are none."""
-    command = ["--lint-only", "-Wall", "--quiet", "--top-module", top, *map(str, files)]
+    command = ["--lint-only", "-Wall", *LONG_WORDS, "--quiet", "--top-module", top, *map(str, files)]
     result = _verilator(command)
     return result.stdout + result.stderr if result.returncode or result.stderr else ""
 
@@ -69,7 +71,7 @@ def build(
     """
     translated = folder / "verilated"
     translated.mkdir(parents=True, exist_ok=True)
-    command = ["--cc", "--quiet", "--prefix", PREFIX, "--top-module", top, "--Mdir", str(translated)]
+    command = ["--cc", *LONG_WORDS, "--quiet", "--prefix", PREFIX, "--top-module", top, "--Mdir", str(translated)]
     command += ["--no-timing", "--x-initial", "unique", "--x-assign", "unique", "-fno-table", "--output-split", "20000"]
     command += ["--output-split-cfuncs", "1000"]
     command += [f"-D{define}" for define in defines]
