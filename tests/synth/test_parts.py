@@ -49,9 +49,10 @@ def test_parts_are_the_whole(tmp_path, standard_cells, dataflow, samples, gated)
     copy_sources(tmp_path / "rtl", tmp_path / "whole")
     whole = tool.build(tmp_path / "whole", sources_of(tmp_path / "rtl"), plan, rows)
     assert parts.keys() == whole.keys() | {"parts"}
-    assert parts["area_mm2"] == pytest.approx(whole["area_mm2"], rel=0.07)
+    # The whole shares clock gates between parts.
+    assert parts["area_mm2"] == pytest.approx(whole["area_mm2"], rel=0.07 if gated else 0.05)
     assert parts["slack_ns"] == pytest.approx(whole["slack_ns"], abs=0.1)
-    # The whole shares clock gates between parts, and what assumes activities takes their clocks for always pulsing.
+    # What assumes activities takes gated clocks for always pulsing.
     uniform = pytest.approx(whole["power_uniform"]["total_w"], rel=0.12 if gated else 0.05)
     assert parts["power_uniform"]["total_w"] == uniform
     for figure in ("total_w", "energy_per_token_j", "toggles_per_net_and_cycle"):
