@@ -1,6 +1,6 @@
 """Area, slack and power of the systolic array's parts in standard cells, at the operands of a trained MLP.
 
-Prints a record for `results/synth/`; finished parts are kept in FOLDER and taken from there the next time:
+Prints a record; finished parts are kept in FOLDER and taken from there the next time:
 
     lutra run recipes/ivit-t-block.toml --to freeze --out RUN
     LUTRA_LIBERTY=cells.lib python benchmarks/measure_systolic_asic.py FOLDER RUN > record.json

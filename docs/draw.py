@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lutra.cost.shares import figure_workloads
+from lutra.papers.quweit_shares import figure_workloads
 from lutra.files import write_text
 from lutra.report.figures import BlockShape, block_picture, standalone, svg_picture, svg_text
 from lutra.report.shares_figure import shares_figure

@@ -41,14 +41,14 @@ ALLOWED: dict[str, set[str]] = {
     "explore": {"cost", "report", *COST},
     "report": {"cost", *COST},
     "record": {"cost", "report"},
-    "paper_tables": {"cost", "report"},
+    "papers": {"report", *COST, "cost"},
     "console": {"report"},
     "doctor": {"simulate", "synth"},
     **dict.fromkeys(COMMON, COMMON),
 }
 STARTS_STEPS = {"", "__main__", "run", "cli", "trained"}
 """The package itself, and what starts the steps: they may import everything, and no layer imports them."""
-WITHOUT_TORCH = ("frozen", "rtl", "simulate", "synth", "cost", "explore", "report", "runtime", "record")
+WITHOUT_TORCH = ("frozen", "rtl", "simulate", "synth", "cost", "explore", "report", "runtime", "record", "papers")
 
 
 @dataclass(frozen=True)

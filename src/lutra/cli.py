@@ -285,13 +285,18 @@ def table(
         bool, typer.Option("--fresh", help="Run the syntheses behind the table again; resumable.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the new records; default the recorded ones.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Folder of your own records: --fresh writes there, by default to ./results, and the table takes them "
+            "before those that come with Lutra.",
+            show_default=False,
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Syntheses at the same time.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """A table of the papers: the paper's value, ours, and a remark."""
-    from lutra.paper_tables import draw_table, recorded_table, synthesise_again, workload_table
+    from lutra.papers.verbs import draw_table, recorded_table, synthesise_again, workload_table
 
     if tokens is not None and config is None:
         raise InputError("--tokens: only with --config, whose sequence it shortens")
@@ -302,8 +307,10 @@ def table(
     if figure is not None:
         draw_table(name, figure)
     if fresh:
+        out = out or Path("results")
         with working():
-            synthesise_again(name, out, jobs)
+            for path in synthesise_again(name, out, jobs):
+                print(f"recorded: {path}")
     content = recorded_table(name, out) if config is None else workload_table(name, config, tokens)
     if as_json:
         print_json(content.to_json())

@@ -5,9 +5,10 @@ import statistics
 
 import pytest
 
-from lutra.cost.bert_results import difference, read_entries, scores
-from lutra.cost.tables import table
 from lutra.errors import InputError
+from lutra.papers.catalogue import table
+from lutra.papers.recorded_scores import difference, read_entries, scores
+from lutra.papers.records import Records
 
 
 def record(results, seed, settings="a", task="MRPC", day="2025-01-01", **points):
@@ -36,7 +37,7 @@ def record(results, seed, settings="a", task="MRPC", day="2025-01-01", **points)
 
 
 def rows_of(results):
-    return {row.quantity: row for row in table("bmt-4", results).rows}
+    return {row.quantity: row for row in table("bmt-4", Records(results)).rows}
 
 
 def test_seeds_are_averaged_beside_the_papers_value(tmp_path):
@@ -59,17 +60,17 @@ def test_other_settings_are_not_mixed_in(tmp_path):
     record(tmp_path, 1, "a", full=80.0)
     record(tmp_path, 2, "a", full=82.0)
     record(tmp_path, 1, "b", full=10.0, day="2025-02-01")
-    assert scores(read_entries(tmp_path), "MRPC", "full").values == (80.0, 82.0)
+    assert scores(read_entries(Records(tmp_path)), "MRPC", "full").values == (80.0, 82.0)
     record(tmp_path, 2, "b", full=20.0, day="2025-02-01")
-    assert scores(read_entries(tmp_path), "MRPC", "full").values == (10.0, 20.0)  # recorded last
+    assert scores(read_entries(Records(tmp_path)), "MRPC", "full").values == (10.0, 20.0)  # recorded last
 
 
 def test_a_difference_needs_both_methods_in_one_run(tmp_path):
     record(tmp_path, 1, bmt_w1a4=80.0)
     record(tmp_path, 2, tws_w1a4=70.0)
-    assert difference(read_entries(tmp_path), "MRPC", "bmt-w1a4", "tws-w1a4") is None
+    assert difference(read_entries(Records(tmp_path)), "MRPC", "bmt-w1a4", "tws-w1a4") is None
     record(tmp_path, 3, bmt_w1a4=80.0, tws_w1a4=79.0)
-    sample = difference(read_entries(tmp_path), "MRPC", "bmt-w1a4", "tws-w1a4")
+    sample = difference(read_entries(Records(tmp_path)), "MRPC", "bmt-w1a4", "tws-w1a4")
     assert sample.values == (1.0,) and sample.spread == "one seed"
 
 
@@ -84,4 +85,4 @@ def test_a_damaged_record_is_named(tmp_path, content):
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "MRPC-seed1.json").write_text(content)
     with pytest.raises(InputError, match=r"MRPC-seed1\.json: not a record of BERTs"):
-        table("bmt-4", tmp_path)
+        table("bmt-4", Records(tmp_path))

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from lutra.cost.table import Row, Table
 from lutra.errors import InputError
+from lutra.papers.records import Records
+from lutra.papers.table import PaperTable, Row
 
 PAPERS_MODEL = "gpt-baby"
 SMALLER_MODELS = {
     "gpt-baby-half-width": "nanoGPT-baby at half its width, 1,500 iterations",
     "gpt-mini-recovery": "gpt-mini",
 }
-"""Records in `results/explore` of models that are not the paper's, and what to call them."""
+"""Recorded explorations of models that are not the paper's, and what to call them."""
 
 _NOT_RUN = "not run: needs a GPU; recipes/explore/gpt-baby.toml"
 
 
-def quweit_2(results: Path) -> Table:
-    """The table; rows of ours come from the explorations recorded below `results`, where they are.
+def quweit_2(records: Records) -> PaperTable:
+    """The table; rows of ours come from the explorations recorded in `records`, where they are.
 
     Raises:
         InputError: a recorded exploration is not one.
     """
-    rows = _rows_of_record(results, PAPERS_MODEL, "nanoGPT-baby") or [
+    rows = _rows_of_record(records, PAPERS_MODEL, "nanoGPT-baby") or [
         Row("nanoGPT-baby, MLP", "nats", 1.469, None, _NOT_RUN),
         Row("nanoGPT-baby, no MLP at all", "nats", None, None, f"not in the paper; {_NOT_RUN}"),
         Row("nanoGPT-baby, QuWeiT", "nats", 1.465, None, f"within the noise of 200 random batches; {_NOT_RUN}"),
@@ -39,19 +39,19 @@ def quweit_2(results: Path) -> Table:
         Row("I-ViT-T on CIFAR-100, QuWeiT", "%", 78.8, None, "not run"),
     ]
     for name, model in SMALLER_MODELS.items():
-        rows += _rows_of_record(results, name, model)
+        rows += _rows_of_record(records, name, model)
     notes = (
         "gpt-mini is nanoGPT's setting for a CPU: 4 layers, width 128, context 64, 2,000 iterations. Losses of models "
         "smaller than the paper's stand beside each other, not beside the paper's.",
         "Losses of ours: best checkpoint, whole validation text, blocks in integers; mean ± sample standard deviation "
         "over seeds. Recovery: 0 where the block does nothing, 1 where it replaces the MLP.",
     )
-    return Table("quweit-2", "QuWeiT Table 2: accuracy and loss", tuple(rows), notes)
+    return PaperTable("quweit-2", "QuWeiT Table 2: accuracy and loss", tuple(rows), notes)
 
 
-def _rows_of_record(results: Path, name: str, model: str) -> list[Row]:
-    path = results / "explore" / f"{name}.json"
-    if not path.exists():
+def _rows_of_record(records: Records, name: str, model: str) -> list[Row]:
+    path = records.file("explore", name)
+    if path is None:
         return []
     try:
         return _rows_of_exploration(model, json.loads(path.read_text(encoding="utf-8")))

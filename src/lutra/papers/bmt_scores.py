@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from lutra.bert_config import BertConfig
 from lutra.cost.bert import bert_base, flops, published_size_mib
-from lutra.cost.bert_results import Entry, difference, read_entries, scores
-from lutra.cost.table import Row, Table
+from lutra.papers.recorded_scores import Entry, difference, read_entries, scores
+from lutra.papers.records import Records
+from lutra.papers.table import PaperTable, Row
 
 COLUMNS = ("MNLI-m", "MNLI-mm", "QQP", "QNLI", "SST-2", "CoLA", "STS-B", "MRPC", "RTE")
 
@@ -122,13 +122,13 @@ _PLACES = {"MNLI-m": ("MNLI", "dev_matched"), "MNLI-mm": ("MNLI", "dev_mismatche
 """Task and development set of the columns that are not called like their task."""
 
 
-def bmt_4(results: Path) -> Table:
-    """The table; scores of ours are those recorded below `results`.
+def bmt_4(records: Records) -> PaperTable:
+    """The table; scores of ours are those recorded in `records`.
 
     Raises:
         InputError: a file there is not one of the record.
     """
-    entries = read_entries(results)
+    entries = read_entries(records)
     rows: list[Row] = []
     for printed in PRINTED:
         size = published_size_mib(printed.config, printed.counts_float_tables)
@@ -156,7 +156,7 @@ def bmt_4(results: Path) -> Table:
         "BiT).",
         _gains(),
     )
-    return Table("bmt-4", "BMT Table 4: GLUE development set", tuple(rows), notes)
+    return PaperTable("bmt-4", "BMT Table 4: GLUE development set", tuple(rows), notes)
 
 
 def _score_row(entries: list[Entry], label: str, method: str, column: str, paper: float | None) -> Row:

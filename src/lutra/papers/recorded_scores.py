@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lutra.errors import InputError
 from lutra.files import read_json
+from lutra.papers.records import Records
 
 Entry = dict[str, Any]
-"""One recorded run of a chain, as `lutra results add` writes it into `results/bert/TASK-seedN.json`."""
+"""One recorded run of a chain, as `lutra results add` writes it into `bert/TASK-seedN.json`."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Sample:
         return "one seed" if deviation is None else f"± {deviation:.2f} over {len(self.values)} seeds"
 
 
-def read_entries(results: Path) -> list[Entry]:
-    """Every recorded run of a chain below `results`.
+def read_entries(records: Records) -> list[Entry]:
+    """Every recorded run of a chain in `records`.
 
     Raises:
         InputError: a file is not one of the record.
     """
     entries: list[Entry] = []
-    for path in sorted((results / "bert").glob("*.json")):
+    for path in records.files("bert"):
         try:
             found = read_json(path, "results add")["results"]
             entries += [entry for entry in found if entry["methods"] and entry["recipe"]["settings"]]

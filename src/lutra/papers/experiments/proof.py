@@ -1,8 +1,8 @@
 """Time to prove that a synthesised block of the demo's size holds the trained tables (random ones here).
 
-Prints a record for `results/synth/`:
+Prints a record:
 
-    python benchmarks/prove_tables.py > results/synth/proof_demo.json
+    python -m lutra.papers.experiments.proof > src/lutra/papers/recorded/synth/proof_demo.json
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Clock and utilisation on Lattice ECP5, placed and routed: the demo's block, or one accumulator lane of it.
 
-Prints a record for `results/synth/`; the block takes long, above all with the WebAssembly tools:
+Prints a record; the block takes long, above all with the WebAssembly tools:
 
-    python benchmarks/place_ecp5.py lane > results/synth/ecp5_lane.json
-    python benchmarks/place_ecp5.py block > results/synth/ecp5_block.json
+    python -m lutra.papers.experiments.ecp5 lane > src/lutra/papers/recorded/synth/ecp5_lane.json
+    python -m lutra.papers.experiments.ecp5 block > src/lutra/papers/recorded/synth/ecp5_block.json
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 import pytest
 
-from lutra.cost.bert_table import PRINTED
-from lutra.cost.tables import table
+from lutra.papers.bmt_scores import PRINTED
+from lutra.papers.catalogue import table
+from lutra.papers.records import Records
 
 BY_NAME = {printed.name: printed for printed in PRINTED}
 
@@ -31,7 +32,7 @@ def test_every_printed_average_is_one_of_the_two_but_the_garbled_one():
 
 
 def test_sizes_and_flops_are_near_the_printed_ones(tmp_path):
-    for row in table("bmt-4", tmp_path).rows:
+    for row in table("bmt-4", Records(tmp_path)).rows:
         if row.unit == "MiB":
             assert row.ratio == pytest.approx(1, abs=0.015), row.quantity
         elif row.unit == "G":
@@ -42,5 +43,5 @@ def test_sizes_and_flops_are_near_the_printed_ones(tmp_path):
 
 
 def test_the_gains_are_smaller_than_printed(tmp_path):
-    gains = table("bmt-4", tmp_path).notes[-1]
+    gains = table("bmt-4", Records(tmp_path)).notes[-1]
     assert "W1A4 +0.6 over 9 columns, +0.8 over 8; W1A2 +0.3 over 9 columns, +0.4 over 8" in gains

@@ -1,11 +1,11 @@
 """LUTs and flip-flops of what sums one output, for encoded values of several kinds, in blocks for I-ViT-T.
 
 A lane is an accumulator with its encoded values, or a tree. Contents are random, every value of a kind as likely. The
-block around trees is that of int8, whose sums are the widest, from `results/synth/weightless_designs.json`.
-Prints a record for `results/synth/`; lanes are kept in FOLDER and taken from there the next time:
+block around trees is that of int8, whose sums are the widest, from the record weightless_designs.
+Prints a record; lanes are kept in FOLDER and taken from there the next time:
 
-    python benchmarks/synthesise_encoded_values.py FOLDER accumulate:1:int8 tree:12:ternary ... \\
-        > results/synth/encoded_values.json
+    python -m lutra.papers.experiments.encoded_values FOLDER accumulate:1:int8 tree:12:ternary ... \\
+        > src/lutra/papers/recorded/synth/encoded_values.json
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from lutra.cost.random_block import random_block
 from lutra.cost.technology import quweit_paper
 from lutra.cost.weightless import fitted_fpga_energy
 from lutra.files import write_json
+from lutra.papers.records import RECORDED
 from lutra.rtl.plan import BlockPlan
 from lutra.synth.lanes import synthesise_lane
 from lutra.synth.tools import Tool, fpga_yosys
 
 SEED = 0
 TOKENS = 196
-RECORD = Path(__file__).parents[1] / "results/synth/weightless_designs.json"
+RECORD = RECORDED / "synth" / "weightless_designs.json"
 SHAPE_NAME = "8D-in-8-groups"
 SHAPE = {
     "width": 192,

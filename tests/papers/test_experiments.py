@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from lutra.cost.fresh import Piece, refresh
-from lutra.cost.syntheses import block_piece, fresh_pieces
-from lutra.cost.tables import table
 from lutra.errors import ToolError
+from lutra.papers.catalogue import entry, table
+from lutra.papers.experiments.run import Piece, refresh
+from lutra.papers.experiments.table_3 import block_piece
+from lutra.papers.records import Records
 from lutra.synth.tools import fpga_yosys
 
 
@@ -68,17 +69,17 @@ def test_a_tiny_block_is_synthesised_and_the_table_reads_it(tmp_path):
     (block,) = record["targets"][0]["blocks"]
     assert block["lut_raw"] > 5
     assert record["shape"] == json.loads(json.dumps(shape))
-    rows = {row.quantity: row.ours for row in table("quweit-3", tmp_path).rows}
+    rows = {row.quantity: row.ours for row in table("quweit-3", Records(tmp_path)).rows}
     assert rows["QuWeiT block, LUTs"] == block["lut_raw"]
 
 
 def test_the_pieces_of_the_tables():
     if fpga_yosys() is None:
         pytest.skip("Yosys is not installed")
-    names = [each.name for each in fresh_pieces("quweit-3")]
+    names = [each.name for each in entry("quweit-3").experiments()]
     sizes = (8, 16, 32, 64)
     arrays, units = ([f"{design}_{size}" for size in sizes] for design in ("systolic", "shiftgelu"))
     assert names == ["weightless_ivit_t_fold_1", *arrays, *units]
-    identities = {replace(each).identity for each in fresh_pieces("quweit-3")}
+    identities = {replace(each).identity for each in entry("quweit-3").experiments()}
     assert len(identities) == len(names)
-    assert fresh_pieces("quweit-4") == []
+    assert list(entry("quweit-1").experiments()) == []

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 from lutra.cost.shapes import preset, vision_shape
 from lutra.cost.systolic import SystolicArray, systolic_array
-from lutra.cost.table import Row, Table
 from lutra.cost.technology import quweit_paper
 from lutra.cost.whole_model import PAPER_BLOCK_WIDTH, block_parts, dense_parts, ratio, total
 from lutra.cost.workload import TransformerShape
+from lutra.papers.records import Records
+from lutra.papers.table import PaperTable, Row
 from lutra.rtl.schedule import FoldFactor
 
 FOLDS: tuple[tuple[str, FoldFactor], ...] = (
@@ -24,7 +24,7 @@ PAPER_RATIOS = {"I-ViT-T": 2.2, "nanoGPT-baby": 2.5}
 """Of one layer, with a block of no more than one cycle per token."""
 
 
-def quweit_4_model(results: Path) -> Table:
+def quweit_4_model(records: Records) -> PaperTable:
     """Whole models on a 32 x 32 array, dense and with weightless blocks."""
     array = systolic_array(32)
     shapes = (vision_shape("I-ViT-T", 192, 3, classes=10), dataclasses.replace(preset("gpt-baby"), name="nanoGPT-baby"))
@@ -42,7 +42,7 @@ def quweit_4_model(results: Path) -> Table:
         "array; the saving of a causal mask.",
     )
     rows = [row for shape in shapes for row in _model_rows(shape, array)]
-    return Table("quweit-4-model", "QuWeiT Table 4 for whole models on a 32x32 array", tuple(rows), notes)
+    return PaperTable("quweit-4-model", "QuWeiT Table 4 for whole models on a 32x32 array", tuple(rows), notes)
 
 
 def _model_rows(shape: TransformerShape, array: SystolicArray) -> list[Row]:

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from lutra.cost.tables import table
 from lutra.errors import InputError
+from lutra.papers.catalogue import table
+from lutra.papers.records import Records
 
 
 def spread(mean, deviation=0.5):
@@ -38,7 +39,7 @@ def recorded(tmp_path):
 
 
 def test_rows_of_ours_come_from_the_record(recorded):
-    rows = {row.quantity: row for row in table("quweit-2", recorded).rows}
+    rows = {row.quantity: row for row in table("quweit-2", Records(recorded)).rows}
     assert rows["gpt-mini, MLP"].ours == pytest.approx(1.6)
     assert rows["gpt-mini, wide"].ours == 1.75
     assert rows["gpt-mini, wide"].remark == ("3 seeds, ± 0.5000; recovery 0.80; 4,096 LUTs, 65,536 additions per token")
@@ -47,14 +48,14 @@ def test_rows_of_ours_come_from_the_record(recorded):
 
 def test_a_run_of_the_papers_model_stands_beside_the_papers_value(recorded):
     (recorded / "explore" / "gpt-baby.json").write_text(json.dumps(RECORD))
-    rows = {row.quantity: row for row in table("quweit-2", recorded).rows}
+    rows = {row.quantity: row for row in table("quweit-2", Records(recorded)).rows}
     assert (rows["nanoGPT-baby, MLP"].paper, rows["nanoGPT-baby, MLP"].ours) == (1.469, pytest.approx(1.6))
     assert rows["nanoGPT-baby, wide"].ours == 1.75
     assert "not run" not in rows["nanoGPT-baby, MLP"].remark
 
 
 def test_what_has_not_run_says_so(tmp_path):
-    rows = table("quweit-2", tmp_path).rows
+    rows = table("quweit-2", Records(tmp_path)).rows
     assert all(row.ours is None and "not run" in row.remark for row in rows)
     assert {row.paper for row in rows} >= {1.469, 1.465}
 
@@ -62,4 +63,4 @@ def test_what_has_not_run_says_so(tmp_path):
 def test_a_damaged_record_is_one_clear_error(recorded):
     (recorded / "explore" / "gpt-mini-recovery.json").write_text("[]")
     with pytest.raises(InputError, match="not a recorded exploration"):
-        table("quweit-2", recorded)
+        table("quweit-2", Records(recorded))

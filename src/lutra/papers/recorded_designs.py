@@ -11,11 +11,12 @@ from typing import Any
 from lutra.cost.technology import quweit_paper
 from lutra.cost.weightless import fitted_fpga_energy
 from lutra.errors import InputError
+from lutra.papers.records import Records
 
 RECORDED_DESIGNS = {"ivit-t": "weightless-designs-ivit-t", "gpt-baby": "weightless-designs-gpt-baby"}
-"""The `design` of the records in `results/synth`, by the model whose width the blocks have."""
+"""The `design` of the records of syntheses, by the model whose width the blocks have."""
 RECORDED_RECOVERY = "gpt-mini-recovery"
-"""The record in `results/explore` whose variants have the shapes of the designs."""
+"""The record of an exploration whose variants have the shapes of the designs."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,13 @@ class BlockDesign:
         )
 
 
-def recorded_designs(results: Path, tokens: int, model: str = "ivit-t") -> list[BlockDesign]:
+def recorded_designs(records: Records, tokens: int, model: str = "ivit-t") -> list[BlockDesign]:
     """The recorded designs of a model's width for sequences of `tokens` tokens, in the record's order.
 
     Raises:
         InputError: a record is damaged.
     """
-    recovery = _recovery(results / "explore" / f"{RECORDED_RECOVERY}.json")
+    recovery = _recovery(records.file("explore", RECORDED_RECOVERY))
 
     def design(target: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         total = target["total"]
@@ -74,11 +75,11 @@ def recorded_designs(results: Path, tokens: int, model: str = "ivit-t") -> list[
         )
         return built.label, {"design": built}
 
-    return [values["design"] for values in recorded(results, RECORDED_DESIGNS[model], design).values()]
+    return [values["design"] for values in recorded(records, RECORDED_DESIGNS[model], design).values()]
 
 
 def recorded(
-    results: Path, design: str, extract: Callable[[dict[str, Any]], tuple[Any, dict[str, Any]] | None]
+    records: Records, design: str, extract: Callable[[dict[str, Any]], tuple[Any, dict[str, Any]] | None]
 ) -> dict[Any, dict[str, Any]]:
     """What `extract` makes of each target of the recorded syntheses of `design`: a key with values, or nothing.
 
@@ -86,7 +87,7 @@ def recorded(
         InputError: a record is damaged.
     """
     found: dict[Any, dict[str, Any]] = {}
-    for path in sorted((results / "synth").glob("*.json")):
+    for path in records.files("synth"):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             if record["design"] == design:
@@ -96,9 +97,9 @@ def recorded(
     return found
 
 
-def _recovery(path: Path) -> dict[str, float]:
+def _recovery(path: Path | None) -> dict[str, float]:
     """Mean recovery by variant of a recorded exploration; nothing if it is not there."""
-    if not path.exists():
+    if path is None:
         return {}
     try:
         variants = json.loads(path.read_text(encoding="utf-8"))["variants"]

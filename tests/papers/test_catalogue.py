@@ -6,14 +6,15 @@ import json
 
 import pytest
 
-from lutra.cost.tables import TABLES, table
 from lutra.errors import InputError
 from lutra.files import write_json
+from lutra.papers.catalogue import TABLES, table
+from lutra.papers.records import RECORDED, Records
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_renders(name, tmp_path):
-    built = table(name, tmp_path)
+    built = table(name, Records(tmp_path))
     assert built.name == name
     markdown = built.to_markdown()
     assert all(row.quantity in markdown for row in built.rows)
@@ -23,11 +24,11 @@ def test_every_table_renders(name, tmp_path):
 
 
 def rows(name, results):
-    return {row.quantity: row for row in table(name, results).rows}
+    return {row.quantity: row for row in table(name, Records(results)).rows}
 
 
 def test_table_1_agrees_with_the_paper(tmp_path):
-    for row in table("quweit-1", tmp_path).rows:
+    for row in table("quweit-1", Records(tmp_path)).rows:
         assert row.paper in (None, row.ours)
     assert "2,415,919,104 with GPT-3's real context" in rows("quweit-1", tmp_path)["QK^T, MACs per token"].remark
 
@@ -89,7 +90,22 @@ def test_table_4_shows_the_paper_and_serial_summation(tmp_path):
 
 def test_unknown_tables_and_damaged_records_are_named(tmp_path):
     with pytest.raises(InputError, match="no table quweit-9; there are quweit-1"):
-        table("quweit-9")
+        table("quweit-9", Records())
     write_json(tmp_path / "synth" / "block.json", {"targets": []})
     with pytest.raises(InputError, match=r"block\.json: not a record of a synthesis"):
-        table("quweit-3", tmp_path)
+        table("quweit-3", Records(tmp_path))
+
+
+def test_a_users_record_hides_its_namesake(tmp_path):
+    shipped, own = tmp_path / "shipped", tmp_path / "own"
+    for folder, luts in ((shipped, 100), (own, 200)):
+        block = {"lut_raw": luts, "lut_packed": luts, "ff": 5, "bram": 0}
+        target = {"target": "xcup", "tool": "Yosys", "fold_factor": 1, "blocks": [block]}
+        write_json(folder / "synth" / "block.json", {"design": "weightless-ivit-t", "targets": [target]})
+    quantity = "QuWeiT block, LUTs"
+    assert {row.quantity: row for row in table("quweit-3", Records(own, shipped)).rows}[quantity].ours == 200
+    assert {row.quantity: row for row in table("quweit-3", Records(shipped, own)).rows}[quantity].ours == 100
+
+
+def test_the_tables_that_come_with_lutra_have_measured_values():
+    assert all(row.ours is not None for row in table("quweit-3", Records(RECORDED)).rows if "LUTs" in row.quantity)

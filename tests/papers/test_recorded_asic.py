@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from lutra.cost.asic import recorded_array, recorded_blocks
-from lutra.cost.tables import table
 from lutra.errors import InputError
 from lutra.files import write_json
+from lutra.papers.catalogue import table
+from lutra.papers.recorded_asic import recorded_array, recorded_blocks
+from lutra.papers.records import Records
 
 
 def rows(name, results):
-    return {row.quantity: row for row in table(name, results).rows}
+    return {row.quantity: row for row in table(name, Records(results)).rows}
 
 
 def block(gated=False, slack_ns=0.1, **changes):
@@ -54,10 +55,10 @@ def write_elements(results):
 
 
 def test_an_array_is_counted_up(tmp_path):
-    assert recorded_array(tmp_path, 8) is None
+    assert recorded_array(Records(tmp_path), 8) is None
     write_elements(tmp_path)
-    assert recorded_array(tmp_path, 16) is None
-    array = recorded_array(tmp_path, 8)
+    assert recorded_array(Records(tmp_path), 16) is None
+    array = recorded_array(Records(tmp_path), 8)
     # 64 elements, 16 edge lanes, and in each of 8 columns a selector of 8 rows
     assert array.area_mm2 == pytest.approx((64 * 1000 + 16 * 100 + 8 * 8 * 50) * 1e-6)
     # 16 lanes of 768 operands at 1 um2 in each of two banks
@@ -65,12 +66,12 @@ def test_an_array_is_counted_up(tmp_path):
     assert array.power_w == pytest.approx(64 * 1.5e-3 + 16 * 1e-3)
     assert array.energy_j(1000) == pytest.approx(array.power_w * 1e-6)
     # The slower of elements and selectors.
-    assert (array.slack_ns, recorded_array(tmp_path, 32).slack_ns) == (0.05, 0.02)
+    assert (array.slack_ns, recorded_array(Records(tmp_path), 32).slack_ns) == (0.05, 0.02)
 
 
 def test_a_block_reaches_the_clock_that_its_slack_leaves(tmp_path):
     write_blocks(tmp_path, block(), block(gated=True, slack_ns=-0.25, shape="8D-in-8-groups"))
-    plain, gated = recorded_blocks(tmp_path, 196)
+    plain, gated = recorded_blocks(Records(tmp_path), 196)
     assert plain.cycles_per_sequence == 195 * 192 + 560
     assert plain.energy_j == pytest.approx(0.2 * plain.cycles_per_sequence * 1e-9)
     assert (plain.reached_hz, gated.reached_hz) == pytest.approx((1e9, 0.8e9))
@@ -96,7 +97,7 @@ def test_tables_show_what_is_recorded(tmp_path):
     assert (table_3["QuWeiT block, ASIC area"].paper, table_3["QuWeiT block, ASIC area"].ours) == (0.11, 0.15)
     assert table_3["QuWeiT block, ASIC energy"].ours == pytest.approx(0.2 * 38e3 * 1e-9 * 1e6)
     assert table_3["QuWeiT block, gated clocks, ASIC slack"].ours == 0.1
-    array = recorded_array(tmp_path, 32)
+    array = recorded_array(Records(tmp_path), 32)
     assert table_3["32x32 systolic, ASIC energy"].ours == pytest.approx(array.energy_j(64_512) * 1e6)
     name = "paper-4D-D-dense, accumulate, F = 4, plain clock, ASIC ratio"
     assert "reaches 800 MHz" in table_4[name].remark
@@ -104,4 +105,4 @@ def test_tables_show_what_is_recorded(tmp_path):
     assert 1 < table_4[name].ours < table_4[f"{name}, array of ours"].ours < 2.293
     with pytest.raises(InputError, match="not a record of a synthesis"):
         write_blocks(tmp_path, {"shape": "8D-in-8-groups"})
-        table("quweit-3", tmp_path)
+        table("quweit-3", Records(tmp_path))

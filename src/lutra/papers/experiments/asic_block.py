@@ -1,9 +1,9 @@
 """Area, slack and power of a trained block in standard cells, from its parts and from switching counted on real rows.
 
-Prints a record for `results/synth/`; finished designs are kept in FOLDER and taken from there the next time:
+Prints a record; finished designs are kept in FOLDER and taken from there the next time:
 
     lutra run recipes/ivit-t-block.toml --to freeze --out RUN
-    LUTRA_LIBERTY=cells.lib python benchmarks/measure_asic.py FOLDER RUN:accumulate:1:plain RUN:accumulate:1:gated ...
+    LUTRA_LIBERTY=cells.lib python -m lutra.papers.experiments.asic_block FOLDER RUN:accumulate:1:gated ...
 
 A design is a run directory with a frozen model, whose first block is taken, a dataflow, a fold factor and a clock,
 plain or gated; all of one width, that of I-ViT-T or of nanoGPT-baby. Each takes one to four minutes.
@@ -22,10 +22,10 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 import lutra
-from lutra.cost.asic import RECORDED_BLOCKS
 from lutra.files import RunFiles, write_json
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock
+from lutra.papers.recorded_asic import RECORDED_BLOCKS
 from lutra.rtl.plan import BlockPlan
 from lutra.rtl.schedule import Dataflow
 from lutra.synth.asic import Asic

@@ -1,21 +1,13 @@
-"""The papers' tables by name; QuWeiT's hardware tables rebuilt, with a word where the paper is inconsistent."""
+"""QuWeiT's tables of weights and hardware (1, 3, 4) rebuilt, with a word where the paper is inconsistent."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from lutra.cost.accuracy_table import quweit_2
-from lutra.cost.asic import BUFFERED_OPERANDS, PAPER_SHAPE, AsicArray, AsicBlock, recorded_array, recorded_blocks
-from lutra.cost.bert_table import bmt_4
-from lutra.cost.designs import recorded, recorded_designs
 from lutra.cost.layer import LEAVES_OUT, EndToEnd, LayerCost, end_to_end, layer_cost, total
 from lutra.cost.shapes import preset
-from lutra.cost.shares import quweit_figure_1
 from lutra.cost.systolic import mlp_gemms, systolic_array
-from lutra.cost.table import Row, Table
 from lutra.cost.technology import Technology, quweit_paper
 from lutra.cost.weightless import (
     FITTED_POWER_LABEL,
@@ -24,34 +16,29 @@ from lutra.cost.weightless import (
     paper_asic_energy,
     paper_fpga_energy,
 )
-from lutra.cost.whole_model_table import quweit_4_model
 from lutra.cost.workload import ENCODER, TransformerShape, Workload, workload
-from lutra.errors import InputError
+from lutra.papers.recorded_asic import (
+    BUFFERED_OPERANDS,
+    PAPER_SHAPE,
+    AsicArray,
+    AsicBlock,
+    recorded_array,
+    recorded_blocks,
+)
+from lutra.papers.recorded_designs import recorded, recorded_designs
+from lutra.papers.records import Records
+from lutra.papers.table import PaperTable, Row
 from lutra.rtl.schedule import FoldFactor
 from lutra.rtl.systolic import ActivationConfig, SystolicConfig, activation_cycles, sufficient_output_lanes
 
-RESULTS_FOLDER = Path(__file__).parents[3] / "results"
 RECORDED_BLOCK, RECORDED_ARRAYS, RECORDED_GELUS = "weightless-ivit-t", "systolic-ivit-t", "shiftgelu-ivit-t"
-"""The `design` of the records in `results/synth` of Table 3's block, its systolic arrays and their ShiftGELU."""
+"""The `design` of the records of syntheses of Table 3's block, its systolic arrays and their ShiftGELU."""
 FOLD_FACTORS: tuple[FoldFactor, ...] = (1, 4, 8, 16, "all")
 SUMMED_BITS = 192
 """Second-layer LUTs of the paper's block for I-ViT-T."""
 
 
-def table(name: str, results: Path = RESULTS_FOLDER) -> Table:
-    """The table called `name`; measured values come from the records under `results`.
-
-    Raises:
-        InputError: no such table, or a record that is not JSON.
-    """
-    try:
-        builder = TABLES[name]
-    except KeyError:
-        raise InputError(f"no table {name}; there are {', '.join(TABLES)}") from None
-    return builder(results)
-
-
-def _quweit_1(results: Path) -> Table:
+def quweit_1(records: Records) -> PaperTable:
     shape = preset("gpt3-4096")
     model, real = workload(shape), workload(preset("gpt3"))
     printed = {  # part: (parameters, MACs per token)
@@ -75,24 +62,24 @@ def _quweit_1(results: Path) -> Table:
         "GPT-3's context is 2048; the paper takes 4096.",
         "Attention is counted in full; biases, normalisations, embeddings and the head are left out.",
     )
-    return Table("quweit-1", "QuWeiT Table 1: weights and MACs of GPT-3 175B", tuple(rows), notes)
+    return PaperTable("quweit-1", "QuWeiT Table 1: weights and MACs of GPT-3 175B", tuple(rows), notes)
 
 
 def _macs_per_token(model: Workload, part: str) -> int:
     return model[part].macs_per_sequence // model.shape.tokens
 
 
-def _quweit_3(results: Path) -> Table:
+def quweit_3(records: Records) -> PaperTable:
     technology = quweit_paper()
     rows: list[Row] = []
-    arrays = recorded(results, RECORDED_ARRAYS, lambda target: (target["size"], target))
-    gelus = recorded(results, RECORDED_GELUS, lambda target: (target["size"], target))
+    arrays = recorded(records, RECORDED_ARRAYS, lambda target: (target["size"], target))
+    gelus = recorded(records, RECORDED_GELUS, lambda target: (target["size"], target))
     for size in (8, 16, 32, 64):
-        rows += _systolic_rows(size, technology, arrays.get(size), recorded_array(results, size))
+        rows += _systolic_rows(size, technology, arrays.get(size), recorded_array(records, size))
         if size in gelus:
             rows += _gelu_rows(size, gelus[size], arrays.get(size))
-    rows += _block_rows(recorded(results, RECORDED_BLOCK, _block_at_fold_1), technology)
-    rows += _asic_block_rows(recorded_blocks(results, _ivit_t().tokens), technology)
+    rows += _block_rows(recorded(records, RECORDED_BLOCK, _block_at_fold_1), technology)
+    rows += _asic_block_rows(recorded_blocks(records, _ivit_t().tokens), technology)
     notes = (
         "Arrays of ours: 32-bit sums, buffers for K = 1024 in BRAM, one requantiser per output lane; the paper "
         "describes neither its buffers nor what its arrays do with the sums.",
@@ -106,7 +93,7 @@ def _quweit_3(results: Path) -> Table:
         "rows. Arrays are counted up from pipelined elements, selectors and edges, without memories and requantisers.",
         "The 900x and 10,000x of the paper compare with the 64x64 array; the second rests on one significant digit.",
     )
-    return Table("quweit-3", "QuWeiT Table 3: the MLP of I-ViT-T, 196 tokens", tuple(rows), notes)
+    return PaperTable("quweit-3", "QuWeiT Table 3: the MLP of I-ViT-T, 196 tokens", tuple(rows), notes)
 
 
 def _systolic_rows(
@@ -206,7 +193,7 @@ def _block_at_fold_1(target: dict[str, Any]) -> tuple[Any, dict[str, Any]] | Non
     return (target["target"], {**target["blocks"][0], "tool": target["tool"]}) if target["fold_factor"] == 1 else None
 
 
-def _quweit_4(results: Path) -> Table:
+def quweit_4(records: Records) -> PaperTable:
     layer = layer_cost(_ivit_t(), systolic_array(32))
     rows = [
         Row(f"{cost.gemm.name}, {kind} energy", "uJ", None, 1e6 * getattr(cost, field))
@@ -219,19 +206,19 @@ def _quweit_4(results: Path) -> Table:
     rows += _ratio_rows(layer)
     rows += [
         Row(f"{design.label}, FPGA ratio", "x", 2.2, layer.fpga_ratio(design.energy_j), design.remark)
-        for design in recorded_designs(results, _ivit_t().tokens)
+        for design in recorded_designs(records, _ivit_t().tokens)
     ]
-    array = recorded_array(results, layer.array.size)
+    array = recorded_array(records, layer.array.size)
     own = None if array is None else layer_cost(_ivit_t(), array.as_systolic())
-    rows += _measured_asic_rows(recorded_blocks(results, _ivit_t().tokens), "", 2.2, layer, own)
+    rows += _measured_asic_rows(recorded_blocks(records, _ivit_t().tokens), "", 2.2, layer, own)
     baby = layer_cost(preset("gpt-baby"), systolic_array(32))
     rows.append(Row("nanoGPT-baby, FPGA ratio", "x", 2.5, baby.upper_limit, "the weightless block is taken as free"))
     rows += [
         Row(f"nanoGPT-baby, {design.label}, FPGA ratio", "x", 2.5, baby.fpga_ratio(design.energy_j), design.remark)
-        for design in recorded_designs(results, preset("gpt-baby").tokens, "gpt-baby")
+        for design in recorded_designs(records, preset("gpt-baby").tokens, "gpt-baby")
     ]
     own = None if array is None else layer_cost(preset("gpt-baby"), array.as_systolic())
-    blocks = recorded_blocks(results, preset("gpt-baby").tokens, "gpt-baby")
+    blocks = recorded_blocks(records, preset("gpt-baby").tokens, "gpt-baby")
     rows += _measured_asic_rows(blocks, "nanoGPT-baby, ", 2.5, baby, own)
     notes = (
         'The paper\'s rows are not in its text; the ratios are ("over 2.2x", "2.5x").',
@@ -247,7 +234,7 @@ def _quweit_4(results: Path) -> Table:
         "nanoGPT-baby.",
         "Left out: " + "; ".join(LEAVES_OUT) + ". `quweit-4-model` adds what it can.",
     )
-    return Table("quweit-4", "QuWeiT Table 4: one encoder layer of I-ViT-T on a 32x32 array", tuple(rows), notes)
+    return PaperTable("quweit-4", "QuWeiT Table 4: one encoder layer of I-ViT-T on a 32x32 array", tuple(rows), notes)
 
 
 def _ratio_rows(layer: LayerCost) -> list[Row]:
@@ -293,15 +280,3 @@ def ivit_t_end_to_end(layer: LayerCost, fold: FoldFactor) -> EndToEnd:
 def _ivit_t() -> TransformerShape:
     """DeiT-T as the paper's Tables 3 and 4 count it: 196 tokens, without the class token."""
     return dataclasses.replace(preset("deit-t"), tokens=196)
-
-
-TABLES: dict[str, Callable[[Path], Table]] = {
-    "quweit-1": _quweit_1,
-    "quweit-fig1": quweit_figure_1,
-    "quweit-2": quweit_2,
-    "quweit-3": _quweit_3,
-    "quweit-4": _quweit_4,
-    "quweit-4-model": quweit_4_model,
-    "bmt-4": bmt_4,
-}
-"""Every table by name; a builder takes the folder of recorded results."""

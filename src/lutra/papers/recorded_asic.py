@@ -6,14 +6,14 @@ Neither knows wires or a clock tree; arrays have no memories but those that are 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from lutra.cost.designs import recorded
 from lutra.cost.systolic import SystolicArray
+from lutra.papers.recorded_designs import recorded
+from lutra.papers.records import Records
 
 RECORDED_BLOCKS = {"ivit-t": "weightless-asic-ivit-t", "gpt-baby": "weightless-asic-gpt-baby"}
-"""By model, the `design` of the records in `results/synth`."""
+"""By model, the `design` of the records of syntheses."""
 RECORDED_ELEMENTS = "systolic-asic-ivit-t"
 PAPER_SHAPE = "paper-4D-D-dense"
 BUFFERED_OPERANDS = 768
@@ -58,7 +58,7 @@ def reached_hz(slack_ns: float, clock_hz: float) -> float:
     return 1 / (1 / clock_hz + max(0.0, -slack_ns) * 1e-9)
 
 
-def recorded_blocks(results: Path, tokens: int, model: str = "ivit-t") -> list[AsicBlock]:
+def recorded_blocks(records: Records, tokens: int, model: str = "ivit-t") -> list[AsicBlock]:
     """The recorded blocks of `model`'s width for sequences of `tokens` tokens, in the record's order.
 
     Raises:
@@ -74,7 +74,7 @@ def recorded_blocks(results: Path, tokens: int, model: str = "ivit-t") -> list[A
         )
         return built.label, {"block": built}
 
-    return [values["block"] for values in recorded(results, RECORDED_BLOCKS[model], block).values()]
+    return [values["block"] for values in recorded(records, RECORDED_BLOCKS[model], block).values()]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class AsicArray:
         return SystolicArray(self.size, 0.0, self.power_w / ARRAY_CLOCK_HZ)
 
 
-def recorded_array(results: Path, size: int) -> AsicArray | None:
+def recorded_array(records: Records, size: int) -> AsicArray | None:
     """A `size` x `size` array from its recorded parts; None where they are not recorded.
 
     Raises:
@@ -111,7 +111,7 @@ def recorded_array(results: Path, size: int) -> AsicArray | None:
         used = {key: target[key] for key in ("area_mm2", "slack_ns")}
         return target["name"], used | {"power_w": target.get("power_measured", {}).get("total_w")}
 
-    parts = recorded(results, RECORDED_ELEMENTS, lambda target: None if target["clock_gating"] else part(target))
+    parts = recorded(records, RECORDED_ELEMENTS, lambda target: None if target["clock_gating"] else part(target))
     if f"selector_{size}" not in parts:
         return None
     element, selector = parts["element_mlp_1"], parts[f"selector_{size}"]

