@@ -9,13 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lutra.accelerators.block.emit import generate_rtl
+    from lutra.accelerators.block.simulate import simulate_graphs
     from lutra.convert import replace_mlp
     from lutra.freeze import freeze_model
     from lutra.models.zoo import create_model
     from lutra.nn.weightless import calibrate_
     from lutra.recipe import BlockConfig, LutLayerConfig, Recipe, load_recipe
-    from lutra.rtl.emit import generate_rtl
-    from lutra.simulate.run import simulate_graphs
     from lutra.trained import load
 
 __version__ = "0.1.0"
@@ -27,11 +27,11 @@ _HOMES = {
     "calibrate_": "lutra.nn.weightless",
     "create_model": "lutra.models.zoo",
     "freeze_model": "lutra.freeze",
-    "generate_rtl": "lutra.rtl.emit",
+    "generate_rtl": "lutra.accelerators.block.emit",
     "load": "lutra.trained",
     "load_recipe": "lutra.recipe",
     "replace_mlp": "lutra.convert",
-    "simulate_graphs": "lutra.simulate.run",
+    "simulate_graphs": "lutra.accelerators.block.simulate",
 }
 
 __all__ = [

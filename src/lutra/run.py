@@ -69,15 +69,15 @@ STEPS: tuple[Step, ...] = (
         frozenset({"engine"}),
         weightless_only=False,
     ),
-    Step("rtl", "lutra.rtl.emit:generate_run", ("freeze",), ("rtl/**/*",)),
+    Step("rtl", "lutra.accelerators.block.emit:generate_run", ("freeze",), ("rtl/**/*",)),
     Step(
         "simulate",
-        "lutra.simulate.run:simulate_run",
+        "lutra.accelerators.block.simulate:simulate_run",
         ("freeze", "rtl"),
         ("simulate.json",),
         frozenset({"fold_factors", "rows"}),
     ),
-    Step("synth", "lutra.synth:synthesise_run", ("freeze", "rtl"), ("synth.json",)),
+    Step("synth", "lutra.accelerators.block.synthesise:synthesise_run", ("freeze", "rtl"), ("synth.json",)),
     Step("cost", "lutra.cost:cost_run", ("freeze", "simulate", "synth"), ("cost.json",)),
     Step(
         "report",

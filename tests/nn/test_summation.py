@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lutra.accelerators.block.simulate import simulate_graphs
 from lutra.errors import RecipeError
 from lutra.freeze import freeze_block
 from lutra.frozen import golden
@@ -13,7 +14,6 @@ from lutra.nn.summation import ConditionalSummation, EncodedGrid
 from lutra.nn.weightless import WeightlessBlock, calibrate_
 from lutra.recipe import BlockConfig, LutLayerConfig, parse_recipe
 from lutra.runtime.engine import BlockRuntime
-from lutra.simulate.run import simulate_graphs
 
 KINDS = [
     {"encoded_bits": 8},

@@ -13,7 +13,7 @@ from lutra.papers.catalogue import entry, table
 from lutra.papers.experiments.run import Piece, refresh
 from lutra.papers.experiments.table_3 import block_piece
 from lutra.papers.records import Records
-from lutra.synth.tools import fpga_yosys
+from lutra.synth.tools.find import fpga_yosys
 
 
 def piece(name: str, built: list[str], record: str = "arrays", identity: str = "1", fails: bool = False) -> Piece:

@@ -5,6 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from lutra.accelerators.block.schedule import FoldFactor
+from lutra.accelerators.systolic.array import (
+    ActivationConfig,
+    SystolicConfig,
+    activation_cycles,
+    sufficient_output_lanes,
+)
 from lutra.cost.layer import LEAVES_OUT, EndToEnd, LayerCost, end_to_end, layer_cost, total
 from lutra.cost.shapes import preset
 from lutra.cost.systolic import mlp_gemms, systolic_array
@@ -28,8 +35,6 @@ from lutra.papers.recorded_asic import (
 from lutra.papers.recorded_designs import recorded, recorded_designs
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
-from lutra.rtl.schedule import FoldFactor
-from lutra.rtl.systolic import ActivationConfig, SystolicConfig, activation_cycles, sufficient_output_lanes
 
 RECORDED_BLOCK, RECORDED_ARRAYS, RECORDED_GELUS = "weightless-ivit-t", "systolic-ivit-t", "shiftgelu-ivit-t"
 """The `design` of the records of syntheses of Table 3's block, its systolic arrays and their ShiftGELU."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from lutra.accelerators.block.schedule import FoldFactor
 from lutra.cost.shapes import preset, vision_shape
 from lutra.cost.systolic import SystolicArray, systolic_array
 from lutra.cost.technology import quweit_paper
@@ -11,7 +12,6 @@ from lutra.cost.whole_model import PAPER_BLOCK_WIDTH, block_parts, dense_parts, 
 from lutra.cost.workload import TransformerShape
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
-from lutra.rtl.schedule import FoldFactor
 
 FOLDS: tuple[tuple[str, FoldFactor], ...] = (
     ("as printed", "all"),

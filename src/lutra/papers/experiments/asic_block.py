@@ -22,15 +22,15 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 import lutra
+from lutra.accelerators.block.cells.parts import build_parts
+from lutra.accelerators.block.plan import BlockPlan
+from lutra.accelerators.block.schedule import Dataflow
 from lutra.files import RunFiles, write_json
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock
 from lutra.papers.recorded_asic import RECORDED_BLOCKS
-from lutra.rtl.plan import BlockPlan
-from lutra.rtl.schedule import Dataflow
-from lutra.synth.asic import Asic
-from lutra.synth.parts import build_parts
-from lutra.synth.tools import fpga_yosys, native_yosys, opensta
+from lutra.synth.tools.asic import Asic
+from lutra.synth.tools.find import fpga_yosys, native_yosys, opensta
 
 CLOCK_HZ = 1e9
 MODELS = {192: "ivit-t", 384: "gpt-baby"}

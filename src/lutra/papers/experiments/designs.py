@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from lutra.cost.random_block import random_block
+from lutra.accelerators.block.cells.lanes import synthesise_lanes
+from lutra.accelerators.block.emit import block_design
+from lutra.accelerators.block.plan import BlockPlan
+from lutra.accelerators.block.schedule import Dataflow
+from lutra.frozen.random_block import random_block
 from lutra.papers.experiments.run import Piece, identity_of, needed_yosys
-from lutra.rtl.emit import design_files
-from lutra.rtl.plan import BlockPlan
-from lutra.rtl.schedule import Dataflow
-from lutra.synth.lanes import synthesise_lanes
-from lutra.synth.tools import Tool
-from lutra.synth.yosys import fpga_script
+from lutra.synth.tools.find import Tool
+from lutra.synth.tools.yosys import fpga_script
 
 SEED = 0
 WIDTHS = {"ivit-t": 192, "gpt-baby": 384}
@@ -85,6 +85,6 @@ def _piece(yosys: Tool, model: str, dataflow: Dataflow, shape: str, fold: int) -
         "method": "trees: the first one for all; accumulators: some of them in their places for all; and the rest",
         "shapes": {name: block_shape(name, WIDTHS[model]) for name in SHAPES},
     }
-    identity = identity_of(design_files([plan]), fpga_script(["sources"], plan.name), yosys)
+    identity = identity_of(block_design([plan]), fpga_script(["sources"], plan.name), yosys)
     name = f"{model}_{dataflow}_{shape}_{fold}"
     return Piece(name, RECORDS[model], head, identity, SECONDS, build)

@@ -21,12 +21,13 @@ from pathlib import Path
 import numpy as np
 
 import lutra
-from lutra.cost.random_block import random_block
-from lutra.rtl.emit import library_files, write_design
-from lutra.rtl.plan import BlockPlan
-from lutra.synth.nextpnr import DEVICE, PACKAGE, SPEED, TARGET_HZ, nextpnr, place_and_route
-from lutra.synth.tools import fpga_yosys
-from lutra.synth.yosys import copy_sources, sources_of
+from lutra.accelerators.block.emit import RTL, block_design
+from lutra.accelerators.block.plan import BlockPlan
+from lutra.frozen.random_block import random_block
+from lutra.hardware.design import library_files
+from lutra.synth.tools.find import fpga_yosys
+from lutra.synth.tools.nextpnr import DEVICE, PACKAGE, SPEED, TARGET_HZ, nextpnr, place_and_route
+from lutra.synth.tools.yosys import copy_sources, sources_of
 
 SEED = 0
 BLOCK_SHAPE = {"width": 64, "thermometer_bits": 8, "luts": (256, 64), "inputs": (6, 6), "output_bits": 8}
@@ -64,12 +65,12 @@ def main() -> None:
         folder = Path(name)
         if design == "lane":
             for file in LANE_FILES:
-                (folder / file).write_text(library_files()[file])
+                (folder / file).write_text(library_files(RTL)[file])
             (folder / "lane.sv").write_text(LANE % np.random.default_rng(SEED).bytes(64).hex())
             contents, sources, top = "one output of the summation, F = 1, 64 steps", [*LANE_FILES, "lane.sv"], "lane"
         else:
             plan = BlockPlan(random_block(np.random.default_rng(SEED), **BLOCK_SHAPE), "block_0", 1)
-            write_design([plan], folder / "rtl")
+            block_design([plan]).write(folder / "rtl")
             copy_sources(folder / "rtl", folder)
             contents, sources, top = f"random, seed {SEED}, F = 1", sources_of(folder / "rtl"), plan.name
         start = time.perf_counter()

@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 
 import lutra
-from lutra.cost.random_block import random_block
+from lutra.accelerators.block.cells.lanes import synthesise_lane
+from lutra.accelerators.block.plan import BlockPlan
 from lutra.cost.technology import quweit_paper
 from lutra.cost.weightless import fitted_fpga_energy
 from lutra.files import write_json
+from lutra.frozen.random_block import random_block
 from lutra.papers.records import RECORDED
-from lutra.rtl.plan import BlockPlan
-from lutra.synth.lanes import synthesise_lane
-from lutra.synth.tools import Tool, fpga_yosys
+from lutra.synth.tools.find import Tool, fpga_yosys
 
 SEED = 0
 TOKENS = 196

@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 
 import lutra
-from lutra.cost.random_block import random_block
-from lutra.rtl.emit import write_design
-from lutra.rtl.plan import BlockPlan
-from lutra.synth.proof import prove_tables
-from lutra.synth.tools import fpga_yosys
-from lutra.synth.yosys import fpga_script, run_script, sources_of
+from lutra.accelerators.block.emit import block_design
+from lutra.accelerators.block.plan import BlockPlan
+from lutra.accelerators.block.proof.tables import prove_tables
+from lutra.frozen.random_block import random_block
+from lutra.synth.tools.find import fpga_yosys
+from lutra.synth.tools.yosys import fpga_script, run_script, sources_of
 
 SEED = 0
 
@@ -37,7 +37,7 @@ def main() -> None:
     plan = BlockPlan(random_block(np.random.default_rng(SEED), **shape), "block_0", fold_factor=1)
     with tempfile.TemporaryDirectory() as folder:
         rtl = Path(folder) / "rtl"
-        write_design([plan], rtl)
+        block_design([plan]).write(rtl)
         start = time.perf_counter()
         netlist = run_script(yosys, rtl, fpga_script(sources_of(rtl), plan.name), plan.name)[plan.name]
         synthesised = time.perf_counter()

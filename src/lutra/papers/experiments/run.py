@@ -17,8 +17,8 @@ from typing import Any
 from lutra.environment import environment
 from lutra.errors import ToolError
 from lutra.files import read_json, write_json
-from lutra.rtl.emit import design_hash
-from lutra.synth.tools import Tool, fpga_yosys
+from lutra.hardware.design import Design
+from lutra.synth.tools.find import Tool, fpga_yosys
 
 PIECES = "pieces"
 """Folder beside the records for finished pieces of unfinished records."""
@@ -54,9 +54,9 @@ def needed_yosys() -> Tool:
     return yosys
 
 
-def identity_of(files: dict[str, str], script: str, yosys: Tool) -> str:
+def identity_of(design: Design, script: str, yosys: Tool) -> str:
     """What a synthesis follows from: the design's text, the script, the tool."""
-    return hashlib.sha256("\n".join([design_hash(files), script, yosys.name]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([design.content_hash, script, yosys.name]).encode()).hexdigest()
 
 
 def refresh(pieces: Sequence[Piece], out: Path, jobs: int) -> list[Path]:

@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from lutra.cost.random_block import random_block
-from lutra.cost.shapes import preset
-from lutra.cost.systolic import mlp_gemms
-from lutra.frozen.shift import EXPONENT_SHIFT, gelu_unit
-from lutra.papers.experiments.run import Piece, identity_of, needed_yosys
-from lutra.rtl.emit import design_files, write_design
-from lutra.rtl.plan import BlockPlan
-from lutra.rtl.systolic import (
+from lutra.accelerators.block.emit import block_design
+from lutra.accelerators.block.plan import BlockPlan
+from lutra.accelerators.systolic.array import (
     REGULAR_MODULES,
     ActivationConfig,
     SystolicConfig,
     sufficient_output_lanes,
-    systolic_files,
-    write_systolic,
+    systolic_design,
 )
-from lutra.synth.hierarchy import hierarchy_script, synthesise_hierarchy
-from lutra.synth.tools import Tool
-from lutra.synth.yosys import copy_sources, fpga_script, sources_of, synthesise_fpga
+from lutra.cost.shapes import preset
+from lutra.cost.systolic import mlp_gemms
+from lutra.frozen.random_block import random_block
+from lutra.frozen.shift import EXPONENT_SHIFT, gelu_unit
+from lutra.hardware.design import Design
+from lutra.papers.experiments.run import Piece, identity_of, needed_yosys
+from lutra.synth.tools.find import Tool
+from lutra.synth.tools.hierarchy import hierarchy_script, synthesise_hierarchy
+from lutra.synth.tools.yosys import copy_sources, fpga_script, sources_of, synthesise_fpga
 
 SEED = 0
 BLOCK_SHAPE: dict[str, Any] = {
@@ -66,14 +66,14 @@ def block_piece(yosys: Tool, shape: dict[str, Any], fold: int, record: str) -> P
 
     def build(folder: Path) -> dict[str, Any]:
         rtl, work = folder / "rtl", folder / "work"
-        write_design([plan], rtl)
+        block_design([plan]).write(rtl)
         copy_sources(rtl, work)
         start = time.perf_counter()
         use = asdict(synthesise_fpga(yosys, work, sources_of(rtl), plan.name))
         block = {"name": plan.name, **use, "seconds": round(time.perf_counter() - start, 1)}
         return {"target": "xcup", "tool": yosys.name, "fold_factor": fold, "blocks": [block]}
 
-    identity = identity_of(design_files([plan]), fpga_script(["sources"], plan.name), yosys)
+    identity = identity_of(block_design([plan]), fpga_script(["sources"], plan.name), yosys)
     head = {"design": "weightless-ivit-t", "contents": f"random, seed {SEED}", "shape": shape}
     return Piece(record, record, head, identity, 340.0, build)
 
@@ -87,7 +87,7 @@ def _array_piece(yosys: Tool, size: int) -> Piece:
 
     def build(folder: Path) -> dict[str, Any]:
         rtl, work = folder / "rtl", folder / "work"
-        write_systolic(config, name, rtl)
+        systolic_design(config, name).write(rtl)
         copy_sources(rtl, work)
         start = time.perf_counter()
         counted = synthesise_hierarchy(yosys, work, sources_of(rtl), name, REGULAR_MODULES)
@@ -107,7 +107,7 @@ def _array_piece(yosys: Tool, size: int) -> Piece:
             "seconds": seconds,
         }
 
-    identity = identity_of(systolic_files(config, name), hierarchy_script(["sources"], name, REGULAR_MODULES), yosys)
+    identity = identity_of(systolic_design(config, name), hierarchy_script(["sources"], name, REGULAR_MODULES), yosys)
     weight = 100.0 if size == WHOLE_SIZE else 60.0
     return Piece(f"{name}_{size}", "systolic_ivit_t", {"design": "systolic-ivit-t"}, identity, weight, build)
 
@@ -124,7 +124,7 @@ def _shift_gelu_piece(yosys: Tool, size: int) -> Piece:
 
     def build(folder: Path) -> dict[str, Any]:
         rtl, work = folder / "rtl", folder / "work"
-        write_systolic(config, "mlp", rtl, activation)
+        systolic_design(config, "mlp", activation).write(rtl)
         copy_sources(rtl, work)
         (work / "unit.sv").write_text(top, encoding="utf-8")
         start = time.perf_counter()
@@ -140,8 +140,8 @@ def _shift_gelu_piece(yosys: Tool, size: int) -> Piece:
             "seconds": round(time.perf_counter() - start, 1),
         }
 
-    files = {**systolic_files(config, "mlp", activation), "unit.sv": top}
-    identity = identity_of(files, hierarchy_script(["sources"], "unit", (lane,)), yosys)
+    whole = Design({**systolic_design(config, "mlp", activation).files, "unit.sv": top})
+    identity = identity_of(whole, hierarchy_script(["sources"], "unit", (lane,)), yosys)
     return Piece(f"shiftgelu_{size}", "shiftgelu", {"design": "shiftgelu-ivit-t"}, identity, 60.0, build)
 
 
