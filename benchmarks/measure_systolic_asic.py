@@ -36,9 +36,9 @@ from lutra.accelerators.systolic.standard_cells import (
     operands,
 )
 from lutra.data.text import load_shakespeare
-from lutra.files import RunFiles, write_json
 from lutra.frozen import golden
 from lutra.frozen.dense import DenseMlp, as_dense_mlp, quantise_mlp
+from lutra.runs.files import RunFiles, write_json
 from lutra.synth.tools.asic import Asic
 from lutra.synth.tools.find import fpga_yosys, native_yosys, opensta
 from lutra.train.checkpoint import load_model

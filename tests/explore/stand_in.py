@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from lutra.files import RunFiles, write_json, write_text
-from lutra.recipe import load_recipe
+from lutra.recipes.language import load_recipe
+from lutra.runs.files import RunFiles, write_json, write_text
 
 parser = argparse.ArgumentParser()
 parser.add_argument("command", choices=["run"])

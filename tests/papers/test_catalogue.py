@@ -7,9 +7,9 @@ import json
 import pytest
 
 from lutra.errors import InputError
-from lutra.files import write_json
 from lutra.papers.catalogue import TABLES, table
 from lutra.papers.records import RECORDED, Records
+from lutra.runs.files import write_json
 
 
 @pytest.mark.parametrize("name", TABLES)

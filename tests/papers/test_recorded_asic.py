@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lutra.errors import InputError
-from lutra.files import write_json
 from lutra.papers.catalogue import table
 from lutra.papers.recorded_asic import recorded_array, recorded_blocks
 from lutra.papers.records import Records
+from lutra.runs.files import write_json
 
 
 def rows(name, results):

@@ -11,7 +11,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lutra.nn.weightless import WeightlessBlock
-from lutra.recipe import BlockConfig, LutLayerConfig
+from lutra.recipes.language import BlockConfig, LutLayerConfig
 
 WORLD = 2
 CONFIG = BlockConfig(

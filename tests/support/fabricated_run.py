@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from lutra.files import RunFiles, write_json, write_text
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
 from lutra.frozen.random_block import random_block
-from lutra.recipe import Recipe, parse_recipe, save_recipe
+from lutra.recipes.language import Recipe
+from lutra.recipes.sections import validate
+from lutra.runs.claim import save_recipe
+from lutra.runs.files import RunFiles, write_json, write_text
 
 FOLDS: tuple[int | str, ...] = (1, 4, "all")
 LAYERS = 2
@@ -22,7 +24,7 @@ LAYERS = 2
 def small_recipe(**changes: Any) -> Recipe:
     """A recipe for a model of two layers; `changes` are top-level keys."""
     model = {"layers": LAYERS, "heads": 2, "width": 16, "context": 64}
-    return parse_recipe({"name": "fabricated", "model": model, **changes}, "test")
+    return validate(Recipe, {"name": "fabricated", "model": model, **changes}, "test")
 
 
 def make_started_run(root: Path) -> tuple[RunFiles, Recipe]:

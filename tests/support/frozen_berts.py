@@ -3,8 +3,8 @@
 import torch
 from hypothesis import strategies as st
 
-from lutra.bert_config import BertConfig
 from lutra.models.bert import Bert
+from lutra.recipes.bert_config import BertConfig
 
 METHODS = [
     *({"method": method, "activation_bits": bits} for method in ("bmt", "bit") for bits in (8, 4, 2, 1)),

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from lutra.data.glue import EncodedSplit
-from lutra.files import StageFiles
 from lutra.models.bert import Bert
-from lutra.recipe_bert import BertRecipe, Lesson, OptimiserConfig
+from lutra.recipes.bert import BertRecipe, Lesson, OptimiserConfig
+from lutra.runs.files import StageFiles
 from lutra.train.session import StopRequest
 from lutra.train.stage import Lessons, load_stage, train_stage
 

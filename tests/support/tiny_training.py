@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lutra.data.text import CharacterData, load_shakespeare
-from lutra.recipe import BlockConfig, Feedforward, LutLayerConfig, ModelConfig, Recipe, TrainConfig
+from lutra.recipes.language import BlockConfig, Feedforward, LutLayerConfig, ModelConfig, Recipe, TrainConfig
 
 
 def tiny_recipe(ffn: Feedforward = "mlp", **train: Any) -> Recipe:
@@ -20,7 +20,7 @@ def tiny_recipe(ffn: Feedforward = "mlp", **train: Any) -> Recipe:
     )
 
 
-def short_text() -> CharacterData:
+def short_text(name: str = "shakespeare-char") -> CharacterData:
     data = load_shakespeare()
     return CharacterData(data.characters, data.train[:5000], data.validation[:777])
 

@@ -20,10 +20,10 @@ from lutra.cost.weightless import (
 )
 from lutra.cost.workload import ENCODER, TransformerShape, workload
 from lutra.errors import RunDirectoryError
-from lutra.files import RunFiles, read_json, write_json
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock, as_weightless
-from lutra.recipe import Recipe
+from lutra.recipes.language import Recipe
+from lutra.runs.files import RunFiles, read_json, write_json
 
 ARRAY_SIZE = 32
 """The paper's choice for end-to-end comparisons (section 4.3.2)."""

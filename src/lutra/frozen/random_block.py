@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from lutra.frozen.graph import Graph
-from lutra.frozen.ops import ConditionalSum, LutLayer, Requantise, Thermometer, group_mask
+from lutra.frozen.ops import ConditionalSum, LutLayer, Requantise, Thermometer
 from lutra.frozen.types import TensorType
+from lutra.recipes.groups import group_mask
 
 
 def _symmetric(largest: int) -> Callable[..., np.ndarray]:

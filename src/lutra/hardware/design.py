@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lutra.errors import InputError, LutraError
-from lutra.files import read_json, write_json
+from lutra.runs.files import read_json, write_json
 
 LIBRARY = Path(__file__).parent / "lib"
 FILE_LIST = "filelist.f"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lutra.bert_config import BertConfig
 from lutra.cost.bert import bert_base, flops, published_size_mib
 from lutra.papers.recorded_scores import Entry, difference, read_entries, scores
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
+from lutra.recipes.bert_config import BertConfig
 
 COLUMNS = ("MNLI-m", "MNLI-mm", "QQP", "QNLI", "SST-2", "CoLA", "STS-B", "MRPC", "RTE")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lutra.errors import InputError
-from lutra.files import read_json
 from lutra.papers.records import Records
+from lutra.runs.files import read_json
 
 Entry = dict[str, Any]
 """One recorded run of a chain, as `lutra results add` writes it into `bert/TASK-seedN.json`."""

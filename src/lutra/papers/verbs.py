@@ -57,10 +57,10 @@ def draw_table(name: str, path: Path) -> None:
     Raises:
         InputError: the table has no figure.
     """
-    from lutra.files import write_text
     from lutra.papers.quweit_shares import figure_workloads
     from lutra.report.figures import standalone
     from lutra.report.shares_figure import shares_figure
+    from lutra.runs.files import write_text
 
     if name != "quweit-fig1":
         raise InputError(f"--figure: the table with a figure is quweit-fig1, not {name}")

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from lutra.accelerators.block.emit import generate_rtl, generate_run
 from lutra.accelerators.block.plan import BlockPlan, common_requantise
 from lutra.errors import FrozenModelError, InputError
-from lutra.files import RunFiles
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph
 from lutra.frozen.ops import Requantise
@@ -24,7 +23,8 @@ from lutra.frozen.types import TensorType
 from lutra.hardware.bench import verilator
 from lutra.hardware.design import library_files
 from lutra.hardware.literals import rom_order
-from lutra.recipe import Recipe
+from lutra.recipes.language import Recipe
+from lutra.runs.files import RunFiles
 
 SHAPES = {
     "plain": {},

@@ -17,12 +17,12 @@ from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.simulate import simulate_devices, simulate_graphs, simulate_run
 from lutra.accelerators.block.wave import WavePlan
 from lutra.errors import InputError, MismatchError, RunDirectoryError, ToolError
-from lutra.files import RunFiles
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel
 from lutra.frozen.random_block import ENCODED_VALUES, random_block
 from lutra.hardware.bench import verilator
-from lutra.recipe import Recipe
+from lutra.recipes.language import Recipe
+from lutra.runs.files import RunFiles
 
 FOLDS = (1, 2, 3, 4, "all")
 DATAFLOWS = ("accumulate", "tree")

@@ -15,11 +15,11 @@ from lutra.accelerators.block import synthesise as step
 from lutra.accelerators.block.emit import fold_folder, generate_run
 from lutra.accelerators.block.synthesise import synthesise_run
 from lutra.errors import MismatchError, ToolError
-from lutra.files import RunFiles, read_json
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
 from lutra.frozen.random_block import random_block
-from lutra.recipe import HardwareConfig, Recipe
+from lutra.recipes.language import HardwareConfig, Recipe
+from lutra.runs.files import RunFiles, read_json
 from lutra.synth.tools.find import Tool, fpga_yosys, native_yosys, opensta, run_tool
 from lutra.synth.tools.yosys import synthesise_fpga
 

@@ -10,10 +10,10 @@ from lutra.accelerators.systolic import dense_mlp as dense
 from lutra.accelerators.systolic.array import activation_cycles
 from lutra.cost.systolic import Gemm
 from lutra.errors import FrozenModelError, InputError
-from lutra.files import RunFiles
 from lutra.frozen import golden, store
 from lutra.frozen.dense import as_dense_mlp, quantise_mlp
 from lutra.frozen.graph import FrozenModel
+from lutra.runs.files import RunFiles
 from lutra.train.checkpoint import load_model
 from lutra.train.loop import train_run
 from tiny_training import short_text, tiny_recipe
@@ -24,7 +24,7 @@ def trained(tmp_path_factory):
     """Input and weights of the first MLP of a trained model, (16, 12), (48, 12), (12, 48), and its output."""
     run = RunFiles(tmp_path_factory.mktemp("run"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lutra.train.loop.load_shakespeare", short_text)
+        patch.setattr("lutra.train.loop.load_dataset", short_text)
         train_run(run, tiny_recipe())
     model = load_model(run).eval()
     mlp, captured = model.transformer.h[0].mlp, []

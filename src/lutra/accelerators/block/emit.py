@@ -15,12 +15,12 @@ from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.schedule import LEVELS_PER_STAGE, Dataflow, FoldFactor
 from lutra.accelerators.block.tree import TreePlan
 from lutra.accelerators.block.wave import WavePlan
-from lutra.files import RunFiles
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
 from lutra.hardware.design import Design, library_files
 from lutra.hardware.literals import address_bits
-from lutra.recipe import Recipe
+from lutra.recipes.language import Recipe
+from lutra.runs.files import RunFiles
 
 RTL = Path(__file__).parent / "rtl"
 """Hand-written modules of the block, and the templates of those that a trained model decides."""

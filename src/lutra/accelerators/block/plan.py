@@ -12,9 +12,10 @@ import numpy as np
 
 from lutra.accelerators.block.schedule import Dataflow, FoldFactor, schedule
 from lutra.frozen.graph import Graph, as_weightless
-from lutra.frozen.ops import LutLayer, Requantise, Thermometer, group_bounds
+from lutra.frozen.ops import LutLayer, Requantise, Thermometer
 from lutra.frozen.types import IntArray
 from lutra.hardware.literals import address_bits, literal, rom_order
+from lutra.recipes.groups import group_bounds
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 
 from lutra.errors import InputError
 from lutra.frozen.graph import WeightlessBlock
-from lutra.frozen.ops import group_bounds
 from lutra.frozen.types import IntArray
+from lutra.recipes.groups import group_bounds
 
 FoldFactor = int | Literal["all"]
 Dataflow = Literal["accumulate", "tree"]

@@ -20,12 +20,12 @@ from lutra.accelerators.block.emit import block_design, fold_folder, run_design
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.schedule import Dataflow, FoldFactor
 from lutra.errors import InputError, RunDirectoryError
-from lutra.files import RunFiles, write_json
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel, Graph
 from lutra.frozen.types import IntArray
 from lutra.hardware.bench import verilator
-from lutra.recipe import Recipe
+from lutra.recipes.language import Recipe
+from lutra.runs.files import RunFiles, write_json
 
 logger = logging.getLogger("lutra")
 

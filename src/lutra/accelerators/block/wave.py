@@ -14,9 +14,9 @@ import numpy as np
 
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.schedule import addend_levels
-from lutra.frozen.ops import group_bounds
 from lutra.frozen.types import IntArray
 from lutra.hardware.literals import literal, rom_order
+from lutra.recipes.groups import group_bounds
 
 OUTPUTS_PER_SEGMENT = 16
 """Outputs that share a register of the step: a single one would have to drive the tables of all of them."""

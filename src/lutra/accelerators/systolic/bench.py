@@ -18,12 +18,12 @@ from lutra.accelerators.systolic.array import (
     systolic_design,
 )
 from lutra.errors import InputError
-from lutra.files import write_text
 from lutra.frozen.shift import shift_gelu
 from lutra.frozen.types import IntArray
 from lutra.hardware.bench import streams, verilator
 from lutra.hardware.bench.streams import NEVER, PASSES
 from lutra.hardware.design import FILE_LIST
+from lutra.runs.files import write_text
 
 TOP = "systolic"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from lutra.errors import ToolError
-from lutra.files import write_text
 from lutra.frozen.types import IntArray
+from lutra.runs.files import write_text
 
 HERE = Path(__file__).parent
 NEVER = 0xFFFFFFFF

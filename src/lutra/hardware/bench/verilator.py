@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 
 from lutra.errors import ToolError
-from lutra.files import write_text
+from lutra.native.library import cache_folder
+from lutra.runs.files import write_text
 
 PREFIX = "Vtestbench"
 LONG_WORDS = ("--replication-limit", "16777216")
@@ -111,8 +112,7 @@ def _runtime(waves: bool) -> list[Path]:
     flags = [*FAST_FLAGS, *_flags(waves)]
     compiler = subprocess.run(["g++", "--version"], capture_output=True, text=True).stdout
     key = hashlib.sha256("\n".join([version(), compiler, *flags]).encode()).hexdigest()[:16]
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lutra"
-    folder = Path(os.environ.get("LUTRA_CACHE", default)) / f"verilator-{key}"
+    folder = cache_folder() / f"verilator-{key}"
     names = RUNTIME_SOURCES + (WAVE_SOURCES if waves else ())
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)

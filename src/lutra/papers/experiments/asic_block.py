@@ -21,16 +21,17 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
-import lutra
+from lutra import settings
 from lutra.accelerators.block.cells.parts import build_parts
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.schedule import Dataflow
-from lutra.files import RunFiles, write_json
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock
 from lutra.papers.recorded_asic import RECORDED_BLOCKS
+from lutra.runs.files import RunFiles, write_json
 from lutra.synth.tools.asic import Asic
 from lutra.synth.tools.find import fpga_yosys, native_yosys, opensta
+from lutra.version import __version__
 
 CLOCK_HZ = 1e9
 MODELS = {192: "ivit-t", 384: "gpt-baby"}
@@ -69,7 +70,7 @@ def measure(asic: Asic, folder: Path, run: RunFiles, dataflow: Dataflow, fold: i
 
 def main() -> None:
     front, mapper, sta = fpga_yosys(), native_yosys(), opensta()
-    if front is None or mapper is None or sta is None or "LUTRA_LIBERTY" not in os.environ:
+    if front is None or mapper is None or sta is None or settings.LIBERTY.path is None:
         sys.exit("needs both Yosys, OpenSTA and a library in LUTRA_LIBERTY; `lutra doctor` tells what is missing")
     folder = Path(sys.argv[1])
     targets = []
@@ -78,7 +79,7 @@ def main() -> None:
         run = RunFiles(Path(path))
         kept = folder / f"{run.root.name}_{dataflow}_{fold}_{clock}.json"
         if not kept.exists():
-            asic = Asic(front, mapper, sta, Path(os.environ["LUTRA_LIBERTY"]), CLOCK_HZ, clock != "plain")
+            asic = Asic(front, mapper, sta, settings.LIBERTY.path, CLOCK_HZ, clock != "plain")
             write_json(kept, measure(asic, kept.with_suffix(""), run, dataflow, int(fold)))
         recipe = tomllib.loads(run.recipe.read_text(encoding="utf-8"))["name"]
         targets.append({"recipe": recipe, **json.loads(kept.read_text(encoding="utf-8"))})
@@ -90,7 +91,7 @@ def main() -> None:
         "contents": "first block of a trained model, its activations",
         "method": "the rest, and sampled lanes that stand for all; timing and power of the whole",
         "targets": targets,
-        "lutra": lutra.__version__,
+        "lutra": __version__,
         "device": f"{platform.machine()}, {os.cpu_count()} cores",
     }
     print(json.dumps(record, indent=1))

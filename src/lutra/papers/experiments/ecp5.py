@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 
-import lutra
 from lutra.accelerators.block.emit import RTL, block_design
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.frozen.random_block import random_block
@@ -28,6 +27,7 @@ from lutra.hardware.design import library_files
 from lutra.synth.tools.find import fpga_yosys
 from lutra.synth.tools.nextpnr import DEVICE, PACKAGE, SPEED, TARGET_HZ, nextpnr, place_and_route
 from lutra.synth.tools.yosys import copy_sources, sources_of
+from lutra.version import __version__
 
 SEED = 0
 BLOCK_SHAPE = {"width": 64, "thermometer_bits": 8, "luts": (256, 64), "inputs": (6, 6), "output_bits": 8}
@@ -85,7 +85,7 @@ def main() -> None:
         "asked_hz": TARGET_HZ,
         **asdict(use),
         "seconds": round(seconds, 1),
-        "lutra": lutra.__version__,
+        "lutra": __version__,
         "device": f"{platform.machine()}, {os.cpu_count()} cores",
     }
     print(json.dumps(record, indent=1))

@@ -21,15 +21,15 @@ from typing import Any
 
 import numpy as np
 
-import lutra
 from lutra.accelerators.block.cells.lanes import synthesise_lane
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.cost.technology import quweit_paper
 from lutra.cost.weightless import fitted_fpga_energy
-from lutra.files import write_json
 from lutra.frozen.random_block import random_block
 from lutra.papers.records import RECORDED
+from lutra.runs.files import write_json
 from lutra.synth.tools.find import Tool, fpga_yosys
+from lutra.version import __version__
 
 SEED = 0
 TOKENS = 196
@@ -101,7 +101,7 @@ def main() -> None:
         "method": "the first lane alone; blocks: all lanes and the rest of the recorded int8 block",
         "shape": SHAPE,
         "targets": targets,
-        "lutra": lutra.__version__,
+        "lutra": __version__,
         "device": f"{platform.machine()}, {os.cpu_count()} cores",
     }
     print(json.dumps(record, indent=1))

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-import lutra
 from lutra.accelerators.block.emit import block_design
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.proof.tables import prove_tables
 from lutra.frozen.random_block import random_block
 from lutra.synth.tools.find import fpga_yosys
 from lutra.synth.tools.yosys import fpga_script, run_script, sources_of
+from lutra.version import __version__
 
 SEED = 0
 
@@ -51,7 +51,7 @@ def main() -> None:
         "proof": asdict(proof),
         "proof_seconds": round(proved - synthesised, 2),
         "synthesis_seconds": round(synthesised - start, 1),
-        "lutra": lutra.__version__,
+        "lutra": __version__,
         "device": f"{platform.machine()}, {os.cpu_count()} cores",
     }
     print(json.dumps(record, indent=1))

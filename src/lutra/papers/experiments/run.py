@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lutra.environment import environment
 from lutra.errors import ToolError
-from lutra.files import read_json, write_json
 from lutra.hardware.design import Design
+from lutra.runs.environment import environment
+from lutra.runs.files import read_json, write_json
 from lutra.synth.tools.find import Tool, fpga_yosys
 
 PIECES = "pieces"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lutra.errors import ToolError
-from lutra.files import write_text
+from lutra.runs.files import write_text
 from lutra.synth.tools.opensta import ACTIVITY, CLOCK_PORT
 from lutra.synth.tools.yosys import sources_of
 

@@ -10,7 +10,6 @@ import numpy as np
 from mako.template import Template
 
 from lutra.accelerators.block.plan import BlockPlan
-from lutra.files import write_text
 from lutra.frozen.types import IntArray, TensorType
 from lutra.hardware.bench import verilator
 from lutra.hardware.bench.streams import (
@@ -25,6 +24,7 @@ from lutra.hardware.bench.streams import (
     write_bench_header,
 )
 from lutra.hardware.design import FILE_LIST
+from lutra.runs.files import write_text
 
 HERE = Path(__file__).parent
 TOP = "lutra_testbench_top"

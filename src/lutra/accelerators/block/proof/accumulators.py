@@ -24,8 +24,8 @@ import numpy as np
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.wave import Accumulator, WavePlan
 from lutra.errors import InputError, MismatchError, ToolError
-from lutra.frozen.ops import group_bounds
 from lutra.hardware.literals import address_bits
+from lutra.recipes.groups import group_bounds
 from lutra.synth.netlist.cells import Net, NetFunctions, Netlist, Values
 from lutra.synth.netlist.diagrams import FALSE, TRUE, extended
 
