@@ -37,7 +37,8 @@ ALLOWED: dict[str, set[str]] = {
     "rtl": FROZEN,
     "simulate": RTL,
     "synth": {"simulate", *RTL},
-    "accelerators": {"simulate", "synth", *RTL},
+    "hardware": {"simulate", *RTL},
+    "accelerators": {"hardware", "simulate", "synth", *RTL},
     "cost": COST,
     "explore": {"cost", "report", *COST},
     "report": {"cost", *COST},
@@ -49,7 +50,19 @@ ALLOWED: dict[str, set[str]] = {
 }
 STARTS_STEPS = {"", "__main__", "run", "cli", "trained"}
 """The package itself, and what starts the steps: they may import everything, and no layer imports them."""
-WITHOUT_TORCH = ("frozen", "rtl", "simulate", "synth", "accelerators", "cost", "explore", "report", "runtime", "record")
+WITHOUT_TORCH = (
+    "frozen",
+    "rtl",
+    "simulate",
+    "synth",
+    "hardware",
+    "accelerators",
+    "cost",
+    "explore",
+    "report",
+    "runtime",
+    "record",
+)
 
 
 @dataclass(frozen=True)
