@@ -22,7 +22,7 @@ FAULTS = {
         "ties away from 0": ("(normal[4] || |normal[2:0])", "1'b1"),
         "-0 from equal numbers": ("a_i[14:0] == b_i[14:0] ? 1'b0", "0 ? 1'b0"),
         "no infinity": ("magnitude >= 16'h7C00", "0"),
-        "subnormals flushed": ("{1'b0, zeros} > exponent_q ? exponent_q", "0 ? exponent_q"),
+        "subnormals flushed": ("{1'b0, zeros} > exponent ? exponent", "0 ? exponent"),
     },
     "multiply": {
         "a lost sticky bit": ("|moved[22:0]", "|moved[22:13]"),
@@ -34,12 +34,12 @@ FAULTS = {
     },
     "from_integer": {
         "truncated": ("+ {17'd0, up}", ""),
-        "the exponent left out": (" - {3'd0, exponent_i}", ""),
-        "the smallest integer": ("? -a_i", "? ~a_i"),
+        "the exponent left out": (" - {3'd0, exponent}", ""),
+        "the smallest integer": ("? -integer_value", "? ~integer_value"),
     },
     "to_fixed": {
-        "subnormals in the wrong place": ("a_i[14:10] - 5'd1 : 5'd0", "a_i[14:10] - 5'd1 : 5'd1"),
-        "no sign": ("? -magnitude", "? magnitude"),
+        "subnormals in the wrong place": ("a[14:10] - 5'd1 : 5'd0", "a[14:10] - 5'd1 : 5'd1"),
+        "no sign": ("? -fixed", "? fixed"),
     },
     "divide": {
         "a lost remainder": ("rest_q[Steps] || |remainder_q[Steps] ||", "rest_q[Steps] ||"),

@@ -16,30 +16,31 @@ module lutra_binary16_from_integer #(
 
   localparam int unsigned Levels = Bits <= 16 ? 4 : (Bits <= 32 ? 5 : 6);
   localparam int unsigned Wide = 2 ** Levels;
-
-  logic [Wide-1:0]   magnitude, normal;
-  logic [Levels-1:0] zeros;
-  logic              empty, up;
-  logic [7:0]        exponent;
-  logic [17:0]       result;
-
-  assign magnitude = {{Wide-Bits{1'b0}}, a_i[Bits-1] ? -a_i : a_i};
-
-  lutra_leading_zeros #(.Levels(Levels)) u_zeros (.word_i(magnitude), .empty_o(empty), .zeros_o(zeros));
-
   localparam logic [7:0] Top = 8'(Wide + 13);  // exponent of a leading one at the top, one less: it adds it again
 
-  always_comb begin
-    normal   = magnitude << zeros;
-    up       = normal[Wide-12] && (normal[Wide-11] || |normal[Wide-13:0]);
-    exponent = Top - {{8-Levels{1'b0}}, zeros} - {3'd0, exponent_i};
-    result   = {exponent, 10'd0} + {7'd0, normal[Wide-1 -: 11]} + {17'd0, up};
-  end
+  // Level by level the leading one moves to the top. Functions are evaluated only when the pipeline advances.
+  function automatic logic [14:0] rounded(input logic [Bits-1:0] integer_value, input logic [4:0] exponent);
+    logic [Wide-1:0] normal;
+    logic [7:0]      below;
+    logic            up;
+    logic [17:0]     magnitude;
+
+    normal = {{Wide-Bits{1'b0}}, integer_value[Bits-1] ? -integer_value : integer_value};
+    below  = Top - {3'd0, exponent};
+    for (integer level = Levels - 1; level >= 0; level = level - 1) begin
+      if (normal >> (Wide - (1 << level)) == '0) begin
+        normal = normal << (1 << level);
+        below  = below - (8'd1 << level);
+      end
+    end
+    up        = normal[Wide-12] && (normal[Wide-11] || |normal[Wide-13:0]);
+    magnitude = {below, 10'd0} + {7'd0, normal[Wide-1 -: 11]} + {17'd0, up};
+    rounded   = normal == '0 ? '0 : (magnitude >= 18'h7C00 ? 15'h7C00 : magnitude[14:0]);
+  endfunction
 
   always_ff @(posedge clk_i) begin
     if (enable_i) begin
-      y_o[15]   <= a_i[Bits-1];
-      y_o[14:0] <= empty ? 15'd0 : (result >= 18'h7C00 ? 15'h7C00 : result[14:0]);
+      y_o <= {a_i[Bits-1], rounded(a_i, exponent_i)};
     end
   end
 

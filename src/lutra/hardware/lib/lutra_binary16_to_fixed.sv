@@ -8,17 +8,14 @@ module lutra_binary16_to_fixed (
   output logic [40:0] y_o        // a_i * 2**24, two's complement
 );
 
-  logic [4:0]  places;
-  logic [40:0] magnitude;
-
-  always_comb begin
-    places    = |a_i[14:10] ? a_i[14:10] - 5'd1 : 5'd0;
-    magnitude = {30'd0, |a_i[14:10], a_i[9:0]} << places;
-  end
+  // A function is evaluated only when the pipeline advances.
+  function automatic logic [40:0] fixed(input logic [14:0] a);
+    fixed = {30'd0, |a[14:10], a[9:0]} << (|a[14:10] ? a[14:10] - 5'd1 : 5'd0);
+  endfunction
 
   always_ff @(posedge clk_i) begin
     if (enable_i) begin
-      y_o <= a_i[15] ? -magnitude : magnitude;
+      y_o <= a_i[15] ? -fixed(a_i[14:0]) : fixed(a_i[14:0]);
     end
   end
 
