@@ -82,7 +82,7 @@ static void run(const Job& job, bool stalling, uint32_t patience, uint32_t limit
     Words answer_${i}(${words_of(port.bits)});
 % endfor
     bool done = ${"false" if ports.done else "true"}, moved = false;
-    uint32_t over = never, idle = 0, cycle = 0, started = ${"never" if ports.start else "0"};
+    uint32_t dones = 0, over = never, idle = 0, cycle = 0, started = ${"never" if ports.start else "0"};
     for (; cycle < limit && idle < patience && (over == never || cycle <= over + cycles_after); ++cycle, ++idle) {
 % if ports.start:
         const bool starts = started == never && (!stalling || sources[0].stalls.go());
@@ -138,7 +138,8 @@ static void run(const Job& job, bool stalling, uint32_t patience, uint32_t limit
         }
 % endfor
 % if ports.done:
-        if (top.${ports.done}) done = true;
+        if (top.${ports.done}) ++dones;
+        done = dones > 0;
 % endif
         bool all = done;
 % for i, port in enumerate(ports.sources):
@@ -168,8 +169,8 @@ static void run(const Job& job, bool stalling, uint32_t patience, uint32_t limit
         top.eval();
     }
     if (limit != never) return;
-    const uint32_t counts[] = {over == never ? cycle : over - started, over == never};
-    std::fwrite(counts, 4, 2, results);
+    const uint32_t counts[] = {over == never ? cycle : over - started, over == never, dones};
+    std::fwrite(counts, 4, 3, results);
 % for i, port in enumerate(ports.sources):
     write_words(results, sources[${i}].taken);
 % endfor

@@ -58,7 +58,7 @@ class Interface:
     start: str | None = None
     """An input that is 1 in the first cycle of a job."""
     done: str | None = None
-    """An output: a job is over when it was 1 in some cycle and all expected beats have left."""
+    """An output that must be 1 in one cycle of a job, which is not over before."""
     sources: tuple[Stream, ...] = ()
     sinks: tuple[Stream, ...] = ()
     reads: tuple[ReadPort, ...] = ()
@@ -129,8 +129,10 @@ class JobBench:
 
     def _run(self, reader: harness.Reader, job: Job) -> Run:
         ports = self.interface
-        cycles, late = reader.word(), reader.word()
+        cycles, late, dones = reader.word(), reader.word(), reader.word()
         problems = ["gave up waiting"] if late else []
+        if ports.done and dones != 1:
+            problems.append(f"{ports.done} was 1 in {dones} cycles")
         taken = tuple(reader.counted() for _ in ports.sources)
         beats, given = [], []
         for port, expected in zip(ports.sinks, job.beats, strict=True):
