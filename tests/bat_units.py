@@ -87,19 +87,11 @@ def top(folder, inputs, outputs):
     """The units side by side; their tables are fields."""
     ports = ["input logic clk_i", "input logic rst_ni", f"input logic [{32 * FIELDS.words - 1}:0] fields_i"]
     for name, stream in inputs.items():
-        width = stream.lanes * stream.bits
-        ports += [
-            f"input logic {name}_valid_i",
-            f"output logic {name}_ready_o",
-            f"input logic [{width - 1}:0] {name}_data_i",
-        ]
+        data = f"logic [{stream.lanes * stream.bits - 1}:0] {name}_data_i"
+        ports += [f"input logic {name}_valid_i", f"output logic {name}_ready_o", f"input {data}"]
     for name, stream in outputs.items():
-        width = stream.lanes * stream.bits
-        ports += [
-            f"output logic {name}_valid_o",
-            f"input logic {name}_ready_i",
-            f"output logic [{width - 1}:0] {name}_data_o",
-        ]
+        data = f"logic [{stream.lanes * stream.bits - 1}:0] {name}_data_o"
+        ports += [f"output logic {name}_valid_o", f"input logic {name}_ready_i", f"output {data}"]
     ports.append("output logic [31:0] flags_o")
     lines = [
         f"module units ({', '.join(ports)});",
@@ -125,7 +117,8 @@ def vector_instance(folder, unit):
     word = 16 * LANES
     return [
         "  logic [3:0] factor_address; logic [2:0] vector_bias;",
-        f"  lutra_bat_vector #(.Lanes({LANES}), .SumBits({SUM_BITS}), .BeatBits(3), .AddressBits(4), .LaneBits(3)) u_vector (",
+        f"  lutra_bat_vector #(.Lanes({LANES}), .SumBits({SUM_BITS}), .BeatBits(3), .AddressBits(4), .LaneBits(3))",
+        "    u_vector (",
         "    .clk_i, .rst_ni, .beats_i(beats), .last_lanes_i(last_lanes), .copies_i(copies), .use_bias_i(use_bias),",
         "    .use_residual_i(use_residual), .relu_i(relu), .same_factor_i(same_factor), .exponent_i(exponent),",
         "    .sums_valid_i, .sums_ready_o, .sums_data_i, .residual_valid_i, .residual_ready_o, .residual_data_i,",
@@ -138,7 +131,8 @@ def vector_instance(folder, unit):
 def softmax_instance(folder, unit):
     return [
         f"  lutra_bat_softmax #(.Lanes({LANES}), .BeatBits(3), .LaneBits(3), .CountBits(5), .AddressBits(5),",
-        f'    .ExpFile("{folder / tables.EXP_FILE}"), .ReciprocalFile("{folder / tables.RECIPROCAL_FILE}")) u_softmax (',
+        f'    .ExpFile("{folder / tables.EXP_FILE}"),',
+        f'    .ReciprocalFile("{folder / tables.RECIPROCAL_FILE}")) u_softmax (',
         "    .clk_i, .rst_ni, .beats_i(beats), .last_lanes_i(last_lanes), .valid_i(softmax_in_valid_i),",
         "    .ready_o(softmax_in_ready_o), .data_i(softmax_in_data_i), .valid_o(softmax_valid_o),",
         "    .ready_i(softmax_ready_i), .data_o(softmax_data_o));",
@@ -163,11 +157,14 @@ def quantise_instance(name):
     (bits, scale), word = QUANTISERS[name], 16 * LANES
     entries = [f"fields_i[{FIELDS.offsets[f'{name}_table_{i}']} +: 16]" for i in range(3 * TABLE_BITS[name] // 16)]
     return [
-        f"  logic [2:0] {name}_bias; wire [{3 * TABLE_BITS[name] - 1}:0] {name}_tables = {{{', '.join(reversed(entries))}}};",
-        f"  lutra_bat_quantise #(.Lanes({LANES}), .Bits({bits}), .Scale({int(scale)}), .BeatBits(3), .LaneBits(3)) u_{name} (",
-        "    .clk_i, .rst_ni, .segments_i(segments), .beats_i(beats), .last_lanes_i(last_lanes), .signed_i(signed_codes),",
-        f"    .use_bias_i(use_bias), .tables_i({name}_tables), .bias_address_o({name}_bias),",
-        f"    .bias_i(bias_words[{name}_bias*{word} +: {word}]), .valid_i({name}_in_valid_i), .ready_o({name}_in_ready_o),",
+        f"  logic [2:0] {name}_bias;",
+        f"  wire [{3 * TABLE_BITS[name] - 1}:0] {name}_tables = {{{', '.join(reversed(entries))}}};",
+        f"  lutra_bat_quantise #(.Lanes({LANES}), .Bits({bits}), .Scale({int(scale)}), .BeatBits(3), .LaneBits(3))",
+        f"    u_{name} (",
+        "    .clk_i, .rst_ni, .segments_i(segments), .beats_i(beats), .last_lanes_i(last_lanes),",
+        f"    .signed_i(signed_codes), .use_bias_i(use_bias), .tables_i({name}_tables), .bias_address_o({name}_bias),",
+        f"    .bias_i(bias_words[{name}_bias*{word} +: {word}]),",
+        f"    .valid_i({name}_in_valid_i), .ready_o({name}_in_ready_o),",
         f"    .data_i({name}_in_data_i), .valid_o({name}_valid_o), .ready_i({name}_ready_i),",
         f"    .codes_o({name}_data_o), .error_o(errors[{ERRORS.index(name)}]));",
     ]
@@ -184,7 +181,7 @@ def wide_numbers(rng, shape, largest=14):
 
 
 class Rows:
-    """One case for all units: rows of `elements` numbers, random settings, and what the golden functions make of them."""
+    """A case for all units: rows of `elements` numbers, random settings, what the golden functions make of them."""
 
     def __init__(self, seed, elements, rows, signed, scores=False):
         self.rng = np.random.default_rng(seed)
