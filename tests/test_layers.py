@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": set(),
     "train": TRAIN,
     "freeze": {"train", "runtime", *TRAIN, *FROZEN},
+    "freeze_transformer": {"freeze", "models", *MODELS, *FROZEN},
     "freeze_bert": {"models", *MODELS, *FROZEN},
     "freeze_chain": {"freeze_bert", *TRAIN, *FROZEN, "train"},
     "frozen": set(),
