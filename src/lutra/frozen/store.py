@@ -17,7 +17,7 @@ from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as dump_tensors
 
 from lutra.errors import FrozenModelError
-from lutra.frozen.graph import FORMAT_VERSION, FrozenModel, Graph
+from lutra.frozen.graph import FORMAT_VERSION, READABLE_VERSIONS, FrozenModel, Graph
 from lutra.frozen.ops import OPERATIONS, Operation
 from lutra.frozen.types import IntArray, TensorType
 from lutra.runs.files import replacing, write_json
@@ -29,11 +29,15 @@ TENSOR_FILE = "tensors.safetensors"
 def save(model: FrozenModel, folder: Path) -> None:
     """Check the model and write it into `folder`."""
     tensors: dict[str, np.ndarray] = {}
-    graphs = []
-    for index, graph in enumerate(model.graphs):
-        graph.check()
-        graphs.append(_graph_to_json(graph, f"{index}", tensors))
-    write_files(folder, {"origin": model.origin, "graphs": graphs}, tensors)
+    structure: dict[str, Any] = {"origin": model.origin}
+    if model.whole is not None:
+        model.whole.check()
+        structure["program"] = _graph_to_json(model.whole, "program", tensors)
+    else:
+        for graph in model.graphs:
+            graph.check()
+        structure["graphs"] = [_graph_to_json(graph, f"{i}", tensors) for i, graph in enumerate(model.graphs)]
+    write_files(folder, structure, tensors)
 
 
 def load(folder: Path) -> FrozenModel:
@@ -44,14 +48,15 @@ def load(folder: Path) -> FrozenModel:
     """
     structure, tensors = read_files(folder)
     try:
-        graphs = tuple(_graph_from_json(graph, tensors) for graph in structure["graphs"])
-        model = FrozenModel(graphs, structure["origin"])
+        whole = _graph_from_json(structure["program"], tensors) if "program" in structure else None
+        graphs = () if whole else tuple(_graph_from_json(graph, tensors) for graph in structure["graphs"])
+        origin = structure["origin"]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         json_path = folder / MODEL_FILE
         raise FrozenModelError(f"{json_path}: not a frozen model ({error!r}); run `lutra freeze` again") from None
-    for graph in model.graphs:
+    for graph in (whole,) if whole else graphs:
         graph.check()
-    return model
+    return FrozenModel.of_whole(whole, origin) if whole else FrozenModel(graphs, origin)
 
 
 def write_files(folder: Path, structure: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
@@ -82,8 +87,9 @@ def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         version, given_hash = structure["format_version"], structure.pop("content_hash")
     except (KeyError, TypeError, AttributeError) as error:
         raise FrozenModelError(f"{json_path}: not a frozen model ({error!r}); run `lutra freeze` again") from None
-    if version != FORMAT_VERSION:
-        raise FrozenModelError(f"{json_path}: format version {version}, this Lutra reads {FORMAT_VERSION}")
+    if version not in READABLE_VERSIONS:
+        readable = " and ".join(map(str, READABLE_VERSIONS))
+        raise FrozenModelError(f"{json_path}: format version {version}, this Lutra reads {readable}")
     if _content_hash(structure, tensors) != given_hash:
         raise FrozenModelError(f"{folder}: content hash differs, the files were changed; run `lutra freeze` again")
     return structure, tensors
@@ -121,14 +127,17 @@ def _graph_to_json(graph: Graph, prefix: str, tensors: dict[str, np.ndarray]) ->
             elif field.name not in described:
                 described[field.name] = value
         ops.append(described)
-    input_ = {"name": graph.input, "type": _type_to_json(graph.input_type), "width": graph.input_width}
+    input_: dict[str, Any] = {"name": graph.input, "type": _type_to_json(graph.input_type), "width": graph.input_width}
+    if graph.input_rows is not None:
+        input_["rows"] = graph.input_rows
     return {"name": graph.name, "input": input_, "ops": ops}
 
 
 def _graph_from_json(described: dict[str, Any], tensors: dict[str, np.ndarray]) -> Graph:
     input_ = described["input"]
     ops = tuple(_op_from_json(op, tensors) for op in described["ops"])
-    return Graph(described["name"], input_["name"], TensorType(**input_["type"]), int(input_["width"]), ops)
+    type_, width, rows = TensorType(**input_["type"]), int(input_["width"]), input_.get("rows")
+    return Graph(described["name"], input_["name"], type_, width, ops, rows)
 
 
 def _op_from_json(described: dict[str, Any], tensors: dict[str, np.ndarray]) -> Operation:
