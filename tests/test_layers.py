@@ -19,14 +19,13 @@ COMMON = {"errors", "files", "recipe", "recipe_bert", "bert_config", "native", "
 
 NN, FROZEN = {"kernels"}, {"frozen"}
 MODELS = {"nn", *NN}
-TRAIN = {"models", "convert", "data", *MODELS}
+TRAIN = {"models", "data", *MODELS}
 RTL = {"rtl", *FROZEN}
 COST = {"simulate", "synth", *RTL}
 ALLOWED: dict[str, set[str]] = {
     "kernels": set(),
     "nn": NN,
     "models": MODELS,
-    "convert": {"models", *MODELS},
     "data": set(),
     "train": TRAIN,
     "freeze": {"train", "runtime", *TRAIN, *FROZEN},

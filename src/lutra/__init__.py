@@ -9,10 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lutra.convert import replace_mlp
     from lutra.freeze import freeze_model
+    from lutra.models.convert.find import find_mlps
+    from lutra.models.convert.replace import replace_mlp
     from lutra.models.zoo import create_model
-    from lutra.nn.weightless import calibrate_
+    from lutra.nn.calibrate import calibrate_
     from lutra.recipe import BlockConfig, LutLayerConfig, Recipe, load_recipe
     from lutra.rtl.emit import generate_rtl
     from lutra.simulate.run import simulate_graphs
@@ -24,13 +25,14 @@ _HOMES = {
     "BlockConfig": "lutra.recipe",
     "LutLayerConfig": "lutra.recipe",
     "Recipe": "lutra.recipe",
-    "calibrate_": "lutra.nn.weightless",
+    "calibrate_": "lutra.nn.calibrate",
     "create_model": "lutra.models.zoo",
+    "find_mlps": "lutra.models.convert.find",
     "freeze_model": "lutra.freeze",
     "generate_rtl": "lutra.rtl.emit",
     "load": "lutra.trained",
     "load_recipe": "lutra.recipe",
-    "replace_mlp": "lutra.convert",
+    "replace_mlp": "lutra.models.convert.replace",
     "simulate_graphs": "lutra.simulate.run",
 }
 
@@ -40,6 +42,7 @@ __all__ = [
     "Recipe",
     "calibrate_",
     "create_model",
+    "find_mlps",
     "freeze_model",
     "generate_rtl",
     "load",

@@ -65,7 +65,9 @@ def freeze_model(model: nn.Module, origin: dict[str, str] | None = None) -> Froz
     """
     blocks = weightless_blocks(model)
     if not blocks:
-        raise InputError("the model has no weightless block to freeze; train one with ffn = weightless, or replace_mlp")
+        raise InputError(
+            "the model has no weightless block to freeze; train one with ffn = weightless, or call replace_mlp"
+        )
     quantise_blocks(model)
     graphs = tuple(freeze_block(name, block) for name, block in blocks.items())
     return FrozenModel(graphs, {"lutra": __version__, "torch": torch.__version__, **(origin or {})})
@@ -87,11 +89,11 @@ class FrozenBlock(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """(..., D) float -> (..., D_out) float32: quantise, integer engine, dequantise."""
+        """(..., D) float -> (..., D_out) of the same type: quantise, integer engine, dequantise."""
         rows = x.detach().float().reshape(-1, self.graph.input_width).cpu().numpy()
         integers = golden.quantise(rows, self.graph.input_type).astype(np.int8)
         y = golden.dequantise(self.engine(integers), self.graph.output_type)
-        return torch.from_numpy(y).to(x.device).view(*x.shape[:-1], self.graph.output_width)
+        return torch.from_numpy(y).to(x.device, x.dtype).view(*x.shape[:-1], self.graph.output_width)
 
 
 def golden_engine(graph: Graph) -> IntegerEngine:
@@ -112,8 +114,11 @@ def install(
         odd = sorted(expected ^ found)
         raise InputError(f"frozen model and checkpoint differ in {', '.join(odd)}; run `lutra freeze` again")
     for graph in frozen.graphs:
-        parent, _, attribute = graph.name.rpartition(".")
-        setattr(model.get_submodule(parent), attribute, FrozenBlock(graph, create_engine(graph)))
+        block, engine = model.get_submodule(graph.name), FrozenBlock(graph, create_engine(graph))
+        places = [path for path, module in model.named_modules(remove_duplicate=False) if module is block]
+        for path in places:  # a block that several layers share stands in several
+            parent, _, attribute = path.rpartition(".")
+            setattr(model.get_submodule(parent), attribute, engine)
 
 
 def freeze_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from lutra.errors import RecipeError
 from lutra.freeze import freeze_block
 from lutra.frozen import golden
 from lutra.nn.summation import ConditionalSummation, EncodedGrid
-from lutra.nn.weightless import WeightlessBlock, calibrate_
+from lutra.nn.calibrate import calibrate_
+from lutra.nn.weightless import WeightlessBlock
 from lutra.recipe import BlockConfig, LutLayerConfig, parse_recipe
 from lutra.runtime.engine import BlockRuntime
 from lutra.simulate.run import simulate_graphs

@@ -22,7 +22,8 @@ from lutra.data.text import load_shakespeare, training_batch
 from lutra.errors import CheckpointError, RunDirectoryError, TrainingError
 from lutra.files import RunFiles, write_text
 from lutra.models.zoo import create_model
-from lutra.nn.weightless import calibrate_, weightless_blocks
+from lutra.nn.calibrate import calibrate_
+from lutra.nn.weightless import weightless_blocks
 from lutra.recipe import Recipe, claim_run
 from lutra.train.checkpoint import OPTIMISER_PREFIX, load_weights, read_checkpoint, save_checkpoint
 from lutra.train.evaluate import validation_loss
