@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lutra.freeze import freeze_model
     from lutra.models.convert.find import find_mlps
+    from lutra.models.convert.plan import Plan
     from lutra.models.convert.replace import replace_mlp
+    from lutra.models.convert.save import from_pretrained, save_pretrained
     from lutra.models.zoo import create_model
     from lutra.nn.calibrate import calibrate_
     from lutra.recipe import BlockConfig, LutLayerConfig, Recipe, load_recipe
     from lutra.rtl.emit import generate_rtl
     from lutra.simulate.run import simulate_graphs
+    from lutra.train.callbacks import lightning_callback, trainer_callback
+    from lutra.train.parts import TrainingSchedule, constrain_, parameter_groups, quantise_
     from lutra.trained import load
 
 __version__ = "0.1.0"
@@ -24,31 +28,49 @@ __version__ = "0.1.0"
 _HOMES = {
     "BlockConfig": "lutra.recipe",
     "LutLayerConfig": "lutra.recipe",
+    "Plan": "lutra.models.convert.plan",
     "Recipe": "lutra.recipe",
+    "TrainingSchedule": "lutra.train.parts",
     "calibrate_": "lutra.nn.calibrate",
+    "constrain_": "lutra.train.parts",
     "create_model": "lutra.models.zoo",
     "find_mlps": "lutra.models.convert.find",
     "freeze_model": "lutra.freeze",
+    "from_pretrained": "lutra.models.convert.save",
     "generate_rtl": "lutra.rtl.emit",
+    "lightning_callback": "lutra.train.callbacks",
     "load": "lutra.trained",
     "load_recipe": "lutra.recipe",
+    "parameter_groups": "lutra.train.parts",
+    "quantise_": "lutra.train.parts",
     "replace_mlp": "lutra.models.convert.replace",
+    "save_pretrained": "lutra.models.convert.save",
     "simulate_graphs": "lutra.simulate.run",
+    "trainer_callback": "lutra.train.callbacks",
 }
 
 __all__ = [
     "BlockConfig",
     "LutLayerConfig",
+    "Plan",
     "Recipe",
+    "TrainingSchedule",
     "calibrate_",
+    "constrain_",
     "create_model",
     "find_mlps",
     "freeze_model",
+    "from_pretrained",
     "generate_rtl",
+    "lightning_callback",
     "load",
     "load_recipe",
+    "parameter_groups",
+    "quantise_",
     "replace_mlp",
+    "save_pretrained",
     "simulate_graphs",
+    "trainer_callback",
 ]
 
 

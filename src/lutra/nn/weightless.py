@@ -164,6 +164,12 @@ class WeightlessBlock(nn.Module):
 
         return super()._apply(keep_type, recurse)
 
+    def refresh_(self) -> None:
+        """Make again what follows from parameters and buffers, after these were filled from outside."""
+        self.summation.refresh_()
+        self.thermometer.calibrated = bool(self.thermometer.window.isfinite())
+        self.quantised = bool(self.input_scale > 0)
+
     def _composed(self, rows: Tensor) -> Tensor:
         """(N, width) -> (N, output_width), step by step with the reference kernels."""
         bits = [self.thermometer(rows, self.input_scale if self.quantised else None)]  # (D * T, N)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from lutra.errors import ConversionError
+from lutra.models.convert import hugging_face
 from lutra.models.convert.fused import BlockExperts
 from lutra.models.convert.places import Surgery, put_row
-from lutra.models.convert.plan import Found, Plan, matches
+from lutra.models.convert.plan import Found, Places, Plan, matches
 from lutra.models.convert.record_of import Conversion, Converted, conversion_of
 from lutra.nn.weightless import WeightlessBlock
 from lutra.recipe import BlockConfig
@@ -60,6 +64,8 @@ def carry_out(model: nn.Module, converted: list[Converted]) -> None:
         raise
     conversion = conversion_of(model) or Conversion(())
     model.lutra_conversion = Conversion((*conversion.converted, *converted))  # type: ignore[assignment]
+    if hugging_face.is_hugging_face(model):
+        hugging_face.mark(model)
 
 
 def _earlier(model: nn.Module) -> tuple[Converted, ...]:
@@ -112,10 +118,41 @@ def _put(surgery: Surgery, converted: Converted) -> None:
         put_row(surgery, row, blocks[0])
 
 
+@contextlib.contextmanager
+def _float32_on_cpu() -> Iterator[None]:
+    """Whatever the surroundings build with (transformers builds on the meta device, in the type of a checkpoint)."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def _block(row: Found, config: BlockConfig, seed: int, path: str) -> WeightlessBlock:
-    block = WeightlessBlock(row.inputs, config, seed, row.outputs)
+    with _float32_on_cpu():
+        block = WeightlessBlock(row.inputs, config, seed, row.outputs)
     block.place = path
     return block
+
+
+def relocated(row: Found, change: Callable[[str], str]) -> Found:
+    """A row whose paths have been changed."""
+    places = row.places
+    return replace(
+        row,
+        path=change(row.path),
+        aliases=tuple(map(change, row.aliases)),
+        places=Places(
+            change(places.block),
+            tuple(map(change, places.passed)),
+            tuple(map(change, places.silent)),
+            change(places.end) if places.end else "",
+        ),
+        block_paths=tuple(map(change, row.block_paths)),
+        parameters=tuple(map(change, row.parameters)),
+    )
 
 
 def blocks_of(model: nn.Module, row: Found) -> list[Any]:
