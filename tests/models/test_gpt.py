@@ -10,7 +10,7 @@ from lutra.errors import InputError
 from lutra.models.gpt import GPT
 from lutra.nn.calibrate import calibrate_
 from lutra.nn.weightless import weightless_blocks
-from lutra.recipe import BlockConfig, ModelConfig
+from lutra.recipes.language import BlockConfig, ModelConfig
 
 VOCABULARY = 11
 FFNS = ["mlp", "weightless", "none"]

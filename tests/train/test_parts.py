@@ -7,7 +7,7 @@ from torch import nn
 import lutra
 from lutra.errors import InputError
 from lutra.nn.weightless import weightless_blocks
-from lutra.recipe import Recipe
+from lutra.recipes.language import Recipe
 from lutra.train.optimiser import create_optimiser
 from lutra.train.parts import TrainingSchedule
 from own_models import D, Layer, Mlp, small, x

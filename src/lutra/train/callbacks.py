@@ -9,7 +9,7 @@ import importlib
 from typing import Any
 
 from lutra.errors import InputError
-from lutra.recipe import TrainConfig
+from lutra.recipes.language import TrainConfig
 from lutra.train.parts import constrain_, quantise_, quantised_from
 
 _FRACTION = TrainConfig().quantise_fraction

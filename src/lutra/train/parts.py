@@ -11,7 +11,7 @@ from torch import nn
 
 from lutra.errors import InputError
 from lutra.nn.weightless import weightless_blocks
-from lutra.recipe import TrainConfig
+from lutra.recipes.language import TrainConfig
 
 _DEFAULTS = TrainConfig()
 FROM_SCRATCH: Mapping[str, float] = {

@@ -8,7 +8,7 @@ from torch import nn
 
 import lutra
 from lutra.errors import ConversionError, InputError
-from lutra.freeze import install
+from lutra.freeze.engines import install
 from lutra.frozen import golden
 from lutra.nn.weightless import WeightlessBlock, weightless_blocks
 from own_models import D, Layer, Mlp, Shared, small, x

@@ -16,10 +16,10 @@ from typing import Any
 from torch import nn
 
 from lutra.errors import ConversionError
-from lutra.files import write_text
 from lutra.models.convert.plan import Found
 from lutra.models.convert.record_of import Conversion, Converted, conversion_of
 from lutra.nn.weightless import weightless_blocks
+from lutra.runs.files import write_text
 
 METHOD = "lutra"
 MESSAGE = "this model was converted by Lutra: import lutra and open it with lutra.from_pretrained(folder)"

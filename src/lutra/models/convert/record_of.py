@@ -9,7 +9,8 @@ from torch import nn
 
 from lutra.errors import ConversionError, RecipeError
 from lutra.models.convert.plan import Found, found_from_json
-from lutra.recipe import BlockConfig, validate
+from lutra.recipes.language import BlockConfig
+from lutra.recipes.sections import validate
 
 FORMAT_VERSION = 1
 

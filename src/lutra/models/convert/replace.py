@@ -17,7 +17,7 @@ from lutra.models.convert.places import Surgery, put_row
 from lutra.models.convert.plan import Found, Places, Plan, matches
 from lutra.models.convert.record_of import Conversion, Converted, conversion_of
 from lutra.nn.weightless import WeightlessBlock
-from lutra.recipe import BlockConfig
+from lutra.recipes.language import BlockConfig
 
 Overrides = Mapping[str, BlockConfig | None]
 """A configuration by path, or by `re:` and a regular expression, and for all others under `_default`."""

@@ -13,11 +13,11 @@ from safetensors.torch import save as dump_tensors
 from torch import Tensor, nn
 
 from lutra.errors import ConversionError, LutraError
-from lutra.files import replacing, write_json
 from lutra.models.convert import hugging_face
 from lutra.models.convert.record_of import Conversion, conversion_of
 from lutra.models.convert.replace import carry_out
 from lutra.nn.weightless import weightless_blocks
+from lutra.runs.files import replacing, write_json
 
 CONVERSION_FILE = "lutra.json"
 WEIGHTS_FILE = "lutra.safetensors"
