@@ -13,39 +13,64 @@ from lutra.version import __version__ as __version__
 if TYPE_CHECKING:
     from lutra.accelerators.block.emit import generate_rtl
     from lutra.accelerators.block.simulate import simulate_graphs
-    from lutra.convert import replace_mlp
     from lutra.evaluate.trained import load
     from lutra.freeze.block import freeze_model
+    from lutra.models.convert.find import find_mlps
+    from lutra.models.convert.plan import Plan
+    from lutra.models.convert.replace import replace_mlp
+    from lutra.models.convert.save import from_pretrained, save_pretrained
     from lutra.models.zoo import create_model
-    from lutra.nn.weightless import calibrate_
+    from lutra.nn.calibrate import calibrate_
     from lutra.recipes.language import BlockConfig, LutLayerConfig, Recipe, load_recipe
+    from lutra.train.callbacks import lightning_callback, trainer_callback
+    from lutra.train.parts import TrainingSchedule, constrain_, parameter_groups, quantise_
 
 _HOMES = {
     "BlockConfig": "lutra.recipes.language",
     "LutLayerConfig": "lutra.recipes.language",
+    "Plan": "lutra.models.convert.plan",
     "Recipe": "lutra.recipes.language",
-    "calibrate_": "lutra.nn.weightless",
+    "TrainingSchedule": "lutra.train.parts",
+    "calibrate_": "lutra.nn.calibrate",
+    "constrain_": "lutra.train.parts",
     "create_model": "lutra.models.zoo",
+    "find_mlps": "lutra.models.convert.find",
     "freeze_model": "lutra.freeze.block",
+    "from_pretrained": "lutra.models.convert.save",
     "generate_rtl": "lutra.accelerators.block.emit",
+    "lightning_callback": "lutra.train.callbacks",
     "load": "lutra.evaluate.trained",
     "load_recipe": "lutra.recipes.language",
-    "replace_mlp": "lutra.convert",
+    "parameter_groups": "lutra.train.parts",
+    "quantise_": "lutra.train.parts",
+    "replace_mlp": "lutra.models.convert.replace",
+    "save_pretrained": "lutra.models.convert.save",
     "simulate_graphs": "lutra.accelerators.block.simulate",
+    "trainer_callback": "lutra.train.callbacks",
 }
 
 __all__ = [
     "BlockConfig",
     "LutLayerConfig",
+    "Plan",
     "Recipe",
+    "TrainingSchedule",
     "calibrate_",
+    "constrain_",
     "create_model",
+    "find_mlps",
     "freeze_model",
+    "from_pretrained",
     "generate_rtl",
+    "lightning_callback",
     "load",
     "load_recipe",
+    "parameter_groups",
+    "quantise_",
     "replace_mlp",
+    "save_pretrained",
     "simulate_graphs",
+    "trainer_callback",
 ]
 
 

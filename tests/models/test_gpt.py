@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from lutra.errors import InputError
 from lutra.models.gpt import GPT
-from lutra.nn.weightless import calibrate_, weightless_blocks
+from lutra.nn.calibrate import calibrate_
+from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.language import BlockConfig, ModelConfig
 
 VOCABULARY = 11

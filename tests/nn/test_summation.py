@@ -10,8 +10,9 @@ from lutra.accelerators.block.simulate import simulate_graphs
 from lutra.errors import RecipeError
 from lutra.freeze.block import freeze_block
 from lutra.frozen import golden
+from lutra.nn.calibrate import calibrate_
 from lutra.nn.summation import ConditionalSummation, EncodedGrid
-from lutra.nn.weightless import WeightlessBlock, calibrate_
+from lutra.nn.weightless import WeightlessBlock
 from lutra.recipes.language import BlockConfig, LutLayerConfig, Recipe
 from lutra.recipes.sections import validate
 from lutra.runtime.engine import BlockRuntime

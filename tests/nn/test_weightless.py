@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from lutra.errors import InputError
 from lutra.freeze.block import freeze_block
 from lutra.frozen import golden
-from lutra.nn.weightless import WeightlessBlock, calibrate_
+from lutra.nn.calibrate import calibrate_
+from lutra.nn.weightless import WeightlessBlock
 from lutra.recipes.language import BlockConfig, LutLayerConfig
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lutra.models.zoo import create_model
-from lutra.nn.weightless import calibrate_
+from lutra.nn.calibrate import calibrate_
 from lutra.recipes.language import TrainConfig
 from lutra.train.optimiser import (
     create_optimiser,

@@ -46,7 +46,9 @@ def freeze_model(model: nn.Module, origin: dict[str, str] | None = None) -> Froz
     """
     blocks = weightless_blocks(model)
     if not blocks:
-        raise InputError("the model has no weightless block to freeze; train one with ffn = weightless, or replace_mlp")
+        raise InputError(
+            "the model has no weightless block to freeze; train one with ffn = weightless, or call replace_mlp"
+        )
     quantise_blocks(model)
     graphs = tuple(freeze_block(name, block) for name, block in blocks.items())
     return FrozenModel(graphs, {"lutra": __version__, "torch": torch.__version__, **(origin or {})})

@@ -70,9 +70,17 @@ class ConditionalSummation(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
         self.mask: Tensor | None
         self.live: Tensor | None  # places in `encoded`, flattened, that the mask leaves
+        self.register_buffer("mask", None, persistent=False)
+        self.register_buffer("live", None, persistent=False)
+        self.refresh_()
+
+    def refresh_(self) -> None:
+        """Make again what no file holds: which encoded values the groups leave."""
+        bits, width = self.encoded.shape
         mask = torch.from_numpy(group_mask(bits, width, self.groups)) if self.groups > 1 else None
-        self.register_buffer("mask", mask, persistent=False)
-        self.register_buffer("live", None if mask is None else mask.flatten().nonzero()[:, 0], persistent=False)
+        device = self.encoded.device
+        self.mask = None if mask is None else mask.to(device)
+        self.live = None if mask is None else mask.flatten().nonzero()[:, 0].to(device)
 
     def forward(self, bits: Tensor, integers: IntegerSum | None = None) -> Tensor:
         """Bits (R, N) -> (N, D), in floating point; `integers` as for `trained_encoded`."""

@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from lutra.data.text import load_dataset, training_batch
 from lutra.errors import CheckpointError, RunDirectoryError, TrainingError
 from lutra.models.zoo import create_model
-from lutra.nn.weightless import calibrate_, weightless_blocks
+from lutra.nn.calibrate import calibrate_
+from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.language import Recipe
 from lutra.runs.claim import claim_run
 from lutra.runs.files import RunFiles, write_text

@@ -1,0 +1,160 @@
+"""`replace_mlp`: carry out a plan."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from lutra.errors import ConversionError
+from lutra.models.convert import hugging_face
+from lutra.models.convert.fused import BlockExperts
+from lutra.models.convert.places import Surgery, put_row
+from lutra.models.convert.plan import Found, Places, Plan, matches
+from lutra.models.convert.record_of import Conversion, Converted, conversion_of
+from lutra.nn.weightless import WeightlessBlock
+from lutra.recipes.language import BlockConfig
+
+Overrides = Mapping[str, BlockConfig | None]
+"""A configuration by path, or by `re:` and a regular expression, and for all others under `_default`."""
+
+
+def replace_mlp(
+    model: nn.Module, plan: Plan, config: BlockConfig | Overrides | None = None, seed: int = 0
+) -> tuple[Found, ...]:
+    """Put weightless blocks into the places of a plan of `find_mlps`, in place, everywhere a module is used.
+
+    `config` is for all blocks, or a dictionary: an exact path goes first, then the first `re:` expression that matches
+    the whole path, then `_default`, then `BlockConfig()`; None leaves a place alone. Blocks take over device, mode and
+    the type of what they are given; they must see data once: `lutra.calibrate_(model, batches)`.
+
+    Returns: the rows of the plan that were carried out.
+
+    Raises:
+        ConversionError: the plan is of another model or has been carried out already; a key of `config` names nothing;
+            there is nothing to convert. The model is as before then.
+    """
+    if not isinstance(plan, Plan):
+        raise ConversionError("replace_mlp needs a plan: replace_mlp(model, lutra.find_mlps(model, *example), config)")
+    rows = [(row, found) for row in plan.converted if (found := _config_of(row, plan, config)) is not None]
+    if not rows:
+        raise ConversionError(f"{plan.model}: the plan converts nothing; print it for the reasons")
+    _check_fits(model, plan)
+    start = sum(len(each.row.block_paths) for each in _earlier(model))
+    converted: list[Converted] = []
+    for row, block_config in rows:
+        converted.append(Converted(row, block_config, seed + start))
+        start += len(row.block_paths)
+    carry_out(model, converted)
+    return tuple(row for row, _ in rows)
+
+
+def carry_out(model: nn.Module, converted: list[Converted]) -> None:
+    """Put the blocks of `converted` into `model` and remember what was done; all or nothing."""
+    surgery = Surgery(model)
+    try:
+        for each in converted:
+            _put(surgery, each)
+    except BaseException:
+        surgery.undo()
+        raise
+    conversion = conversion_of(model) or Conversion(())
+    model.lutra_conversion = Conversion((*conversion.converted, *converted))  # type: ignore[assignment]
+    if hugging_face.is_hugging_face(model):
+        hugging_face.mark(model)
+
+
+def _earlier(model: nn.Module) -> tuple[Converted, ...]:
+    conversion = conversion_of(model)
+    return conversion.converted if conversion else ()
+
+
+def _config_of(row: Found, plan: Plan, config: BlockConfig | Overrides | None) -> BlockConfig | None:
+    if config is None or isinstance(config, BlockConfig):
+        return config or BlockConfig()
+    for key, value in config.items():
+        if key != "_default":
+            plan.matching(key)
+        if value is not None and not isinstance(value, BlockConfig):
+            raise ConversionError(f"config[{key!r}]: a BlockConfig or None, got a {type(value).__name__}")
+    paths = (row.path, *row.aliases)
+    for path in paths:
+        if path in config:
+            return config[path]
+    for key, value in config.items():
+        if key.startswith("re:") and any(matches(key, path) for path in paths):
+            return value
+    return config.get("_default", BlockConfig())
+
+
+def _check_fits(model: nn.Module, plan: Plan) -> None:
+    """The plan must be of this model, as it is now."""
+    there = dict(model.named_parameters(remove_duplicate=False))
+    for row in plan.converted:
+        missing = [name for name in row.parameters if name not in there]
+        if missing or type(model).__name__ != plan.model:
+            what = f"{missing[0]} is not there" if missing else f"this is a {type(model).__name__}"
+            raise ConversionError(f"the plan of a {plan.model} does not fit the model: {what}; make the plan again")
+
+
+def _put(surgery: Surgery, converted: Converted) -> None:
+    row, model = converted.row, surgery.model
+    try:
+        old = model.get_submodule(row.places.block)
+    except AttributeError:
+        raise ConversionError(f"{row.path}: no such module; the plan is of another model") from None
+    like = next(iter(old.parameters()), None) if row.form != "none" else None
+    blocks = [_block(row, converted.config, converted.seed + index, path) for index, path in enumerate(row.block_paths)]
+    if like is not None and like.device.type != "meta":
+        for block in blocks:
+            block.to(like.device)
+    if row.form == "fused_experts":
+        surgery.put(old, BlockExperts(blocks))
+    else:
+        put_row(surgery, row, blocks[0])
+
+
+@contextlib.contextmanager
+def _float32_on_cpu() -> Iterator[None]:
+    """Whatever the surroundings build with (transformers builds on the meta device, in the type of a checkpoint)."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _block(row: Found, config: BlockConfig, seed: int, path: str) -> WeightlessBlock:
+    with _float32_on_cpu():
+        block = WeightlessBlock(row.inputs, config, seed, row.outputs)
+    block.place = path
+    return block
+
+
+def relocated(row: Found, change: Callable[[str], str]) -> Found:
+    """A row whose paths have been changed."""
+    places = row.places
+    return replace(
+        row,
+        path=change(row.path),
+        aliases=tuple(map(change, row.aliases)),
+        places=Places(
+            change(places.block),
+            tuple(map(change, places.passed)),
+            tuple(map(change, places.silent)),
+            change(places.end) if places.end else "",
+        ),
+        block_paths=tuple(map(change, row.block_paths)),
+        parameters=tuple(map(change, row.parameters)),
+    )
+
+
+def blocks_of(model: nn.Module, row: Found) -> list[Any]:
+    """The blocks that stand in the places of a row."""
+    return [model.get_submodule(path) for path in row.block_paths]
