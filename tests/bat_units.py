@@ -157,11 +157,13 @@ def quantise_instance(name):
     (bits, scale), word = QUANTISERS[name], 16 * LANES
     entries = [f"fields_i[{FIELDS.offsets[f'{name}_table_{i}']} +: 16]" for i in range(3 * TABLE_BITS[name] // 16)]
     return [
-        f"  logic [2:0] {name}_bias;",
+        f"  logic [2:0] {name}_bias; logic {name}_started_q;",
+        f"  always_ff @(posedge clk_i) {name}_started_q <= rst_ni && ({name}_started_q || {name}_in_valid_i);",
         f"  wire [{3 * TABLE_BITS[name] - 1}:0] {name}_tables = {{{', '.join(reversed(entries))}}};",
         f"  lutra_bat_quantise #(.Lanes({LANES}), .Bits({bits}), .Scale({int(scale)}), .BeatBits(3), .LaneBits(3))",
         f"    u_{name} (",
-        "    .clk_i, .rst_ni, .segments_i(segments), .beats_i(beats), .last_lanes_i(last_lanes),",
+        f"    .clk_i, .rst_ni, .start_i({name}_in_valid_i && !{name}_started_q), .by_head_i(1'b0), .rows_i('0),",
+        "    .segments_i(segments), .beats_i(beats), .last_lanes_i(last_lanes),",
         f"    .signed_i(signed_codes), .use_bias_i(use_bias), .tables_i({name}_tables), .bias_address_o({name}_bias),",
         f"    .bias_i(bias_words[{name}_bias*{word} +: {word}]),",
         f"    .valid_i({name}_in_valid_i), .ready_o({name}_in_ready_o),",
