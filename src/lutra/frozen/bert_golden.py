@@ -12,9 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lutra.bert_config import BertConfig
 from lutra.errors import InputError, LutraError
-from lutra.frozen import half
+from lutra.frozen import binary16
 from lutra.frozen.bert import (
     FrozenBert,
     code_range,
@@ -25,7 +24,8 @@ from lutra.frozen.bert import (
     layout,
     unpack,
 )
-from lutra.frozen.half import ExactArray, HalfArray
+from lutra.frozen.binary16 import ExactArray, HalfArray
+from lutra.recipes.bert_config import BertConfig
 
 SENTENCES_AT_ONCE = 32
 """Bounds the memory; weights are unpacked once for so many."""
@@ -49,7 +49,7 @@ def golden_logits(
 
     Raises:
         InputError: shapes, tokens, types or masks that the model cannot take.
-        LutraError: an activation leaves the range of a half.
+        LutraError: an activation leaves the range of a binary16.
     """
     _check_input(model, tokens, token_types, mask)
     logits = np.empty((len(tokens), model.config.outputs), np.float16)
@@ -115,7 +115,7 @@ def feed_forward(model: FrozenBert, name: str, x: HalfArray, trace: Trace = _uns
     """Two linear layers with an activation between, residual and norm: (N, D) -> (N, D)."""
     codes = quantise(model, f"{name}.input_quantiser", x, signed=True, trace=trace)
     hidden = linear(model, f"{name}.intermediate", codes, signed=True, trace=trace)  # (N, intermediate)
-    hidden = half.gelu(hidden) if model.config.activation == "gelu" else np.where(hidden > 0, hidden, np.float16(0))
+    hidden = binary16.gelu(hidden) if model.config.activation == "gelu" else np.where(hidden > 0, hidden, np.float16(0))
     trace(f"{name}.hidden", hidden)
     signed = hidden_is_signed(model.config)
     codes = quantise(model, f"{name}.hidden_quantiser", hidden, signed, trace)
@@ -126,10 +126,10 @@ def feed_forward(model: FrozenBert, name: str, x: HalfArray, trace: Trace = _uns
 def classify(model: FrozenBert, x: HalfArray) -> HalfArray:
     """Pooler and classifier on the first token of every sentence: (B, D) -> (B, C)."""
     codes = quantise(model, "pooler_quantiser", x, signed=True)
-    pooled = half.tanh(linear(model, "pooler", codes, signed=True)).astype(np.float64)
+    pooled = binary16.tanh(linear(model, "pooler", codes, signed=True)).astype(np.float64)
     weight = model.tensors["classifier.weight"].astype(np.float64)
-    products = half.on_grid(pooled[:, None] * weight, half.SUM_BITS)  # (B, C, D)
-    sums = products.sum(axis=2) * 2.0**-half.SUM_BITS + model.tensors["classifier.bias"]
+    products = binary16.on_grid(pooled[:, None] * weight, binary16.SUM_BITS)  # (B, C, D)
+    sums = products.sum(axis=2) * 2.0**-binary16.SUM_BITS + model.tensors["classifier.bias"]
     return _finite(sums.astype(np.float16), "classifier")
 
 
@@ -163,7 +163,7 @@ def linear(model: FrozenBert, name: str, codes: Codes, signed: bool, trace: Trac
 
 def softmax(scores: HalfArray) -> HalfArray:
     """Over the last axis; the sum of the exponentials is exact."""
-    exponentials = half.exp(scores - scores.astype(np.float32).max(axis=-1, keepdims=True).astype(np.float16))
+    exponentials = binary16.exp(scores - scores.astype(np.float32).max(axis=-1, keepdims=True).astype(np.float16))
     sums = exponentials.sum(axis=-1, keepdims=True, dtype=np.float64).astype(np.float16)
     probabilities: HalfArray = exponentials * (np.float16(1) / sums)
     return probabilities
@@ -174,19 +174,19 @@ def layer_norm(model: FrozenBert, name: str, x: HalfArray, trace: Trace = _unsee
     width = model.config.width
     mean = _finite(x, name).sum(axis=1, keepdims=True, dtype=np.float64) / width + 0.0  # a zero sum is +0
     centred = _finite(x - mean.astype(np.float16), name)
-    squares = half.on_grid(np.square(centred, dtype=np.float64), half.SQUARE_BITS).sum(axis=1, keepdims=True)
-    epsilon = np.floor(model.config.layer_norm_epsilon * width * 2**half.SQUARE_BITS + 0.5)
-    variance = _finite(((squares + epsilon) / (width * 2**half.SQUARE_BITS)).astype(np.float16), name)
-    scale = half.reciprocal_root(np.maximum(variance, np.float16(2.0**-24)))
+    squares = binary16.on_grid(np.square(centred, dtype=np.float64), binary16.SQUARE_BITS).sum(axis=1, keepdims=True)
+    epsilon = np.floor(model.config.layer_norm_epsilon * width * 2**binary16.SQUARE_BITS + 0.5)
+    variance = _finite(((squares + epsilon) / (width * 2**binary16.SQUARE_BITS)).astype(np.float16), name)
+    scale = binary16.reciprocal_root(np.maximum(variance, np.float16(2.0**-24)))
     y: HalfArray = centred * scale * model.tensors[f"{name}.gain"] + model.tensors[f"{name}.bias"]
     return _seen(name, y, trace)
 
 
 def _product(a: np.ndarray, b: np.ndarray, largest: int) -> HalfArray:
     """Matrix product of integers, exact, then rounded to half: no sum exceeds `largest`."""
-    exact = half.exact_type(largest)
+    exact = binary16.exact_type(largest)
     sums = a.astype(exact, copy=False) @ b.astype(exact)
-    return half.from_integer(sums, half.sum_exponent(largest))
+    return binary16.from_integer(sums, binary16.sum_exponent(largest))
 
 
 def _seen(name: str, x: HalfArray, trace: Trace) -> HalfArray:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from lutra.accelerators.bat.config import PAPER, PAPER_MHA, BatConfig, ModuleConfig, check_model, config_for
-from lutra.bert_config import BertConfig
 from lutra.errors import InputError
+from lutra.recipes.bert_config import BertConfig
 
 HALF_WIDTH_BERT = BertConfig.model_validate(
     {"heads": 6, "intermediate": 1536, "activation": "relu", "quantisation": {"method": "bmt"}}

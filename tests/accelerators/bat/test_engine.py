@@ -14,9 +14,8 @@ import lutra.accelerators.bat
 from hardware_variants import Variant
 from lutra.accelerators.bat import layout, products
 from lutra.accelerators.bat.config import ModuleConfig
-from lutra.hardware.bench import jobs
+from lutra.hardware.bench import jobs, streams
 from lutra.hardware.bench.jobs import Interface, Job, ReadPort, Stream
-from lutra.simulate import harness
 
 RTL = Path(lutra.accelerators.bat.__file__).parent / "rtl"
 SOURCES = {path.stem: path.read_text() for path in RTL.glob("*.sv")}
@@ -176,11 +175,11 @@ def problems(variant, product, sums, passes):
     """What is wrong with both runs of a job, in words."""
     units = VARIANTS[variant].parameters["Units"]
     found = []
-    for name, run in zip(harness.PASSES, passes, strict=True):
+    for name, run in zip(streams.PASSES, passes, strict=True):
         found += [f"{problem} {name}" for problem in run.problems]
         if run.problems:
             continue
-        lanes = harness.unpack(run.beats[0], units, SUM_BITS, signed=True)
+        lanes = streams.unpack(run.beats[0], units, SUM_BITS, signed=True)
         lanes = lanes.reshape(*sums.shape[:2], -1)[:, :, : sums.shape[2]]
         if (lanes != sums).any():
             row, part, output = np.argwhere(lanes != sums)[0]

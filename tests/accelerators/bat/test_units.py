@@ -10,7 +10,7 @@ from bat_units import LANES, Rows, problems
 from frozen_berts import small_config
 from lutra.accelerators.bat import tables
 from lutra.frozen.bert_golden import codes_of
-from lutra.synth.tools import fpga_yosys, run_tool
+from lutra.synth.tools.find import fpga_yosys, run_tool
 
 FAULTS = {
     "vector": {

@@ -14,14 +14,10 @@ from lutra.accelerators.bat import compiler, emit
 from lutra.accelerators.bat.compiler import Image
 from lutra.accelerators.bat.config import BatConfig, ModuleConfig
 from lutra.accelerators.bat.layout import chunks
-from lutra.accelerators.bat.program import Step
-from lutra.errors import LutraError
-from lutra.files import write_text
-from lutra.frozen.bert_golden import attention, feed_forward
-from lutra.frozen.bert import FrozenBert
-from lutra.frozen.half import HalfArray
-from lutra.simulate import harness, verilator
-from lutra.simulate.harness import NEVER
+from lutra.frozen.binary16 import HalfArray
+from lutra.hardware.bench import streams, verilator
+from lutra.hardware.bench.streams import NEVER
+from lutra.runs.files import write_text
 
 TOP = "bat_testbench"
 PATIENCE = 100_000
@@ -65,17 +61,15 @@ def build(config: BatConfig, folder: Path) -> BatBench:
     """
     folder.mkdir(parents=True, exist_ok=True)
     rtl = (folder / "rtl").resolve()
-    rtl.mkdir(exist_ok=True)
-    files = emit.design_files(config)
-    for name, text in files.items():
-        write_text(rtl / name, text)
+    design = emit.bat_design(config)
+    design.write(rtl)
     widths = tap_bits(config, config.attention)
     write_text(folder / "testbench.sv", _top(widths))
     template = Template(filename=str(Path(__file__).parent / "bench.cpp.mako"), strict_undefined=True)
     taps = {name: chunks(bits, 32) for name, bits in widths.items()}
     write_text(folder / "testbench.cpp", str(template.render(config=config, taps=taps)))
-    harness.write_bench_header(folder)
-    sources = [*(rtl / name for name in files if name.endswith(".sv")), folder / "testbench.sv"]
+    streams.write_bench_header(folder)
+    sources = [*(rtl / name for name in design.sources), folder / "testbench.sv"]
     return BatBench(config, verilator.build(sources, TOP, folder / "testbench.cpp", folder), rtl)
 
 
@@ -110,11 +104,11 @@ def simulate(
         parts.append(struct.pack("<2I", stalls, len(program) // 4) + program)
         parts.append(struct.pack("<I", len(given) // 4) + given)
         parts.append(struct.pack("<2I", first, len(given) // 4))
-    reader = harness.Reader(harness.execute(bench.executable, b"".join(parts), folder=bench.rtl))
+    reader = streams.Reader(streams.execute(bench.executable, b"".join(parts), folder=bench.rtl))
     return [_run(reader, bench, image, len(rows)) for rows in sentences]
 
 
-def _run(reader: harness.Reader, bench: BatBench, image: Image, tokens: int) -> Run:
+def _run(reader: streams.Reader, bench: BatBench, image: Image, tokens: int) -> Run:
     finished, errors = reader.word(), reader.word()
     starts, ends = reader.counted(), reader.counted()
     widths = tap_bits(bench.config, bench.config.attention)
@@ -147,6 +141,9 @@ def _top(widths: dict[str, int]) -> str:
         body.append(f"  assign {name}_data_o = u_bat.u_module.{data};")
     connections = ", ".join(f".{name}" for name in emit.port_names())
     return (
-        f"module {TOP} (\n" + ",\n".join(ports) + f"\n);\n\n  {emit.TOP} u_bat ({connections});\n\n"
-        + "\n".join(body) + "\n\nendmodule\n"
+        f"module {TOP} (\n"
+        + ",\n".join(ports)
+        + f"\n);\n\n  {emit.TOP} u_bat ({connections});\n\n"
+        + "\n".join(body)
+        + "\n\nendmodule\n"
     )

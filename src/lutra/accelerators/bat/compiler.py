@@ -15,12 +15,12 @@ from lutra.accelerators.bat import products
 from lutra.accelerators.bat.config import BatConfig, ModuleConfig, check_model
 from lutra.accelerators.bat.layout import chunks
 from lutra.accelerators.bat.parameters import Gearbox, value_lanes
-from lutra.accelerators.bat.program import BYTES, Step, engine_fields
 from lutra.accelerators.bat.products import Product
+from lutra.accelerators.bat.program import BYTES, Step, engine_fields
 from lutra.accelerators.bat.weights import BEAT_BYTES, Blob, BlobWriter
-from lutra.bert_config import BertConfig
-from lutra.frozen import half
+from lutra.frozen import binary16
 from lutra.frozen.bert import FrozenBert, largest_context_sum, largest_linear_sum, largest_score_sum
+from lutra.recipes.bert_config import BertConfig
 
 HALFS_PER_BEAT = 8
 ALIGNMENT = 4096
@@ -105,13 +105,11 @@ def rows_from_bytes(data: bytes, width: int) -> np.ndarray:
 
 def step_names(layers: int) -> list[str]:
     """Steps of a program in their order."""
-    blocks = (
-        (f"layers.{index}.attention.query_key_value", f"layers.{index}.attention.scores")
-        + (f"layers.{index}.attention.contexts", f"layers.{index}.attention.output")
-        + (f"layers.{index}.feed_forward.hidden", f"layers.{index}.feed_forward.output")
-        for index in range(layers)
+    steps = (
+        *(f"attention.{kind}" for kind in ("query_key_value", "scores", "contexts", "output")),
+        *(f"feed_forward.{kind}" for kind in ("hidden", "output")),
     )
-    return ["layers.0.attention.quantise", *(name for block in blocks for name in block)]
+    return ["layers.0.attention.quantise", *(f"layers.{index}.{step}" for index in range(layers) for step in steps)]
 
 
 def quantiser_after(name: str, layers: int) -> str | None:
@@ -218,7 +216,7 @@ class _SentenceCompiler:
         flags, numbers = engine_fields(product, self._regions[1])
         numbers |= self._linear(inputs, model.width, in_attention) | self._rows(0 if in_attention else 1)
         beats = chunks(model.width, module.p_ln)
-        epsilon = model.layer_norm_epsilon * model.width * 2**half.SQUARE_BITS
+        epsilon = model.layer_norm_epsilon * model.width * 2**binary16.SQUARE_BITS
         numbers |= {
             "norm_beats": beats,
             "norm_last_lanes": model.width - (beats - 1) * module.p_ln,
@@ -251,7 +249,7 @@ class _SentenceCompiler:
         beats = chunks(outputs, module.p_vu)
         return {
             "copies": copies,
-            "exponent": half.sum_exponent(largest),
+            "exponent": binary16.sum_exponent(largest),
             "sum_beats": chunks(outputs, module.p_dpu),
             "sum_stride": chunks(outputs, Gearbox(module.p_dpu, module.p_vu).block),
             "vector_beats": beats,

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from lutra.bert_config import BertConfig
 from lutra.errors import InputError
 from lutra.frozen.bert import LARGEST_WIDTH
+from lutra.recipes.bert_config import BertConfig
 
 Sums = Literal["count", "pe"]
 """How a dot product unit adds: ones counted per bit of x, or the paper's processing elements and compressor tree."""

@@ -8,32 +8,17 @@ from pathlib import Path
 from lutra.accelerators.bat.config import BatConfig
 from lutra.accelerators.bat.sizes import module_parameters
 from lutra.accelerators.bat.tables import EXP_FILE, RECIPROCAL_FILE, ROOT_FILE, rom_files
+from lutra.hardware.design import Design, library_files
 
-HERE = Path(__file__).parent
-SOURCES = (HERE / "rtl", HERE.parents[1] / "hardware" / "lib")
+RTL = Path(__file__).parent / "rtl"
 TOP = "bat"
-INSTANCE = re.compile(r"\b(lutra_\w+) (?:#\(|u_)")
 
 
-def design_files(config: BatConfig) -> dict[str, str]:
-    """All files of the accelerator: name -> text, modules after those that they need, then the contents of its ROMs."""
+def bat_design(config: BatConfig) -> Design:
+    """The accelerator of a configuration, with the contents of its ROMs beside its modules."""
     parameters = module_parameters(config, config.attention, attention=True, feed_forward=True)
-    top = _top(parameters)
-    return _needed(top) | {f"{TOP}.sv": top} | rom_files()
-
-
-def _needed(top: str) -> dict[str, str]:
-    library = {path.stem: path.read_text(encoding="utf-8") for folder in SOURCES for path in folder.glob("*.sv")}
-    ordered: dict[str, str] = {}
-
-    def add(text: str, own: str) -> None:
-        for name in INSTANCE.findall(text):
-            if name in library and name != own and f"{name}.sv" not in ordered:
-                add(library[name], name)
-                ordered[f"{name}.sv"] = library[name]
-
-    add(top, TOP)
-    return ordered
+    modules = Design.complete({f"{TOP}.sv": _top(parameters)}, library_files(RTL))
+    return Design({**modules.files, **rom_files()}, {"top": TOP, "config": config.to_mapping()})
 
 
 def module_ports() -> str:
@@ -46,7 +31,7 @@ def port_names() -> list[str]:
 
 
 def _port_lines() -> list[str]:
-    module = (SOURCES[0] / "lutra_bat_module.sv").read_text(encoding="utf-8")
+    module = (RTL / "lutra_bat_module.sv").read_text(encoding="utf-8")
     return module[module.index(") (\n") + 4 : module.index("\n);")].splitlines()
 
 

@@ -1,4 +1,4 @@
-"""Instructions of BAT: one per step, 64 fields of 16 bits (isa.md). Compiler, bench and documentation read this table."""
+"""Instructions of BAT: one per step, 64 fields of 16 bits (isa.md). Compiler and bench read this table."""
 
 from __future__ import annotations
 
@@ -89,7 +89,14 @@ PLACES = {
     "norm_bias_words": 57,
 }
 """First 16-bit field of each number."""
-LONG = {"epsilon": 32, "read_address": 32, "write_address": 32, "all_row_beats": 24, "load_address": 32, "load_beats": 24}
+LONG = {
+    "epsilon": 32,
+    "read_address": 32,
+    "write_address": 32,
+    "all_row_beats": 24,
+    "load_address": 32,
+    "load_beats": 24,
+}
 """Bits of those that take two fields."""
 
 

@@ -90,8 +90,9 @@ def _buffers(config: BatConfig, module: ModuleConfig, attention: bool, vector_ro
     }
     numbers = pairs["Number"][0]
     part = math.gcd(config.head_width, numbers.block) if config.head_width % numbers.granule == 0 else numbers.granule
+    step = numbers.parameters(16, (widest,), part)["OutStep"]
     return {
-        "NumberStep": numbers.parameters(16, (widest,), part)["OutStep"] if attention else numbers.out_lanes // numbers.granule,
+        "NumberStep": step if attention else numbers.out_lanes // numbers.granule,
         **{f"{name}Blocks": sum(chunks(row, gear.block) for row in rows) for name, (gear, rows) in pairs.items()},
         **{f"{name}Granule": gear.granule for name, (gear, _) in pairs.items()},
     }

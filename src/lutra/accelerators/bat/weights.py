@@ -14,7 +14,7 @@ from lutra.accelerators.bat import tables
 from lutra.accelerators.bat.config import BatConfig, ModuleConfig
 from lutra.accelerators.bat.layout import chunks, weight_words
 from lutra.frozen.bert import FrozenBert, layout, unpack
-from lutra.frozen.half import HalfArray
+from lutra.frozen.binary16 import HalfArray
 
 BEAT_BYTES = 16
 SECTIONS = ("weight_words", "factor_words", "vector_bias_words", "quantise_bias_words", "gain_words", "norm_bias_words")
@@ -132,9 +132,7 @@ class BlobWriter:
                 table[index] = tables.thresholds(self._model.config, step, signed)
         return table.reshape(1, -1).view(np.uint8)
 
-    def _blob(
-        self, quantisers: tuple[str, ...], signed: bool = True, **sections: np.ndarray
-    ) -> Blob:
+    def _blob(self, quantisers: tuple[str, ...], signed: bool = True, **sections: np.ndarray) -> Blob:
         words: dict[str, int] = {}
         data = []
         for name in SECTIONS:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from mako.template import Template
 
-from lutra.files import write_text
 from lutra.frozen.types import IntArray
-from lutra.simulate import harness, verilator
+from lutra.hardware.bench import streams, verilator
+from lutra.runs.files import write_text
 
 HERE = Path(__file__).parent
 
@@ -59,7 +59,7 @@ class CycleBench:
         Raises:
             ToolError: the simulation broke off.
         """
-        data = harness.execute(self.executable, self.inputs.pack(values).tobytes())
+        data = streams.execute(self.executable, self.inputs.pack(values).tobytes())
         words = np.frombuffer(data, self.outputs.dtype)
         return {name: words[name].astype(np.int64) for name in self.outputs.bits}
 
@@ -74,5 +74,5 @@ def build(files: list[Path], top: str, inputs: Fields, outputs: Fields, folder: 
     template = Template(filename=str(HERE / "cycles.cpp.mako"), strict_undefined=True)
     rendered = template.render(input_words=inputs.words, output_words=outputs.words)
     write_text(folder / "testbench.cpp", str(rendered))
-    harness.write_bench_header(folder)
+    streams.write_bench_header(folder)
     return CycleBench(verilator.build(files, top, folder / "testbench.cpp", folder), inputs, outputs)

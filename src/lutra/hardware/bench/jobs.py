@@ -11,9 +11,9 @@ import numpy as np
 from mako.template import Template
 
 from lutra.errors import ToolError
-from lutra.files import write_text
 from lutra.frozen.types import IntArray
-from lutra.simulate import harness, verilator
+from lutra.hardware.bench import streams, verilator
+from lutra.runs.files import write_text
 
 HERE = Path(__file__).parent
 
@@ -67,7 +67,7 @@ class Interface:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What a module is given: beats are arrays (beats, words) of 32-bit words, lowest first; see `harness.pack`."""
+    """What a module is given: beats are arrays (beats, words) of 32-bit words, lowest first; see `streams.pack`."""
 
     settings: Mapping[str, int] = field(default_factory=dict)
     sources: Sequence[np.ndarray] = ()
@@ -111,8 +111,8 @@ class JobBench:
             ToolError: the simulation broke off.
         """
         vectors = struct.pack("<II", len(jobs), patience_cycles) + b"".join(self._vectors(job) for job in jobs)
-        reader = harness.Reader(harness.execute(self.executable, vectors))
-        return [[self._run(reader, job) for job in jobs] for _ in harness.PASSES]
+        reader = streams.Reader(streams.execute(self.executable, vectors))
+        return [[self._run(reader, job) for job in jobs] for _ in streams.PASSES]
 
     def _vectors(self, job: Job) -> bytes:
         ports = self.interface
@@ -127,7 +127,7 @@ class JobBench:
         parts += [struct.pack("<I", count) for _, count in zip(ports.sinks, job.beats, strict=True)]
         return b"".join(parts)
 
-    def _run(self, reader: harness.Reader, job: Job) -> Run:
+    def _run(self, reader: streams.Reader, job: Job) -> Run:
         ports = self.interface
         cycles, late, dones = reader.word(), reader.word(), reader.word()
         problems = ["gave up waiting"] if late else []
@@ -137,7 +137,7 @@ class JobBench:
         beats, given = [], []
         for port, expected in zip(ports.sinks, job.beats, strict=True):
             unstable = reader.word()
-            if unstable != harness.NEVER:
+            if unstable != streams.NEVER:
                 problems.append(f"{port.data} changed before it was taken in cycle {unstable}")
             given.append(reader.counted())
             beats.append(reader.counted().astype(np.uint32).reshape(-1, words_of(port.bits)))
@@ -166,7 +166,7 @@ def words_of(bits: int) -> int:
 
 
 def build(
-    files: list[Path], top: str, interface: Interface, folder: Path, defines: tuple[str, ...] = harness.DEFINES
+    files: list[Path], top: str, interface: Interface, folder: Path, defines: tuple[str, ...] = streams.DEFINES
 ) -> JobBench:
     """Compile the module `top` of `files` with its bench in `folder`.
 
@@ -176,5 +176,5 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     template = Template(filename=str(HERE / "jobs.cpp.mako"), strict_undefined=True)
     write_text(folder / "testbench.cpp", str(template.render(ports=interface, words_of=words_of)))
-    harness.write_bench_header(folder)
+    streams.write_bench_header(folder)
     return JobBench(verilator.build(files, top, folder / "testbench.cpp", folder, defines=defines), interface)

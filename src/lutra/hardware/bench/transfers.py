@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from mako.template import Template
 
-from lutra.files import write_text
 from lutra.frozen.types import IntArray
+from lutra.hardware.bench import streams, verilator
 from lutra.hardware.bench.cycles import HERE, Fields
-from lutra.simulate import harness, verilator
-from lutra.simulate.harness import NEVER, PASSES
+from lutra.hardware.bench.streams import NEVER, PASSES
+from lutra.runs.files import write_text
 
 PATIENCE = 4000
 """Cycles without any transfer after which a case is given up."""
@@ -83,7 +83,7 @@ class TransferBench:
             ToolError: the simulation broke off.
         """
         vectors = struct.pack("<I", len(cases)) + b"".join(self._vectors(case) for case in cases)
-        reader = harness.Reader(harness.execute(self.executable, vectors))
+        reader = streams.Reader(streams.execute(self.executable, vectors))
         return [[self._transfers(reader, case) for case in cases] for _ in PASSES]
 
     def _vectors(self, case: Case) -> bytes:
@@ -92,11 +92,11 @@ class TransferBench:
         parts = [struct.pack("<I", case.reset), fields.tobytes()]
         for name, stream in self.inputs.items():
             beats = case.inputs[name].reshape(-1, stream.lanes)
-            words = harness.pack(beats, stream.bits) if len(beats) else np.empty((0, stream.words), "<u4")
+            words = streams.pack(beats, stream.bits) if len(beats) else np.empty((0, stream.words), "<u4")
             parts += [struct.pack("<I", words.size), words.tobytes()]
         return b"".join(parts) + struct.pack(f"<{len(self.outputs)}I", *map(case.expected_beats.get, self.outputs))
 
-    def _transfers(self, reader: harness.Reader, case: Case) -> Transfers:
+    def _transfers(self, reader: streams.Reader, case: Case) -> Transfers:
         flags = reader.word()
         taken = {name: reader.counted() for name in self.inputs}
         left, data, problems = {}, {}, []
@@ -104,7 +104,7 @@ class TransferBench:
             extra, unstable = reader.word(), reader.word()
             left[name] = reader.counted()
             words = reader.counted().astype(np.uint32).reshape(-1, stream.words)
-            data[name] = harness.unpack(words, stream.lanes, stream.bits, stream.signed)
+            data[name] = streams.unpack(words, stream.lanes, stream.bits, stream.signed)
             if extra:
                 problems.append(f"{name}: {extra} beats too many")
             if len(words) < case.expected_beats[name]:
@@ -136,6 +136,6 @@ def build(
         patience_after=PATIENCE_AFTER,
     )
     write_text(folder / "testbench.cpp", str(rendered))
-    harness.write_bench_header(folder)
+    streams.write_bench_header(folder)
     executable = verilator.build(files, top, folder / "testbench.cpp", folder)
     return TransferBench(executable, fields, inputs, outputs)
