@@ -1,7 +1,7 @@
 // Turns the bits of tokens that come one after the other into bytes of eight tokens.
 //
 // A byte grows with every token: what is known of it is stored in memory as often, so that nothing has to be flushed at
-// the end of a sentence. Bits of tokens that have not come are 0.
+// the end of a sentence. Bits of tokens that have not come may be anything.
 //
 // Timing: bytes_o follows from the inputs in the same cycle; with write_i it is remembered for the next token.
 module lutra_bat_transpose #(
@@ -45,15 +45,10 @@ module lutra_bat_transpose #(
     assign before_bytes = stored[part_i*8*Lanes +: 8*Lanes];
   end
 
-  // Tokens that came before this one in its byte.
-  logic [7:0] earlier;
-
-  assign earlier = ~(8'hFF << token_i);
-
   for (genvar i = 0; i < 8 * Lanes; i++) begin : gen_bit
     localparam logic [2:0] Place = 3'(i % 8);
 
-    assign bytes_o[i] = token_i == Place ? bits_i[i/8] : earlier[Place] && before_bytes[i];
+    assign bytes_o[i] = token_i == Place ? bits_i[i/8] : before_bytes[i];
   end
 
 endmodule
