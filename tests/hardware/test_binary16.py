@@ -7,7 +7,7 @@ import pytest
 
 import binary16_units
 from binary16_units import DIVISORS, FAULTS, LATENCY, SUM_BITS, variants
-from lutra.frozen import binary16 as half
+from lutra.frozen import binary16
 
 EVERY = np.arange(2**16, dtype=np.uint16)
 FINITE = EVERY[np.isfinite(EVERY.view(np.float16))]
@@ -82,7 +82,9 @@ def test_every_integer_with_every_exponent(bench):
         integers[:2] = -(2 ** (SUM_BITS - 1)), 2 ** (SUM_BITS - 1) - 1
         outputs = run(bench, len(integers), integer=integers, exponent=exponent)
         with np.errstate(over="ignore"):
-            found = found + wrong(outputs, "from_integer", bits(half.from_integer(integers.astype(float), exponent)))
+            found = found + wrong(
+                outputs, "from_integer", bits(binary16.from_integer(integers.astype(float), exponent))
+            )
     assert_found("from_integer", found)
 
 

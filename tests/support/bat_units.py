@@ -11,8 +11,7 @@ import lutra.accelerators.bat
 import lutra.hardware
 from frozen_berts import small_config
 from lutra.accelerators.bat import tables
-from lutra.frozen import bert_golden
-from lutra.frozen import binary16 as half
+from lutra.frozen import bert_golden, binary16
 from lutra.hardware.bench import transfers
 from lutra.hardware.bench.cycles import Fields
 from lutra.hardware.bench.transfers import Case, Stream
@@ -158,11 +157,13 @@ def quantise_instance(name):
     (bits, scale), word = QUANTISERS[name], 16 * LANES
     entries = [f"fields_i[{FIELDS.offsets[f'{name}_table_{i}']} +: 16]" for i in range(3 * TABLE_BITS[name] // 16)]
     return [
-        f"  logic [2:0] {name}_bias;",
+        f"  logic [2:0] {name}_bias; logic {name}_started_q;",
+        f"  always_ff @(posedge clk_i) {name}_started_q <= rst_ni && ({name}_started_q || {name}_in_valid_i);",
         f"  wire [{3 * TABLE_BITS[name] - 1}:0] {name}_tables = {{{', '.join(reversed(entries))}}};",
         f"  lutra_bat_quantise #(.Lanes({LANES}), .Bits({bits}), .Scale({int(scale)}), .BeatBits(3), .LaneBits(3))",
         f"    u_{name} (",
-        "    .clk_i, .rst_ni, .segments_i(segments), .beats_i(beats), .last_lanes_i(last_lanes),",
+        f"    .clk_i, .rst_ni, .start_i({name}_in_valid_i && !{name}_started_q), .by_head_i(1'b0), .rows_i('0),",
+        "    .segments_i(segments), .beats_i(beats), .last_lanes_i(last_lanes),",
         f"    .signed_i(signed_codes), .use_bias_i(use_bias), .tables_i({name}_tables), .bias_address_o({name}_bias),",
         f"    .bias_i(bias_words[{name}_bias*{word} +: {word}]),",
         f"    .valid_i({name}_in_valid_i), .ready_o({name}_in_ready_o),",
@@ -195,7 +196,7 @@ class Rows:
         self.epsilon = float(rng.choice([1e-12, 1e-5, 1e-3]))
         shape = (rows, self.copies, elements)
         largest = 2 ** int(rng.integers(3, SUM_BITS))
-        self.exponent = half.sum_exponent(largest) + int(rng.integers(0, 3))
+        self.exponent = binary16.sum_exponent(largest) + int(rng.integers(0, 3))
         self.sums = rng.integers(-largest + 1, largest, shape)
         self.factors = (rng.standard_normal((self.copies, elements)) * 2.0 ** rng.integers(-14, -5)).astype(np.float16)
         if scores:
@@ -219,7 +220,7 @@ class Rows:
         """What must leave every unit: (rows, ..., elements)."""
         y = np.broadcast_to(self.biases, (self.rows, self.elements))
         for copy in range(self.copies):
-            product = half.from_integer(self.sums[:, copy].astype(float), self.exponent) * self.factors[copy]
+            product = binary16.from_integer(self.sums[:, copy].astype(float), self.exponent) * self.factors[copy]
             y = product if self.scores else y + product
         if self.use_residual:
             y = self.residual + y

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lutra.frozen import binary16 as half
+from lutra.frozen import binary16
 from lutra.frozen.bert_golden import codes_of
 from lutra.frozen.binary16 import HalfArray
 from lutra.recipes.bert_config import BertConfig
@@ -34,7 +34,7 @@ def rom_files() -> dict[str, str]:
 def exp_words() -> NDArray[np.uint16]:
     """exp of the negative numbers with the magnitudes from EXP_FIRST on, 14 bits each."""
     magnitudes = np.arange(EXP_FIRST, EXP_FIRST + EXP_WORDS, dtype=np.uint16)
-    words: NDArray[np.uint16] = half.exp((magnitudes | _SIGN).view(np.float16)).view(np.uint16)
+    words: NDArray[np.uint16] = binary16.exp((magnitudes | _SIGN).view(np.float16)).view(np.uint16)
     return words
 
 
@@ -47,7 +47,7 @@ def reciprocal_words() -> NDArray[np.uint16]:
 def root_words() -> NDArray[np.uint16]:
     """Significands of 1 / sqrt(x) for x in [1, 2) and [2, 4), one after the other, by the significand of x."""
     x = (np.arange(2 * SIGNIFICANDS, dtype=np.uint16) + np.uint16(0x3C00)).view(np.float16)
-    return _significands(half.reciprocal_root(x))
+    return _significands(binary16.reciprocal_root(x))
 
 
 def keys_of(x: HalfArray) -> Keys:

@@ -88,9 +88,11 @@ static void run(const Job& job, bool stalling, uint32_t patience, uint32_t limit
         const bool starts = started == never && (!stalling || sources[0].stalls.go());
         if (starts) started = cycle;
         top.${ports.start} = starts;
+% else:
+        constexpr bool starts = false;
 % endif
 % for i, port in enumerate(ports.sources):
-        if (!sources[${i}].offered && sources[${i}].next < job.sources[${i}].size() &&
+        if (started != never && !starts && !sources[${i}].offered && sources[${i}].next < job.sources[${i}].size() &&
             (!stalling || sources[${i}].stalls.go())) {
             sources[${i}].offered = true;
             put(top.${port.data}, &job.sources[${i}][sources[${i}].next]);
@@ -133,7 +135,6 @@ static void run(const Job& job, bool stalling, uint32_t patience, uint32_t limit
                 word[${words_of(port.write_bits)}] = top.${port.address};
                 get(top.${port.data}, &word[${words_of(port.write_bits) + 1}], ${words_of(port.bits)});
                 writes[${i}].insert(writes[${i}].end(), word.begin(), word.end());
-                moved = true;
             }
         }
 % endfor

@@ -56,7 +56,7 @@ class Interface:
     settings: tuple[str, ...] = ()
     """Inputs of up to 32 bits that are constant during a job."""
     start: str | None = None
-    """An input that is 1 in the first cycle of a job."""
+    """An input that is 1 in the first cycle of a job; sources offer beats from the next one on."""
     done: str | None = None
     """An output that must be 1 in one cycle of a job, which is not over before."""
     sources: tuple[Stream, ...] = ()
@@ -78,6 +78,17 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
+class Writes:
+    """What a port wrote: n writes."""
+
+    enables: np.ndarray
+    """32-bit words (n, words), lowest first."""
+    addresses: IntArray
+    data: np.ndarray
+    """(n, words)."""
+
+
+@dataclass(frozen=True, eq=False)
 class Run:
     """What a module did with a job in one pass. Cycles count from the one with `start`, or the first of the job."""
 
@@ -91,8 +102,8 @@ class Run:
     """What came out of each sink, (beats, words)."""
     given: tuple[IntArray, ...]
     """Cycles in which each sink took them."""
-    writes: tuple[list[tuple[int, int, np.ndarray]], ...]
-    """Per write port: the write enables as one integer, address and data words of every write, in order."""
+    writes: tuple[Writes, ...]
+    """Per write port, in order."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +128,11 @@ class JobBench:
     def _vectors(self, job: Job) -> bytes:
         ports = self.interface
         parts = [struct.pack("<I", job.settings[name] & 0xFFFFFFFF) for name in ports.settings]
-        for port, words in [
-            *zip(ports.sources, job.sources, strict=True),
-            *zip(ports.reads, job.memories, strict=True),
-        ]:
-            if words.ndim != 2 or words.shape[1] != words_of(port.bits):
-                raise ToolError(f"test bench: {port.data} takes {words_of(port.bits)} words, got {words.shape}")
+        filled = [(port.data, port.bits, words) for port, words in zip(ports.sources, job.sources, strict=True)]
+        filled += [(port.data, port.bits, words) for port, words in zip(ports.reads, job.memories, strict=True)]
+        for name, bits, words in filled:
+            if words.ndim != 2 or words.shape[1] != words_of(bits):
+                raise ToolError(f"test bench: {name} takes {words_of(bits)} words, got {words.shape}")
             parts.append(struct.pack("<I", words.size) + np.ascontiguousarray(words, "<u4").tobytes())
         parts += [struct.pack("<I", count) for _, count in zip(ports.sinks, job.beats, strict=True)]
         return b"".join(parts)
@@ -147,16 +157,8 @@ class JobBench:
         for written in ports.writes:
             enable_words, data_words = words_of(written.write_bits), words_of(written.bits)
             rows = reader.counted().reshape(-1, enable_words + 1 + data_words)
-            writes.append(
-                [
-                    (
-                        sum(int(word) << (32 * place) for place, word in enumerate(row[:enable_words])),
-                        int(row[enable_words]),
-                        row[enable_words + 1 :].astype(np.uint32),
-                    )
-                    for row in rows
-                ]
-            )
+            rows, addresses = rows.astype(np.uint32), rows[:, enable_words]
+            writes.append(Writes(rows[:, :enable_words], addresses, rows[:, enable_words + 1 :]))
         return Run(cycles, tuple(problems), taken, tuple(beats), tuple(given), tuple(writes))
 
 

@@ -43,16 +43,17 @@ def unpack(words: np.ndarray, lanes: int, bits: int, signed: bool) -> IntArray:
     return elements
 
 
-def execute(executable: Path, vectors: bytes, extra_arguments: Sequence[str] = ()) -> bytes:
-    """What a test bench makes of a file of vectors.
+def execute(executable: Path, vectors: bytes, extra_arguments: Sequence[str] = (), folder: Path | None = None) -> bytes:
+    """What a test bench makes of a file of vectors. It runs in `folder`, where the contents of ROMs are looked for.
 
     Raises:
         ToolError: it ended with an error.
     """
+    executable = executable.resolve()
     given, results = (executable.with_name(name) for name in ("vectors.bin", "results.bin"))
     given.write_bytes(vectors)
     finished = subprocess.run(
-        [str(executable), str(given), str(results), *extra_arguments], capture_output=True, text=True
+        [str(executable), str(given), str(results), *extra_arguments], capture_output=True, text=True, cwd=folder
     )
     if finished.returncode:
         raise ToolError(f"test bench: ended with status {finished.returncode}: {finished.stderr.strip() or 'silent'}")

@@ -111,8 +111,8 @@ class TransferBench:
                 problems.append(f"{name}: {case.expected_beats[name] - len(words)} beats missing")
             if unstable != NEVER:
                 problems.append(f"{name}: changed before it was taken in cycle {unstable}")
-        for name, beats in case.inputs.items():
-            if len(taken[name]) < len(beats.reshape(-1, self.inputs[name].lanes)):
+        for name, stream in self.inputs.items():
+            if len(taken[name]) < len(case.inputs[name].reshape(-1, stream.lanes)):
                 problems.append(f"{name}: not all beats were taken")
         return Transfers(flags, taken, left, data, tuple(problems))
 

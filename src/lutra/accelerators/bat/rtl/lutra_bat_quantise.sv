@@ -2,7 +2,7 @@
 //
 // Up to four bits a code is the number of thresholds that are not above x + bias; Scale asks for the paper's form with a
 // multiplier instead, which eight bits need. A row consists of up to three segments with a quantiser each: query, key
-// and value.
+// and value. Rows of contexts come head by head, and every head has biases of its own.
 //
 // Timing: a beat per cycle; its codes are offered three cycles after it was taken, in the form with a multiplier five.
 // The fields and tables stay the same during a step.
@@ -10,19 +10,23 @@ module lutra_bat_quantise #(
   parameter int unsigned Lanes = 4,                     // elements of a beat
   parameter int unsigned Bits = 4,                      // of a code
   parameter bit          Scale = 0,                     // multiply by the step's reciprocal; needed for more than 4 bits
-  parameter int unsigned BeatBits = 5,                  // of a number of beats
+  parameter int unsigned BeatBits = 5,                  // of a number of beats, of all heads together
+  parameter int unsigned RowBits = 14,                  // of a number of rows
   parameter int unsigned LaneBits = 3,                  // of a number of lanes
   parameter int unsigned TableBits = Scale ? 16 : (2 ** Bits - 1) * 16  // of a quantiser: keep the default
 ) (
   input  logic                   clk_i,           // clock
   input  logic                   rst_ni,          // synchronous reset, active low
+  input  logic                   start_i,         // a step begins
+  input  logic                   by_head_i,       // after rows_i rows the biases are those of the next head
+  input  logic [RowBits-1:0]     rows_i,          // rows of a head
   input  logic [1:0]             segments_i,      // segments of a row: 1 to 3
   input  logic [BeatBits-1:0]    beats_i,         // beats of a segment
   input  logic [LaneBits-1:0]    last_lanes_i,    // elements of a segment's last beat, 1 to Lanes
   input  logic                   signed_i,        // codes are two's complement
   input  logic                   use_bias_i,      // add the bias
   input  logic [3*TableBits-1:0] tables_i,        // per segment: thresholds as rising keys, or the step's reciprocal
-  output logic [BeatBits-1:0]    bias_address_o,  // beat
+  output logic [BeatBits-1:0]    bias_address_o,  // beat, counted over all heads
   input  logic [Lanes*16-1:0]    bias_i,          // the biases there, in the same cycle
   input  logic                   valid_i,         // a beat of numbers is offered
   output logic                   ready_o,         // it is taken
@@ -41,8 +45,9 @@ module lutra_bat_quantise #(
   end
 
   logic [1:0]          segment_q;
-  logic [BeatBits-1:0] beat_q;
-  logic                advance, take, work, last;
+  logic [BeatBits-1:0] beat_q, head_beat_q;
+  logic [RowBits-1:0]  row_q;
+  logic                advance, take, work, last, row_last;
   logic [Latency:1]    valid_q, last_q;
   logic [1:0]          segments_q [1:Table];
 
@@ -52,7 +57,8 @@ module lutra_bat_quantise #(
   assign work           = advance && (take || valid_q != '0);
   assign last           = beat_q == beats_i - 1'b1;
   assign valid_o        = valid_q[Latency];
-  assign bias_address_o = beat_q;
+  assign row_last       = last && segment_q == segments_i - 1'b1;
+  assign bias_address_o = head_beat_q + beat_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -63,11 +69,20 @@ module lutra_bat_quantise #(
       if (take) begin
         beat_q <= last ? '0 : beat_q + 1'b1;
         if (last) begin
-          segment_q <= segment_q == segments_i - 1'b1 ? '0 : segment_q + 1'b1;
+          segment_q <= row_last ? '0 : segment_q + 1'b1;
         end
       end
       if (advance) begin
         valid_q <= {valid_q[Latency-1:1], take};
+      end
+    end
+    if (start_i) begin
+      row_q       <= '0;
+      head_beat_q <= '0;
+    end else if (take && row_last && by_head_i) begin
+      row_q <= row_q == rows_i - 1'b1 ? '0 : row_q + 1'b1;
+      if (row_q == rows_i - 1'b1) begin
+        head_beat_q <= head_beat_q + beats_i;
       end
     end
   end

@@ -55,7 +55,7 @@ module lutra_bat_vector #(
   assign first            = pass_q == 2'd0;
   assign last             = pass_q == passes - 2'd1;
   assign residual         = pass_q == copies_i;
-  assign empty            = beat_q >= beats_i;
+  assign empty            = beat_q >= beats_i && beat_q != '0;  // in steps without it beats_i is 0
   assign step             = advance && (empty || (residual ? residual_valid_i : sums_valid_i));
   assign take             = step && !empty;
   assign sums_ready_o     = advance && !empty && !residual;
