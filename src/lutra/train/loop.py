@@ -153,7 +153,8 @@ class _Training:
     def _calibrate(self) -> None:
         inputs, _ = self._batch(0)
         self.model.eval()
-        calibrate_(self.model, inputs)
+        if self.blocks:
+            calibrate_(self.model, inputs)
         self.model.train()
 
     def _batch(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,6 +16,7 @@ from typing import Any
 from torch import nn
 
 from lutra.errors import ConversionError
+from lutra.models.convert.carry import carry_out, relocated
 from lutra.models.convert.plan import Found
 from lutra.models.convert.record_of import Conversion, Converted, conversion_of
 from lutra.nn.weightless import weightless_blocks
@@ -71,8 +72,6 @@ def register() -> None:
             return config
 
         def _process_model_before_weight_loading(self, model: Any, **_: Any) -> Any:
-            from lutra.models.convert.replace import carry_out
-
             conversion = Conversion.from_json(self.quantization_config.conversion, CONFIG_FILE)
             here = [_for_class(model, each) for each in conversion.converted]
             carry_out(model, [each for each in here if each is not None])
@@ -125,8 +124,6 @@ def guard_config(folder: Path) -> None:
 
 def _for_class(model: Any, converted: Converted) -> Converted | None:
     """A row of a conversion in a model of perhaps another class: with or without the prefix of the base model."""
-    from lutra.models.convert.replace import relocated
-
     row: Found = converted.row
     prefix = getattr(model, "base_model_prefix", "")
     for change in (lambda path: path, lambda path: path.removeprefix(f"{prefix}."), lambda path: f"{prefix}.{path}"):

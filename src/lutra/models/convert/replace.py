@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from lutra.errors import ConversionError
 from lutra.models.convert import hugging_face
-from lutra.models.convert.fused import BlockExperts
-from lutra.models.convert.places import Surgery, put_row
-from lutra.models.convert.plan import Found, Places, Plan, matches
-from lutra.models.convert.record_of import Conversion, Converted, conversion_of
-from lutra.nn.weightless import WeightlessBlock
+from lutra.models.convert.carry import carry_out
+from lutra.models.convert.plan import Found, Plan, matches
+from lutra.models.convert.record_of import Converted, conversion_of
 from lutra.recipes.language import BlockConfig
 
 Overrides = Mapping[str, BlockConfig | None]
@@ -50,22 +45,9 @@ def replace_mlp(
         converted.append(Converted(row, block_config, seed + start))
         start += len(row.block_paths)
     carry_out(model, converted)
-    return tuple(row for row, _ in rows)
-
-
-def carry_out(model: nn.Module, converted: list[Converted]) -> None:
-    """Put the blocks of `converted` into `model` and remember what was done; all or nothing."""
-    surgery = Surgery(model)
-    try:
-        for each in converted:
-            _put(surgery, each)
-    except BaseException:
-        surgery.undo()
-        raise
-    conversion = conversion_of(model) or Conversion(())
-    model.lutra_conversion = Conversion((*conversion.converted, *converted))  # type: ignore[assignment]
     if hugging_face.is_hugging_face(model):
         hugging_face.mark(model)
+    return tuple(row for row, _ in rows)
 
 
 def _earlier(model: nn.Module) -> tuple[Converted, ...]:
@@ -99,60 +81,6 @@ def _check_fits(model: nn.Module, plan: Plan) -> None:
         if missing or type(model).__name__ != plan.model:
             what = f"{missing[0]} is not there" if missing else f"this is a {type(model).__name__}"
             raise ConversionError(f"the plan of a {plan.model} does not fit the model: {what}; make the plan again")
-
-
-def _put(surgery: Surgery, converted: Converted) -> None:
-    row, model = converted.row, surgery.model
-    try:
-        old = model.get_submodule(row.places.block)
-    except AttributeError:
-        raise ConversionError(f"{row.path}: no such module; the plan is of another model") from None
-    like = next(iter(old.parameters()), None) if row.form != "none" else None
-    blocks = [_block(row, converted.config, converted.seed + index, path) for index, path in enumerate(row.block_paths)]
-    if like is not None and like.device.type != "meta":
-        for block in blocks:
-            block.to(like.device)
-    if row.form == "fused_experts":
-        surgery.put(old, BlockExperts(blocks))
-    else:
-        put_row(surgery, row, blocks[0])
-
-
-@contextlib.contextmanager
-def _float32_on_cpu() -> Iterator[None]:
-    """Whatever the surroundings build with (transformers builds on the meta device, in the type of a checkpoint)."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with torch.device("cpu"):
-            yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-def _block(row: Found, config: BlockConfig, seed: int, path: str) -> WeightlessBlock:
-    with _float32_on_cpu():
-        block = WeightlessBlock(row.inputs, config, seed, row.outputs)
-    block.place = path
-    return block
-
-
-def relocated(row: Found, change: Callable[[str], str]) -> Found:
-    """A row whose paths have been changed."""
-    places = row.places
-    return replace(
-        row,
-        path=change(row.path),
-        aliases=tuple(map(change, row.aliases)),
-        places=Places(
-            change(places.block),
-            tuple(map(change, places.passed)),
-            tuple(map(change, places.silent)),
-            change(places.end) if places.end else "",
-        ),
-        block_paths=tuple(map(change, row.block_paths)),
-        parameters=tuple(map(change, row.parameters)),
-    )
 
 
 def blocks_of(model: nn.Module, row: Found) -> list[Any]:

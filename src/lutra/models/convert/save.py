@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from lutra.errors import ConversionError, LutraError
 from lutra.models.convert import hugging_face
+from lutra.models.convert.carry import carry_out
 from lutra.models.convert.record_of import Conversion, conversion_of
-from lutra.models.convert.replace import carry_out
 from lutra.nn.weightless import weightless_blocks
 from lutra.runs.files import replacing, write_json
 
