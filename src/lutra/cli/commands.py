@@ -167,7 +167,10 @@ def synth(
         Path | None, typer.Option(help="Cell library (.lib) for ASIC area, timing and power.", show_default=False)
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Synthesise again what was synthesised before.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Blocks synthesised at the same time.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Blocks synthesised at the same time; default one per core.", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Count LUTs and flip-flops; with a cell library also area, slack and power."""

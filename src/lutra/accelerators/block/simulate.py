@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +79,20 @@ def simulate_run(
     """
     model = store.load(run.frozen)
     samples = captured_rows(run, model, rows or recipe.hardware.rows)
-    designs: list[tuple[FoldFactor, list[BlockResult]]] = []
-    for fold_factor in fold_factors or recipe.hardware.fold_factors:
-        designed = run_design(run, recipe, fold_factor)
-        folder = fold_folder(run, fold_factor)
+
+    def simulate(fold_factor: FoldFactor) -> tuple[FoldFactor, list[BlockResult]]:
+        designed, folder = run_design(run, recipe, fold_factor), fold_folder(run, fold_factor)
         if not designed.design.is_current(folder):
             designed.design.write(folder)
         devices = [Device(plan, _checked(plan, samples[plan.graph.name])) for plan in designed.plans]
         results = simulate_devices(devices, folder, run.root / "waves" / folder.name)
-        designs.append((fold_factor, results))
         wrong = sum(result.problem is not None for result in results)
         logger.info("fold factor %s: %d blocks simulated, %d differ", fold_factor, len(results), wrong)
+        return fold_factor, results
+
+    # Verilator translates with one thread: while it does, the design before it is compiled or runs.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        designs = list(pool.map(simulate, fold_factors or recipe.hardware.fold_factors))
     every = [result for _, results in designs for result in results]
     evidence = {
         "frozen_hash": store.content_hash(run.frozen),

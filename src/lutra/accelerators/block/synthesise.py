@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,7 +52,7 @@ class _Target:
 
 
 def synthesise_run(
-    run: RunFiles, recipe: Recipe, liberty: Path | None = None, fresh: bool = False, jobs: int = 1
+    run: RunFiles, recipe: Recipe, liberty: Path | None = None, fresh: bool = False, jobs: int | None = None
 ) -> dict[str, Any]:
     """Synthesise the run's RTL at `recipe.hardware.synthesise_fold_factors` and write `run.synth`.
 
@@ -61,7 +62,8 @@ def synthesise_run(
     RTL that is missing or was generated from something else is generated first. Scripts for Vivado and Design Compiler
     are written, and their reports read where a user ran them. What has no tool is listed under `skipped` with the
     reason. A block's result is kept in `synth/` by the content of its sources, tool and library, so an interrupted run
-    goes on where it stopped; `fresh` forgets them.
+    goes on where it stopped; `fresh` forgets them. `jobs` blocks are synthesised at the same time, by default one per
+    core.
 
     Raises:
         InputError: the Liberty file can not be read.
@@ -84,7 +86,7 @@ def synthesise_run(
         graphs = {plan.name: plan.graph.name for plan in plans}
         entries += _vendor_entries(run, rtl, fold, graphs)
         for target in targets:
-            results = _blocks(run, target, rtl, fold, plans, fresh, jobs)
+            results = _blocks(run, target, rtl, fold, plans, fresh, jobs or os.cpu_count() or 1)
             blocks = [{**result, "graph": graphs[result["name"]]} for result in results]
             entry = {"target": target.name, "tool": target.tool, "fold_factor": fold, **target.conditions}
             entries.append({**entry, "blocks": blocks})

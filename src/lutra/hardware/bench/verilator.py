@@ -12,6 +12,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 from lutra.errors import ToolError
 from lutra.native.library import cache_folder
@@ -26,6 +27,10 @@ WAVE_SOURCES = ("verilated_vcd_c.cpp",)
 # (files named Slow) is not worth any optimisation.
 FAST_FLAGS = ("-Os",)
 SLOW_FLAGS = ("-O0",)
+_COMPILERS = ThreadPoolExecutor(os.cpu_count())
+"""One for all builds of the process, so that designs which are built at the same time do not compete for cores."""
+_RUNTIME_LOCK = Lock()
+"""Held while the runtime is compiled, so that designs which are built at the same time share it."""
 
 
 @cache
@@ -114,6 +119,12 @@ def _runtime(waves: bool) -> list[Path]:
     key = hashlib.sha256("\n".join([version(), compiler, *flags]).encode()).hexdigest()[:16]
     folder = cache_folder() / f"verilator-{key}"
     names = RUNTIME_SOURCES + (WAVE_SOURCES if waves else ())
+    with _RUNTIME_LOCK:
+        _compile_runtime(folder, names, waves)
+    return [folder / f"{Path(name).stem}.o" for name in names]
+
+
+def _compile_runtime(folder: Path, names: tuple[str, ...], waves: bool) -> None:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".verilator-", dir=folder.parent))
@@ -126,7 +137,6 @@ def _runtime(waves: bool) -> list[Path]:
                     raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    return [folder / f"{Path(name).stem}.o" for name in names]
 
 
 def _compile(sources: list[Path], folder: Path, flags: list[str]) -> list[Path]:
@@ -137,8 +147,7 @@ def _compile(sources: list[Path], folder: Path, flags: list[str]) -> list[Path]:
         _require(subprocess.run(command, capture_output=True, text=True), f"g++: {source.name}")
         return target
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(compile_one, sources))
+    return list(_COMPILERS.map(compile_one, sources))
 
 
 def _require(result: subprocess.CompletedProcess[str], what: str) -> None:
