@@ -13,7 +13,7 @@ from lutra import kernels
 from lutra.errors import InputError
 from lutra.kernels import reference
 from lutra.nn.lut import LutLayer
-from lutra.nn.summation import ConditionalSummation
+from lutra.nn.summation import ConditionalSummation, IntegerSum
 from lutra.nn.thermometer import Thermometer
 from lutra.recipes.language import BlockConfig, resolve_width
 
@@ -28,7 +28,7 @@ class IntegerBlock(NamedTuple):
     groups: int
     encoded: np.ndarray  # (R, D)
     bias: np.ndarray  # (D,)
-    shift: int
+    shift: int | np.ndarray  # one for all outputs, or (D,), where below 0 it is to the left
     output_bits: int
     output_scale: float
 
@@ -118,10 +118,7 @@ class WeightlessBlock(nn.Module):
         if not kernels.fast_block_available(rows):
             rows = rows.float()
         faults = self._faults(rows)
-        if kernels.fast_block_available(rows):
-            y = kernels.weightless_block(rows, self._kernel_parameters())
-        else:
-            y = self._composed(rows)
+        y = self._fast(rows) if kernels.fast_block_available(rows) else self._composed(rows)
         if faults is not None:
             y = y + faults.to(y.dtype)
         if not torch.is_autocast_enabled(x.device.type):
@@ -183,13 +180,28 @@ class WeightlessBlock(nn.Module):
             self.summation.integer_forward(read, integers), self.summation(read, integers)
         )
 
-    def _kernel_parameters(self) -> kernels.BlockParameters:
+    def _fast(self, rows: Tensor) -> Tensor:
+        """(N, width) -> (N, output_width) with the fused kernels."""
+        if not (self.quantised and self.summation.per_output):
+            return kernels.weightless_block(rows, self._kernel_parameters())
+        # The kernels know one shift: they give the sums as they are, with the gradient of the real-valued block.
+        integers = self.summation.integers()
+        one = torch.ones((), device=rows.device)
+        sums = kernels.weightless_block(rows, self._kernel_parameters(integers, (one * 0, 32, one)))
+        return reference.straight_through(self.summation.requantise(sums.detach(), integers), sums)
+
+    def _kernel_parameters(
+        self, integer_sum: IntegerSum | None = None, requantise: tuple[Tensor, int, Tensor] | None = None
+    ) -> kernels.BlockParameters:
         thermometer, summation = self.thermometer, self.summation
-        integers = integer_sum = None
+        integers = None
         if self.quantised:
             thresholds = thermometer.integer_thresholds(self.input_scale)
-            integer_sum = summation.integers()
-            integers = kernels.IntegerParameters(self.input_scale, thresholds, *integer_sum)
+            integer_sum = integer_sum or summation.integers()
+            rest = requantise or integer_sum[2:]
+            integers = kernels.IntegerParameters(
+                self.input_scale, thresholds, integer_sum.encoded, integer_sum.bias, *rest
+            )
         return kernels.BlockParameters(
             thermometer.thresholds,
             thermometer.window,
@@ -224,7 +236,7 @@ class WeightlessBlock(nn.Module):
             groups=self.summation.groups,
             encoded=_integers(summation.encoded),
             bias=_integers(summation.bias),
-            shift=int(summation.shift),
+            shift=_integers(summation.shift) if self.summation.per_output else int(summation.shift),
             output_bits=self.summation.output_bits,
             output_scale=float(summation.output_scale),
         )

@@ -80,6 +80,8 @@ class BlockConfig(Section):
     """What encoded values become in integers: any integer, or 0 and plus or minus a power of two."""
     encoded_bits: int = Field(8, ge=2, le=8)
     """Bits of the integers, in a symmetric range: of 8 bits 127 ("int") or 64 is the largest; 2 bits are ternary."""
+    encoded_scale: Literal["block", "output"] = "block"
+    """One scale for all encoded values of a block, or each output's own power of two of it (outliers among outputs)."""
     encoded_kept: float = Field(1.0, gt=0, le=1)
     """Fraction of a block's encoded values, those of largest magnitude, that does not become 0 in integers."""
     output_bits: int = Field(16, ge=4, le=32)

@@ -25,6 +25,10 @@ class Section(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
 
+_ADDED: dict[tuple[str, str], Any] = {("block", "encoded_scale"): "block"}
+"""Keys that came after results had been recorded: at their defaults they leave a recipe's hash as it was."""
+
+
 class Experiment(Section):
     """What recipes of every kind have."""
 
@@ -61,6 +65,9 @@ class Experiment(Section):
     def content_hash(self) -> str:
         """First 16 hex digits of the SHA-256 of the recipe's canonical JSON."""
         tree = self.model_dump(mode="json")
+        for (section, key), default in _ADDED.items():
+            if isinstance(tree.get(section), dict) and tree[section].get(key) == default:
+                del tree[section][key]
         if self.kind != "language":  # which had no name when its first results were recorded
             tree["kind"] = self.kind
         canonical = json.dumps(tree, sort_keys=True)
