@@ -115,6 +115,19 @@ class BlockConfig(Section):
         return tuple(sorted(self.sum_reads)) or (len(self.lut_layers),)
 
 
+class BinaryAttentionConfig(Section):
+    """Attention with 1-bit weights: the linear layers and quantisers of BMT (docs/recovery.md, joined models)."""
+
+    activation_bits: Literal[2, 4, 8] = 8
+    """Of all that is multiplied: the inputs of the linear layers, queries, keys, values and probabilities."""
+    copies: Literal[1, 2] = 1
+    """Binary matrices that are added up to one weight: BMT has two in a layer of half the width."""
+    column_scales: bool = True
+    """A learned factor per copy and output (BMT's weighted splitting); otherwise one scale per matrix."""
+    step_learning_rate: float = Field(1e-3, gt=0)
+    """Of the quantisers' steps and the column scales, which do not decay."""
+
+
 class ModelConfig(Section):
     """A decoder-only transformer in nanoGPT's shapes."""
 
@@ -126,6 +139,8 @@ class ModelConfig(Section):
     dropout: float = Field(0.0, ge=0, lt=1)
     bias: bool = False
     ffn: Feedforward = "weightless"
+    binary_attention: BinaryAttentionConfig | None = None
+    """Present: attention has 1-bit weights; absent: float ones."""
 
     @model_validator(mode="after")
     def _check_heads(self) -> ModelConfig:
@@ -213,7 +228,7 @@ class Experiment(Section):
 
     def content_hash(self) -> str:
         """First 16 hex digits of the SHA-256 of the recipe's canonical JSON."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        canonical = json.dumps(self.model_dump(mode="json", exclude_none=True), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
@@ -299,7 +314,7 @@ def validate(model: type[Model], tree: dict[str, Any], source: str) -> Model:
 
 def save_recipe(recipe: Experiment, path: Path) -> None:
     """Write the recipe with every value spelled out; read back it is equal."""
-    write_text(path, dump_toml(recipe.model_dump(mode="json")))
+    write_text(path, dump_toml(recipe.model_dump(mode="json", exclude_none=True)))
 
 
 def claim_run(run: RunFiles, recipe: Experiment) -> None:
