@@ -101,6 +101,19 @@ class BlockConfig(Section):
         return tuple(sorted(self.sum_reads)) or (len(self.lut_layers),)
 
 
+class BinaryAttentionConfig(Section):
+    """Attention with 1-bit weights: the linear layers and quantisers of BMT (docs/recovery.md, joined models)."""
+
+    activation_bits: Literal[2, 4, 8] = 8
+    """Of all that is multiplied: the inputs of the linear layers, queries, keys, values and probabilities."""
+    copies: Literal[1, 2] = 1
+    """Binary matrices that are added up to one weight: BMT has two in a layer of half the width."""
+    column_scales: bool = True
+    """A learned factor per copy and output (BMT's weighted splitting); otherwise one scale per matrix."""
+    step_learning_rate: float = Field(1e-3, gt=0)
+    """Of the quantisers' steps and the column scales, which do not decay."""
+
+
 class ModelConfig(Section):
     """A decoder-only transformer in nanoGPT's shapes."""
 
@@ -112,6 +125,8 @@ class ModelConfig(Section):
     dropout: float = Field(0.0, ge=0, lt=1)
     bias: bool = False
     ffn: Feedforward = "weightless"
+    binary_attention: BinaryAttentionConfig | None = None
+    """Present: attention has 1-bit weights; absent: float ones."""
 
     @model_validator(mode="after")
     def _check_heads(self) -> ModelConfig:

@@ -60,11 +60,11 @@ class Experiment(Section):
 
     def to_toml(self) -> str:
         """The recipe with its kind and every value spelled out; read back it is equal."""
-        return dump_toml({"kind": self.kind, **self.model_dump(mode="json")})
+        return dump_toml({"kind": self.kind, **self.model_dump(mode="json", exclude_none=True)})
 
     def content_hash(self) -> str:
         """First 16 hex digits of the SHA-256 of the recipe's canonical JSON."""
-        tree = self.model_dump(mode="json")
+        tree = self.model_dump(mode="json", exclude_none=True)
         for (section, key), default in _ADDED.items():
             if isinstance(tree.get(section), dict) and tree[section].get(key) == default:
                 del tree[section][key]
