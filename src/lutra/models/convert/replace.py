@@ -13,7 +13,7 @@ from torch import nn
 from lutra.errors import ConversionError
 from lutra.models.convert import hugging_face
 from lutra.models.convert.fused import BlockExperts
-from lutra.models.convert.places import Surgery, put_row
+from lutra.models.convert.places import Massive, Nothing, Surgery, put_row
 from lutra.models.convert.plan import Found, Places, Plan, matches
 from lutra.models.convert.record_of import Conversion, Converted, conversion_of
 from lutra.nn.weightless import WeightlessBlock
@@ -24,13 +24,14 @@ Overrides = Mapping[str, BlockConfig | None]
 
 
 def replace_mlp(
-    model: nn.Module, plan: Plan, config: BlockConfig | Overrides | None = None, seed: int = 0
+    model: nn.Module, plan: Plan, config: BlockConfig | Overrides | None = None, seed: int = 0, massive: bool = False
 ) -> tuple[Found, ...]:
     """Put weightless blocks into the places of a plan of `find_mlps`, in place, everywhere a module is used.
 
     `config` is for all blocks, or a dictionary: an exact path goes first, then the first `re:` expression that matches
     the whole path, then `_default`, then `BlockConfig()`; None leaves a place alone. Blocks take over device, mode and
-    the type of what they are given; they must see data once: `lutra.calibrate_(model, batches)`.
+    the type of what they are given; they must see data once: `lutra.calibrate_(model, batches)`. With `massive`, tokens
+    whose result is massive may be given a row of their own (`fit_` finds them).
 
     Returns: the rows of the plan that were carried out.
 
@@ -47,7 +48,9 @@ def replace_mlp(
     start = sum(len(each.row.block_paths) for each in _earlier(model))
     converted: list[Converted] = []
     for row, block_config in rows:
-        converted.append(Converted(row, block_config, seed + start))
+        if massive:
+            row = replace(row, block_paths=tuple(f"{path}.block" for path in row.block_paths))
+        converted.append(Converted(row, block_config, seed + start, massive))
         start += len(row.block_paths)
     carry_out(model, converted)
     return tuple(row for row, _ in rows)
@@ -112,10 +115,34 @@ def _put(surgery: Surgery, converted: Converted) -> None:
     if like is not None and like.device.type != "meta":
         for block in blocks:
             block.to(like.device)
+    modules: list[nn.Module] = list(blocks)
+    if converted.massive:
+        modules = [Massive(block, row.outputs) for block in blocks]
+    put_modules(surgery, row, modules)
+
+
+def put_modules(surgery: Surgery, row: Found, modules: list[nn.Module]) -> None:
+    """Put one function of rows, or one for each expert, into the places of a row."""
     if row.form == "fused_experts":
-        surgery.put(old, BlockExperts(blocks))
+        surgery.put(surgery.model.get_submodule(row.places.block), BlockExperts(modules))
     else:
-        put_row(surgery, row, blocks[0])
+        put_row(surgery, row, modules[0])
+
+
+def remove_mlps(model: nn.Module, plan: Plan) -> None:
+    """Put nothing (zeros) into the places of a plan, in place: the model without feed-forward parts.
+
+    Healed in the same way it is the baseline of a conversion.
+
+    Raises:
+        ConversionError: the plan is of another model or converts nothing.
+    """
+    if not plan.converted:
+        raise ConversionError(f"{plan.model}: the plan converts nothing; print it for the reasons")
+    _check_fits(model, plan)
+    surgery = Surgery(model)
+    for row in plan.converted:
+        put_modules(surgery, row, [Nothing(row.outputs) for _ in row.block_paths])
 
 
 @contextlib.contextmanager
