@@ -167,6 +167,14 @@ class WeightlessBlock(nn.Module):
         self.thermometer.calibrated = bool(self.thermometer.window.isfinite())
         self.quantised = bool(self.input_scale > 0)
 
+    @torch.no_grad()
+    def bits(self, rows: Tensor) -> Tensor:
+        """The bits that are summed, real-valued thermometer: (N, width) -> (R, N), float32 of 0 and 1."""
+        bits = [self.thermometer(rows.float())]
+        for layer in self.lut_layers:
+            bits.append(layer(bits[-1]))
+        return torch.cat([bits[source] for source in self.sum_sources])
+
     def _composed(self, rows: Tensor) -> Tensor:
         """(N, width) -> (N, output_width), step by step with the reference kernels."""
         bits = [self.thermometer(rows, self.input_scale if self.quantised else None)]  # (D * T, N)

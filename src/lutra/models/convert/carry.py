@@ -11,7 +11,7 @@ from torch import nn
 
 from lutra.errors import ConversionError
 from lutra.models.convert.fused import BlockExperts
-from lutra.models.convert.places import Surgery, put_row
+from lutra.models.convert.places import Massive, Surgery, put_row
 from lutra.models.convert.plan import Found, Places
 from lutra.models.convert.record_of import Conversion, Converted, conversion_of
 from lutra.nn.weightless import WeightlessBlock
@@ -42,10 +42,18 @@ def _put(surgery: Surgery, converted: Converted) -> None:
     if like is not None and like.device.type != "meta":
         for block in blocks:
             block.to(like.device)
+    modules: list[nn.Module] = list(blocks)
+    if converted.massive:
+        modules = [Massive(block, row.outputs) for block in blocks]
+    put_modules(surgery, row, modules)
+
+
+def put_modules(surgery: Surgery, row: Found, modules: list[nn.Module]) -> None:
+    """Put one function of rows, or one for each expert, into the places of a row."""
     if row.form == "fused_experts":
-        surgery.put(old, BlockExperts(blocks))
+        surgery.put(surgery.model.get_submodule(row.places.block), BlockExperts(modules))
     else:
-        put_row(surgery, row, blocks[0])
+        put_row(surgery, row, modules[0])
 
 
 @contextlib.contextmanager

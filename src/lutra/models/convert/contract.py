@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lutra.models.convert.plan import Role
-from lutra.models.convert.record import Op, Recording, Value
+from lutra.models.convert.record import SAME_ROWS, Op, Recording, Value
 from lutra.models.convert.segment import Failure, Segment, ancestors, as_linear, mixes, same_rows
 
 _ADDITIONS = {"add", "add_", "sub", "sub_", "addcmul", "addcmul_", "lerp", "index_add", "index_add_", "rsub"}
@@ -104,6 +104,23 @@ def role_of(segment: Segment) -> Role:
             seen |= set(new)
             waiting += new
     return "inner" if further else "head"
+
+
+def adds_to_input(segment: Segment) -> bool:
+    """Whether the result is added to the rows that the segment reads, and not to a stream from before a norm."""
+    reached, waiting = {segment.y}, [segment.y]
+    start = same_rows(segment.x)
+    while waiting:
+        value = waiting.pop()
+        for op in segment.recording.users.get(value, []):
+            others = [same_rows(other) for other in op.data() if other not in reached]
+            if op.name in _ADDITIONS and others:
+                return any(other is start for other in others)
+            if op.name in SAME_ROWS:
+                new = [output for output in op.outputs if output not in reached]
+                reached |= set(new)
+                waiting += new
+    return False
 
 
 def _joins(op: Op, results: set[Value], sources: set[Value]) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lutra.errors import ConversionError
 from lutra.models.convert import fused
-from lutra.models.convert.contract import broken_contract, looks_like_one, role_of, same_function
+from lutra.models.convert.contract import adds_to_input, broken_contract, looks_like_one, role_of, same_function
 from lutra.models.convert.forms import Fit, fits
 from lutra.models.convert.fused import one_expert_at_a_time as _loop
 from lutra.models.convert.places import Surgery, block_path, paths_of, put_row, width
@@ -155,6 +155,7 @@ class _Candidate:
             channels_first=segment.channels_first,
             block_paths=blocks,
             parameters=tuple(sorted(names)),
+            adds_to_input=adds_to_input(segment),
         )
 
     def _what(self) -> str:

@@ -131,7 +131,7 @@ def _for_class(model: Any, converted: Converted) -> Converted | None:
             model.get_submodule(change(row.places.block))
         except AttributeError:
             continue
-        return Converted(relocated(row, change), converted.config, converted.seed)
+        return Converted(relocated(row, change), converted.config, converted.seed, converted.massive)
     if row.role == "feed-forward":
         raise ConversionError(
             f"{row.path}: no such module in a {type(model).__name__}; open it as the class it was saved as"

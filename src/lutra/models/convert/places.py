@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import torch
 from torch import Tensor, nn
 
 from lutra.errors import ConversionError
@@ -46,6 +47,44 @@ class Carrier(nn.Module):
 
     def extra_repr(self) -> str:
         return f"hidden={self.hidden}"
+
+
+class Massive(nn.Module):
+    """A block, and a row of its own for tokens whose result is massive: `y = row where x[feature] > threshold`.
+
+    Some models answer one token (the first, a separator) with values a hundred times as large as all others. One
+    comparison tells it apart; in the block it would take the whole range of the integers. Without such tokens the
+    threshold is infinite and this is the block.
+    """
+
+    def __init__(self, block: nn.Module, outputs: int) -> None:
+        super().__init__()
+        self.block = block
+        self.feature: Tensor
+        self.threshold: Tensor
+        self.row: Tensor
+        self.register_buffer("feature", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("threshold", torch.tensor(torch.inf))
+        self.register_buffer("row", torch.zeros(outputs))
+
+    def is_massive(self, x: Tensor) -> Tensor:
+        """(..., D) -> (...), bool."""
+        return x.index_select(-1, self.feature.reshape(1))[..., 0] > self.threshold
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.block(x)
+        return torch.where(self.is_massive(x)[..., None], self.row.to(y.dtype), y)
+
+
+class Nothing(nn.Module):
+    """No feed-forward part at all: zeros. The baseline that every conversion must beat."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(*x.shape[:-1], self.outputs)
 
 
 class Silent(nn.Module):

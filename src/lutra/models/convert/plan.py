@@ -61,6 +61,8 @@ class Found:
     """Where the weightless blocks will stand: one, or one for each expert."""
     parameters: tuple[str, ...] = ()
     """Names of the parameters that it holds."""
+    adds_to_input: bool = False
+    """Whether its result is added to the very rows that it read, as where norms come after (BERT)."""
 
     @property
     def block_path(self) -> str:

@@ -22,6 +22,8 @@ class Converted:
     row: Found
     config: BlockConfig
     seed: int
+    massive: bool = False
+    """Whether the block stands in a `Massive`, which gives massive tokens a row of their own."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,12 @@ class Conversion:
 
     def to_json(self) -> dict[str, Any]:
         rows = [
-            {"row": asdict(each.row), "block": each.config.model_dump(mode="json"), "seed": each.seed}
+            {
+                "row": asdict(each.row),
+                "block": each.config.model_dump(mode="json"),
+                "seed": each.seed,
+                "massive": each.massive,
+            }
             for each in self.converted
         ]
         return {"format_version": FORMAT_VERSION, "converted": rows}
@@ -45,13 +52,15 @@ class Conversion:
                 raise ConversionError(
                     f"{source}: format version {tree['format_version']!r}, this Lutra reads {FORMAT_VERSION}"
                 )
-            rows = [
-                Converted(found_from_json(each["row"]), validate(BlockConfig, each["block"], source), int(each["seed"]))
-                for each in tree["converted"]
-            ]
+            rows = [_converted(each, source) for each in tree["converted"]]
         except (KeyError, TypeError, AttributeError, ValueError, RecipeError) as error:
             raise ConversionError(f"{source}: does not say how a model was converted ({error})") from None
         return Conversion(tuple(rows))
+
+
+def _converted(tree: Any, source: str) -> Converted:
+    config = validate(BlockConfig, tree["block"], source)
+    return Converted(found_from_json(tree["row"]), config, int(tree["seed"]), bool(tree["massive"]))
 
 
 def conversion_of(model: nn.Module) -> Conversion | None:
