@@ -110,5 +110,5 @@ def _is_linear(module: object) -> bool:
 def _linear_widths(module: nn.Module) -> _Widths:
     if isinstance(module, nn.Linear):
         return _Widths(module.in_features, module.out_features)
-    inputs, outputs = module.weight.shape  # type: ignore[union-attr,misc]
+    inputs, outputs = module.weight.shape  # type: ignore[misc]
     return _Widths(int(inputs), int(outputs))
