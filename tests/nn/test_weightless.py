@@ -140,7 +140,7 @@ def test_nan_activations_at_calibration_name_the_module():
     model = torch.nn.Sequential(torch.nn.Linear(8, 8), WeightlessBlock(8, BlockConfig(), 0))
     with torch.no_grad():
         model[0].weight.fill_(torch.nan)
-    with pytest.raises(InputError, match=r"1: calibration needs .* finite activations"):
+    with pytest.raises(InputError, match=r"1: calibration needs finite activations"):
         calibrate_(model, torch.randn(5, 8))
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from lutra.errors import InputError
 from lutra.nn.binary_linear import LatentWeight, QuantisedLinear
+from lutra.nn.modules import ModuleList
 from lutra.nn.quantizers import ActivationQuantiser
 from lutra.nn.weightless import WeightlessBlock
 from lutra.recipes.language import BinaryAttentionConfig, BlockConfig, ModelConfig
@@ -36,7 +37,8 @@ class CausalSelfAttention(nn.Module):
         q, k, v = (part.view(per_head).transpose(1, 2) for part in self.c_attn(x).split(width, dim=2))  # (B, H, T, D/H)
         dropout = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
-        return self.c_proj(y.transpose(1, 2).reshape(batch, length, width))  # (B, T, D)
+        projected: Tensor = self.c_proj(y.transpose(1, 2).reshape(batch, length, width))  # (B, T, D)
+        return projected
 
 
 class BinaryCausalSelfAttention(nn.Module):
@@ -88,7 +90,8 @@ class MLP(nn.Module):
         self.c_proj = _linear(4 * config.width, config.width, config.bias, _residual_std(config))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.c_proj(F.gelu(self.c_fc(x)))
+        y: Tensor = self.c_proj(F.gelu(self.c_fc(x)))
+        return y
 
 
 class Block(nn.Module):
@@ -112,6 +115,16 @@ class Block(nn.Module):
         return x
 
 
+class Transformer(nn.ModuleDict):
+    """Everything before the head, under nanoGPT's names."""
+
+    wte: nn.Embedding
+    wpe: nn.Embedding
+    drop: nn.Dropout
+    h: ModuleList[Block]
+    ln_f: nn.LayerNorm
+
+
 class GPT(nn.Module):
     """Tokens to logits of the next token: (B, T) int64 -> (B, T, V), T up to `config.context`.
 
@@ -125,12 +138,12 @@ class GPT(nn.Module):
             torch.manual_seed(seed)
             # Different for every (seed, layer), so that no two blocks of any two seeds are wired alike.
             block_seeds = [seed * config.layers + layer for layer in range(config.layers)]
-            self.transformer = nn.ModuleDict(
+            self.transformer = Transformer(
                 {
                     "wte": _embedding(vocabulary_size, config.width),
                     "wpe": _embedding(config.context, config.width),
                     "drop": nn.Dropout(config.dropout),
-                    "h": nn.ModuleList(Block(config, weightless, block_seed) for block_seed in block_seeds),
+                    "h": ModuleList(Block(config, weightless, block_seed) for block_seed in block_seeds),
                     "ln_f": nn.LayerNorm(config.width, bias=config.bias),
                 }
             )
@@ -145,7 +158,8 @@ class GPT(nn.Module):
         x = self.transformer.drop(self.transformer.wte(tokens) + self.transformer.wpe(positions))  # (B, T, D)
         for block in self.transformer.h:
             x = block(x)
-        return self.lm_head(self.transformer.ln_f(x))  # (B, T, V)
+        logits: Tensor = self.lm_head(self.transformer.ln_f(x))  # (B, T, V)
+        return logits
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """`load_state_dict` with strict names and shapes, for a dictionary with or without the tied `lm_head.weight`.

@@ -119,8 +119,14 @@ class _Calibration:
         self.seen, self.clean = {}, {}
         for args, kwargs in self.calls:
             self.masked = self._mask(kwargs)
-            with contextlib.suppress(_Enough):
+            try:
                 self.model(*args, **kwargs)
+            except _Enough:
+                pass
+            except InputError:
+                # The NaN of a block that waits may be refused on its way, by a quantiser that looks for its step.
+                if not self.waiting.keys() & self.seen.keys():
+                    raise
         ready = [block for block in self.waiting if self.seen.get(block) and self.clean[block]]
         for block in ready:
             self._set(block, torch.cat(self.seen[block]))

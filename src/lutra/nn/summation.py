@@ -37,7 +37,7 @@ class EncodedGrid:
 
     @property
     def largest(self) -> int:
-        return 2 ** (self.bits - 2) if self.values == "power_of_two" else 2 ** (self.bits - 1) - 1
+        return 1 << (self.bits - 2) if self.values == "power_of_two" else (1 << (self.bits - 1)) - 1
 
     def integers(self, encoded: Tensor, scale: Tensor) -> Tensor:
         """The nearest integers of the grid to `encoded / scale`, as floats."""

@@ -13,6 +13,7 @@ from lutra import kernels
 from lutra.errors import InputError
 from lutra.kernels import reference
 from lutra.nn.lut import LutLayer
+from lutra.nn.modules import ModuleList
 from lutra.nn.summation import ConditionalSummation, IntegerSum
 from lutra.nn.thermometer import Thermometer
 from lutra.recipes.language import BlockConfig, resolve_width
@@ -56,7 +57,7 @@ class WeightlessBlock(nn.Module):
         self.sum_sources = config.sum_sources
         self.thermometer = Thermometer(width, config)
         widths = [self.thermometer.output_width]
-        self.lut_layers = nn.ModuleList()
+        self.lut_layers: ModuleList[LutLayer] = ModuleList()
         for layer in config.lut_layers:
             luts = resolve_width(layer.luts, width)
             self.lut_layers.append(LutLayer(widths[-1], luts, layer, config.efd, generator))
@@ -66,7 +67,7 @@ class WeightlessBlock(nn.Module):
         self.input_scale: Tensor
         self.register_buffer("input_scale", torch.tensor(0.0))
         self.quantised = False  # input_scale > 0, without reading the device in every forward pass
-        self.register_load_state_dict_post_hook(_refresh_quantised)
+        self.register_load_state_dict_post_hook(_refresh_quantised)  # type: ignore[no-untyped-call]
 
     def calibrate_(self, x: Tensor) -> None:
         """Set the thresholds from activations (..., width); see `Thermometer.calibrate_`."""
@@ -96,11 +97,11 @@ class WeightlessBlock(nn.Module):
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """All parameters, by the kinds that want learning rates of their own; none of them wants weight decay."""
         mappings = [layer.mapping.scores for layer in self.lut_layers if layer.mapping.scores is not None]
-        learned = isinstance(self.thermometer.thresholds, nn.Parameter)
+        thresholds = self.thermometer.thresholds
         return {
             "tables": [layer.tables for layer in self.lut_layers],
             "mapping": mappings,
-            "thresholds": [self.thermometer.thresholds] if learned else [],
+            "thresholds": [thresholds] if isinstance(thresholds, nn.Parameter) else [],
             "encoded": [self.summation.encoded, self.summation.bias],
         }
 
@@ -181,12 +182,11 @@ class WeightlessBlock(nn.Module):
         for layer in self.lut_layers:
             bits.append(layer(bits[-1]))  # (L, N)
         read = torch.cat([bits[source] for source in self.sum_sources])  # (R, N)
-        if not self.quantised:
-            return self.summation(read)
-        integers = self.summation.integers()
-        return reference.straight_through(
-            self.summation.integer_forward(read, integers), self.summation(read, integers)
-        )
+        integers = self.summation.integers() if self.quantised else None
+        y: Tensor = self.summation(read, integers)
+        if integers is None:
+            return y
+        return reference.straight_through(self.summation.integer_forward(read, integers), y)
 
     def _fast(self, rows: Tensor) -> Tensor:
         """(N, width) -> (N, output_width) with the fused kernels."""

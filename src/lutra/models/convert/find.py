@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,20 +11,20 @@ from torch import Tensor, nn
 
 from lutra.errors import ConversionError
 from lutra.models.convert import fused
-from lutra.models.convert.contract import adds_to_input, broken_contract, looks_like_one, role_of, same_function
+from lutra.models.convert.candidate import Candidate, weights_of
+from lutra.models.convert.contract import broken_contract, looks_like_one, role_of, same_function
 from lutra.models.convert.forms import Fit, fits
 from lutra.models.convert.fused import one_expert_at_a_time as _loop
-from lutra.models.convert.places import Surgery, block_path, paths_of, put_row, width
+from lutra.models.convert.places import block_path, paths_of, width
 from lutra.models.convert.plan import Dense, Found, Places, Plan, any_matches, matches
 from lutra.models.convert.record import (
     SLICES,
     Recording,
     evaluating,
-    output_tensors,
-    plain_attention,
     record,
 )
 from lutra.models.convert.segment import Failure, Linear, Segment, find_segments
+from lutra.models.convert.trial import try_out
 from lutra.nn.weightless import WeightlessBlock
 
 
@@ -70,7 +70,7 @@ def find_mlps(
         _decide(candidate, include, exclude)
     _check_patterns(rows, failures, (*include, *exclude))
     _settle_shared(recording, rows)
-    exact = _try_out(model, args, kwargs, recording, rows)
+    exact = try_out(model, args, kwargs, recording, rows)
     found = [candidate.row() for candidate in rows]
     found += _failed_rows(recording, failures)
     found += list(_experts_without_rows(recording, rows, found))
@@ -91,92 +91,7 @@ def call_arguments(example: Sequence[Any], keywords: Mapping[str, Any]) -> tuple
     return tuple(example), dict(keywords)
 
 
-@dataclass(eq=False)
-class _Candidate:
-    """Segments of the same layers, and what is to become of them."""
-
-    recording: Recording
-    segments: list[Segment]
-    reason: str = ""
-    """Why it is not converted; empty if it is."""
-    possible: list[Fit] = field(default_factory=list)
-    fit: Fit | None = None
-    note: str = ""
-    experts: fused.Experts | None = None
-
-    @property
-    def first(self) -> Segment:
-        return self.segments[0]
-
-    def next_fit(self, reason: str) -> None:
-        """Give up the present form, and take the next one or none."""
-        self.possible = self.possible[1:]
-        self.fit = self.possible[0] if self.possible else None
-        if self.fit is None:
-            self.reason = reason
-
-    def row(self) -> Found:
-        segment, recording = self.first, self.recording
-        model = recording.model
-        shown = self.fit or (self.possible[0] if self.possible else None)
-        home = shown.block if shown is not None else segment.down.op.call.module
-        paths = paths_of(model, home) or [segment.down.op.call.path]
-        kind = type(_holder(segment)).__name__ if self.fit is None or self.fit.form != "module" else type(home).__name__
-        places, blocks = Places(), tuple[str, ...]()
-        if self.fit is not None:
-            first = {module: paths_of(model, module)[0] for module in self.fit.modules}
-            end = first[self.fit.end] if self.fit.end is not None else ""
-            passed, silent = (tuple(first[m] for m in part) for part in (self.fit.passed, self.fit.silent))
-            places = Places(first[self.fit.block], passed, silent, end)
-            blocks = (block_path(self.fit.form, places.block, segment.channels_first),)
-        if self.experts is not None:
-            blocks = tuple(f"{paths[0]}.experts.{index}" for index in range(self.experts.count))
-            places = Places(paths[0])
-        convert = not self.reason
-        form = "none" if not convert else "fused_experts" if self.experts else self.fit.form  # type: ignore[union-attr]
-        names = _linear_parameters(self.segments)
-        return Found(
-            path=paths[0],
-            kind=kind,
-            form=form,
-            inputs=segment.inputs,
-            hidden=segment.hidden,
-            outputs=segment.outputs,
-            gated=len(segment.ups) > 1 or sum(up.outputs for up in segment.ups) > segment.hidden,
-            calls=len(self.segments),
-            rows=sum(each.rows for each in self.segments),
-            weights=_weights(recording, names),
-            macs=sum(each.macs for each in self.segments),
-            role=role_of(segment),
-            convert=convert,
-            reason=self.reason or self._what(),
-            aliases=tuple(paths[1:]),
-            places=places,
-            channels_first=segment.channels_first,
-            block_paths=blocks,
-            parameters=tuple(sorted(names)),
-            adds_to_input=adds_to_input(segment),
-        )
-
-    def _what(self) -> str:
-        text = f"{self.first.inputs} to {self.first.outputs} features"
-        if self.experts is not None:
-            text += f", {self.experts.count} experts"
-        elif self.fit is not None and self.fit.form in ("pair", "sequential", "inline"):
-            end = self.fit.end or self.fit.passed[-1]
-            text += f", in place of everything up to {paths_of(self.recording.model, end)[0]}"
-        return text + (f"; {self.note}" if self.note else "")
-
-
-def _holder(segment: Segment) -> nn.Module:
-    """The innermost module in which all of a segment runs."""
-    for call in segment.down.op.call.enclosing():
-        if all(up.op in call.ops for up in segment.ups):
-            return call.module
-    return segment.recording.model
-
-
-def _candidates(recording: Recording) -> tuple[list[_Candidate], list[Failure], list[Linear]]:
+def _candidates(recording: Recording) -> tuple[list[Candidate], list[Failure], list[Linear]]:
     segments, failures, linears = find_segments(recording)
     groups: dict[Any, list[Segment]] = {}
     for segment in segments:
@@ -184,7 +99,7 @@ def _candidates(recording: Recording) -> tuple[list[_Candidate], list[Failure], 
         groups.setdefault(key, []).append(segment)
     candidates = []
     for group in groups.values():
-        candidate = _Candidate(recording, group)
+        candidate = Candidate(recording, group)
         candidates.append(candidate)
         candidate.experts = fused.recognise(group)
         if candidate.experts is not None:
@@ -223,7 +138,7 @@ def _equal(one: Fit, other: Fit) -> bool:
     return one.modules == other.modules and (one.end is None) == (other.end is None)
 
 
-def _decide(candidate: _Candidate, include: Sequence[str], exclude: Sequence[str]) -> None:
+def _decide(candidate: Candidate, include: Sequence[str], exclude: Sequence[str]) -> None:
     """Convert or leave alone, for what could be converted."""
     if candidate.reason:
         return
@@ -242,7 +157,7 @@ def _decide(candidate: _Candidate, include: Sequence[str], exclude: Sequence[str
         )
 
 
-def _check_patterns(rows: list[_Candidate], failures: list[Failure], patterns: Sequence[str]) -> None:
+def _check_patterns(rows: list[Candidate], failures: list[Failure], patterns: Sequence[str]) -> None:
     paths = [path for row in (each.row() for each in rows) for path in (row.path, *row.aliases)]
     paths += [failure.down.op.call.path for failure in failures if failure.feedforward]
     for pattern in patterns:
@@ -250,7 +165,7 @@ def _check_patterns(rows: list[_Candidate], failures: list[Failure], patterns: S
             raise ConversionError(f"{pattern!r} matches nothing that was found; found are {', '.join(paths) or 'none'}")
 
 
-def _settle_shared(recording: Recording, rows: list[_Candidate]) -> None:
+def _settle_shared(recording: Recording, rows: list[Candidate]) -> None:
     """An activation may only be passed through if it serves for nothing but what is converted."""
     changed = True
     while changed:
@@ -267,73 +182,6 @@ def _settle_shared(recording: Recording, rows: list[_Candidate]) -> None:
             if shared:
                 candidate.next_fit(f"{paths_of(recording.model, shared[0])[0]} serves for other layers too")
                 changed = True
-
-
-class _Original(nn.Module):
-    """The original function, out of the recording, in a block's place."""
-
-    def __init__(self, candidate: _Candidate) -> None:
-        super().__init__()
-        self.segments, self.calls = candidate.segments, 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        segment = self.segments[self.calls]
-        self.calls += 1
-        like = segment.x.tensor
-        if segment.channels_first:  # the block is given (..., C)
-            y = segment.run(x.movedim(-1, 1).reshape(like.shape))
-            return y.movedim(1, -1)
-        y = segment.run(x.reshape(like.shape).to(like.dtype))
-        return y.view(*x.shape[:-1], segment.outputs)
-
-
-def _try_out(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], recording: Recording, rows: list[_Candidate]
-) -> bool | None:
-    """Put the original functions into the blocks' places; what does not return the same is not converted."""
-    expected = [value.tensor for value in recording.outputs]
-    while True:
-        chosen = [candidate for candidate in rows if not candidate.reason]
-        if not chosen:
-            return None
-        problem = _differs(model, args, kwargs, expected, chosen)
-        if problem is None:
-            return True
-        alone = [(each, _differs(model, args, kwargs, expected, [each])) for each in chosen]
-        bad = [(each, why) for each, why in alone if why is not None] or [(each, problem) for each in chosen]
-        for each, why in bad:
-            each.next_fit(f"the model with its own function put there {why}")
-            each.experts = None
-
-
-def _differs(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], expected: list[Tensor], chosen: list[_Candidate]
-) -> str | None:
-    surgery = Surgery(model)
-    originals = [(each, fused.original(each.experts) if each.experts else _Original(each)) for each in chosen]
-    try:
-        try:
-            for candidate, original in originals:
-                if candidate.experts is not None:
-                    surgery.put(candidate.experts.module, original)
-                else:
-                    put_row(surgery, candidate.row(), original)
-            with torch.random.fork_rng(), evaluating(model), torch.no_grad(), plain_attention(), _loop(model):
-                torch.manual_seed(0)
-                found = output_tensors(model(*args, **kwargs))
-        except Exception as error:  # whatever a model of someone else's may raise
-            return f"fails ({type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else ''})"
-    finally:
-        surgery.undo()
-    if any(isinstance(o, _Original) and o.calls != len(each.segments) for each, o in originals):
-        return "does not call it as often"
-    if len(found) != len(expected) or not all(map(_same, found, expected)):
-        return "returns something else"
-    return None
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and a.dtype == b.dtype and torch.equal(torch.nan_to_num(a), torch.nan_to_num(b))
 
 
 def _failed_rows(recording: Recording, failures: list[Failure]) -> list[Found]:
@@ -358,7 +206,7 @@ def _failed_rows(recording: Recording, failures: list[Failure]) -> list[Found]:
                 gated=len(failure.ups) > 1,
                 calls=1,
                 rows=down.rows,
-                weights=_weights(recording, names),
+                weights=weights_of(recording, names),
                 macs=sum(linear.rows * linear.inputs * linear.outputs for linear in linears),
                 role="feed-forward",
                 convert=False,
@@ -369,7 +217,7 @@ def _failed_rows(recording: Recording, failures: list[Failure]) -> list[Found]:
     return rows
 
 
-def _experts_without_rows(recording: Recording, rows: list[_Candidate], found: list[Found]) -> Iterator[Found]:
+def _experts_without_rows(recording: Recording, rows: list[Candidate], found: list[Found]) -> Iterator[Found]:
     """Modules beside a converted one, of its class and with its shapes, that the example did not reach."""
     model = recording.model
     known = {path for each in found for path in (each.path, *each.aliases)}
@@ -411,16 +259,6 @@ def _same_class_function(module: nn.Module, other: nn.Module, segment: Segment) 
         return False
 
 
-def _linear_parameters(segments: list[Segment]) -> frozenset[str]:
-    linears = [linear for segment in segments for linear in (*segment.ups, segment.down)]
-    return frozenset().union(*(linear.parameters for linear in linears))
-
-
-def _weights(recording: Recording, names: frozenset[str]) -> int:
-    """Number of weights in matrices: biases and scales are no weights of a product."""
-    return sum(t.numel() for name in names if (t := recording.named(name)).dim() >= 2)
-
-
 def _with_dense(plan: Plan, recording: Recording, linears: list[Linear], failures: list[Failure]) -> Plan:
     """The plan with everything that stays dense: refused feed-forward parts, and all other linear layers."""
     dense: list[Dense] = []
@@ -431,7 +269,7 @@ def _with_dense(plan: Plan, recording: Recording, linears: list[Linear], failure
             continue
         own = frozenset(row.parameters) - counted
         counted |= own
-        dense.append(Dense(row.path, _weights(recording, own), row.macs, "feed-forward", row.reason))
+        dense.append(Dense(row.path, weights_of(recording, own), row.macs, "feed-forward", row.reason))
     reasons = {failure.down.parameters: failure.reason for failure in failures}
     others: dict[frozenset[str], list[Linear]] = {}
     for linear in linears:
@@ -441,7 +279,7 @@ def _with_dense(plan: Plan, recording: Recording, linears: list[Linear], failure
         macs = sum(each.rows * each.inputs * each.outputs for each in passes)
         where = next(iter(sorted(names))).rpartition(".")[0]
         reason = reasons.get(names, "no feed-forward part")
-        dense.append(Dense(where, _weights(recording, names), macs, "other", reason))
+        dense.append(Dense(where, weights_of(recording, names), macs, "other", reason))
     return replace(plan, left_dense=tuple(dense))
 
 
