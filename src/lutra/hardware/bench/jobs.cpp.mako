@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <vector>
 #include "Vtestbench.h"
+#include "axi_memory.h"
 #include "bench.h"
 
 constexpr uint32_t never = 0xFFFFFFFFu;
@@ -19,6 +20,8 @@ struct Job {
     uint32_t settings[${max(1, len(ports.settings))}];
     Words sources[${max(1, len(ports.sources))}], memories[${max(1, len(ports.reads))}];
     uint32_t beats[${max(1, len(ports.sinks))}];
+    uint32_t axi_latency = 1, axi_gap = 1;
+    Words axi_memory;
 };
 
 // A source of beats: offers one until it is taken.
@@ -63,6 +66,7 @@ static void reset() {
 static void run(const Job& job, bool stalling, uint32_t patience, uint32_t limit, std::FILE* results) {
     static uint32_t seed = 0;
     seed += 16;
+    Stalls starting(seed + 15);
 % for i, name in enumerate(ports.settings):
     top.${name} = job.settings[${i}];
 % endfor
@@ -81,11 +85,16 @@ static void run(const Job& job, bool stalling, uint32_t patience, uint32_t limit
 % for i, port in enumerate(ports.reads):
     Words answer_${i}(${words_of(port.bits)});
 % endfor
+    Words axi_memory = job.axi_memory;
+% for i, port in enumerate(ports.axi):
+    ${"AxiWritePort" if port.writes else "AxiReadPort"} axi_${i}(
+        axi_memory, ${port.beat_bytes}, job.axi_latency, job.axi_gap, seed + 12 + ${i});
+% endfor
     bool done = ${"false" if ports.done else "true"}, moved = false;
     uint32_t dones = 0, over = never, idle = 0, cycle = 0, started = ${"never" if ports.start else "0"};
     for (; cycle < limit && idle < patience && (over == never || cycle <= over + cycles_after); ++cycle, ++idle) {
 % if ports.start:
-        const bool starts = started == never && (!stalling || sources[0].stalls.go());
+        const bool starts = started == never && (!stalling || starting.go());
         if (starts) started = cycle;
         top.${ports.start} = starts;
 % else:
@@ -101,6 +110,16 @@ static void run(const Job& job, bool stalling, uint32_t patience, uint32_t limit
 % endfor
 % for i, port in enumerate(ports.sinks):
         top.${port.ready} = !stalling || sinks[${i}].stalls.go();
+% endfor
+% for i, port in enumerate(ports.axi):
+% if port.writes:
+        axi_${i}.drive(stalling, top.${port.prefix}awready_i, top.${port.prefix}wready_i, top.${port.prefix}bvalid_i);
+        top.${port.prefix}bresp_i = 0;
+% else:
+        axi_${i}.drive(stalling, top.${port.prefix}arready_i, top.${port.prefix}rvalid_i, top.${port.prefix}rdata_i,
+                       top.${port.prefix}rlast_i);
+        top.${port.prefix}rresp_i = 0;
+% endif
 % endfor
         top.eval();
         moved = false;
@@ -151,6 +170,15 @@ static void run(const Job& job, bool stalling, uint32_t patience, uint32_t limit
 % endfor
         if (all && over == never) over = cycle;
         if (moved) idle = 0;
+% for i, port in enumerate(ports.axi):
+<% p = "top." + port.prefix %>\
+% if port.writes:
+        axi_${i}.step(${p}awvalid_o, ${p}awaddr_o, ${p}awlen_o, ${p}awsize_o, ${p}awburst_o, ${p}wvalid_o, ${p}wdata_o,
+                      ${p}wstrb_o, ${p}wlast_o, ${p}bready_o);
+% else:
+        axi_${i}.step(${p}arvalid_o, ${p}araddr_o, ${p}arlen_o, ${p}arsize_o, ${p}arburst_o, ${p}rready_o);
+% endif
+% endfor
         // Memories answer after the clock edge; an address beyond them reads ones.
 % for i, port in enumerate(ports.reads):
         bool read_${i} = top.${port.read};
@@ -183,6 +211,14 @@ static void run(const Job& job, bool stalling, uint32_t patience, uint32_t limit
 % for i, port in enumerate(ports.writes):
     write_words(results, writes[${i}]);
 % endfor
+% for i, port in enumerate(ports.axi):
+    write_words(results, Words(axi_${i}.problem.begin(), axi_${i}.problem.end()));
+    const uint32_t most_${i} = static_cast<uint32_t>(axi_${i}.most_bursts);
+    std::fwrite(&most_${i}, 4, 1, results);
+% endfor
+% if ports.axi:
+    write_words(results, axi_memory);
+% endif
 }
 
 int main(int argc, char** argv) {
@@ -206,6 +242,12 @@ int main(int argc, char** argv) {
 % for i, port in enumerate(ports.sinks):
         job.beats[${i}] = read_word(vectors);
 % endfor
+% if ports.axi:
+        job.axi_latency = read_word(vectors);
+        job.axi_gap = read_word(vectors);
+        job.axi_memory.resize(read_word(vectors));
+        for (uint32_t& word : job.axi_memory) word = read_word(vectors);
+% endif
     }
     for (bool stalling : {false, true}) {
         if (stalling) run(jobs[0], false, patience, 40, results);

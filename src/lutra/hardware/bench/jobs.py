@@ -13,6 +13,7 @@ from mako.template import Template
 from lutra.errors import ToolError
 from lutra.frozen.types import IntArray
 from lutra.hardware.bench import streams, verilator
+from lutra.hardware.bench.streams import words_of_bits
 from lutra.runs.files import write_text
 
 HERE = Path(__file__).parent
@@ -50,6 +51,15 @@ class WritePort:
 
 
 @dataclass(frozen=True)
+class AxiPort:
+    """AXI4 into the memory of a job, one direction: ports such as `{prefix}arvalid_o` (reads), `{prefix}awvalid_o`."""
+
+    prefix: str
+    writes: bool
+    beat_bytes: int = 16
+
+
+@dataclass(frozen=True)
 class Interface:
     """Ports of a module beside clk_i and rst_ni."""
 
@@ -63,6 +73,7 @@ class Interface:
     sinks: tuple[Stream, ...] = ()
     reads: tuple[ReadPort, ...] = ()
     writes: tuple[WritePort, ...] = ()
+    axi: tuple[AxiPort, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +86,11 @@ class Job:
     """Beats that each sink expects."""
     memories: Sequence[np.ndarray] = ()
     """What lies behind each read port, (addresses, words)."""
+    axi_memory: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint32))
+    """Words of the memory behind all AXI ports, from address 0 on."""
+    axi_latency: int = 1
+    axi_gap: int = 1
+    """See axi_memory.h."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +120,10 @@ class Run:
     """Cycles in which each sink took them."""
     writes: tuple[Writes, ...]
     """Per write port, in order."""
+    axi_memory: np.ndarray
+    """What the memory behind the AXI ports held afterwards."""
+    most_bursts: tuple[int, ...]
+    """Per AXI port, how many bursts were under way at the same time."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +151,13 @@ class JobBench:
         filled = [(port.data, port.bits, words) for port, words in zip(ports.sources, job.sources, strict=True)]
         filled += [(port.data, port.bits, words) for port, words in zip(ports.reads, job.memories, strict=True)]
         for name, bits, words in filled:
-            if words.ndim != 2 or words.shape[1] != words_of(bits):
-                raise ToolError(f"test bench: {name} takes {words_of(bits)} words, got {words.shape}")
+            if words.ndim != 2 or words.shape[1] != words_of_bits(bits):
+                raise ToolError(f"test bench: {name} takes {words_of_bits(bits)} words, got {words.shape}")
             parts.append(struct.pack("<I", words.size) + np.ascontiguousarray(words, "<u4").tobytes())
         parts += [struct.pack("<I", count) for _, count in zip(ports.sinks, job.beats, strict=True)]
+        if ports.axi:
+            parts.append(struct.pack("<III", job.axi_latency, job.axi_gap, job.axi_memory.size))
+            parts.append(np.ascontiguousarray(job.axi_memory, "<u4").tobytes())
         return b"".join(parts)
 
     def _run(self, reader: streams.Reader, job: Job) -> Run:
@@ -150,21 +173,23 @@ class JobBench:
             if unstable != streams.NEVER:
                 problems.append(f"{port.data} changed before it was taken in cycle {unstable}")
             given.append(reader.counted())
-            beats.append(reader.counted().astype(np.uint32).reshape(-1, words_of(port.bits)))
+            beats.append(reader.counted().astype(np.uint32).reshape(-1, words_of_bits(port.bits)))
             if len(beats[-1]) != expected:
                 problems.append(f"{port.data}: {len(beats[-1])} beats instead of {expected}")
         writes = []
         for written in ports.writes:
-            enable_words, data_words = words_of(written.write_bits), words_of(written.bits)
+            enable_words, data_words = words_of_bits(written.write_bits), words_of_bits(written.bits)
             rows = reader.counted().reshape(-1, enable_words + 1 + data_words)
             rows, addresses = rows.astype(np.uint32), rows[:, enable_words]
             writes.append(Writes(rows[:, :enable_words], addresses, rows[:, enable_words + 1 :]))
-        return Run(cycles, tuple(problems), taken, tuple(beats), tuple(given), tuple(writes))
-
-
-def words_of(bits: int) -> int:
-    """32-bit words of a port."""
-    return -(-bits // 32)
+        memory, most = np.zeros(0, np.uint32), []
+        for axi in ports.axi:
+            found = bytes(reader.counted().astype(np.uint8)).decode()
+            problems += [f"{axi.prefix}AXI4: {found}"] if found else []
+            most.append(reader.word())
+        if ports.axi:
+            memory = reader.counted().astype(np.uint32)
+        return Run(cycles, tuple(problems), taken, tuple(beats), tuple(given), tuple(writes), memory, tuple(most))
 
 
 def build(
@@ -177,6 +202,6 @@ def build(
     """
     folder.mkdir(parents=True, exist_ok=True)
     template = Template(filename=str(HERE / "jobs.cpp.mako"), strict_undefined=True)
-    write_text(folder / "testbench.cpp", str(template.render(ports=interface, words_of=words_of)))
+    write_text(folder / "testbench.cpp", str(template.render(ports=interface, words_of=words_of_bits)))
     streams.write_bench_header(folder)
     return JobBench(verilator.build(files, top, folder / "testbench.cpp", folder, defines=defines), interface)

@@ -14,14 +14,15 @@ from lutra.runs.files import write_text
 
 HERE = Path(__file__).parent
 NEVER = 0xFFFFFFFF
-BENCH_HEADER = "bench.h"
+HEADERS = ("bench.h", "axi_memory.h")
 DEFINES = ("LUTRA_FAST_SIMULATION",)
 PASSES = ("without stalls", "with stalls")
 
 
 def write_bench_header(folder: Path) -> None:
     """Put what the test benches share beside one that is about to be compiled."""
-    write_text(folder / BENCH_HEADER, (HERE / BENCH_HEADER).read_text(encoding="utf-8"))
+    for header in HEADERS:
+        write_text(folder / header, (HERE / header).read_text(encoding="utf-8"))
 
 
 def pack(elements: IntArray, bits: int) -> np.ndarray:
