@@ -299,7 +299,7 @@ class Rows:
         tree = max(1, -(-(LANES - 1).bit_length() // 2))
         found = {"vector": row * passes * slots + (passes - 1) * slots + beat + 5}
         for name, (_, scale) in QUANTISERS.items():
-            found[name] = np.arange(self.rows * self.segments * self.beats) + (5 if scale else 3)
+            found[name] = np.arange(self.rows * self.segments * self.beats) + (6 if scale else 4)
         found["softmax"] = row * self.beats + 2 * self.beats + beat + 11 + tree
         found["norm"] = row * self.beats + 2 * self.beats + beat + 46 + 2 * tree
         return {name: values.reshape(-1) for name, values in found.items()}

@@ -34,7 +34,7 @@ FAULTS = {
         "unsigned codes": ("lutra_bat_quantise_lane", "signed_i ? Smallest", "0 ? Smallest"),
         "the first segment's quantiser": ("lutra_bat_quantise", "segments_q[Table] == 2'd1 ?", "0 ?"),
         "biases of another beat": ("lutra_bat_quantise", "bias_address_o = beat_q", "bias_address_o = beat_q + 1'b1"),
-        "codes lost when not taken": ("lutra_bat_quantise", "!valid_q[Latency] || ready_i", "1'b1"),
+        "codes lost when not taken": ("lutra_bat_quantise", ".reserve_i(take)", ".reserve_i(1'b0)"),
     },
     "quantise_8": {
         "no clipping": ("lutra_bat_scale_lane", "|| magnitude > limit", ""),

@@ -106,7 +106,7 @@ def compare_steps(
 
 
 def expected_values(name: str, trace: Trace, model: FrozenBert) -> dict[str, np.ndarray]:
-    """What leaves each unit in a step, (..., elements), rows in order; segments of a row are an axis of their own."""
+    """What leaves each unit in a step, (..., elements), in its order; segments of a row are an axis of their own."""
     block, kind = name.rsplit(".", 1)
     heads = model.config.heads
     match kind:

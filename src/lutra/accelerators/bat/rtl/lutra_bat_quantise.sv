@@ -4,7 +4,9 @@
 // multiplier instead, which eight bits need. A row consists of up to three segments with a quantiser each: query, key
 // and value. Rows of contexts come head by head, and every head has biases of its own.
 //
-// Timing: a beat per cycle; its codes are offered three cycles after it was taken, in the form with a multiplier five.
+// Codes wait in a memory of a few beats, so that no gap opens behind one that is taken late.
+//
+// Timing: a beat per cycle; its codes are offered four cycles after it was taken, in the form with a multiplier six.
 // The fields and tables stay the same during a step.
 module lutra_bat_quantise #(
   parameter int unsigned Lanes = 4,                     // elements of a beat
@@ -38,7 +40,8 @@ module lutra_bat_quantise #(
 );
 
   localparam int unsigned Latency = Scale ? 5 : 3;
-  localparam int unsigned Table = 2;  // the stage of the tables
+  localparam int unsigned Table = 2;      // the stage of the tables
+  localparam int unsigned WaitingBits = 4;  // more beats than are under way
 
   if (Bits > 4 && !Scale) begin : gen_check
     $error("lutra_bat_quantise: more than 4 bits need Scale");
@@ -47,16 +50,13 @@ module lutra_bat_quantise #(
   logic [1:0]          segment_q;
   logic [BeatBits-1:0] beat_q, head_beat_q;
   logic [RowBits-1:0]  row_q;
-  logic                advance, take, work, last, row_last;
+  logic                take, work, last, row_last;
   logic [Latency:1]    valid_q, last_q;
   logic [1:0]          segments_q [1:Table];
 
-  assign advance        = !valid_q[Latency] || ready_i;
-  assign ready_o        = advance;
-  assign take           = advance && valid_i;
-  assign work           = advance && (take || valid_q != '0);
+  assign take           = valid_i && ready_o;
+  assign work           = take || valid_q != '0;
   assign last           = beat_q == beats_i - 1'b1;
-  assign valid_o        = valid_q[Latency];
   assign row_last       = last && segment_q == segments_i - 1'b1;
   assign bias_address_o = head_beat_q + beat_q;
 
@@ -72,9 +72,7 @@ module lutra_bat_quantise #(
           segment_q <= row_last ? '0 : segment_q + 1'b1;
         end
       end
-      if (advance) begin
-        valid_q <= {valid_q[Latency-1:1], take};
-      end
+      valid_q <= {valid_q[Latency-1:1], take};
     end
     if (start_i) begin
       row_q       <= '0;
@@ -97,8 +95,14 @@ module lutra_bat_quantise #(
     end
   end
 
-  logic [TableBits-1:0] tables;
-  logic [Lanes-1:0]     overflow, counted;
+  logic [TableBits-1:0]  tables;
+  logic [Lanes*Bits-1:0] codes;
+  logic [Lanes-1:0]      overflow, counted;
+
+  lutra_fifo #(.Bits(Lanes * Bits), .AddressBits(WaitingBits)) u_waiting (
+    .clk_i, .rst_ni, .room_o(ready_o), .reserve_i(take), .write_i(valid_q[Latency]), .data_i(codes),
+    .valid_o, .read_i(valid_o && ready_i), .data_o(codes_o)
+  );
 
   assign tables = segments_q[Table] == 2'd0 ? tables_i[0 +: TableBits] :
                   segments_q[Table] == 2'd1 ? tables_i[TableBits +: TableBits] : tables_i[2*TableBits +: TableBits];
@@ -117,7 +121,7 @@ module lutra_bat_quantise #(
         .bias_i(bias),
         .inverse_step_i(tables),
         .signed_i,
-        .code_o(codes_o[l*Bits +: Bits]),
+        .code_o(codes[l*Bits +: Bits]),
         .overflow_o(overflow[l])
       );
     end else begin : gen_thresholds
@@ -128,7 +132,7 @@ module lutra_bat_quantise #(
         .bias_i(bias),
         .thresholds_i(tables),
         .signed_i,
-        .code_o(codes_o[l*Bits +: Bits]),
+        .code_o(codes[l*Bits +: Bits]),
         .overflow_o(overflow[l])
       );
     end
@@ -137,7 +141,7 @@ module lutra_bat_quantise #(
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       error_o <= 1'b0;
-    end else if (valid_o && (overflow & counted) != '0) begin
+    end else if (valid_q[Latency] && (overflow & counted) != '0) begin
       error_o <= 1'b1;
     end
   end
