@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import graphlib
+import itertools
 import runpy
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,19 +131,28 @@ class _Place:
         return _BOX[0] if self.is_room else _LANE
 
 
+@dataclass
+class _Row:
+    """The places of one floor of a wing, from left to right, and where the wing lies."""
+
+    places: list[_Place]
+    start: float
+    width: float
+
+
 def _house_picture(house: House) -> str:
     """Rooms as boxes in floors, an arrow from each to those that it imports; the wing of PyTorch on the left."""
     places = _places(house)
-    wings = [[place for place in places if place.left == left] for left in (True, False)]
     floors = 1 + max(place.floor for place in places)
     start, top, height = 1.0, 96.0, floors * _FLOOR + 34
-    panels = []
-    for wing, title in zip(wings, ("imports PyTorch", "NumPy and compilers only"), strict=True):
-        width = max(_row_width([place for place in wing if place.floor == floor]) for floor in range(floors))
-        width += 2 * _MARGIN
+    panels, rows = [], []
+    for left, title in ((True, "imports PyTorch"), (False, "NumPy and compilers only")):
+        wing = [[place for place in places if place.left == left and place.floor == floor] for floor in range(floors)]
+        width = max(map(_row_width, wing)) + 2 * _MARGIN
         panels.append(_panel(start, top, width, height, title))
-        _arrange(wing, floors, start, width)
+        rows += [_Row(row, start, width) for row in wing]
         start += width + _GAP
+    _arrange(rows, places)
     width, foot = start - _GAP, top + height
     parts = [
         _roof(width, ", ".join(house.roof), "start what a call needs"),
@@ -161,7 +171,7 @@ def _places(house: House) -> list[_Place]:
     """A place for every room, and one for every floor that an arrow passes between."""
     floors = house.floors()
     rooms = {room: _Place(room, floors[room], room in house.torch, []) for room in house.arrows}
-    places = list(rooms.values())
+    places: list[_Place] = []
     for room, below in house.arrows.items():
         for name in below:
             upper, target = rooms[room], rooms[name]
@@ -171,32 +181,46 @@ def _places(house: House) -> list[_Place]:
                 upper.below.append(passing)
                 upper = passing
             upper.below.append(target)
-    return places
+    return places + list(rooms.values())
 
 
 def _row_width(row: list[_Place]) -> float:
     return sum(place.width for place in row) + _GAP * (len(row) - 1)
 
 
-def _arrange(wing: list[_Place], floors: int, start: float, width: float) -> None:
-    """Set the x of every place: rows centred in the wing, each ordered by what it is connected to."""
-    rows = [[place for place in wing if place.floor == floor] for floor in range(floors)]
+def _arrange(rows: list[_Row], places: list[_Place]) -> None:
+    """Set the x of every place: rows centred in their wings, neighbours exchanged as long as that gets arrows apart."""
     for row in rows:
-        _spread(row, start, width)
-    above = {id(place): [upper for upper in wing if place in upper.below] for place in wing}
-    for sweep in range(6):
-        for row in rows if sweep % 2 else reversed(rows):
-            near = {
-                id(place): [other.x for other in (place.below if sweep % 2 else above[id(place)]) if other in wing]
-                for place in row
-            }
-            row.sort(key=lambda place: sum(near[id(place)]) / len(near[id(place)]) if near[id(place)] else place.x)
-            _spread(row, start, width)
+        _spread(row)
+    best, improved = _disorder(places), True
+    while improved:
+        improved = False
+        for row in rows:
+            for left in range(len(row.places) - 1):
+                _exchange(row, left)
+                if (found := _disorder(places)) < best:
+                    best, improved = found, True
+                else:
+                    _exchange(row, left)
 
 
-def _spread(row: list[_Place], start: float, width: float) -> None:
-    x = start + (width - _row_width(row)) / 2
-    for place in row:
+def _exchange(row: _Row, left: int) -> None:
+    row.places[left], row.places[left + 1] = row.places[left + 1], row.places[left]
+    _spread(row)
+
+
+def _disorder(places: list[_Place]) -> tuple[int, float]:
+    """How many arrows cross each other, and how far they run sideways."""
+    arrows = [(upper, lower) for upper in places for lower in upper.below]
+    crossings = sum(
+        (a.x - c.x) * (b.x - d.x) < 0 and a.floor == c.floor for (a, b), (c, d) in itertools.combinations(arrows, 2)
+    )
+    return crossings, round(sum(abs(upper.x - lower.x) for upper, lower in arrows), 3)
+
+
+def _spread(row: _Row) -> None:
+    x = row.start + (row.width - _row_width(row.places)) / 2
+    for place in row.places:
         place.x = x + place.width / 2
         x += place.width + _GAP
 
