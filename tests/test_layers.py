@@ -14,13 +14,14 @@ import pytest
 import lutra
 
 PACKAGE = Path(lutra.__file__).parent
-COMMON = {"errors", "files", "recipe", "recipe_bert", "bert_config", "native", "environment", "groups", "recovery"}
+COMMON = {"errors", "limits", "names", "escape", "schema", "files", "recipe", "recipe_bert", "bert_config", "native"}
+COMMON |= {"environment", "groups", "recovery"}
 """Small modules that every layer may import; they stay as light as the lightest of their users."""
 
 NN, FROZEN = {"kernels"}, {"frozen"}
 MODELS = {"nn", *NN}
 TRAIN = {"models", "convert", "data", *MODELS}
-RTL = {"rtl", *FROZEN}
+RTL = {"rtl", "hardware", *FROZEN}
 COST = {"simulate", "synth", *RTL}
 ALLOWED: dict[str, set[str]] = {
     "kernels": set(),
@@ -34,7 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "freeze_chain": {"freeze_bert", *TRAIN, *FROZEN, "train"},
     "frozen": set(),
     "runtime": FROZEN,
-    "rtl": FROZEN,
+    "hardware": FROZEN,
+    "rtl": {"hardware", *FROZEN},
     "simulate": RTL,
     "synth": {"simulate", *RTL},
     "cost": COST,
@@ -48,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 STARTS_STEPS = {"", "__main__", "run", "cli", "trained"}
 """The package itself, and what starts the steps: they may import everything, and no layer imports them."""
-WITHOUT_TORCH = ("frozen", "rtl", "simulate", "synth", "cost", "explore", "report", "runtime", "record")
+WITHOUT_TORCH = ("frozen", "hardware", "rtl", "simulate", "synth", "cost", "explore", "report", "runtime", "record")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from lutra.bert_config import BertConfig
 from lutra.cost.bert import flops, size_mib
 from lutra.errors import InputError, RunDirectoryError
 from lutra.files import RunFiles, read_json, write_json
+from lutra.names import require_file_name
 from lutra.recipe import Experiment, Recipe
 from lutra.recipe_bert import BertRecipe
 from lutra.report.bert import read_chain
@@ -93,9 +94,17 @@ def add_exploration(exploration: Path, folder: Path) -> Path:
         RunDirectoryError: no exploration there, or not a single run of it has finished.
     """
     record = read_json(exploration / EXPLORATION_FILE, "explore")
-    if not any(variant["loss"] for variant in record["variants"]):
+    where = f"{exploration / EXPLORATION_FILE}: name"
+    try:
+        name = require_file_name(record["name"], where)
+        finished = any(variant["loss"] for variant in record["variants"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunDirectoryError(
+            f"{exploration / EXPLORATION_FILE}: not an exploration ({error!r}); run it again"
+        ) from None
+    if not finished:
         raise RunDirectoryError(f"{exploration}: no variant has finished yet; run `lutra explore` first")
-    path = folder / "explore" / f"{record['name']}.json"
+    path = folder / "explore" / f"{name}.json"
     write_json(path, {**record, "recorded": time.strftime("%Y-%m-%d")})
     return path
 

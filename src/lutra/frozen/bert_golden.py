@@ -81,7 +81,7 @@ def attention(model: FrozenBert, name: str, x: HalfArray, sentences: list[slice]
     context = np.empty((len(x), config.attention_width), np.float16)
     for rows in sentences:
         sums = _product(query[:, rows], key[:, rows].transpose(0, 2, 1), largest_score_sum(config))  # (H, T, T)
-        probabilities = softmax(sums * score_factor)
+        probabilities = softmax(_finite(sums * score_factor, f"{name}.score_factor"))
         weights = quantise(model, f"{name}.probability_quantiser", probabilities, signed=False)
         sums = _product(weights, value[:, rows], largest_context_sum(config))  # (H, T, W)
         context[rows] = (sums * context_factor).transpose(1, 0, 2).reshape(-1, config.attention_width)
@@ -128,14 +128,14 @@ def linear(model: FrozenBert, name: str, codes: Codes, signed: bool) -> HalfArra
     y: HalfArray = np.broadcast_to(tensors[f"{name}.bias"], (len(codes), weights.shape[1]))
     for packed, factor in zip(tensors[f"{name}.codes"], tensors[f"{name}.factor"], strict=True):
         y = y + _product(codes, unpack(packed, weights.bits, weights.columns).T, largest) * factor
-    return y
+    return _finite(y, name)
 
 
 def softmax(scores: HalfArray) -> HalfArray:
     """Over the last axis; the sum of the exponentials is exact."""
     exponentials = half.exp(scores - scores.astype(np.float32).max(axis=-1, keepdims=True).astype(np.float16))
     sums = exponentials.sum(axis=-1, keepdims=True, dtype=np.float64).astype(np.float16)
-    probabilities: HalfArray = exponentials * (np.float16(1) / sums)
+    probabilities: HalfArray = exponentials * (np.float16(1) / _finite(sums, "softmax"))
     return probabilities
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from lutra.errors import FrozenModelError
@@ -15,7 +14,9 @@ from lutra.frozen.ops import (
     check_operation,
     output_type,
 )
-from lutra.frozen.types import TensorType
+from lutra.frozen.types import TensorType, type_problem
+from lutra.limits import OPERATIONS, WIDTH
+from lutra.names import name_problem, shown
 
 FORMAT_VERSION = 1
 
@@ -62,15 +63,26 @@ class Graph:
         Raises:
             FrozenModelError: the first thing that is off, with its place.
         """
-        scales = [self.input_type.scale, *(op.type.scale for op in self.ops if isinstance(op, Requantise))]
-        if not self.ops or not all(math.isfinite(scale) and scale > 0 for scale in scales):
-            raise FrozenModelError(f"{self.name}: no operations, or a scale that is not positive; freeze it again")
+        if problem := name_problem(self.name):
+            raise FrozenModelError(f"the name of a graph {problem}")
+        if not 1 <= len(self.ops) <= OPERATIONS:
+            raise FrozenModelError(f"{self.name}: {len(self.ops)} operations; a graph has 1 to {OPERATIONS}")
+        if type(self.input_width) is not int or not 1 <= self.input_width <= WIDTH:
+            raise FrozenModelError(f"{self.name}: input.width must be an integer from 1 to {WIDTH}")
+        for value in (self.input, *(op.output for op in self.ops)):
+            if problem := name_problem(value):
+                raise FrozenModelError(f"{self.name}: the name of a value {problem}")
+        if problem := type_problem(self.input_type):
+            raise FrozenModelError(f"{self.name}: input.type {problem}; freeze it again")
         types, widths = {self.input: self.input_type}, {self.input: self.input_width}
         for position, op in enumerate(self.ops):
             where = f"{self.name}, operation {position}"
             unknown = [name for name in op.inputs if name not in types]
             if unknown or not op.inputs or op.output in types:
-                raise FrozenModelError(f"{where}: {op.kind} reads {unknown or op.inputs} or writes {op.output} twice")
+                read = ", ".join(map(shown, unknown or op.inputs)) or "nothing"
+                raise FrozenModelError(f"{where}: {op.kind} reads {read} or writes {op.output} twice")
+            if len(op.inputs) > OPERATIONS:
+                raise FrozenModelError(f"{where}: {op.kind} reads more than {OPERATIONS} values")
             check_operation(op, [types[name] for name in op.inputs], [widths[name] for name in op.inputs], where)
             types[op.output] = output_type(op, [types[name] for name in op.inputs])
             widths[op.output] = op.width

@@ -13,9 +13,10 @@ import numpy as np
 
 from lutra.errors import FrozenModelError
 from lutra.frozen.shift import EXPONENT_SHIFT, SIGMOID_BITS, largest_unit
-from lutra.frozen.types import BIT, IntArray, TensorType
+from lutra.frozen.types import BIT, IntArray, TensorType, type_problem
 from lutra.groups import group_bounds as group_bounds
 from lutra.groups import group_mask as group_mask
+from lutra.limits import ELEMENTS, LUT_INPUTS, THRESHOLDS, WIDTH
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +120,18 @@ class ShiftGelu:
     shift: int  # bits below the binary point of the exponentials
 
 
+DIMENSIONS = {
+    "thresholds": 2,
+    "connections": 2,
+    "tables": 2,
+    "encoded": 2,
+    "weights": 2,
+    "bias": 1,
+    "multiplier": 1,
+    "shift": 1,
+}
+"""Of every stored array, by its field."""
+
 Operation = Thermometer | LutLayer | ConditionalSum | Requantise | MatMul | ShiftGelu
 OPERATIONS: dict[str, type[Operation]] = {
     op.kind: op for op in (Thermometer, LutLayer, ConditionalSum, Requantise, MatMul, ShiftGelu)
@@ -166,9 +179,14 @@ def check_operation(op: Operation, input_types: list[TensorType], input_widths: 
             raise FrozenModelError(f"{where}: {op.kind}.{field} {problem}; freeze the checkpoint again")
 
     width = sum(input_widths)
+    require(width <= WIDTH, "inputs", f"have {width} elements, at most {WIDTH} are possible")
     for field in fields(op):
         if field.name in op.stored:
-            require(getattr(op, field.name).size > 0, field.name, "is empty")
+            array, dimensions = getattr(op, field.name), DIMENSIONS[field.name]
+            require(array.ndim == dimensions, field.name, f"must have {dimensions} dimensions, found {array.ndim}")
+            require(np.issubdtype(array.dtype, np.integer), field.name, f"must hold integers, found {array.dtype}")
+            require(0 < array.size <= ELEMENTS, field.name, f"must have 1 to {ELEMENTS} elements, found {array.size}")
+    require(type(op.width) is int and 1 <= op.width <= WIDTH, "width", f"must be an integer from 1 to {WIDTH}")
     if isinstance(op, (LutLayer, ConditionalSum)):
         require(all(type_.bits == 1 and not type_.signed for type_ in input_types), "inputs", "are not bits")
     else:
@@ -176,12 +194,15 @@ def check_operation(op: Operation, input_types: list[TensorType], input_widths: 
     if isinstance(op, Thermometer):
         low, high = input_types[0].minimum, input_types[0].maximum + 1
         require(op.thresholds.ndim == 2 and len(op.thresholds) == width, "thresholds", f"must have {width} rows")
+        count = op.thresholds.shape[1]
+        require(count <= THRESHOLDS, "thresholds", f"must be at most {THRESHOLDS} per feature, found {count}")
         require(_within(op.thresholds, low, high), "thresholds", f"must lie in [{low}, {high}]")
         require(bool((np.diff(op.thresholds, axis=1) >= 0).all()), "thresholds", "must ascend along each row")
     elif isinstance(op, LutLayer):
         require(op.connections.ndim == 2 and op.tables.ndim == 2, "tables", "and connections must be matrices")
         luts, inputs = op.connections.shape
-        require(2 <= inputs <= 8, "connections", f"must have 2 to 8 columns, found {inputs}")
+        columns = f"must have 2 to {LUT_INPUTS} columns, found {inputs}"
+        require(2 <= inputs <= LUT_INPUTS, "connections", columns)
         require(op.tables.shape == (luts, 2**inputs), "tables", f"must have shape {(luts, 2**inputs)}")
         require(_within(op.connections, 0, width - 1), "connections", f"must lie in [0, {width - 1}]")
         require(_within(op.tables, 0, 1), "tables", "must hold bits")
@@ -191,6 +212,7 @@ def check_operation(op: Operation, input_types: list[TensorType], input_widths: 
         require(op.encoded.shape == (width, outputs), "encoded", f"must have shape {(width, outputs)}")
         require(_within(op.encoded, -128, 127), "encoded", "must lie in [-128, 127]")
         require(_within(op.bias, -(2**31), 2**31 - 1), "bias", "must fit in 32 bits")
+        require(type(op.groups) is int, "groups", "must be an integer")
         require(1 <= op.groups <= min(width, outputs), "groups", f"must lie in [1, {min(width, outputs)}]")
         low, high = accumulator_range(op)
         require(low >= -(2**31) and high < 2**31, "encoded", "and bias overflow a 32-bit accumulator")
@@ -207,12 +229,18 @@ def check_operation(op: Operation, input_types: list[TensorType], input_widths: 
         type_ = input_types[0]
         require(type_.signed and type_.bits == 8, "inputs", "must be int8")
         require(op.width == width, "width", f"must be {width}")
+        require(type(op.shift) is type(op.unit) is int, "shift", "and unit must be integers")
         require(1 <= op.shift <= EXPONENT_SHIFT, "shift", f"must lie in [1, {EXPONENT_SHIFT}]")
         require(1 <= op.unit <= largest_unit(op.shift), "unit", f"must lie in [1, {largest_unit(op.shift)}]")
     else:
         require(op.multiplier.shape == op.shift.shape == (width,), "multiplier", f"and shift must have {width} values")
         require(_within(op.multiplier, 0, 2**31 - 1), "multiplier", "must lie in [0, 2^31 - 1]")
         require(_within(op.shift, 0, 62), "shift", "must lie in [0, 62]")
+        problem = type_problem(op.type)
+        require(problem is None, "type", f"{problem}")
+        largest = max(-input_types[0].minimum, input_types[0].maximum)
+        fits = largest * int(op.multiplier.max()) + (1 << int(op.shift.max()) >> 1) < 2**63
+        require(fits, "multiplier", f"overflows 64 bits with inputs of {input_types[0].bits} bits")
 
 
 def _within(array: IntArray, low: int, high: int) -> bool:

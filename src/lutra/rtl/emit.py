@@ -35,7 +35,8 @@ logger = logging.getLogger("lutra")
 
 @cache
 def _template(name: str) -> Template:
-    return Template(filename=str(HERE / "templates" / f"{name}.sv.mako"), strict_undefined=True)
+    imports = ["from lutra.escape import comment"]
+    return Template(filename=str(HERE / "templates" / f"{name}.sv.mako"), strict_undefined=True, imports=imports)
 
 
 def library_files() -> dict[str, str]:

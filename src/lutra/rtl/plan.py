@@ -13,6 +13,7 @@ import numpy as np
 from lutra.frozen.graph import Graph, as_weightless
 from lutra.frozen.ops import LutLayer, Requantise, Thermometer, group_bounds
 from lutra.frozen.types import IntArray
+from lutra.names import require_identifier
 from lutra.rtl.schedule import Dataflow, FoldFactor, schedule
 
 
@@ -42,11 +43,11 @@ class BlockPlan:
 
     Raises:
         FrozenModelError: the graph is not a weightless block.
-        InputError: the fold factor is out of range, or there is no such dataflow.
+        InputError: the fold factor is out of range, there is no such dataflow, or `name` is not an identifier.
     """
 
     def __init__(self, graph: Graph, name: str, fold_factor: FoldFactor, dataflow: Dataflow = "accumulate") -> None:
-        self.name = name
+        self.name = require_identifier(name, "module of the RTL")
         self.graph = graph
         self.block = as_weightless(graph)
         self.schedule = schedule(self.block, fold_factor, dataflow)

@@ -9,6 +9,7 @@ from mako.template import Template
 
 from lutra.errors import InputError
 from lutra.frozen.shift import EXPONENT_SHIFT, largest_unit
+from lutra.names import require_identifier
 from lutra.rtl.emit import HERE, complete, write_files
 
 REGULAR_MODULES = (
@@ -139,6 +140,7 @@ def systolic_files(config: SystolicConfig, name: str, activation: ActivationConf
 
     With `activation` the array has ShiftGELU behind it and computes both products of an MLP.
     """
+    require_identifier(name, "module of the RTL")
     template = Template(filename=str(HERE / "templates" / "systolic.sv.mako"), strict_undefined=True)
     return complete({f"{name}.sv": str(template.render(config=config, name=name, activation=activation))})
 

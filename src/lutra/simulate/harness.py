@@ -14,7 +14,7 @@ from mako.template import Template
 from lutra.errors import ToolError
 from lutra.files import write_text
 from lutra.frozen.types import IntArray, TensorType
-from lutra.rtl.emit import FILE_LIST
+from lutra.hardware.sources import listed_sources
 from lutra.rtl.plan import BlockPlan
 from lutra.simulate import verilator
 
@@ -84,8 +84,7 @@ def build(devices: list[Device], rtl: Path, folder: Path, probes: tuple[Probe, .
         )
         write_text(folder / name, str(text))
     write_bench_header(folder)
-    listed = (rtl / FILE_LIST).read_text(encoding="utf-8").split()
-    files = [*(rtl / name for name in listed), folder / "testbench_top.sv"]
+    files = [*(rtl / name for name in listed_sources(rtl)), folder / "testbench_top.sv"]
     main = folder / "testbench.cpp"
     executable = verilator.build(files, TOP, main, folder, defines=DEFINES, waves=bool(probes))
     return Bench(executable, tuple(devices), probes)

@@ -14,7 +14,7 @@ from lutra.errors import InputError
 from lutra.files import write_text
 from lutra.frozen.shift import shift_gelu
 from lutra.frozen.types import IntArray
-from lutra.rtl.emit import FILE_LIST
+from lutra.hardware.sources import listed_sources
 from lutra.rtl.systolic import ActivationConfig, SystolicConfig, activation_cycles, product_cycles, write_systolic
 from lutra.simulate import harness, verilator
 from lutra.simulate.harness import NEVER, PASSES
@@ -95,7 +95,7 @@ def build(config: SystolicConfig, folder: Path, activation: ActivationConfig | N
     rendered = template.render(config=config, activated=activation is not None, **words)
     write_text(folder / "testbench.cpp", str(rendered))
     harness.write_bench_header(folder)
-    files = [folder / "rtl" / name for name in (folder / "rtl" / FILE_LIST).read_text(encoding="utf-8").split()]
+    files = [folder / "rtl" / name for name in listed_sources(folder / "rtl")]
     executable = verilator.build(files, TOP, folder / "testbench.cpp", folder, defines=harness.DEFINES)
     return SystolicBench(config, executable, activation)
 

@@ -14,6 +14,7 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
+from lutra import escape
 from lutra.rtl.emit import block_files, complete, library_files
 from lutra.rtl.plan import BlockPlan
 from lutra.rtl.schedule import addend_levels
@@ -86,7 +87,7 @@ def _without(yosys: Tool, folder: Path, plan: BlockPlan, files: dict[str, str], 
     """The block of `files` without what is inside the modules `empty`."""
     sources = [name for name in write_sources(files, folder) if name not in empty]
     write_sources(empty, folder)
-    script = f"read_verilog -sv -lib {' '.join(empty)}\n" + fpga_script(sources, plan.name)
+    script = f"read_verilog -sv -lib {' '.join(map(escape.yosys, empty))}\n" + fpga_script(sources, plan.name)
     cells = run_script(yosys, folder, script, plan.name)[plan.name]["cells"]
     inside = tuple(name.removesuffix(".sv") for name in empty)
     own = {name: cell for name, cell in cells.items() if not cell["type"].endswith(inside)}

@@ -19,6 +19,7 @@ from lutra.errors import MismatchError, RunDirectoryError, ToolError
 from lutra.files import RunFiles, read_json, write_json
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
+from lutra.hardware.sources import require_harmless
 from lutra.recipe import Recipe
 from lutra.rtl.emit import fold_folder, is_current, model_plans, write_design
 from lutra.rtl.plan import BlockPlan
@@ -81,6 +82,7 @@ def synthesise_run(
         plans = model_plans(model, fold, recipe.hardware.dataflow)
         if not is_current(plans, rtl):
             write_design(plans, rtl)
+        require_harmless(rtl / source for source in sources_of(rtl))
         graphs = {plan.name: plan.graph.name for plan in plans}
         entries += _vendor_entries(run, rtl, fold, graphs)
         for target in targets:
