@@ -174,14 +174,17 @@ def read_bytes(path: Path, largest: int) -> bytes:
     Raises:
         OSError: it cannot be read, or is larger, or is no regular file.
     """
-    # Without O_NONBLOCK a pipe would be waited for.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as handle:
-        status = os.fstat(handle.fileno())
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would otherwise be waited for
+    try:
+        status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         if status.st_size > largest:
             raise OSError(errno.EFBIG, f"has {status.st_size:,} bytes, at most {largest:,} are read", str(path))
-        return handle.read()
+        with os.fdopen(handle, "rb", closefd=False) as opened:
+            return opened.read()
+    finally:
+        os.close(handle)
 
 
 _STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
