@@ -13,15 +13,16 @@ import pytest
 import lutra
 from frozen_berts import METHODS, small_config
 from lutra import limits
-from lutra.cost.random_block import random_block
 from lutra.errors import FrozenModelError, LutraError, RecipeError, RunDirectoryError
-from lutra.files import parse_json, read_bytes, read_json
 from lutra.frozen import golden, store
 from lutra.frozen.bert import FrozenBert, layout
 from lutra.frozen.graph import FrozenModel, Graph
 from lutra.frozen.ops import Requantise, Thermometer
+from lutra.frozen.random_block import random_block
 from lutra.frozen.types import TensorType
-from lutra.recipe import parse_recipe, read_toml, resolve_width
+from lutra.recipes.language import parse_recipe, resolve_width
+from lutra.recipes.sections import read_toml
+from lutra.runs.files import parse_json, read_bytes, read_json
 
 ROOT = Path(lutra.__file__).parents[2]
 INT8 = TensorType(True, 8, 1.0)
@@ -245,7 +246,7 @@ def test_numbers_of_5000_digits_in_toml_are_one_line(tmp_path):
 def test_an_activation_that_overflows_is_an_error_wherever_it_hides():
     config = small_config(layers=1, activation="relu", quantisation=METHODS[1])
     from frozen_berts import sentences, trained_like  # torch
-    from lutra.freeze_bert import freeze_bert
+    from lutra.freeze.bert import freeze_bert
     from lutra.frozen.bert_golden import golden_logits
 
     model = freeze_bert(trained_like(config, 0))

@@ -13,7 +13,8 @@ from pydantic import Field, field_validator
 from lutra.errors import RecipeError
 from lutra.limits import SEED
 from lutra.names import FileName, Text
-from lutra.recipe import Recipe, Section, load_recipe, parse_recipe, read_toml, set_value, validate
+from lutra.recipes.language import Recipe, load_recipe
+from lutra.recipes.sections import Section, read_toml, set_value, validate
 
 BASELINES: tuple[Literal["mlp", "none"], ...] = ("mlp", "none")
 _GIVEN_BY_THE_SPACE = {
@@ -134,7 +135,7 @@ class Plan:
         tree = self.base.model_dump(mode="json")
         for key, value in (self.space.set | variant.set | (stage.set if stage else {})).items():
             set_value(tree, key, value, source)
-        return parse_recipe(tree | {"name": variant.name, "seed": seed, "baselines": []}, source)
+        return validate(Recipe, tree | {"name": variant.name, "seed": seed, "baselines": []}, source)
 
 
 def baseline_recipe(recipe: Recipe, ffn: Literal["mlp", "none"]) -> Recipe:

@@ -13,10 +13,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
-from lutra.bert_config import BertConfig
 from lutra.errors import FrozenModelError
 from lutra.escape import brief
 from lutra.frozen.store import check_origin, read_files, write_files
+from lutra.recipes.bert_config import BertConfig
 from lutra.schema import Strict, explain
 
 KIND = "bert"

@@ -21,13 +21,14 @@ from safetensors.numpy import save as dump_tensors
 
 from lutra.errors import FrozenModelError
 from lutra.escape import brief
-from lutra.files import parse_json, read_bytes, replacing, write_json
 from lutra.frozen.graph import FORMAT_VERSION, FrozenModel, Graph
 from lutra.frozen.ops import DIMENSIONS, OPERATIONS, Operation
 from lutra.frozen.types import IntArray, TensorType
 from lutra.limits import GRAPHS, JSON_BYTES, LUT_INPUTS, TENSOR_BYTES
 from lutra.limits import OPERATIONS as MOST_OPERATIONS
 from lutra.names import MOST_NOTES, name_problem, shown, text_problem
+from lutra.reading import parse_json, read_bytes
+from lutra.runs.files import replacing, write_json
 from lutra.schema import Strict, explain
 
 MODEL_FILE = "model.json"

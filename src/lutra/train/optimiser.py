@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lutra.models.gpt import GPT
 from lutra.nn.weightless import weightless_blocks
-from lutra.recipe import TrainConfig
+from lutra.recipes.language import TrainConfig
 
 
 def create_optimiser(model: GPT, config: TrainConfig) -> torch.optim.AdamW:

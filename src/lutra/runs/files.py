@@ -1,0 +1,180 @@
+"""Names of the files in a run directory, and writing that never leaves half a file behind.
+
+Every step may use it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lutra.errors import LutraError, RunDirectoryError
+from lutra.limits import JSON_BYTES
+from lutra.reading import parse_json, read_bytes
+
+
+@dataclass(frozen=True)
+class StageFiles:
+    """Where one stage of a chain lies."""
+
+    root: Path
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log.jsonl"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Weights and optimiser; there only while the stage is unfinished."""
+        return self.root / "last.safetensors"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        return self.root / "best.safetensors"
+
+    @property
+    def result(self) -> Path:
+        return self.root / "result.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the stage has been trained to its end and its model is still there."""
+        return self.result.exists() and self.best_checkpoint.exists()
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where everything of one run lies (docs/architecture.md lists the files)."""
+
+    root: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.root / "recipe.toml"
+
+    @property
+    def train_log(self) -> Path:
+        return self.root / "train" / "log.jsonl"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        return self.root / "train" / "last.safetensors"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        return self.root / "train" / "best.safetensors"
+
+    @property
+    def evaluate(self) -> Path:
+        return self.root / "evaluate.json"
+
+    @property
+    def frozen(self) -> Path:
+        return self.root / "frozen"
+
+    @property
+    def samples(self) -> Path:
+        """int8 input rows of every frozen graph, captured from real validation data: one tensor per graph name."""
+        return self.root / "frozen" / "samples.safetensors"
+
+    @property
+    def rtl(self) -> Path:
+        return self.root / "rtl"
+
+    @property
+    def simulate(self) -> Path:
+        return self.root / "simulate.json"
+
+    @property
+    def synth(self) -> Path:
+        return self.root / "synth.json"
+
+    @property
+    def cost(self) -> Path:
+        return self.root / "cost.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def steps(self) -> Path:
+        """Which steps have finished, with the hashes of what they read and wrote."""
+        return self.root / "steps.json"
+
+    @property
+    def sample(self) -> Path:
+        """Text that the frozen model wrote."""
+        return self.root / "sample.txt"
+
+    def baseline(self, ffn: str) -> RunFiles:
+        """The run directory of a baseline (`mlp`, `none`) trained with the same recipe."""
+        return RunFiles(self.root / "baselines" / ffn)
+
+    def stage(self, name: str) -> StageFiles:
+        """A stage of a chain."""
+        return StageFiles(self.root / "stages" / name)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on any failure.
+
+    A full disk, Ctrl-C or an exception leaves the earlier file untouched.
+    """
+    temporary = path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise LutraError(f"{path}: cannot write ({reason}); free some space or choose another folder") from error
+    finally:
+        if temporary != path:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON to `path`, whole or not at all; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, made_by: str) -> Any:
+    """Read the JSON file that the step `made_by` writes.
+
+    Raises:
+        RunDirectoryError: the file is missing, cannot be read, or is not JSON within the limits.
+    """
+    try:
+        return parse_json(read_bytes(path, JSON_BYTES))
+    except FileNotFoundError:
+        raise RunDirectoryError(f"{path}: not there; run `lutra {made_by}` first") from None
+    except OSError as error:
+        raise RunDirectoryError(f"{path}: cannot read it ({error.strerror}); run `lutra {made_by}` again") from None
+    except (ValueError, RecursionError) as error:
+        raise RunDirectoryError(f"{path}: not valid JSON ({error}); run `lutra {made_by}` again") from None
