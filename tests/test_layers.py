@@ -17,8 +17,8 @@ import lutra
 
 PACKAGE = Path(lutra.__file__).parent
 ARCHITECTURE = Path(__file__).parents[1] / "docs" / "architecture.md"
-GROUND = {"errors", "settings", "version"}
-"""Modules that import nothing else of ours."""
+GROUND = {"errors", "settings", "version", "limits", "names", "escape", "schema", "reading", "sources"}
+"""Modules that import nothing else of ours but each other."""
 COMMON = {*GROUND, "recipes", "runs", "native", "evaluate.recovery"}
 """What every room may import; as light as the lightest of its users."""
 
@@ -34,6 +34,12 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "settings": set(),
     "version": set(),
+    "limits": set(),
+    "names": {"errors"},
+    "escape": {"errors", "names"},
+    "schema": {"errors", "escape", "names"},
+    "reading": {"errors", "limits", "names"},
+    "sources": {"errors", "names"},
     "native": GROUND,
     "recipes": GROUND,
     "runs": {*GROUND, "recipes"},

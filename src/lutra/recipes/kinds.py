@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lutra.errors import RecipeError
+from lutra.names import shown
 from lutra.recipes.bert import BertRecipe
 from lutra.recipes.language import Recipe
 from lutra.recipes.sections import Experiment, read_overridden, validate
@@ -154,5 +155,5 @@ def load_any_recipe(path: Path, overrides: list[str] | None = None) -> Experimen
     tree = read_overridden(path, overrides)
     kind = tree.get("kind", "language")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise RecipeError(f"{path}: kind {kind!r} is unknown; the kinds are {', '.join(KINDS)}")
+        raise RecipeError(f"{path}: kind {shown(str(kind))} is unknown; the kinds are {', '.join(KINDS)}")
     return validate(KINDS[kind].recipe, tree, str(path))

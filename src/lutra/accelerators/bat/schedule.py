@@ -1,8 +1,8 @@
 """When every step of a program starts and ends, predicted from its instruction alone.
 
 In a step rows flow through a chain of units with a buffer of two rows before each. A unit takes a row every `interval`
-cycles; from the first beat that it takes of a row to the first that the next unit takes of it pass `passage` cycles. The
-first row passes all units one after the other, every other row follows after the longest interval:
+cycles; from the first beat that it takes of a row to the first that the next unit takes of it pass `passage` cycles.
+The first row passes all units one after the other, every other row follows after the longest interval:
 
     cycles = sum of passages + (rows - 1) * longest interval
 

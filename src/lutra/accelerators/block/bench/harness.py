@@ -23,8 +23,8 @@ from lutra.hardware.bench.streams import (
     words_of_bits,
     write_bench_header,
 )
-from lutra.hardware.design import FILE_LIST
 from lutra.runs.files import write_text
+from lutra.sources import listed_sources
 
 HERE = Path(__file__).parent
 TOP = "lutra_testbench_top"
@@ -88,8 +88,7 @@ def build(devices: list[Device], rtl: Path, folder: Path, probes: tuple[Probe, .
         )
         write_text(folder / name, str(text))
     write_bench_header(folder)
-    listed = (rtl / FILE_LIST).read_text(encoding="utf-8").split()
-    files = [*(rtl / name for name in listed), folder / "testbench_top.sv"]
+    files = [*(rtl / name for name in listed_sources(rtl)), folder / "testbench_top.sv"]
     main = folder / "testbench.cpp"
     executable = verilator.build(files, TOP, main, folder, defines=DEFINES, waves=bool(probes))
     return Bench(executable, tuple(devices), probes)
