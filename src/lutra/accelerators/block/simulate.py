@@ -97,6 +97,10 @@ def simulate_run(
         "simulator": verilator.version(),
         "rows": sum(result.rows for result in every),
         "mismatches": sum(result.mismatches + result.mismatches_with_stalls for result in every),
+        "stall_seed": harness.STALL_SEED,
+        "stalled_cycles": {
+            end: sum(getattr(result.stalled_cycles, end) for result in every) for end in ("source", "sink")
+        },
         "cycles_match": all(result.cycles_measured == result.cycles_predicted for result in every),
         "designs": [
             {"fold_factor": fold_factor, "blocks": [result.to_json() for result in results]}
