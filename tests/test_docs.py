@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import lutra
+from lutra.papers.records import RECORDED
 from lutra.settings import SETTINGS
 
 ROOT = Path(__file__).parents[1]
@@ -100,3 +101,11 @@ def test_environment_variables_of_ours_are_read_in_settings_alone():
     read = re.compile(r"(?:environ(?:\.get\(|\[)|getenv\()\s*[\"'](\w+)")
     found = {name for path in PACKAGE.rglob("*.py") for name in read.findall(path.read_text(encoding="utf-8"))}
     assert found == {"TRITON_INTERPRET"}  # Triton's own
+
+
+def test_every_record_is_described():
+    text = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    records = [path.relative_to(RECORDED).as_posix() for path in RECORDED.rglob("*.json")]
+    records += [path.name for path in (ROOT / "results" / "benchmarks").glob("*.json")]
+    assert len(records) > 20
+    assert [name for name in records if f"`{name}`" not in text] == []
