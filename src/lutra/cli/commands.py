@@ -383,3 +383,32 @@ def results_list(
         if entries:
             kind = KINDS[name]
             print_table(kind.call(kind.results_table, entries))
+
+
+@command(app)
+def plan(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A hub name or folder of Hugging Face, timm:NAME, or package.module:function.",
+            show_default=False,
+        ),
+    ],
+    tokens: Annotated[int, typer.Option(min=2, help="Tokens per row of the example.")] = 16,
+    include: Annotated[
+        list[str] | None, typer.Option(help="Convert this path too (or re:EXPRESSION); repeatable.", show_default=False)
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave this path alone (or re:EXPRESSION); repeatable.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What a conversion of a model would replace, what not and why, and the share of weights that would stay dense."""
+    from lutra.models.convert.find import find_mlps
+    from lutra.models.sources import load_structure
+
+    with working():
+        loaded, (args, kwargs) = load_structure(model, tokens)
+        found = find_mlps(loaded, *args, include=include or (), exclude=exclude or (), strict=False, **kwargs)
+    print_json(found.to_json()) if as_json else print(found)

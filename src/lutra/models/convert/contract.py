@@ -7,14 +7,16 @@ from torch import Tensor
 
 from lutra.models.convert.plan import Role
 from lutra.models.convert.record import SAME_ROWS, Op, Recording, Value
-from lutra.models.convert.segment import Failure, Segment, ancestors, as_linear, mixes, same_rows
+from lutra.models.convert.segment import Failure, Segment, ancestors, as_linear, mixes, random_like, same_rows
 
 _ADDITIONS = {"add", "add_", "sub", "sub_", "addcmul", "addcmul_", "lerp", "index_add", "index_add_", "rsub"}
 
 
 def broken_contract(segment: Segment) -> str | None:
     """Why a segment is not a function f(x) of each row, or None if it is."""
-    return _read_by_others(segment) or _not_by_rows(segment)
+    reason = _read_by_others(segment) or _not_by_rows(segment)
+    segment.made_up.clear()
+    return reason
 
 
 def looks_like_one(failure: Failure) -> bool:
@@ -44,11 +46,11 @@ def _not_by_rows(segment: Segment) -> str | None:
         return "the example gives it a single row; give an example of two rows (tokens) or more"
     like = segment.x.tensor
     generator = torch.Generator().manual_seed(1)
-    x = torch.randn(like.shape, generator=generator).to(like)
+    x = random_like(like, generator)
     rows = _rows(x, segment.channels_first)
     other = rows.clone()
-    other[0] = torch.randn(rows.shape[1], generator=generator).to(like)
-    order = torch.randperm(len(rows), generator=generator).to(like.device)
+    other[0] = random_like(like, generator, (rows.shape[1],))
+    order = torch.randperm(len(rows), generator=generator).to(x.device)
     try:
         y, changed, permuted = (
             _rows(segment.run(_shaped(r, x, segment.channels_first)), segment.channels_first)
@@ -75,10 +77,10 @@ def same_function(first: Segment, second: Segment) -> bool:
     """Whether two segments compute the same function of a row."""
     count = min(first.rows, second.rows)
     generator = torch.Generator().manual_seed(2)
-    pool = torch.randn(max(first.rows, second.rows), first.inputs, generator=generator)
+    pool = random_like(first.x.tensor, generator, (max(first.rows, second.rows), first.inputs))
     results = []
     for segment in (first, second):
-        x = _shaped(pool[: segment.rows].to(segment.x.tensor), segment.x.tensor, segment.channels_first)
+        x = _shaped(pool[: segment.rows], segment.x.tensor, segment.channels_first)
         results.append(_rows(segment.run(x), segment.channels_first)[:count].float())
     limit = 1e-3 if first.x.tensor.dtype in (torch.float32, torch.float64) else 5e-2
     return bool((results[0] - results[1]).abs().max() <= limit * (results[0].abs().max() + 1e-6))

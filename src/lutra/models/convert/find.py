@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,8 @@ from lutra.models.convert.segment import Failure, Linear, Segment, find_segments
 from lutra.models.convert.trial import try_out
 from lutra.nn.weightless import WeightlessBlock
 
+STRUCTURE_ONLY = "judged by structure alone, without weights: nothing was tried out"
+
 
 def find_mlps(
     model: nn.Module,
@@ -46,17 +49,18 @@ def find_mlps(
     others by path, or by `re:` and a regular expression. Whatever is to be converted is tried: the model with the
     original functions in the blocks' places must return exactly what it returns now.
 
-    Nothing in the model is changed.
+    Nothing in the model is changed. A model without memory (on the meta device) is judged by its structure alone.
 
     Raises:
         ConversionError: the model cannot run on the example; a pattern names nothing; or, unless `strict` is False,
             there is nothing to convert: the message lists the nearest candidates and why they are none.
     """
     args, kwargs = call_arguments(example, keywords)
+    structure_only = any(parameter.is_meta for parameter in model.parameters())
     with torch.random.fork_rng():
         torch.manual_seed(0)
         try:
-            with _loop(model):
+            with contextlib.nullcontext() if structure_only else _loop(model):
                 recording = record(model, args, kwargs)
         except ConversionError:
             raise
@@ -70,11 +74,12 @@ def find_mlps(
         _decide(candidate, include, exclude)
     _check_patterns(rows, failures, (*include, *exclude))
     _settle_shared(recording, rows)
-    exact = try_out(model, args, kwargs, recording, rows)
+    exact = None if structure_only else try_out(model, args, kwargs, recording, rows)
     found = [candidate.row() for candidate in rows]
     found += _failed_rows(recording, failures)
     found += list(_experts_without_rows(recording, rows, found))
-    plan = _with_dense(Plan(type(model).__name__, tuple(found), (), exact), recording, linears, failures)
+    notes = (STRUCTURE_ONLY,) if structure_only else ()
+    plan = _with_dense(Plan(type(model).__name__, tuple(found), (), exact, notes), recording, linears, failures)
     if strict and not plan.converted:
         near = [candidate.row() for candidate in candidates if candidate not in rows]
         raise ConversionError(_nothing_found(replace(plan, found=(*plan.found, *near))))
@@ -98,13 +103,14 @@ def _candidates(recording: Recording) -> tuple[list[Candidate], list[Failure], l
         key = (frozenset().union(*(up.parameters for up in segment.ups)), segment.down.parameters)
         groups.setdefault(key, []).append(segment)
     candidates = []
+    judged: dict[Any, str | None] = {}
     for group in groups.values():
         candidate = Candidate(recording, group)
         candidates.append(candidate)
         candidate.experts = fused.recognise(group)
         if candidate.experts is not None:
             continue
-        broken = next((reason for each in group if (reason := broken_contract(each))), None)
+        broken = next((reason for each in group if (reason := _broken(each, judged))), None)
         if broken is None and any(not same_function(group[0], other) for other in group[1:]):
             stacked = any(linear.weight.op is not None and linear.weight.op.name in SLICES for linear in group[0].ups)
             broken = (
@@ -121,6 +127,18 @@ def _candidates(recording: Recording) -> tuple[list[Candidate], list[Failure], l
         if candidate.fit is None:
             candidate.reason = "its linear layers are no modules of their own, and no module is it and nothing else"
     return candidates, failures, linears
+
+
+def _broken(segment: Segment, judged: dict[Any, str | None]) -> str | None:
+    """`broken_contract`; without weights, once for all layers that are built alike."""
+    if not segment.down.weight.tensor.is_meta:
+        return broken_contract(segment)
+    ops = segment.ops()
+    shapes = tuple(tuple(value.tensor.shape) for op in ops for value in op.inputs)
+    key = (tuple(op.name for op in ops), shapes, type(holder(segment)))
+    if key not in judged:
+        judged[key] = broken_contract(segment)
+    return judged[key]
 
 
 def _common_fits(recording: Recording, group: list[Segment]) -> list[Fit]:

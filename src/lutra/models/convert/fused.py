@@ -52,7 +52,8 @@ def recognise(group: list[Segment]) -> Experts | None:
             counts = {len(parameter) for parameter in stacked}
             if len(counts) == 1 and len(stacked) >= 2 and _is_routed(call) and call.parent is not None:
                 experts = Experts(call.module, counts.pop())
-                return experts if _computes_the_sum(experts, call) else None
+                without_memory = any(parameter.is_meta for parameter in stacked)
+                return experts if without_memory or _computes_the_sum(experts, call) else None
     return None
 
 

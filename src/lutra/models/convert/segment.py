@@ -8,7 +8,7 @@ recording; what it computes is found out by running its operations again on othe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -78,9 +78,9 @@ def _is_pointwise(op: Op) -> bool:
     if op.name != "convolution" or len(op.args) < 9 or len(op.inputs) < 2:
         return False
     weight = op.inputs[1].tensor
-    _, _, _, stride, padding, _, transposed, _, groups = op.args[:9]
+    _, _, _, stride, padding, _, transposed, _, _ = op.args[:9]
     one_place = all(size == 1 for size in weight.shape[2:]) and all(s == 1 for s in stride)
-    return one_place and all(p == 0 for p in padding) and not transposed and groups == 1
+    return one_place and all(p == 0 for p in padding) and not transposed
 
 
 def mixes(op: Op) -> str | None:
@@ -120,6 +120,8 @@ class Segment:
     x: Value
     between: list[Op]
     """All operations between the linear ones, in the order in which they ran."""
+    made_up: dict[Value, Tensor] = field(default_factory=dict)
+    """Weights of a model without memory, while the segment is judged."""
 
     @property
     def channels_first(self) -> bool:
@@ -173,7 +175,7 @@ class Segment:
 
         `replaced` gives parameters other values; `stop` returns that inner value instead of `y`.
         """
-        values: dict[Value, Tensor] = {self.x: x}
+        values: dict[Value, Tensor] = {**self.made_up, self.x: x}
         names = replaced or {}
 
         def look_up(leaf: Any) -> Any:
@@ -186,7 +188,7 @@ class Segment:
             if leaf.constant and leaf.op is not None and leaf.parameters & names.keys():
                 values[leaf] = _execute(leaf.op, look_up)[leaf.op.outputs.index(leaf)]
                 return values[leaf]
-            return leaf.tensor
+            return leaf.tensor if not leaf.tensor.is_meta else _made_up(leaf, self.made_up)
 
         for op in self.ops():
             values.update(zip(op.outputs, _execute(op, look_up), strict=True))
@@ -199,12 +201,36 @@ class Segment:
         values: dict[Value, Tensor] = {up.op.outputs[0]: h for up, h in zip(self.ups, hidden, strict=True)}
 
         def look_up(leaf: Any) -> Any:
-            return values.get(leaf, leaf.tensor) if isinstance(leaf, Value) else leaf
+            if not isinstance(leaf, Value) or leaf in values:
+                return values[leaf] if isinstance(leaf, Value) else leaf
+            return leaf.tensor if not leaf.tensor.is_meta else _made_up(leaf, values)
 
         with torch.no_grad():
             for op in self.between:
                 values.update(zip(op.outputs, _execute(op, look_up), strict=True))
         return values.get(self.down.data, self.down.data.tensor)
+
+
+def random_like(tensor: Tensor, generator: torch.Generator, shape: tuple[int, ...] | None = None) -> Tensor:
+    """Standard normal values of the shape and type of a tensor, where it lies; on the CPU for one without memory."""
+    drawn = torch.randn(tensor.shape if shape is None else shape, generator=generator)
+    return drawn.to(tensor.dtype) if tensor.is_meta else drawn.to(tensor)
+
+
+def _made_up(value: Value, values: dict[Value, Tensor]) -> Tensor:
+    """Values for a constant of a model without memory (the meta device): random weights, what follows from them."""
+    if value in values:
+        return values[value]
+    if value.op is not None:
+        made = _execute(value.op, lambda leaf: _made_up(leaf, values) if isinstance(leaf, Value) else leaf)
+        values[value] = made[value.op.outputs.index(value)]
+    elif value.tensor.is_floating_point():
+        fan_in = max(1, value.tensor.shape[-1]) if value.tensor.dim() >= 2 else 1
+        drawn = torch.rand(value.tensor.shape, generator=torch.Generator().manual_seed(value.tensor.dim()))
+        values[value] = ((drawn - 0.5) * (12 / fan_in) ** 0.5).to(value.tensor.dtype)
+    else:
+        values[value] = torch.zeros(value.tensor.shape, dtype=value.tensor.dtype)
+    return values[value]
 
 
 def _index(op: Op) -> int:
@@ -214,6 +240,8 @@ def _index(op: Op) -> int:
 def _execute(op: Op, look_up: Any) -> list[Tensor]:
     """Run an operation on other values, never writing into what it was given."""
     args, kwargs = tree_map(look_up, (op.args, op.kwargs))
+    if str(kwargs.get("device")) == "meta":
+        kwargs = {**kwargs, "device": torch.device("cpu")}
     if op.func._schema.is_mutable:
         args = tuple(leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in args)
     result = op.func(*args, **kwargs)
@@ -305,8 +333,7 @@ def _is_nonlinear(segment: Segment) -> bool:
     generator = torch.Generator().manual_seed(0)
     hidden = []
     for up in segment.ups:
-        like = up.op.outputs[0].tensor
-        hidden.append(torch.randn(like.shape, generator=generator).to(like))
+        hidden.append(random_like(up.op.outputs[0].tensor, generator))
     try:
         zero, once, minus, twice = (segment.middle([c * h for h in hidden]).double() for c in (0.0, 1.0, -1.0, 2.0))
     except RuntimeError:
