@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from lutra.errors import InputError
 from lutra.models.gpt import GPT
 from lutra.nn.weightless import calibrate_, weightless_blocks
-from lutra.recipe import BlockConfig, ModelConfig
+from lutra.recipes.language import BlockConfig, ModelConfig
 
 VOCABULARY = 11
 FFNS = ["mlp", "weightless", "none"]

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from lutra.errors import CheckpointError, InputError
 from lutra.models.vit import VisionTransformer, import_vit_weights
 from lutra.nn.weightless import calibrate_, weightless_blocks
-from lutra.recipe import BlockConfig
+from lutra.recipes.language import BlockConfig
 from lutra.recipes.vision import VisionModelConfig
 
 

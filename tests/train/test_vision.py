@@ -9,9 +9,9 @@ import torch
 
 from lutra.data.images import load_images
 from lutra.errors import CheckpointError, RecipeError
-from lutra.files import RunFiles
 from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.vision import VisionRecipe, load_vision_recipe
+from lutra.runs.files import RunFiles
 from lutra.train import trainer
 from lutra.train.checkpoint import load_vision_model, read_checkpoint
 from lutra.train.vision import classification_figures, train_vision, train_vision_baselines
@@ -84,7 +84,7 @@ def test_recipes_are_checked(tmp_path):
         ('kind = "vision"\nname = "a"\n[model]\nwidth = 10\n', "width 10 must be a multiple of heads 3"),
         ('kind = "vision"\nname = "a"\n[data]\ndataset = "mnist"\n', "data.dataset: .*cifar10"),
         ('kind = "vision"\nname = "a"\n[augment]\ncutout = 1\n', "unknown key augment.cutout; allowed here: crop"),
-        ('name = "a"\n', "kind: Field required"),
+        ('kind = "bert"\nname = "a"\n', "kind 'bert', but only a recipe of kind 'vision' fits here"),
     ):
         path.write_text(text)
         with pytest.raises(RecipeError, match=message):

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from lutra.errors import InputError
 from lutra.nn.weightless import WeightlessBlock
-from lutra.recipe import BlockConfig, ModelConfig
+from lutra.recipes.language import BlockConfig, ModelConfig
 
 
 class CausalSelfAttention(nn.Module):

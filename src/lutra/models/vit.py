@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from lutra.errors import CheckpointError, InputError
 from lutra.nn.weightless import WeightlessBlock
-from lutra.recipe import BlockConfig
+from lutra.recipes.language import BlockConfig
 from lutra.recipes.vision import CHANNELS, VisionModelConfig
 
 NORM_EPSILON = 1e-6

@@ -11,7 +11,7 @@ import torch
 from lutra.errors import CheckpointError, InputError
 from lutra.models.gpt import GPT
 from lutra.models.vit import VisionTransformer
-from lutra.recipe import BlockConfig, Feedforward, ModelConfig, Recipe
+from lutra.recipes.language import BlockConfig, Feedforward, ModelConfig, Recipe
 from lutra.recipes.vision import VisionRecipe
 
 PRESETS = {

@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lutra.groups import group_mask
 from lutra.kernels import reference
-from lutra.recipe import BlockConfig
+from lutra.recipes.groups import group_mask
+from lutra.recipes.language import BlockConfig
 
 
 class IntegerSum(NamedTuple):

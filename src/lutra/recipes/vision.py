@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from lutra.recipe import (
-    BlockConfig,
-    Experiment,
-    Feedforward,
-    HardwareConfig,
-    Section,
-    TrainConfig,
-    read_overridden,
-    validate,
-)
+from lutra.recipes.language import BlockConfig, Feedforward, HardwareConfig, TrainConfig
+from lutra.recipes.sections import Experiment, Section, read_overridden, validate
 
 Dataset = Literal["cifar10", "cifar100"]
 CLASSES: dict[str, int] = {"cifar10": 10, "cifar100": 100}
@@ -114,7 +106,7 @@ class VisionTrainConfig(TrainConfig):
 class VisionRecipe(Experiment):
     """One experiment with a vision transformer: everything that decides its result."""
 
-    kind: Literal["vision"]
+    kind: ClassVar[str] = "vision"
     model: VisionModelConfig = VisionModelConfig()
     block: BlockConfig = BlockConfig()
     data: VisionDataConfig = VisionDataConfig()
@@ -123,6 +115,10 @@ class VisionRecipe(Experiment):
     hardware: HardwareConfig = HardwareConfig()
     baselines: tuple[Literal["mlp", "none"], ...] = ("mlp", "none")
     """Models trained beside ours with the same recipe, for the recovery and the report."""
+
+    @property
+    def has_blocks(self) -> bool:
+        return self.model.ffn == "weightless"
 
     @property
     def classes(self) -> int:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lutra.data.text import load_shakespeare, training_batch
-from lutra.files import RunFiles
+from lutra.data.text import load_dataset, training_batch
 from lutra.models.zoo import create_model
-from lutra.recipe import Recipe
+from lutra.recipes.language import Recipe
+from lutra.runs.files import RunFiles
 from lutra.train.evaluate import validation_loss
 from lutra.train.trainer import Forward, train, train_all
 
@@ -23,7 +23,7 @@ class LanguageTask:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.data = load_shakespeare()
+        self.data = load_dataset(recipe.data.dataset)
         self.model = create_model(recipe, len(self.data.characters))
 
     def calibration_input(self) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lutra.nn.weightless import weightless_blocks
-from lutra.recipe import TrainConfig
+from lutra.recipes.language import TrainConfig
 
 UNDECAYED = {"cls_token", "pos_embed"}
 """Parameters of a vision transformer that do not decay, as in DeiT."""

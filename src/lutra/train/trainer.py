@@ -20,9 +20,11 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from lutra.errors import CheckpointError, RunDirectoryError, TrainingError
-from lutra.files import RunFiles, write_text
 from lutra.nn.weightless import calibrate_, weightless_blocks
-from lutra.recipe import Experiment, TrainConfig, claim_run
+from lutra.recipes.language import TrainConfig
+from lutra.recipes.sections import Experiment
+from lutra.runs.claim import claim_run
+from lutra.runs.files import RunFiles, write_text
 from lutra.train.checkpoint import OPTIMISER_PREFIX, Trainable, load_weights, read_checkpoint, save_checkpoint
 from lutra.train.optimiser import (
     create_optimiser,

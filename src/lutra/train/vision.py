@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from lutra.data.augment import augment
 from lutra.data.images import Images, evaluation_batches, load_images, resized, training_images
-from lutra.files import RunFiles
 from lutra.models.vit import VisionTransformer
 from lutra.models.zoo import create_vision_model
 from lutra.recipes.vision import VisionRecipe
+from lutra.runs.files import RunFiles
 from lutra.train.trainer import Forward, train, train_all
 
 _AUGMENT_STREAM = 4

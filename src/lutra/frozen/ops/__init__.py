@@ -14,7 +14,7 @@ from lutra.frozen.ops.gelu import ShiftGelu
 from lutra.frozen.ops.linear import MatMul, Requantise, Residual, Table, product_range
 from lutra.frozen.ops.norm import IntegerLayerNorm, LayerNorm
 from lutra.frozen.ops.pool import MeanRows, Select
-from lutra.groups import group_bounds, group_mask
+from lutra.recipes.groups import group_bounds, group_mask
 
 __all__ = [
     "OPERATIONS", "PIXEL_OFFSET", "Attention", "AttentionParts", "ConditionalSum", "Embedding", "IntegerLayerNorm",

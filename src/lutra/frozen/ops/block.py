@@ -10,7 +10,7 @@ import numpy as np
 from lutra.frozen.arithmetic import fits
 from lutra.frozen.ops.base import Operation
 from lutra.frozen.types import BIT, IntArray, TensorType, Value
-from lutra.groups import group_mask
+from lutra.recipes.groups import group_mask
 
 
 @dataclass(frozen=True, eq=False)
