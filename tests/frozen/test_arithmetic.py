@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import frozen_ops
@@ -52,6 +52,7 @@ def test_clamp_is_into_the_type():
     assert clamp(np.array([-1, 16]), TensorType(False, 4)).tolist() == [0, 15]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.sampled_from([2**7, 2**12, 2**20]), st.integers(0, 2**32))
 def test_products_are_exact_in_either_float_type(inner, limit, seed):
     rng = np.random.default_rng(seed)

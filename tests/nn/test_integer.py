@@ -29,6 +29,7 @@ def random_integers(rng, *shape, bits=8):
     return torch.from_numpy(rng.integers(low, high + 1, shape).astype(np.float64))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1e-9, 3e4), min_size=1, max_size=6), st.sampled_from([16, 31]))
 def test_dyadic_uses_all_bits_and_rounds_to_nearest(ratios, bits):
     multiplier, shift = integer.dyadic(torch.tensor(ratios, dtype=torch.float64), "here", bits)

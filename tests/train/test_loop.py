@@ -17,7 +17,7 @@ from lutra.errors import CheckpointError, InputError, RunDirectoryError, Trainin
 from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.language import BinaryAttentionConfig, load_recipe
 from lutra.runs.files import RunFiles
-from lutra.train import loop
+from lutra.train import loop, trainer
 from lutra.train.checkpoint import load_model, read_checkpoint
 from lutra.train.evaluate import validation_loss
 from lutra.train.loop import train_baselines, train_run
@@ -108,7 +108,7 @@ def test_difference_within_a_list_is_named(run):
 def test_a_time_limit_stops_and_the_next_call_goes_on_to_the_same_numbers(run, tmp_path, ffn, monkeypatch):
     recipe = tiny_recipe(ffn, iterations=10, checkpoint_every=3)
     stops = iter([0, 0, 0, 1, 0, 0, 0, 0, 0, 1] + [0] * 20)
-    monkeypatch.setattr(loop.StopRequest, "reason", property(lambda _: "time limit" if next(stops) else None))
+    monkeypatch.setattr(trainer.StopRequest, "reason", property(lambda _: "time limit" if next(stops) else None))
     results = [train_run(run, recipe) for _ in range(3)]
     assert [result["iterations"] for result in results] == [3, 8, 10]
     assert [result["stopped"] for result in results] == ["time limit", "time limit", None]
@@ -224,7 +224,7 @@ def test_signal_handlers_are_given_back(run):
 def test_a_loss_that_is_not_a_number_overwrites_nothing(run, monkeypatch):
     recipe = tiny_recipe(checkpoint_every=1)
     stops = iter([0, 0, 1] + [0] * 20)
-    monkeypatch.setattr(loop.StopRequest, "reason", property(lambda _: "time limit" if next(stops) else None))
+    monkeypatch.setattr(trainer.StopRequest, "reason", property(lambda _: "time limit" if next(stops) else None))
     train_run(run, recipe)
     before = files_of(run.root)
     monkeypatch.setattr(loop.F, "cross_entropy", lambda *_: torch.tensor(float("nan")))

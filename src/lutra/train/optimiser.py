@@ -14,8 +14,11 @@ from lutra.nn.quantizers import ActivationQuantiser
 from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.language import TrainConfig
 
+UNDECAYED = {"cls_token", "pos_embed"}
+"""Parameters of a vision transformer that do not decay, as in DeiT."""
 
-def create_optimiser(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
+
+def create_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW whose groups carry a `name`, the `peak` of their learning rate, and its `floor` relative to the peak.
 
     Weight decay acts on matrices and embeddings outside of weightless blocks, as in nanoGPT. The parameters of a block
@@ -37,8 +40,9 @@ def create_optimiser(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
         "thresholds": config.threshold_learning_rate,
         "encoded": config.encoded_learning_rate,
     }
-    matrices = [p for p in ordinary if p.dim() >= 2]
-    others = [p for p in ordinary if p.dim() < 2]
+    undecayed = {id(p) for name, p in model.named_parameters() if name in UNDECAYED}
+    matrices = [p for p in ordinary if p.dim() >= 2 and id(p) not in undecayed]
+    others = [p for p in ordinary if p.dim() < 2 or id(p) in undecayed]
     groups: list[dict[str, Any]] = [
         {"name": "decayed", "params": matrices, "weight_decay": config.weight_decay},
         {"name": "undecayed", "params": others},

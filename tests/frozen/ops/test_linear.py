@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frozen_ops import INT8, INT16, Broken, clamp, round_shift
@@ -50,6 +50,7 @@ def test_requantise():
     op.check([Value(accumulator, 2)], "here")
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=8), st.integers(0, 2**31 - 1), st.integers(0, 62)
 )

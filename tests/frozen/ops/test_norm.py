@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frozen_ops import INT8, INT16, Broken, clamp, recip, round_shift
@@ -76,6 +76,7 @@ def test_extreme_rows_stay_within_their_bounds(row, epsilon):
     assert abs(n).max() < 2**15, "a normalised value fits 16 bits"
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(-(2**15), 2**15 - 1), min_size=2, max_size=70),
     st.sampled_from([1, 3, 30, 3000, 2**15]),
@@ -135,6 +136,7 @@ def test_i_layer_norm():
     ).check()
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-(2**15), 2**15 - 1), min_size=2, max_size=40), st.integers(0, 2**32))
 def test_i_layer_norm_follows_the_specification(row, seed):
     rng = np.random.default_rng(seed)

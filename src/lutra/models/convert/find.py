@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lutra.errors import ConversionError
 from lutra.models.convert import fused
-from lutra.models.convert.candidate import Candidate, weights_of
+from lutra.models.convert.candidate import Candidate, holder, weights_of
 from lutra.models.convert.contract import broken_contract, looks_like_one, role_of, same_function
 from lutra.models.convert.forms import Fit, fits
 from lutra.models.convert.fused import one_expert_at_a_time as _loop
