@@ -14,8 +14,8 @@ from setuptools.command.build_py import build_py
 SOURCE = Path(__file__).parent / "src"
 sys.path.insert(0, str(SOURCE))
 
-from lutra import native  # noqa: E402
 from lutra.errors import ToolError  # noqa: E402
+from lutra.native import library as native  # noqa: E402
 
 
 class BuildWithKernels(build_py):
@@ -23,7 +23,7 @@ class BuildWithKernels(build_py):
         super().run()
         if self.editable_mode:
             return
-        folder = Path(self.build_lib) / "lutra" / native.PREBUILT.name
+        folder = Path(self.build_lib) / "lutra" / "native" / native.PREBUILT.name
         for file in ("kernels/cpu/library.py", "runtime/library.py"):
             for name, (sources, flags) in runpy.run_path(str(SOURCE / "lutra" / file))["LIBRARIES"].items():
                 try:

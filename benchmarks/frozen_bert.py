@@ -21,11 +21,11 @@ from harness import machine
 from torch import Tensor
 
 from lutra.data.glue import EncodedSplit, encode_split, find_task, load_tokenizer, metrics, read_split
-from lutra.freeze_bert import freeze_bert
+from lutra.freeze.bert import freeze_bert
+from lutra.freeze.bert_in_torch import half_logits
 from lutra.frozen.bert_golden import golden_logits
 from lutra.models.bert import Bert
 from lutra.models.bert_files import load_bert
-from lutra.models.bert_half import half_logits
 
 BATCH = 32
 NOISE = 2.0**-12

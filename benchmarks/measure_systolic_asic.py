@@ -1,6 +1,6 @@
 """Area, slack and power of the systolic array's parts in standard cells, at the operands of a trained MLP.
 
-Prints a record for `results/synth/`; finished parts are kept in FOLDER and taken from there the next time:
+Prints a record; finished parts are kept in FOLDER and taken from there the next time:
 
     lutra run recipes/ivit-t-block.toml --to freeze --out RUN
     LUTRA_LIBERTY=cells.lib python benchmarks/measure_systolic_asic.py FOLDER RUN > record.json
@@ -26,12 +26,7 @@ import numpy as np
 import torch
 
 import lutra
-from lutra.data.text import load_shakespeare
-from lutra.files import RunFiles, write_json
-from lutra.frozen import golden
-from lutra.frozen.dense import DenseMlp, as_dense_mlp, quantise_mlp
-from lutra.synth.asic import Asic
-from lutra.synth.grid import (
+from lutra.accelerators.systolic.standard_cells import (
     map_edge,
     map_requantiser,
     map_selector,
@@ -40,7 +35,12 @@ from lutra.synth.grid import (
     measure_grid,
     operands,
 )
-from lutra.synth.tools import fpga_yosys, native_yosys, opensta
+from lutra.data.text import load_shakespeare
+from lutra.frozen import golden
+from lutra.frozen.dense import DenseMlp, as_dense_mlp, quantise_mlp
+from lutra.runs.files import RunFiles, write_json
+from lutra.synth.tools.asic import Asic
+from lutra.synth.tools.find import fpga_yosys, native_yosys, opensta
 from lutra.train.checkpoint import load_model
 
 CLOCK_HZ = 1e9

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from harness import machine
 
-from lutra import native
+from lutra.native import library as native
 from lutra.runtime.library import INSTRUCTION_SETS, library
 
 TRIES = 15

@@ -21,10 +21,10 @@ import torch
 from harness import alternate, machine
 from torch import Tensor, nn
 
-from lutra import native
 from lutra.kernels.cpu.library import ISA_FLAGS, pointer, supported_isas
+from lutra.native import library as native
 from lutra.nn.weightless import WeightlessBlock
-from lutra.recipe import BlockConfig, LutLayerConfig
+from lutra.recipes.language import BlockConfig, LutLayerConfig
 
 SIZES = {"D128": (128, 768), "D192": (192, 64 * 197), "D384": (384, 64 * 256)}
 PUBLISHED_ROWS = 512  # its time is proportional to the rows; all of them would take minutes

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lutra.cost.shares import figure_workloads
-from lutra.files import write_text
+from lutra.papers.quweit_shares import figure_workloads
 from lutra.report.figures import BlockShape, block_picture, standalone, svg_picture, svg_text
 from lutra.report.shares_figure import shares_figure
+from lutra.runs.files import write_text
 
 PAPER_BLOCK = BlockShape(
     input_width=192,

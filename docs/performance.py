@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lutra.files import write_text
+from lutra.runs.files import write_text
 
 RECORDED = Path(__file__).parents[1] / "results" / "benchmarks"
 

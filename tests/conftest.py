@@ -3,3 +3,5 @@
 import os
 
 os.environ["TRITON_INTERPRET"] = "1"
+
+pytest_plugins = ["standard_cells"]

@@ -7,7 +7,7 @@ from torch import nn
 from lutra.convert import replace_mlp
 from lutra.errors import ConversionError
 from lutra.nn.weightless import WeightlessBlock, calibrate_
-from lutra.recipe import BlockConfig
+from lutra.recipes.language import BlockConfig
 
 
 class Mlp(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lutra import native
+from lutra.native import library as native
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = {

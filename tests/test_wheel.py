@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lutra import native
+from lutra.native import library as native
 
 ROOT = Path(__file__).parents[1]
 USE = """

@@ -8,30 +8,30 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lutra.version import __version__ as __version__
+
 if TYPE_CHECKING:
+    from lutra.accelerators.block.emit import generate_rtl
+    from lutra.accelerators.block.simulate import simulate_graphs
     from lutra.convert import replace_mlp
-    from lutra.freeze import freeze_model
+    from lutra.evaluate.trained import load
+    from lutra.freeze.block import freeze_model
     from lutra.models.zoo import create_model
     from lutra.nn.weightless import calibrate_
-    from lutra.recipe import BlockConfig, LutLayerConfig, Recipe, load_recipe
-    from lutra.rtl.emit import generate_rtl
-    from lutra.simulate.run import simulate_graphs
-    from lutra.trained import load
-
-__version__ = "0.1.0"
+    from lutra.recipes.language import BlockConfig, LutLayerConfig, Recipe, load_recipe
 
 _HOMES = {
-    "BlockConfig": "lutra.recipe",
-    "LutLayerConfig": "lutra.recipe",
-    "Recipe": "lutra.recipe",
+    "BlockConfig": "lutra.recipes.language",
+    "LutLayerConfig": "lutra.recipes.language",
+    "Recipe": "lutra.recipes.language",
     "calibrate_": "lutra.nn.weightless",
     "create_model": "lutra.models.zoo",
-    "freeze_model": "lutra.freeze",
-    "generate_rtl": "lutra.rtl.emit",
-    "load": "lutra.trained",
-    "load_recipe": "lutra.recipe",
+    "freeze_model": "lutra.freeze.block",
+    "generate_rtl": "lutra.accelerators.block.emit",
+    "load": "lutra.evaluate.trained",
+    "load_recipe": "lutra.recipes.language",
     "replace_mlp": "lutra.convert",
-    "simulate_graphs": "lutra.simulate.run",
+    "simulate_graphs": "lutra.accelerators.block.simulate",
 }
 
 __all__ = [

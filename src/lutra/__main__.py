@@ -1,5 +1,5 @@
 """`python -m lutra`: the command line, of this very interpreter."""
 
-from lutra.cli import main
+from lutra.cli.commands import main
 
 main()

@@ -11,7 +11,7 @@ from torch import nn
 
 from lutra.errors import ConversionError
 from lutra.nn.weightless import WeightlessBlock
-from lutra.recipe import BlockConfig
+from lutra.recipes.language import BlockConfig
 
 ModuleFilter = Callable[[str, nn.Module], bool]
 

@@ -6,11 +6,11 @@ import sys
 import pytest
 import torch
 
-from lutra.bert_config import BertConfig
 from lutra.cost.bert import bert_base, flops, published_size_mib, size_mib, size_parts
 from lutra.models.bert import Bert
 from lutra.models.bert_files import save_bert
 from lutra.nn.binary_linear import pack_
+from lutra.recipes.bert_config import BertConfig
 
 torch.set_num_threads(1)
 

@@ -7,15 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from lutra.cost import cost_run
+from lutra.accelerators.block.schedule import schedule
 from lutra.cost.layer import LEAVES_OUT
-from lutra.cost.random_block import random_block
+from lutra.cost.step import cost_run
 from lutra.errors import FrozenModelError, RunDirectoryError
-from lutra.files import RunFiles, read_json, write_json
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel, as_weightless
-from lutra.recipe import HardwareConfig, ModelConfig, Recipe
-from lutra.rtl.schedule import schedule
+from lutra.frozen.random_block import random_block
+from lutra.recipes.language import HardwareConfig, ModelConfig, Recipe
+from lutra.runs.files import RunFiles, read_json, write_json
 
 RECIPE = Recipe(
     name="small",

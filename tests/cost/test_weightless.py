@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 
 from frozen_blocks import block_graphs, random_rows
-from lutra.cost.random_block import random_block
 from lutra.cost.weightless import inference_counts
 from lutra.frozen import golden
 from lutra.frozen.graph import Graph, as_weightless
+from lutra.frozen.random_block import random_block
 
 
 def test_counts_of_a_dense_block():

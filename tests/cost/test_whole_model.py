@@ -10,8 +10,9 @@ from lutra.cost import layer as one_layer
 from lutra.cost.shapes import preset, vision_shape
 from lutra.cost.systolic import systolic_array
 from lutra.cost.whole_model import block_parts, dense_parts, ratio, total
-from lutra.cost.whole_model_table import quweit_4_model
 from lutra.cost.workload import TransformerShape, workload
+from lutra.papers.quweit_whole_model import quweit_4_model
+from lutra.papers.records import Records
 
 ARRAY = systolic_array(32)
 IVIT_T = vision_shape("I-ViT-T", 192, 3, classes=10)
@@ -91,7 +92,7 @@ def test_blocks_at_fold_1_by_hand():
 
 
 def test_the_table_counts_one_block_per_layer(tmp_path):
-    rows = {row.quantity: row for row in quweit_4_model(tmp_path).rows}
+    rows = {row.quantity: row for row in quweit_4_model(Records(tmp_path)).rows}
     assert rows["I-ViT-T, all blocks, LUTs"].ours == 12 * 23_984
     assert rows["I-ViT-T, as printed, FPGA ratio"].paper == 2.2
     assert rows["nanoGPT-baby, as printed, ASIC ratio"].ours < rows["nanoGPT-baby, upper limit, ASIC ratio"].ours

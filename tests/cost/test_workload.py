@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lutra.cost.shapes import PRESETS, preset, shape_of_huggingface, shape_of_recipe, vision_shape
 from lutra.cost.workload import ENCODER, TransformerShape, workload
 from lutra.errors import InputError
-from lutra.recipe import Recipe
+from lutra.recipes.language import Recipe
 
 
 def test_table_1_of_quweit_is_gpt3_with_a_context_of_4096():

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lutra.data.text import decode, encode, load_shakespeare, training_batch, validation_windows
+from lutra.data.text import decode, encode, load_dataset, load_shakespeare, training_batch, validation_windows
 from lutra.errors import InputError
 
 DATA = load_shakespeare()
@@ -62,3 +62,9 @@ def test_windows_hold_every_prediction_once_and_in_order(length, batch, context)
     for inputs, targets in windows:
         assert torch.equal(targets, inputs + 1)
         assert inputs.shape[0] <= batch and inputs.shape[1] <= context
+
+
+def test_a_recipe_names_its_text():
+    assert load_dataset("shakespeare-char") is DATA
+    with pytest.raises(InputError, match="there is no text 'wikipedia'; there are shakespeare-char"):
+        load_dataset("wikipedia")

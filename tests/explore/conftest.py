@@ -8,7 +8,7 @@ import pytest
 
 from lutra.explore.space import load_space
 from lutra.explore.sweep import explore
-from lutra.recipe import save_recipe
+from lutra.runs.claim import save_recipe
 from tiny_training import tiny_recipe
 
 HERE = Path(__file__).parent

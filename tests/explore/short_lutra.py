@@ -3,13 +3,13 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import lutra.data.text
 from tiny_training import short_text
 
-lutra.data.text.load_shakespeare = short_text
+lutra.data.text.load_dataset = short_text
 
-from lutra.cli import main  # noqa: E402
+from lutra.cli.commands import main  # noqa: E402
 
 main()

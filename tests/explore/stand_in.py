@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from lutra.files import RunFiles, write_json, write_text
-from lutra.recipe import load_recipe
+from lutra.recipes.language import load_recipe
+from lutra.runs.files import RunFiles, write_json, write_text
 
 parser = argparse.ArgumentParser()
 parser.add_argument("command", choices=["run"])
@@ -36,12 +36,12 @@ while window == 77 and not starts.with_name("go").exists():
 losses = {"float": {"mlp": 1.0, "none": 2.0}.get(recipe.model.ffn, 1 + abs(window - 0.5) + recipe.seed / 100)}
 if recipe.model.ffn == "weightless":
     losses |= {"fake_quantised": losses["float"], "golden": losses["float"]}
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
     import numpy as np
 
-    from lutra.cost.random_block import random_block
     from lutra.frozen import store
     from lutra.frozen.graph import FrozenModel
+    from lutra.frozen.random_block import random_block
 
     bits = recipe.block.thermometer_bits
     graph = random_block(np.random.default_rng(0), width=8, thermometer_bits=bits, luts=(5 * bits, 8), inputs=(6, 6))

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lutra.cli import app
+from lutra.cli.commands import app
 from lutra.explore import sweep
-from lutra.files import RunFiles
 from lutra.frozen import store
+from lutra.runs.files import RunFiles
 
 SHORT_LUTRA = (sys.executable, str(Path(__file__).parent / "short_lutra.py"))
 SPACE = """

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from exact_half import nearest_half
 from frozen_berts import small_config
 from lutra.errors import InputError, LutraError
-from lutra.frozen import bert_golden, half
+from lutra.frozen import bert_golden, binary16
 from lutra.frozen.bert import FrozenBert
 
 
@@ -90,7 +90,7 @@ def test_linear_rounds_each_product_and_each_sum(method, signed, seed):
         },
     )
     codes = rng.integers(-128 if signed else 0, 128 if signed else 256, (1, inputs))
-    exponent = half.sum_exponent(inputs * (128 if signed else 255))
+    exponent = binary16.sum_exponent(inputs * (128 if signed else 255))
     for output, found in enumerate(bert_golden.linear(model, name, codes.astype(np.float32), signed)[0]):
         y = bias[output]
         for index in range(halves):

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 
 from frozen_blocks import block_graphs, random_rows
-from lutra.cost.random_block import random_block
 from lutra.errors import FrozenModelError, InputError
 from lutra.frozen import golden
 from lutra.frozen.graph import Graph, as_weightless
 from lutra.frozen.ops import accumulator_range
+from lutra.frozen.random_block import random_block
 from lutra.frozen.types import TensorType
 
 

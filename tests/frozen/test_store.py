@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from safetensors.numpy import load_file, save_file
 
 from frozen_blocks import block_graphs, random_rows
-from lutra.cost.random_block import random_block
 from lutra.errors import FrozenModelError
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel
 from lutra.frozen.ops import OPERATIONS
+from lutra.frozen.random_block import random_block
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

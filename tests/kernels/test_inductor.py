@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lutra import native
+from lutra.native import library as native
 from lutra.nn.weightless import WeightlessBlock
-from lutra.recipe import BlockConfig, LutLayerConfig
+from lutra.recipes.language import BlockConfig, LutLayerConfig
 
 CONFIG = BlockConfig(lut_layers=(LutLayerConfig(luts="2D", mapping="learnable"), LutLayerConfig(luts="D")))
 

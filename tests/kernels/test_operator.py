@@ -14,7 +14,7 @@ from lutra import kernels
 from lutra.errors import InputError
 from lutra.kernels.cpu import library as cpu
 from lutra.nn.weightless import WeightlessBlock
-from lutra.recipe import BlockConfig, LutLayerConfig
+from lutra.recipes.language import BlockConfig, LutLayerConfig
 
 TWO_LAYERS = (LutLayerConfig(luts="4D", mapping="learnable", table_init="smooth"), LutLayerConfig(luts="D"))
 CONFIGS = {

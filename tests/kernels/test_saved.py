@@ -9,7 +9,7 @@ from torch import Tensor
 from kernel_engines import random_block, run, select_engine
 from lutra.kernels.cpu import library as cpu
 from lutra.nn.weightless import WeightlessBlock
-from lutra.recipe import BlockConfig, LutLayerConfig
+from lutra.recipes.language import BlockConfig, LutLayerConfig
 
 WIDTH, ROWS = 48, 128
 

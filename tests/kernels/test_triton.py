@@ -16,7 +16,7 @@ from lutra.errors import InputError
 from lutra.kernels import weightless_block
 from lutra.kernels.gpu import operator as gpu
 from lutra.nn.weightless import WeightlessBlock
-from lutra.recipe import BlockConfig, LutLayerConfig
+from lutra.recipes.language import BlockConfig, LutLayerConfig
 
 pytest.importorskip("triton", reason="Triton is not installed")
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lutra.bert_config import BertConfig
 from lutra.errors import CheckpointError, InputError
 from lutra.models.bert import Bert, requantised
 from lutra.models.bert_files import load_bert, save_bert
 from lutra.nn.binary_linear import pack_
+from lutra.recipes.bert_config import BertConfig
 
 torch.set_num_threads(1)
 

@@ -11,7 +11,7 @@ from lutra.models.gpt import GPT
 from lutra.nn.binary_linear import QuantisedLinear
 from lutra.nn.quantizers import ActivationQuantiser
 from lutra.nn.weightless import calibrate_, weightless_blocks
-from lutra.recipe import BinaryAttentionConfig, BlockConfig, ModelConfig
+from lutra.recipes.language import BinaryAttentionConfig, BlockConfig, ModelConfig
 
 VOCABULARY = 11
 FFNS = ["mlp", "weightless", "none"]

@@ -7,7 +7,7 @@ import torch
 
 from lutra.errors import CheckpointError, InputError
 from lutra.models.zoo import create_model, import_nanogpt
-from lutra.recipe import ModelConfig, Recipe
+from lutra.recipes.language import ModelConfig, Recipe
 
 
 def parameters(model):

@@ -7,7 +7,7 @@ import torch
 
 from kernel_engines import select_engine
 from lutra.nn.weightless import WeightlessBlock
-from lutra.recipe import BlockConfig, LutLayerConfig
+from lutra.recipes.language import BlockConfig, LutLayerConfig
 
 ENGINES = ["reference", "scalar", "avx512"]
 

@@ -6,14 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lutra.accelerators.block.simulate import simulate_graphs
 from lutra.errors import RecipeError
-from lutra.freeze import freeze_block
+from lutra.freeze.block import freeze_block
 from lutra.frozen import golden
 from lutra.nn.summation import ConditionalSummation, EncodedGrid
 from lutra.nn.weightless import WeightlessBlock, calibrate_
-from lutra.recipe import BlockConfig, LutLayerConfig, parse_recipe
+from lutra.recipes.language import BlockConfig, LutLayerConfig, Recipe
+from lutra.recipes.sections import validate
 from lutra.runtime.engine import BlockRuntime
-from lutra.simulate.run import simulate_graphs
 
 KINDS = [
     {"encoded_bits": 8},
@@ -114,6 +115,6 @@ def test_every_kind_is_exact_from_torch_to_rtl(tmp_path):
 
 def test_a_recipe_says_what_is_allowed():
     with pytest.raises(RecipeError, match=r"t: block\.encoded_values: .*'int' or 'power_of_two'"):
-        parse_recipe({"name": "t", "block": {"encoded_values": "ternary"}}, "t")
+        validate(Recipe, {"name": "t", "block": {"encoded_values": "ternary"}}, "t")
     with pytest.raises(RecipeError, match=r"t: block\.encoded_kept: .*greater than 0"):
-        parse_recipe({"name": "t", "block": {"encoded_kept": 0}}, "t")
+        validate(Recipe, {"name": "t", "block": {"encoded_kept": 0}}, "t")

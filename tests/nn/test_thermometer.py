@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lutra.nn.thermometer import Thermometer
-from lutra.recipe import BlockConfig
+from lutra.recipes.language import BlockConfig
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lutra.errors import InputError
-from lutra.freeze import freeze_block
+from lutra.freeze.block import freeze_block
 from lutra.frozen import golden
 from lutra.nn.weightless import WeightlessBlock, calibrate_
-from lutra.recipe import BlockConfig, LutLayerConfig
+from lutra.recipes.language import BlockConfig, LutLayerConfig
 
 
 @st.composite

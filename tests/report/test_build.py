@@ -9,9 +9,9 @@ import pytest
 
 from fabricated_run import make_finished_run, make_started_run
 from lutra.errors import FrozenModelError, RunDirectoryError
-from lutra.files import write_json
 from lutra.report.build import report_run
 from lutra.report.tables import summary_tables
+from lutra.runs.files import write_json
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 
 from frozen_blocks import block_graphs
-from lutra.cost.random_block import random_block
 from lutra.frozen.graph import as_weightless
+from lutra.frozen.random_block import random_block
 from lutra.report.figures import PALETTE, BlockShape, block_picture, training_curves
 
 DOCS = Path(__file__).parents[2] / "docs"

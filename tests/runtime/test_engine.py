@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from frozen_blocks import block_graphs, random_rows
-from lutra.cost.random_block import random_block
 from lutra.errors import FrozenModelError, InputError
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph
+from lutra.frozen.random_block import random_block
 from lutra.frozen.types import TensorType
 from lutra.runtime.engine import BlockRuntime, load_runtime
 from lutra.runtime.library import INSTRUCTION_SETS, few_tokens_call, library

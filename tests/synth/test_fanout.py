@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lutra.errors import InputError
-from lutra.synth.fanout import LARGEST_FANOUT, insert_buffers
-from lutra.synth.liberty import Buffer, fanout_buffer, flip_flop_names
+from lutra.synth.netlist.fanout import LARGEST_FANOUT, insert_buffers
+from lutra.synth.netlist.liberty import Buffer, fanout_buffer, flip_flop_names
 
 BUFFER = Buffer("BUF", "A", "Z")
 CLOCK, INPUT = 2, 3

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from lutra.accelerators.systolic.array import REGULAR_MODULES, SystolicConfig, systolic_design
 from lutra.errors import ToolError
-from lutra.rtl.systolic import REGULAR_MODULES, SystolicConfig, write_systolic
-from lutra.synth.hierarchy import synthesise_hierarchy
-from lutra.synth.tools import fpga_yosys
-from lutra.synth.yosys import sources_of
+from lutra.synth.tools.find import fpga_yosys
+from lutra.synth.tools.hierarchy import synthesise_hierarchy
+from lutra.synth.tools.yosys import sources_of
 
 SIZE, DEPTH = 4, 256
 
@@ -24,7 +24,7 @@ def yosys():
 @pytest.fixture(scope="module")
 def rtl(tmp_path_factory):
     folder = tmp_path_factory.mktemp("systolic") / "rtl"
-    write_systolic(SystolicConfig(SIZE, DEPTH, 1, multiplier_bits=1, shift=8), "systolic", folder)
+    systolic_design(SystolicConfig(SIZE, DEPTH, 1, multiplier_bits=1, shift=8), "systolic").write(folder)
     return folder
 
 

@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 
-from lutra.cost.random_block import random_block
+from lutra.accelerators.block.emit import block_design
+from lutra.accelerators.block.plan import BlockPlan
 from lutra.errors import ToolError
-from lutra.rtl.emit import write_design
-from lutra.rtl.plan import BlockPlan
-from lutra.synth.nextpnr import nextpnr, parse_report, place_and_route
-from lutra.synth.tools import fpga_yosys
-from lutra.synth.yosys import copy_sources, sources_of
+from lutra.frozen.random_block import random_block
+from lutra.synth.tools.find import fpga_yosys
+from lutra.synth.tools.nextpnr import nextpnr, parse_report, place_and_route
+from lutra.synth.tools.yosys import copy_sources, sources_of
 
 
 def test_a_small_block_is_placed_and_routed(tmp_path):
@@ -21,7 +21,7 @@ def test_a_small_block_is_placed_and_routed(tmp_path):
     if yosys is None or pnr is None:
         pytest.skip("Yosys and nextpnr-ecp5 are not both installed")
     graph = random_block(np.random.default_rng(0), width=3, thermometer_bits=1, luts=(4, 3), inputs=(3, 3))
-    write_design([BlockPlan(graph, "block_0", 1)], tmp_path / "rtl")
+    block_design([BlockPlan(graph, "block_0", 1)]).write(tmp_path / "rtl")
     copy_sources(tmp_path / "rtl", tmp_path)
     use = place_and_route(yosys, pnr, tmp_path, sources_of(tmp_path / "rtl"), "block_0")
     assert 3 * 8 < use.ff < 1000

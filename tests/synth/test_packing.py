@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lutra.synth.packing import packed_luts
+from lutra.synth.netlist.packing import packed_luts
 
 
 def nets(*functions: str) -> list[frozenset[int]]:

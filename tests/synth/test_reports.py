@@ -7,8 +7,8 @@ import gzip
 import pytest
 
 from lutra.errors import InputError, RunDirectoryError, ToolError
-from lutra.synth import opensta
-from lutra.synth.yosys import chip_area_um2, copy_sources, fpga_use, read_liberty, sources_of
+from lutra.synth.tools import opensta
+from lutra.synth.tools.yosys import chip_area_um2, copy_sources, fpga_use, read_liberty, sources_of
 
 STA_LOG = """\
 worst slack -1.42

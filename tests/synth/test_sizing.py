@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from lutra.errors import ToolError
-from lutra.synth.gates import GateNetlist
-from lutra.synth.liberty import gate_names, read_cells
-from lutra.synth.sizing import size_gates
-from lutra.synth.tools import Tool, abc_of, native_yosys
+from lutra.synth.netlist.gates import GateNetlist
+from lutra.synth.netlist.liberty import gate_names, read_cells
+from lutra.synth.netlist.sizing import size_gates
+from lutra.synth.tools.find import Tool, abc_of, native_yosys
 from small_cells import small_library
 
 LIBRARY = small_library()

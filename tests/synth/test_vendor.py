@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lutra.errors import ToolError
-from lutra.synth import dc, vivado
+from lutra.synth.tools import dc, vivado
 
 VIVADO_UTILISATION = """\
 Copyright 1986-2022 Xilinx, Inc. All Rights Reserved.

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from lutra.errors import InputError, RunDirectoryError, TrainingError
-from lutra.files import RunFiles
+from lutra.evaluate.bert import evaluate_chain
+from lutra.freeze.step_bert import freeze_chain
 from lutra.nn.binary_linear import PackedWeight
+from lutra.runs.files import RunFiles
 from lutra.train import stage as stage_module
-from lutra.train.chain import evaluate_chain, train_chain
+from lutra.train.chain import train_chain
 from lutra.train.stage import load_stage
 from tiny_glue import tiny_recipe, write_checkpoint, write_tsv
 from tiny_training import files_of
@@ -58,6 +60,7 @@ def test_every_method_is_trained_and_evaluated(base, tmp_path):
     assert result["finished"] and result["stopped"] is None
     shared = ["full", "half", "ternary-w2a4", "ternary-w2a2", "bit-w1a2"]
     assert result["stages"].keys() == {*methods, *shared}
+    freeze_chain(files, recipe)
     evaluated = evaluate_chain(files, recipe)
     for name, stage in result["stages"].items():
         assert not files.stage(name).last_checkpoint.exists()

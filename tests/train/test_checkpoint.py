@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import save_file
 
 from lutra.errors import CheckpointError, RecipeError
-from lutra.files import RunFiles
 from lutra.models.zoo import create_model
-from lutra.recipe import save_recipe
+from lutra.runs.claim import save_recipe
+from lutra.runs.files import RunFiles
 from lutra.train.checkpoint import load_model, read_checkpoint, save_checkpoint
 from tiny_training import tiny_recipe
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lutra.bert_config import BertConfig, QuantisationConfig
 from lutra.data.glue import TASKS, EncodedSplit
 from lutra.errors import InputError
-from lutra.files import read_json
 from lutra.models.bert import Bert, BertOutput, requantised
-from lutra.recipe_bert import Lesson
+from lutra.recipes.bert import Lesson
+from lutra.recipes.bert_config import BertConfig, QuantisationConfig
+from lutra.runs.files import read_json
 from lutra.train.distill import evaluate, intermediate_loss, label_loss, lesson_loss, logit_loss
 from tiny_glue import teach
 

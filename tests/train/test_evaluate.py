@@ -7,10 +7,10 @@ import torch
 from torch.nn import functional as F
 
 from lutra.errors import InputError
+from lutra.evaluate.recovery import recovery
+from lutra.evaluate.text import generate_text
 from lutra.models.zoo import create_model
-from lutra.recovery import recovery
 from lutra.train.evaluate import validation_loss
-from lutra.train.generate import generate_text
 from tiny_training import short_text, tiny_recipe
 
 DATA = short_text()

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from lutra.errors import CheckpointError, InputError, RunDirectoryError, TrainingError
-from lutra.files import RunFiles
 from lutra.nn.weightless import weightless_blocks
-from lutra.recipe import BinaryAttentionConfig, load_recipe
+from lutra.recipes.language import BinaryAttentionConfig, load_recipe
+from lutra.runs.files import RunFiles
 from lutra.train import loop
 from lutra.train.checkpoint import load_model, read_checkpoint
 from lutra.train.evaluate import validation_loss
@@ -164,9 +164,9 @@ import torch
 torch.set_num_threads(1)
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 import lutra.train.loop as loop
-from lutra.files import RunFiles
+from lutra.runs.files import RunFiles
 from tiny_training import short_text, tiny_recipe
-loop.load_shakespeare = short_text
+loop.load_dataset = short_text
 recipe = tiny_recipe(sys.argv[2], iterations=int(sys.argv[3]), evaluate_every=5, checkpoint_every=3)
 print(loop.train_run(RunFiles(Path(sys.argv[1])), recipe)["stopped"])
 """

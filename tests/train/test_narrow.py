@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from lutra.bert_config import BertConfig
 from lutra.data.glue import TASKS, EncodedSplit
 from lutra.errors import InputError
 from lutra.models.bert import Bert
-from lutra.recipe_bert import Lesson
+from lutra.recipes.bert import Lesson
+from lutra.recipes.bert_config import BertConfig
 from lutra.train.narrow import Importance, measure_importance, narrowed
 from tiny_glue import teach
 

@@ -7,7 +7,7 @@ import torch
 
 from lutra.models.zoo import create_model
 from lutra.nn.weightless import calibrate_
-from lutra.recipe import BinaryAttentionConfig, TrainConfig
+from lutra.recipes.language import BinaryAttentionConfig, TrainConfig
 from lutra.train.optimiser import (
     create_optimiser,
     learning_rate_shape,

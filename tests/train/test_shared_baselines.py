@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from lutra.files import RunFiles
-from lutra.recipe import BlockConfig, HardwareConfig, TrainConfig
+from lutra.recipes.language import BlockConfig, HardwareConfig, TrainConfig
+from lutra.runs.files import RunFiles
 from lutra.train.checkpoint import load_model
 from lutra.train.loop import train_run
 from tiny_training import tiny_recipe

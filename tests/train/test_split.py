@@ -5,11 +5,11 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lutra.bert_config import BertConfig, QuantisationConfig
 from lutra.errors import InputError
 from lutra.models.bert import Bert
 from lutra.nn.binary_linear import LatentWeight, QuantisedEmbedding, QuantisedLinear
 from lutra.nn.quantizers import fake_quantise_weight
+from lutra.recipes.bert_config import BertConfig, QuantisationConfig
 from lutra.train.split import Halves, split_ternary, split_weight
 
 EXACT = 1e-12

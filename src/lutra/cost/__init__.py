@@ -1,5 +1,1 @@
-"""What an inference costs in cycles and energy, for the baseline and for ours."""
-
-from lutra.cost.step import cost_run
-
-__all__ = ["cost_run"]
+"""Cycles and energy: workloads, technology, and what a layer or a whole model costs."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lutra.bert_config import BertConfig, QuantisationConfig
+from lutra.recipes.bert_config import BertConfig, QuantisationConfig
 
 PUBLISHED_PARTS = ("word embedding", "encoder weights", "pooler weights", "biases", "layer norms", "column scales")
 """What the printed sizes of binary models count."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from lutra.cost.workload import TransformerShape
 from lutra.errors import InputError
-from lutra.recipe import ModelConfig, Recipe
+from lutra.recipes.language import ModelConfig, Recipe
 
 VOCABULARY_OF_DATASET = {"shakespeare-char": 65}
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lutra.accelerators.block.schedule import BlockSchedule, FoldFactor, schedule
 from lutra.cost.layer import LEAVES_OUT, GemmCost, LayerCost, layer_cost, total
 from lutra.cost.shapes import shape_of_recipe
 from lutra.cost.systolic import systolic_array
@@ -19,11 +20,10 @@ from lutra.cost.weightless import (
 )
 from lutra.cost.workload import ENCODER, TransformerShape, workload
 from lutra.errors import InputError, RunDirectoryError
-from lutra.files import RunFiles, read_json, write_json
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock, as_weightless
-from lutra.recipe import Recipe
-from lutra.rtl.schedule import BlockSchedule, FoldFactor, schedule
+from lutra.recipes.language import Recipe
+from lutra.runs.files import RunFiles, read_json, write_json
 
 ARRAY_SIZE = 32
 """The paper's choice for end-to-end comparisons (section 4.3.2)."""

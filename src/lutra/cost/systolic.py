@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from lutra.accelerators.systolic.array import product_cycles
 from lutra.cost.technology import Technology, quweit_paper
 from lutra.cost.workload import TransformerShape
 from lutra.errors import InputError
-from lutra.rtl.systolic import product_cycles
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lutra.accelerators.block.schedule import FoldFactor
 from lutra.cost.technology import Technology, quweit_paper
 from lutra.frozen.graph import WeightlessBlock
-from lutra.frozen.ops import group_bounds
-from lutra.rtl.schedule import FoldFactor
+from lutra.recipes.groups import group_bounds
 
 PAPER_POWER_LABEL = "the paper's 153 mW, which holds for F = 1 at best"
 FITTED_POWER_LABEL = "interpolation of the paper's five FPGA points at 200 MHz (within 7 % of them), not a measurement"

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lutra.accelerators.block.schedule import FoldFactor
 from lutra.cost.systolic import Gemm, SystolicArray, attention_gemms, mlp_gemms
 from lutra.cost.technology import TECHNOLOGY_FOLDER, Technology
 from lutra.cost.weightless import accumulation_cycles, paper_asic_energy, paper_fpga_energy
 from lutra.cost.workload import TransformerShape, workload
-from lutra.rtl.schedule import FoldFactor
 
 PAPER_BLOCK_WIDTH = 192
 BIAS_BYTES = 4

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import lzma
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,10 @@ from torch import Tensor
 from torchmetrics.functional.classification import binary_f1_score, binary_matthews_corrcoef, multiclass_accuracy
 from torchmetrics.functional.regression import pearson_corrcoef, spearman_corrcoef
 
+from lutra import settings
 from lutra.errors import InputError
 
-FOLDER_VARIABLE = "LUTRA_GLUE"
+FOLDER_VARIABLE = settings.GLUE.name
 _BATCH_STREAM = 2
 """Keeps the draws of batches apart from other draws of the same seed."""
 _BATCHES_PER_CHUNK = 16
@@ -166,7 +166,7 @@ def read_split(task: Task, split: str, folder: Path | None = None) -> Split:
     Raises:
         InputError: no source of data, no such file, a damaged file, a column that is missing, a label out of range.
     """
-    folder = folder or (Path(os.environ[FOLDER_VARIABLE]) if os.environ.get(FOLDER_VARIABLE) else None)
+    folder = folder or settings.GLUE.path
     if folder is not None:
         path = _find_file(task, split, folder)
         columns, source = _read_tsv(path), str(path)

@@ -5,7 +5,7 @@ Batches are a pure function of (seed, iteration), so that training resumes exact
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -37,6 +37,21 @@ def load_shakespeare() -> CharacterData:
     tokens = encode(text, characters)
     split = int(0.9 * len(tokens))
     return CharacterData(characters, tokens[:split], tokens[split:])
+
+
+DATASETS: dict[str, Callable[[], CharacterData]] = {"shakespeare-char": load_shakespeare}
+"""Every text by the name that recipes give it (`data.dataset`)."""
+
+
+def load_dataset(name: str) -> CharacterData:
+    """The text called `name`.
+
+    Raises:
+        InputError: there is no such text.
+    """
+    if name not in DATASETS:
+        raise InputError(f"data.dataset: there is no text {name!r}; there are {', '.join(DATASETS)}")
+    return DATASETS[name]()
 
 
 def encode(text: str, characters: str) -> Tensor:

@@ -18,8 +18,8 @@ from types import FrameType
 from typing import Any
 
 from lutra.errors import RunDirectoryError
-from lutra.files import RunFiles
-from lutra.recipe import Recipe
+from lutra.recipes.language import Recipe
+from lutra.runs.files import RunFiles
 
 LUTRA = (sys.executable, "-m", "lutra")
 OUTPUT_NAME = "output.log"

@@ -13,9 +13,9 @@ from lutra.errors import LutraError, RunDirectoryError
 from lutra.explore.pareto import pareto_set
 from lutra.explore.processes import Job
 from lutra.explore.space import Variant
-from lutra.files import RunFiles, read_json
 from lutra.frozen import store
 from lutra.frozen.graph import as_weightless
+from lutra.runs.files import RunFiles, read_json
 
 COSTS = {
     "luts": "LUTs",

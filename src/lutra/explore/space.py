@@ -11,7 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lutra.errors import RecipeError
-from lutra.recipe import Recipe, load_recipe, parse_recipe, read_toml, set_value, validate
+from lutra.recipes.language import Recipe, load_recipe
+from lutra.recipes.sections import read_toml, set_value, validate
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 BASELINES: tuple[Literal["mlp", "none"], ...] = ("mlp", "none")
@@ -134,7 +135,7 @@ class Plan:
         tree = self.base.model_dump(mode="json", exclude_none=True)
         for key, value in (self.space.set | variant.set | (stage.set if stage else {})).items():
             set_value(tree, key, value, source)
-        return parse_recipe(tree | {"name": variant.name, "seed": seed, "baselines": []}, source)
+        return validate(Recipe, tree | {"name": variant.name, "seed": seed, "baselines": []}, source)
 
 
 def baseline_recipe(recipe: Recipe, ffn: Literal["mlp", "none"]) -> Recipe:

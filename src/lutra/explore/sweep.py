@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lutra.environment import environment
 from lutra.errors import LutraError, RunDirectoryError
+from lutra.evaluate.recovery import recovery
 from lutra.explore.figures import pareto_figure
 from lutra.explore.processes import LUTRA, Job, Progress, exclusive, run_jobs
 from lutra.explore.results import finished_result, our_loss, read_result, summarise
 from lutra.explore.space import BASELINES, Plan, Stage, Variant, baseline_recipe
 from lutra.explore.table import markdown
-from lutra.files import RunFiles, read_json, write_json, write_text
-from lutra.recipe import Recipe, claim_run
-from lutra.recovery import recovery
+from lutra.recipes.language import Recipe
+from lutra.runs.claim import claim_run
+from lutra.runs.environment import environment
+from lutra.runs.files import RunFiles, read_json, write_json, write_text
 
 log = logging.getLogger("lutra.explore")
 

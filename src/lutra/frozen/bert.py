@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
-from lutra.bert_config import BertConfig
 from lutra.errors import FrozenModelError
 from lutra.frozen.store import read_files, write_files
+from lutra.recipes.bert_config import BertConfig
 
 KIND = "bert"
 LARGEST_WIDTH = 2048

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from lutra.errors import InputError, LutraError
-from lutra.frozen import half
+from lutra.frozen import binary16
 from lutra.frozen.bert import (
     FrozenBert,
     code_range,
@@ -22,7 +22,7 @@ from lutra.frozen.bert import (
     layout,
     unpack,
 )
-from lutra.frozen.half import ExactArray, HalfArray
+from lutra.frozen.binary16 import ExactArray, HalfArray
 
 SENTENCES_AT_ONCE = 32
 """Bounds the memory; weights are unpacked once for so many."""
@@ -36,7 +36,7 @@ def golden_logits(model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray
 
     Raises:
         InputError: shapes, tokens, types or masks that the model cannot take.
-        LutraError: an activation leaves the range of a half.
+        LutraError: an activation leaves the range of a binary16.
     """
     _check_input(model, tokens, token_types, mask)
     logits = np.empty((len(tokens), model.config.outputs), np.float16)
@@ -93,7 +93,7 @@ def feed_forward(model: FrozenBert, name: str, x: HalfArray) -> HalfArray:
     """Two linear layers with an activation between, residual and norm: (N, D) -> (N, D)."""
     codes = quantise(model, f"{name}.input_quantiser", x, signed=True)
     hidden = linear(model, f"{name}.intermediate", codes, signed=True)  # (N, intermediate)
-    hidden = half.gelu(hidden) if model.config.activation == "gelu" else np.where(hidden > 0, hidden, np.float16(0))
+    hidden = binary16.gelu(hidden) if model.config.activation == "gelu" else np.where(hidden > 0, hidden, np.float16(0))
     signed = hidden_is_signed(model.config)
     codes = quantise(model, f"{name}.hidden_quantiser", hidden, signed)
     return layer_norm(model, f"{name}.norm", x + linear(model, f"{name}.output", codes, signed))
@@ -102,10 +102,10 @@ def feed_forward(model: FrozenBert, name: str, x: HalfArray) -> HalfArray:
 def classify(model: FrozenBert, x: HalfArray) -> HalfArray:
     """Pooler and classifier on the first token of every sentence: (B, D) -> (B, C)."""
     codes = quantise(model, "pooler_quantiser", x, signed=True)
-    pooled = half.tanh(linear(model, "pooler", codes, signed=True)).astype(np.float64)
+    pooled = binary16.tanh(linear(model, "pooler", codes, signed=True)).astype(np.float64)
     weight = model.tensors["classifier.weight"].astype(np.float64)
-    products = half.on_grid(pooled[:, None] * weight, half.SUM_BITS)  # (B, C, D)
-    sums = products.sum(axis=2) * 2.0**-half.SUM_BITS + model.tensors["classifier.bias"]
+    products = binary16.on_grid(pooled[:, None] * weight, binary16.SUM_BITS)  # (B, C, D)
+    sums = products.sum(axis=2) * 2.0**-binary16.SUM_BITS + model.tensors["classifier.bias"]
     return _finite(sums.astype(np.float16), "classifier")
 
 
@@ -133,7 +133,7 @@ def linear(model: FrozenBert, name: str, codes: Codes, signed: bool) -> HalfArra
 
 def softmax(scores: HalfArray) -> HalfArray:
     """Over the last axis; the sum of the exponentials is exact."""
-    exponentials = half.exp(scores - scores.astype(np.float32).max(axis=-1, keepdims=True).astype(np.float16))
+    exponentials = binary16.exp(scores - scores.astype(np.float32).max(axis=-1, keepdims=True).astype(np.float16))
     sums = exponentials.sum(axis=-1, keepdims=True, dtype=np.float64).astype(np.float16)
     probabilities: HalfArray = exponentials * (np.float16(1) / sums)
     return probabilities
@@ -144,19 +144,19 @@ def layer_norm(model: FrozenBert, name: str, x: HalfArray) -> HalfArray:
     width = model.config.width
     mean = x.sum(axis=1, keepdims=True, dtype=np.float64) / width
     centred = _finite(x - mean.astype(np.float16), name)
-    squares = half.on_grid(np.square(centred, dtype=np.float64), half.SQUARE_BITS).sum(axis=1, keepdims=True)
-    epsilon = np.floor(model.config.layer_norm_epsilon * width * 2**half.SQUARE_BITS + 0.5)
-    variance = _finite(((squares + epsilon) / (width * 2**half.SQUARE_BITS)).astype(np.float16), name)
-    scale = half.reciprocal_root(np.maximum(variance, np.float16(2.0**-24)))
+    squares = binary16.on_grid(np.square(centred, dtype=np.float64), binary16.SQUARE_BITS).sum(axis=1, keepdims=True)
+    epsilon = np.floor(model.config.layer_norm_epsilon * width * 2**binary16.SQUARE_BITS + 0.5)
+    variance = _finite(((squares + epsilon) / (width * 2**binary16.SQUARE_BITS)).astype(np.float16), name)
+    scale = binary16.reciprocal_root(np.maximum(variance, np.float16(2.0**-24)))
     y: HalfArray = centred * scale * model.tensors[f"{name}.gain"] + model.tensors[f"{name}.bias"]
     return y
 
 
 def _product(a: np.ndarray, b: np.ndarray, largest: int) -> HalfArray:
     """Matrix product of integers, exact, then rounded to half: no sum exceeds `largest`."""
-    exact = half.exact_type(largest)
+    exact = binary16.exact_type(largest)
     sums = a.astype(exact, copy=False) @ b.astype(exact)
-    return half.from_integer(sums, half.sum_exponent(largest))
+    return binary16.from_integer(sums, binary16.sum_exponent(largest))
 
 
 def _finite(x: HalfArray, where: str) -> HalfArray:

@@ -14,8 +14,7 @@ import numpy as np
 from lutra.errors import FrozenModelError
 from lutra.frozen.shift import EXPONENT_SHIFT, SIGMOID_BITS, largest_unit
 from lutra.frozen.types import BIT, IntArray, TensorType
-from lutra.groups import group_bounds as group_bounds
-from lutra.groups import group_mask as group_mask
+from lutra.recipes.groups import group_mask
 
 
 @dataclass(frozen=True, eq=False)

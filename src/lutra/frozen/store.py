@@ -17,10 +17,10 @@ from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as dump_tensors
 
 from lutra.errors import FrozenModelError
-from lutra.files import replacing, write_json
 from lutra.frozen.graph import FORMAT_VERSION, FrozenModel, Graph
 from lutra.frozen.ops import OPERATIONS, Operation
 from lutra.frozen.types import IntArray, TensorType
+from lutra.runs.files import replacing, write_json
 
 MODEL_FILE = "model.json"
 TENSOR_FILE = "tensors.safetensors"

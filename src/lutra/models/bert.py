@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lutra.bert_config import BertConfig
 from lutra.errors import InputError
 from lutra.nn.binary_linear import LatentWeight, QuantisedEmbedding, QuantisedLinear
 from lutra.nn.quantizers import ActivationQuantiser
+from lutra.recipes.bert_config import BertConfig
 
 SHAPE_FIELDS = ("layers", "heads", "head_width", "width", "intermediate", "vocabulary", "positions", "token_types")
 """What two configurations must share for weights to move from one to the other, besides `outputs`."""

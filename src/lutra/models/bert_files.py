@@ -20,11 +20,11 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
-from lutra.bert_config import BertConfig
 from lutra.errors import CheckpointError, InputError
-from lutra.files import replacing, write_json
 from lutra.models.bert import Bert, load_weights
 from lutra.nn.binary_linear import PackedWeight, prepare_packed_
+from lutra.recipes.bert_config import BertConfig
+from lutra.runs.files import replacing, write_json
 
 logger = logging.getLogger("lutra")
 

@@ -17,7 +17,7 @@ from lutra.errors import InputError
 from lutra.nn.binary_linear import LatentWeight, QuantisedLinear
 from lutra.nn.quantizers import ActivationQuantiser
 from lutra.nn.weightless import WeightlessBlock
-from lutra.recipe import BinaryAttentionConfig, BlockConfig, ModelConfig
+from lutra.recipes.language import BinaryAttentionConfig, BlockConfig, ModelConfig
 
 
 class CausalSelfAttention(nn.Module):

@@ -10,7 +10,7 @@ import torch
 
 from lutra.errors import CheckpointError, InputError
 from lutra.models.gpt import GPT
-from lutra.recipe import BlockConfig, Feedforward, ModelConfig, Recipe
+from lutra.recipes.language import BlockConfig, Feedforward, ModelConfig, Recipe
 
 PRESETS = {
     "gpt-mini": ModelConfig(layers=4, heads=4, width=128, context=64),

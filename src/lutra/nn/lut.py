@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lutra import kernels
 from lutra.kernels import reference
 from lutra.nn.mapping import Mapping
-from lutra.recipe import LutLayerConfig
+from lutra.recipes.language import LutLayerConfig
 
 
 class LutLayer(nn.Module):

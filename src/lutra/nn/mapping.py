@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lutra import kernels
-from lutra.recipe import LutLayerConfig
+from lutra.recipes.language import LutLayerConfig
 
 
 class Mapping(nn.Module):

@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lutra.groups import group_bounds, group_mask
 from lutra.kernels import reference
 from lutra.kernels.adamw import Region
-from lutra.recipe import BlockConfig
+from lutra.recipes.groups import group_bounds, group_mask
+from lutra.recipes.language import BlockConfig
 
 
 class IntegerSum(NamedTuple):

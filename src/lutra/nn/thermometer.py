@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lutra.errors import InputError
 from lutra.kernels import reference
-from lutra.recipe import BlockConfig
+from lutra.recipes.language import BlockConfig
 
 
 class Thermometer(nn.Module):

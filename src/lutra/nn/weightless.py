@@ -14,7 +14,7 @@ from lutra.kernels import reference
 from lutra.nn.lut import LutLayer
 from lutra.nn.summation import ConditionalSummation
 from lutra.nn.thermometer import Thermometer
-from lutra.recipe import BlockConfig, resolve_width
+from lutra.recipes.language import BlockConfig, resolve_width
 
 
 class IntegerBlock(NamedTuple):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lutra.bert_config import BertConfig
 from lutra.cost.bert import flops, size_mib
-from lutra.files import RunFiles, read_json
-from lutra.recipe_bert import BertRecipe, plan_stages
+from lutra.recipes.bert import BertRecipe, plan_stages
+from lutra.recipes.bert_config import BertConfig
 from lutra.report.build import Figure, Page, Section, rebuild_section, write_page
 from lutra.report.figures import PLOT_COLOURS, page_svg, plotting
 from lutra.report.tables import UNKNOWN, Table, count, number
+from lutra.runs.files import RunFiles, read_json
 
 METRICS = {
     "accuracy": "accuracy",

@@ -9,14 +9,15 @@ from typing import Any
 
 from mako.template import Template
 
-from lutra import __version__
 from lutra.cost.layer import LEAVES_OUT
-from lutra.files import RunFiles, write_text
 from lutra.frozen.graph import as_weightless
-from lutra.recipe import Experiment, Recipe
+from lutra.recipes.language import Recipe
+from lutra.recipes.sections import Experiment
 from lutra.report import tables
 from lutra.report.evidence import Evidence, read_run
 from lutra.report.figures import BlockShape, block_picture, css_variables, training_curves
+from lutra.runs.files import RunFiles, write_text
+from lutra.version import __version__
 
 log = logging.getLogger("lutra.report")
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lutra.errors import RunDirectoryError
-from lutra.files import RunFiles, read_json
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
-from lutra.recipe import Recipe
+from lutra.recipes.language import Recipe
 from lutra.report.figures import Curve
+from lutra.runs.files import RunFiles, read_json
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lutra.files import RunFiles
-from lutra.recipe import Recipe
+from lutra.recipes.language import Recipe
 from lutra.report.evidence import Evidence, read_run
+from lutra.runs.files import RunFiles
 
 UNKNOWN = "–"
 
@@ -193,6 +193,14 @@ def doctor_table(found: dict[str, Any]) -> Table:
         for tool in found["tools"]
     ]
     return Table("Tools", ("tool", "version", "for `lutra run`"), tuple(rows))
+
+
+def settings_table(found: dict[str, Any]) -> Table:
+    """The environment variables that Lutra reads."""
+    rows = [
+        (each["name"], each["value"] or "not set", each["decides"], each["without_it"]) for each in found["settings"]
+    ]
+    return Table("Environment variables", ("variable", "value", "decides", "when not set"), tuple(rows))
 
 
 def results_table(entries: list[dict[str, Any]]) -> Table:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from lutra.errors import InputError, LutraError
-from lutra.runtime.library import INSTRUCTION_SETS, instruction_set, library
+from lutra.runtime.library import INSTRUCTION_SETS, compiled
 
 WEIGHTS_PER_GROUP = 6
 PANEL = 256
@@ -39,7 +39,7 @@ class BinaryLinear:
         column_scale: (N,), by default `scale`; column_offset: (N,), by default 0.
 
     Raises:
-        InputError: weights other than +1 and -1, wrong shapes, bits or scale; see also `instruction_set`.
+        InputError: weights other than +1 and -1, wrong shapes, bits or scale; see also `compiled`.
     """
 
     def __init__(
@@ -78,10 +78,9 @@ class BinaryLinear:
             column_offset=self._column_offset.ctypes.data,
         )
         self._address = ctypes.addressof(self._layer)
-        kernels = library()
-        self._isa = 0 if kernels is None else instruction_set(kernels)
+        kernels, self.isa = compiled() or (None, "numpy")
+        self._isa = 0 if kernels is None else INSTRUCTION_SETS.index(self.isa)
         self._run = None if kernels is None else kernels.lutra_run_linear
-        self.isa = "numpy" if kernels is None else INSTRUCTION_SETS[self._isa]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """float32 (M, K), C-contiguous and finite -> float32 (M, N).

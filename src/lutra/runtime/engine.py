@@ -13,7 +13,7 @@ import numpy as np
 from lutra.errors import FrozenModelError, InputError, LutraError
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph
-from lutra.runtime.library import INSTRUCTION_SETS, few_tokens_call, instruction_set, library
+from lutra.runtime.library import INSTRUCTION_SETS, compiled, few_tokens_call
 from lutra.runtime.program import compile_block
 from lutra.runtime.results import empty_result, result_dtype
 
@@ -31,7 +31,7 @@ class BlockRuntime:
 
     Raises:
         FrozenModelError: not a weightless block with int8 input and at most 32-bit output.
-        InputError: see `instruction_set`.
+        InputError: see `compiled`.
     """
 
     def __init__(self, graph: Graph, threads: int = 1) -> None:
@@ -44,11 +44,10 @@ class BlockRuntime:
         self._address = ctypes.addressof(self._block)
         self._input_width, self._output_width = graph.input_width, graph.output_width
         self._checked = graph.input_type.bits < 8
-        kernels = library()
-        self._isa = -1 if kernels is None else instruction_set(kernels)
+        kernels, self.isa = compiled() or (None, "golden")
+        self._isa = -1 if kernels is None else INSTRUCTION_SETS.index(self.isa)
         self._run = None if kernels is None else kernels.lutra_run_block
         self._run_few = None if kernels is None else few_tokens_call()
-        self.isa = "golden" if kernels is None else INSTRUCTION_SETS[self._isa]
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Rows of int8 codes (N, D) -> `output_dtype` (N, D_out), both C-contiguous.

@@ -5,14 +5,15 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from lutra import native
-from lutra.errors import InputError, ToolError
+from lutra import settings
+from lutra.errors import ToolError
+from lutra.native import library as native
+from lutra.native.isa import REFERENCE, chosen_isa
 
 INSTRUCTION_SETS = ("scalar", "avx2", "avx512")
 
@@ -50,15 +51,13 @@ def few_tokens_call() -> Callable[[int, int, np.ndarray, np.ndarray, int], int] 
     return call
 
 
-def instruction_set(kernels: ctypes.CDLL) -> int:
-    """Index into `INSTRUCTION_SETS`: the best of this processor, or the lower one that LUTRA_ISA names.
+def compiled() -> tuple[ctypes.CDLL, str] | None:
+    """The compiled kernels and the instruction set that they use; None where the golden model runs instead.
 
     Raises:
         InputError: LUTRA_ISA names no instruction set, or one that this processor lacks.
     """
-    best: int = kernels.lutra_best_isa()
-    forced = os.environ.get("LUTRA_ISA")
-    available = INSTRUCTION_SETS[: best + 1]
-    if forced and forced not in available:
-        raise InputError(f"LUTRA_ISA={forced}: this processor runs {', '.join(available)}; set one of them or none")
-    return INSTRUCTION_SETS.index(forced) if forced else best
+    kernels = None if settings.ISA.text == REFERENCE else library()
+    if kernels is None:
+        return None
+    return kernels, chosen_isa(INSTRUCTION_SETS[: kernels.lutra_best_isa() + 1])

@@ -1,5 +1,1 @@
-"""Area, timing and power: what synthesis tools make of the generated RTL."""
-
-from lutra.synth.step import synthesise_run
-
-__all__ = ["synthesise_run"]
+"""What synthesis tools make of a design: the tools themselves, and netlists that they leave."""

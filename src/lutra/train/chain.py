@@ -1,12 +1,11 @@
 """The chain of stages of a BERT recipe: from a float checkpoint to binary models of one GLUE task.
 
 Full -> half (narrowed and taught by the full one) -> ternary -> split into binary halves -> binary, each taught by the
-half one (BinaryBERT; BMT section 3.2); `lutra.recipe_bert.plan_stages` says what comes from what.
+half one (BinaryBERT; BMT section 3.2); `lutra.recipes.bert.plan_stages` says what comes from what.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +13,15 @@ from typing import Any
 
 import torch
 
-from lutra.bert_config import BertConfig
 from lutra.data.glue import EncodedSplit, Task, encode_split, find_task, load_tokenizer, read_split
 from lutra.errors import InputError
-from lutra.files import RunFiles, read_json, write_json
 from lutra.models.bert import Bert, requantised
 from lutra.models.bert_files import find_checkpoint, load_bert
-from lutra.recipe import claim_run
-from lutra.recipe_bert import BertRecipe, StagePlan, plan_stages
-from lutra.train.distill import evaluate
+from lutra.recipes.bert import BertRecipe, StagePlan, plan_stages
+from lutra.recipes.bert_config import BertConfig
+from lutra.runs.claim import claim_run
+from lutra.runs.files import RunFiles, read_json
 from lutra.train.narrow import measure_importance, narrowed
-from lutra.train.robustness import measure_robustness
 from lutra.train.session import StopRequest
 from lutra.train.split import split_ternary
 from lutra.train.stage import Lessons, load_stage, train_stage
@@ -74,63 +71,16 @@ def train_chain(files: RunFiles, recipe: BertRecipe, max_minutes: float | None =
     return {"stopped": stopped, "finished": len(finished) == len(plans), "stages": results}
 
 
-def evaluate_chain(files: RunFiles, recipe: BertRecipe, robustness: bool = False) -> dict[str, Any]:
-    """Write `evaluate.json`: metrics of every method's stored model on the development sets, in points.
-
-    With `robustness` also R of BMT section 5.2, on the first development set.
-
-    Raises:
-        RunDirectoryError: a method has not been trained to its end.
-        InputError: data or tokenizer cannot be used.
-    """
-    torch.set_num_threads(recipe.threads)
-    task, checkpoint = find_task(recipe.task), find_checkpoint(recipe.checkpoint)
-    splits = dev_splits(recipe)
-    methods = {}
-    for plan in plan_stages(recipe):
-        stage = files.stage(plan.name)
-        trained = read_json(stage.result, "train")
-        model = load_stage(stage)
-        methods[plan.name] = {
-            "dev": {name: evaluate(model, split) for name, split in splits.items()},
-            **{key: trained[key] for key in ("start_score", "best_score", "last_score", "seconds", "bert")},
-            "start": plan.start,
-            "file_bytes": stage.best_checkpoint.stat().st_size,
-        }
-        if robustness:
-            methods[plan.name]["robustness"] = _robustness(model, next(iter(splits.values())))
-        log.info("%s: dev %.2f", plan.name, methods[plan.name]["dev"][task.dev_splits[0]][task.metric])
-    result = {
-        "task": task.name,
-        "metric": task.metric,
-        "dev_split": task.dev_splits[0],
-        "dev_examples": {name: len(split.labels) for name, split in splits.items()},
-        "checkpoint": {"name": recipe.checkpoint, "sha256": _sha256(checkpoint / "model.safetensors")},
-        "methods": methods,
-    }
-    write_json(files.evaluate, result)
-    return result
-
-
-def dev_splits(recipe: BertRecipe) -> dict[str, EncodedSplit]:
-    """The development sets of the recipe's task, by name.
-
-    Raises:
-        InputError: data or tokenizer cannot be used.
-    """
-    task, checkpoint = find_task(recipe.task), find_checkpoint(recipe.checkpoint)
-    return {name: _encode(recipe, checkpoint, task, name) for name in task.dev_splits}
-
-
 def _open_chain(files: RunFiles, recipe: BertRecipe) -> _Chain:
     task, checkpoint = find_task(recipe.task), find_checkpoint(recipe.checkpoint)
-    data = _encode(recipe, checkpoint, task, recipe.train_split)
-    dev = _encode(recipe, checkpoint, task, task.dev_splits[0])
+    data = encode_task(recipe, checkpoint, task, recipe.train_split)
+    dev = encode_task(recipe, checkpoint, task, task.dev_splits[0])
     log.info("%s: %d training and %d development examples", task.name, len(data.labels), len(dev.labels))
     return _Chain(files, recipe, task, checkpoint, data, dev)
 
 
-def _encode(recipe: BertRecipe, checkpoint: Path, task: Task, split: str) -> EncodedSplit:
+def encode_task(recipe: BertRecipe, checkpoint: Path, task: Task, split: str) -> EncodedSplit:
+    """A split of the task as the checkpoint's tokenizer encodes it."""
     return encode_split(read_split(task, split), load_tokenizer(checkpoint), recipe.max_length)
 
 
@@ -213,13 +163,3 @@ def _check_weights(model: Bert, recipe: BertRecipe) -> None:
                 raise InputError(
                     f"{recipe.checkpoint}: {where} is all zeros: no scale to quantise with; use another checkpoint"
                 )
-
-
-def _robustness(model: Bert, dev: EncodedSplit) -> dict[str, Any]:
-    measured = measure_robustness(model, model.embeddings, lambda: evaluate(model, dev)[dev.task.metric])
-    return measured.to_json()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

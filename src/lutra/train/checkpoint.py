@@ -18,12 +18,12 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
-from lutra.data.text import load_shakespeare
+from lutra.data.text import load_dataset
 from lutra.errors import CheckpointError
-from lutra.files import RunFiles, replacing
 from lutra.models.gpt import GPT
 from lutra.models.zoo import create_model
-from lutra.recipe import load_recipe
+from lutra.recipes.language import load_recipe
+from lutra.runs.files import RunFiles, replacing
 
 OPTIMISER_PREFIX = "optimiser/"
 
@@ -72,7 +72,7 @@ def load_model(run: RunFiles, which: str = "best") -> GPT:
     path = {"best": run.best_checkpoint, "last": run.last_checkpoint}[which]
     recipe = load_recipe(run.recipe)
     tensors, _ = read_checkpoint(path)
-    model = create_model(recipe, len(load_shakespeare().characters))
+    model = create_model(recipe, len(load_dataset(recipe.data.dataset).characters))
     load_weights(model, tensors, path)
     return model.eval()
 

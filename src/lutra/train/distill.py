@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from lutra.data.glue import Batch, EncodedSplit, Task, metrics
 from lutra.errors import InputError
 from lutra.models.bert import Bert, BertOutput
-from lutra.recipe_bert import LessonKind
+from lutra.recipes.bert import LessonKind
 
 MASKED_BELOW = -100.0
 """Attention scores up to this are padding and count as 0 in the loss (BinaryBERT)."""

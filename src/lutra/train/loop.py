@@ -18,12 +18,13 @@ import torch
 from lightning_fabric import Fabric
 from torch.nn import functional as F
 
-from lutra.data.text import load_shakespeare, training_batch
+from lutra.data.text import load_dataset, training_batch
 from lutra.errors import CheckpointError, RunDirectoryError, TrainingError
-from lutra.files import RunFiles, write_text
 from lutra.models.zoo import create_model
 from lutra.nn.weightless import calibrate_, weightless_blocks
-from lutra.recipe import Recipe, claim_run
+from lutra.recipes.language import Recipe
+from lutra.runs.claim import claim_run
+from lutra.runs.files import RunFiles, write_text
 from lutra.train.checkpoint import OPTIMISER_PREFIX, load_weights, read_checkpoint, save_checkpoint
 from lutra.train.evaluate import validation_loss
 from lutra.train.optimiser import (
@@ -105,7 +106,7 @@ class _Training:
 
     def __init__(self, run: RunFiles, recipe: Recipe) -> None:
         self.run, self.recipe, self.config = run, recipe, recipe.train
-        self.data = load_shakespeare()
+        self.data = load_dataset(recipe.data.dataset)
         self.model = create_model(recipe, len(self.data.characters))
         self.blocks = weightless_blocks(self.model)
         self.quantise_at = round(self.config.iterations * (1 - self.config.quantise_fraction))

@@ -13,7 +13,7 @@ from lutra.models.gpt import GPT
 from lutra.nn.binary_linear import QuantisedLinear
 from lutra.nn.quantizers import ActivationQuantiser
 from lutra.nn.weightless import weightless_blocks
-from lutra.recipe import TrainConfig
+from lutra.recipes.language import TrainConfig
 
 
 def create_optimiser(model: GPT, config: TrainConfig) -> AdamW:

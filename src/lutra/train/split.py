@@ -19,10 +19,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lutra.bert_config import BertConfig
 from lutra.errors import InputError
 from lutra.models.bert import Bert
 from lutra.nn.quantizers import quantise_weight
+from lutra.recipes.bert_config import BertConfig
 
 
 class Halves(NamedTuple):

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from lutra.bert_config import BertConfig
 from lutra.data.glue import EncodedSplit
-from lutra.environment import environment
 from lutra.errors import CheckpointError, RunDirectoryError, TrainingError
-from lutra.files import StageFiles, write_json, write_text
 from lutra.models.bert import Bert
 from lutra.nn.binary_linear import PackedWeight, pack_, prepare_packed_
-from lutra.recipe_bert import Lesson, OptimiserConfig
+from lutra.recipes.bert import Lesson, OptimiserConfig
+from lutra.recipes.bert_config import BertConfig
+from lutra.runs.environment import environment
+from lutra.runs.files import StageFiles, write_json, write_text
 from lutra.train.checkpoint import OPTIMISER_PREFIX, read_checkpoint, save_checkpoint
 from lutra.train.distill import evaluate, lesson_loss, to_device_of
 from lutra.train.optimiser import load_optimiser_tensors, optimiser_tensors

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lutra import native
-from lutra.errors import InputError, ToolError
+from lutra import settings
+from lutra.errors import ToolError
+from lutra.native import library as native
+from lutra.native.isa import REFERENCE, chosen_isa
 
 if TYPE_CHECKING:  # setup.py loads this file where PyTorch is not installed
     from torch import Tensor
@@ -86,7 +87,9 @@ def library() -> ctypes.CDLL | None:
     Raises:
         InputError: `LUTRA_ISA` is not one of these, or this machine lacks it.
     """
-    return _library(os.environ.get("LUTRA_ISA", ""))
+    if settings.ISA.text == REFERENCE or not supported_isas():
+        return None
+    return _library(chosen_isa(supported_isas()))
 
 
 @functools.cache
@@ -101,15 +104,7 @@ def supported_isas() -> tuple[str, ...]:
 
 
 @functools.cache
-def _library(forced: str) -> ctypes.CDLL | None:
-    if forced == "reference":
-        return None
-    supported = supported_isas()
-    if not supported:
-        return None
-    if forced and forced not in supported:
-        raise InputError(f"LUTRA_ISA={forced}: this machine runs {', '.join(supported)}, or reference")
-    isa = forced or supported[-1]
+def _library(isa: str) -> ctypes.CDLL | None:
     try:
         loaded = native.load_library(f"kernels-{isa}", *LIBRARIES[f"kernels-{isa}"])
     except ToolError as error:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lutra import settings
 from lutra.errors import InputError
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -27,7 +28,7 @@ def available(device: str) -> bool:
     Raises:
         InputError: `LUTRA_ISA=triton` without Triton, or on a CPU without its interpreter.
     """
-    forced = os.environ.get("LUTRA_ISA")
+    forced = settings.ISA.text
     if forced == "triton" and not _installed():
         raise InputError("LUTRA_ISA=triton: Triton is not installed; pip install triton")
     if forced == "triton" and device == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":

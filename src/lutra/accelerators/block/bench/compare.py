@@ -1,0 +1,151 @@
+"""Compares what the RTL did with the golden model and with the schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lutra.accelerators.block.bench.harness import Device, Recording
+from lutra.errors import MismatchError
+from lutra.frozen import golden
+from lutra.frozen.types import IntArray
+from lutra.hardware.bench.streams import PASSES
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first output element of a block that differs; cycles count from the start of the pass."""
+
+    pass_index: int
+    row: int
+    element: int
+    rtl: int
+    golden: int
+    row_cycle: int
+    cycle: int
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """How one block compared; mismatches count elements, and elements that never came out."""
+
+    name: str
+    graph: str
+    rows: int
+    mismatches: int
+    mismatches_with_stalls: int
+    cycles_measured: int
+    cycles_predicted: int
+    interval_cycles: int
+    latency_cycles: int
+    steps: int
+    difference: Difference | None
+    problem: str | None
+    """What is wrong, in words; None if everything matches."""
+
+    def to_json(self) -> dict[str, Any]:
+        hidden = {"difference"} | ({"problem"} if self.problem is None else set())
+        return {key: value for key, value in vars(self).items() if key not in hidden}
+
+
+def compare(device: Device, recordings: list[Recording]) -> BlockResult:
+    """Compare both passes of one block with golden outputs and predicted cycles."""
+    plan = device.plan
+    expected = golden.run(plan.graph, device.rows)
+    wrong = [_count_wrong(recording.output, expected) for recording in recordings]
+    difference = next(
+        (d for index, recording in enumerate(recordings) if (d := _first(device, index, recording, expected))), None
+    )
+    free = recordings[0]
+    measured = int(free.output_cycles[-1] - free.row_cycles[0]) + 1 if len(free.output_cycles) else 0
+    predicted = plan.schedule.cycles(len(device.rows))
+    problems = []
+    if difference:
+        problems.append(
+            f"row {difference.row}, element {difference.element} ({PASSES[difference.pass_index]}): "
+            f"RTL {difference.rtl}, golden {difference.golden}"
+        )
+    for name, recording in zip(PASSES, recordings, strict=True):
+        if len(recording.output) < len(expected):
+            problems.append(f"only {len(recording.output)} of {len(expected)} rows came out {name}")
+        if recording.extra_beats:
+            problems.append(f"{recording.extra_beats} beats too many came out {name}")
+        if recording.unstable_cycle is not None:
+            problems.append(f"the output changed before it was taken in cycle {recording.unstable_cycle} {name}")
+    if not problems and measured != predicted:
+        problems.append(f"{measured} cycles measured, {predicted} predicted")
+    return BlockResult(
+        name=plan.name,
+        graph=plan.graph.name,
+        rows=len(device.rows),
+        mismatches=wrong[0],
+        mismatches_with_stalls=wrong[1],
+        cycles_measured=measured,
+        cycles_predicted=predicted,
+        interval_cycles=plan.schedule.interval_cycles,
+        latency_cycles=plan.schedule.latency_cycles,
+        steps=plan.schedule.steps,
+        difference=difference,
+        problem="; ".join(problems) or None,
+    )
+
+
+def require_match(results: list[BlockResult], where: str) -> None:
+    """Raise for the first block with a problem.
+
+    Raises:
+        MismatchError: naming block, row, element, both values and the waveform.
+    """
+    for result in results:
+        if result.problem:
+            raise MismatchError(f"{where}: {result.name} ({result.graph}): {result.problem}")
+
+
+def first_inner_difference(device: Device, row: int, probed: dict[str, IntArray]) -> str | None:
+    """The first value inside the block that differs in `row`, in order of computation; `probed` as in `waves`."""
+    plan = device.plan
+    values = golden.trace(plan.graph, device.rows[row : row + 1])
+    for number, op in enumerate(plan.layers):
+        key = f"layer_{number}"
+        if key in probed and row < len(probed[key]):
+            bits = plan.existing(number)
+            expected = values[op.output][0, bits]
+            wrong = np.flatnonzero(probed[key][row] != expected)
+            if len(wrong):
+                at = int(wrong[0])
+                return f"{op.output}[{bits[at]}]: RTL {probed[key][row][at]}, golden {expected[at]}"
+    beats = probed["sums"][row * plan.schedule.output_beats :][: plan.schedule.output_beats]
+    if len(beats) == plan.schedule.output_beats:
+        name = plan.block.summation.output
+        width = plan.sum_bits
+        weights = np.int64(1) << np.arange(width)
+        weights[-1] = -weights[-1]
+        sums = (beats.reshape(-1, width) @ weights)[: plan.graph.output_width]  # (beats * lanes,) without padding
+        wrong = np.flatnonzero(sums != values[name][0])
+        if len(wrong):
+            return f"{name}[{wrong[0]}]: RTL {sums[wrong[0]]}, golden {values[name][0, wrong[0]]}"
+    return None
+
+
+def _count_wrong(output: IntArray, expected: IntArray) -> int:
+    missing = expected[len(output) :].size
+    return int((output != expected[: len(output)]).sum()) + missing
+
+
+def _first(device: Device, pass_index: int, recording: Recording, expected: IntArray) -> Difference | None:
+    differing = np.argwhere(recording.output != expected[: len(recording.output)])
+    if not len(differing):
+        return None
+    row, element = (int(index) for index in differing[0])
+    s = device.plan.schedule
+    return Difference(
+        pass_index=pass_index,
+        row=row,
+        element=element,
+        rtl=int(recording.output[row, element]),
+        golden=int(expected[row, element]),
+        row_cycle=int(recording.row_cycles[row]),
+        cycle=int(recording.output_cycles[row * s.output_beats + element // s.output_lanes]),
+    )

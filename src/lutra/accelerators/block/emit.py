@@ -1,0 +1,128 @@
+"""Writes the SystemVerilog of frozen models: library modules as they are, one set of generated modules per block."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+from mako.template import Template
+
+from lutra.accelerators.block.plan import BlockPlan
+from lutra.accelerators.block.schedule import LEVELS_PER_STAGE, Dataflow, FoldFactor
+from lutra.accelerators.block.tree import TreePlan
+from lutra.accelerators.block.wave import WavePlan
+from lutra.frozen import store
+from lutra.frozen.graph import FrozenModel
+from lutra.hardware.design import Design, library_files
+from lutra.hardware.literals import address_bits
+from lutra.recipes.language import Recipe
+from lutra.runs.files import RunFiles
+
+RTL = Path(__file__).parent / "rtl"
+"""Hand-written modules of the block, and the templates of those that a trained model decides."""
+
+logger = logging.getLogger("lutra")
+
+
+@cache
+def _template(name: str) -> Template:
+    return Template(filename=str(RTL / f"{name}.sv.mako"), strict_undefined=True)
+
+
+def block_files(plan: BlockPlan) -> dict[str, str]:
+    """The generated modules of one block: file name -> text. The last one is the block's top module."""
+    arguments: dict[str, Any] = {"plan": plan, "s": plan.schedule, "graph": plan.graph, "address_bits": address_bits}
+    parts = {"thermometer": "thermometer", "network": "network", "summation": plan.schedule.dataflow}
+    files: dict[str, str] = {}
+    if plan.schedule.dataflow == "tree":
+        arguments["tree"] = tree = TreePlan(plan)
+        for number in range(plan.schedule.output_lanes):
+            text = _template("lane").render(**arguments, number=number, lane=tree.lane(number))
+            files[f"{plan.name}_lane_{number}.sv"] = str(text)
+    else:
+        arguments |= {"wave": WavePlan(plan), "levels_per_stage": LEVELS_PER_STAGE}
+    for part, template in parts.items():
+        files[f"{plan.name}_{part}.sv"] = str(_template(template).render(**arguments))
+    return files | {f"{plan.name}.sv": str(_template("block").render(**arguments))}
+
+
+def with_library(generated: dict[str, str]) -> Design:
+    """Generated modules, of a block or of a part of one, with the library modules that they need."""
+    return Design.complete(generated, library_files(RTL))
+
+
+def block_design(plans: Sequence[BlockPlan]) -> Design:
+    """The design that holds the given blocks; its manifest maps them to their graphs and holds their schedules."""
+    generated = {file: text for plan in plans for file, text in block_files(plan).items()}
+    blocks = [{"module": plan.name, "graph": plan.graph.name, **asdict(plan.schedule)} for plan in plans]
+    return Design.complete(generated, library_files(RTL), {"blocks": blocks})
+
+
+def model_plans(model: FrozenModel, fold_factor: FoldFactor, dataflow: Dataflow = "accumulate") -> list[BlockPlan]:
+    """The plans of all graphs of a model, named block_0, block_1, ... in graph order."""
+    return [BlockPlan(graph, f"block_{index}", fold_factor, dataflow) for index, graph in enumerate(model.graphs)]
+
+
+def generate_rtl(
+    model: FrozenModel, out: Path, fold_factor: FoldFactor, dataflow: Dataflow = "accumulate"
+) -> list[Path]:
+    """Write the design of all graphs of `model` into the folder `out`, which it replaces; return the files.
+
+    `filelist.f` names every SystemVerilog file; the tops are block_0, block_1, ... in graph order. `rtl.json` maps
+    them to graphs and holds the schedule. Equal models give equal text.
+
+    Raises:
+        FrozenModelError: a graph that is not a weightless block.
+        InputError: the fold factor is out of range, there is no such dataflow, or `out` holds something other than
+            generated RTL.
+    """
+    return block_design(model_plans(model, fold_factor, dataflow)).write(out)
+
+
+@dataclass(frozen=True)
+class ModelDesign:
+    """The blocks of a run's frozen model at one fold factor, and their design."""
+
+    plans: tuple[BlockPlan, ...]
+    design: Design
+
+
+def run_design(run: RunFiles, recipe: Recipe, fold_factor: FoldFactor) -> ModelDesign:
+    """The design of a run's frozen model, rendered once per frozen model, fold factor and process.
+
+    Raises:
+        FrozenModelError: the frozen model is missing, changed, or not made of weightless blocks.
+    """
+    return _rendered(run.frozen, store.content_hash(run.frozen), fold_factor, recipe.hardware.dataflow)
+
+
+@lru_cache(maxsize=8)
+def _rendered(frozen: Path, content_hash: str, fold_factor: FoldFactor, dataflow: Dataflow) -> ModelDesign:
+    plans = tuple(model_plans(store.load(frozen), fold_factor, dataflow))
+    return ModelDesign(plans, block_design(plans))
+
+
+def fold_folder(run: RunFiles, fold_factor: FoldFactor) -> Path:
+    """Where a run keeps the design of one fold factor."""
+    return run.rtl / f"fold_{fold_factor}"
+
+
+def generate_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
+    """Write the RTL of a run's frozen model for every fold factor of the recipe, replacing earlier RTL.
+
+    Raises:
+        FrozenModelError: the frozen model is missing, changed, or not made of weightless blocks.
+    """
+    designs = []
+    for fold_factor in recipe.hardware.fold_factors:
+        folder = fold_folder(run, fold_factor)
+        design = run_design(run, recipe, fold_factor).design
+        files = design.write(folder)
+        logger.info("%s: %d files", folder, len(files))
+        where = str(folder.relative_to(run.root))
+        designs.append({"fold_factor": fold_factor, "folder": where, "blocks": design.manifest["blocks"]})
+    return {"frozen_hash": store.content_hash(run.frozen), "designs": designs}

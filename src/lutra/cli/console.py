@@ -1,0 +1,84 @@
+"""What the commands share: an error is one line and an exit status, progress goes to stderr, results to stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import typer
+
+from lutra import settings
+from lutra.errors import LutraError
+
+if TYPE_CHECKING:
+    from lutra.report.tables import Table
+
+P = ParamSpec("P")
+
+
+def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a command whose errors become one line on stderr and an exit status."""
+
+    def register(function: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                function(*args, **kwargs)
+            except LutraError as error:
+                _fail(str(error), error.exit_status)
+            except KeyboardInterrupt:
+                _fail("interrupted; the same command goes on where it stopped", 130)
+            except (typer.Exit, BrokenPipeError):
+                raise
+            except Exception as error:
+                if settings.DEBUG.text:
+                    traceback.print_exc()
+                _fail(f"{type(error).__name__}: {error} (unexpected; LUTRA_DEBUG=1 shows where)", 1)
+
+        return group.command(name)(guarded)
+
+    return register
+
+
+def _fail(message: str, status: int) -> None:
+    print("lutra: " + " ".join(message.split()), file=sys.stderr)
+    raise typer.Exit(status)
+
+
+@contextlib.contextmanager
+def working() -> Iterator[None]:
+    """Send progress to stderr; stdout is for results, whatever a step or a tool in it prints."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("lutra")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def print_table(table: Table) -> None:
+    import rich
+    from rich.table import Table as RichTable
+
+    grid = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for position, name in enumerate(table.header):
+        longest_word = max(map(len, name.split()))
+        grid.add_column(name, justify="right" if position else "left", no_wrap=position == 0, min_width=longest_word)
+    for row in table.rows:
+        grid.add_row(*row)
+    rich.print(grid)
+    rich.print()

@@ -1,0 +1,84 @@
+"""Frozen graphs in the place of the modules that they were frozen from, computed by an integer engine."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lutra.errors import InputError
+from lutra.frozen import golden, store
+from lutra.frozen.graph import FrozenModel, Graph
+from lutra.models.gpt import GPT
+from lutra.nn.weightless import weightless_blocks
+from lutra.runs.files import RunFiles
+from lutra.train.checkpoint import load_model
+
+EngineName = Literal["torch", "golden", "runtime"]
+
+IntegerEngine = Callable[[np.ndarray], np.ndarray]
+"""Turns int8 input rows (N, D) of one graph into its integer output rows (N, D_out)."""
+
+
+class FrozenBlock(nn.Module):
+    """A frozen graph in the place of the module that it was frozen from; inference only."""
+
+    def __init__(self, graph: Graph, engine: IntegerEngine) -> None:
+        super().__init__()
+        self.graph, self.engine = graph, engine
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) float -> (..., D_out) float32: quantise, integer engine, dequantise."""
+        rows = x.detach().float().reshape(-1, self.graph.input_width).cpu().numpy()
+        integers = golden.quantise(rows, self.graph.input_type).astype(np.int8)
+        y = golden.dequantise(self.engine(integers), self.graph.output_type)
+        return torch.from_numpy(y).to(x.device).view(*x.shape[:-1], self.graph.output_width)
+
+
+def golden_engine(graph: Graph) -> IntegerEngine:
+    """The NumPy definition as an engine."""
+    return functools.partial(golden.run, graph)
+
+
+def install(
+    model: nn.Module, frozen: FrozenModel, create_engine: Callable[[Graph], IntegerEngine] = golden_engine
+) -> None:
+    """Put the frozen graphs in the place of the modules that they were frozen from.
+
+    Raises:
+        FrozenModelError, InputError: the frozen model lacks a block of `model`, or has one that `model` lacks.
+    """
+    expected, found = set(weightless_blocks(model)), {graph.name for graph in frozen.graphs}
+    if expected != found:
+        odd = sorted(expected ^ found)
+        raise InputError(f"frozen model and checkpoint differ in {', '.join(odd)}; run `lutra freeze` again")
+    for graph in frozen.graphs:
+        parent, _, attribute = graph.name.rpartition(".")
+        setattr(model.get_submodule(parent), attribute, FrozenBlock(graph, create_engine(graph)))
+
+
+def load_with_engine(run: RunFiles, engine: EngineName) -> GPT:
+    """The best model of a run: as trained ("torch"), or with its frozen blocks in place ("golden", "runtime").
+
+    Raises:
+        CheckpointError, FrozenModelError, InputError: see `load_model`, `store.load` and `install`.
+    """
+    model = load_model(run)
+    if engine != "torch":
+        install(model, store.load(run.frozen), ENGINES[engine])
+    return model
+
+
+def _runtime_engine(graph: Graph) -> IntegerEngine:
+    from lutra.runtime.engine import BlockRuntime
+
+    return BlockRuntime(graph)
+
+
+ENGINES: dict[str, Callable[[Graph], IntegerEngine]] = {"golden": golden_engine, "runtime": _runtime_engine}
+"""What creates the engine of a graph, by name."""

@@ -1,0 +1,86 @@
+"""What the test benches of all accelerators share: streams as words in a file, in both directions."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lutra.errors import ToolError
+from lutra.frozen.types import IntArray
+from lutra.runs.files import write_text
+
+HERE = Path(__file__).parent
+NEVER = 0xFFFFFFFF
+BENCH_HEADER = "bench.h"
+DEFINES = ("LUTRA_FAST_SIMULATION",)
+PASSES = ("without stalls", "with stalls")
+
+
+def write_bench_header(folder: Path) -> None:
+    """Put what the test benches share beside one that is about to be compiled."""
+    write_text(folder / BENCH_HEADER, (HERE / BENCH_HEADER).read_text(encoding="utf-8"))
+
+
+def pack(elements: IntArray, bits: int) -> np.ndarray:
+    """(beats, lanes) integers -> (beats, words) uint32, the first lane in the lowest bits."""
+    beats = len(elements)
+    bit = ((elements[:, :, None] >> np.arange(bits)) & 1).astype(np.uint8).reshape(beats, -1)  # (beats, lanes * bits)
+    padded = np.pad(bit, ((0, 0), (0, words_of_bits(bit.shape[1]) * 32 - bit.shape[1])))
+    return np.packbits(padded, axis=1, bitorder="little").view("<u4")
+
+
+def unpack(words: np.ndarray, lanes: int, bits: int, signed: bool) -> IntArray:
+    """(beats, words) uint32 -> (beats, lanes) integers; inverse of `pack`."""
+    octets = np.ascontiguousarray(words, "<u4").view(np.uint8).reshape(len(words), 4 * words.shape[1])
+    bit = np.unpackbits(octets, axis=1, count=lanes * bits, bitorder="little").reshape(len(words), lanes, bits)
+    weights = np.int64(1) << np.arange(bits)
+    if signed:
+        weights[-1] = -weights[-1]
+    elements: IntArray = bit.astype(np.int64) @ weights
+    return elements
+
+
+def execute(executable: Path, vectors: bytes, extra_arguments: Sequence[str] = ()) -> bytes:
+    """What a test bench makes of a file of vectors.
+
+    Raises:
+        ToolError: it ended with an error.
+    """
+    given, results = (executable.with_name(name) for name in ("vectors.bin", "results.bin"))
+    given.write_bytes(vectors)
+    finished = subprocess.run(
+        [str(executable), str(given), str(results), *extra_arguments], capture_output=True, text=True
+    )
+    if finished.returncode:
+        raise ToolError(f"test bench: ended with status {finished.returncode}: {finished.stderr.strip() or 'silent'}")
+    return results.read_bytes()
+
+
+class Reader:
+    """Reads little-endian words one after the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self._words = np.frombuffer(data, "<u4")
+        self._next = 0
+
+    def at_end(self) -> bool:
+        return self._next >= len(self._words)
+
+    def words(self, count: int) -> np.ndarray:
+        taken: np.ndarray = self._words[self._next : self._next + count]
+        self._next += count
+        return taken
+
+    def word(self) -> int:
+        return int(self.words(1)[0])
+
+    def counted(self) -> IntArray:
+        return self.words(self.word()).astype(np.int64)
+
+
+def words_of_bits(bits: int) -> int:
+    """Words of 32 bits that hold `bits` bits."""
+    return -(-bits // 32)

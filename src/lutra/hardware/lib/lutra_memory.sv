@@ -1,0 +1,38 @@
+// Memory with one write and one read port, for block RAM.
+//
+// Timing: a word is written at the clock edge with write_i; data_o shows the word of read_address_i, or 0 with clear_i,
+// from the cycle after read_i on. A word that is written in the cycle in which it is read comes out undefined.
+module lutra_memory #(
+  parameter int unsigned Words = 16,       // number of words
+  parameter int unsigned Bits = 8,         // bits per word
+  parameter int unsigned AddressBits = 4   // bits of an address
+) (
+  input  logic                   clk_i,            // clock
+  input  logic                   write_i,          // store data_i
+  input  logic [AddressBits-1:0] write_address_i,  // where
+  input  logic [Bits-1:0]        data_i,           // word to store
+  input  logic                   read_i,           // change data_o
+  input  logic                   clear_i,          // to 0 instead of a word
+  input  logic [AddressBits-1:0] read_address_i,   // word to show
+  output logic [Bits-1:0]        data_o            // the word
+);
+
+  (* ram_style = "block" *) logic [Bits-1:0] words [0:Words-1];
+
+  always_ff @(posedge clk_i) begin
+    if (write_i) begin
+      words[write_address_i] <= data_i;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (read_i) begin
+      if (clear_i) begin
+        data_o <= '0;
+      end else begin
+        data_o <= words[read_address_i];
+      end
+    end
+  end
+
+endmodule

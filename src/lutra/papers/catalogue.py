@@ -1,0 +1,63 @@
+"""Every table and figure of the papers by name: what builds it, and the experiments whose records it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lutra.errors import InputError
+from lutra.papers.bmt_scores import bmt_4
+from lutra.papers.experiments.designs import design_pieces
+from lutra.papers.experiments.run import Piece
+from lutra.papers.experiments.table_3 import table_3_pieces
+from lutra.papers.quweit_accuracy import quweit_2
+from lutra.papers.quweit_hardware import quweit_1, quweit_3, quweit_4
+from lutra.papers.quweit_shares import quweit_figure_1
+from lutra.papers.quweit_whole_model import quweit_4_model
+from lutra.papers.records import Records
+from lutra.papers.table import PaperTable
+
+
+def _nothing() -> Sequence[Piece]:
+    return ()
+
+
+@dataclass(frozen=True)
+class TableEntry:
+    """One row of the catalogue."""
+
+    build: Callable[[Records], PaperTable]
+    """The table from recorded results."""
+    experiments: Callable[[], Sequence[Piece]] = _nothing
+    """The syntheses behind it that run without a trained model, for `--fresh`."""
+
+
+TABLES: dict[str, TableEntry] = {
+    "quweit-1": TableEntry(quweit_1),
+    "quweit-fig1": TableEntry(quweit_figure_1),
+    "quweit-2": TableEntry(quweit_2),
+    "quweit-3": TableEntry(quweit_3, table_3_pieces),
+    "quweit-4": TableEntry(quweit_4, design_pieces),
+    "quweit-4-model": TableEntry(quweit_4_model),
+    "bmt-4": TableEntry(bmt_4),
+}
+
+
+def entry(name: str) -> TableEntry:
+    """The row of a table.
+
+    Raises:
+        InputError: no such table.
+    """
+    if name not in TABLES:
+        raise InputError(f"no table {name}; there are {', '.join(TABLES)}")
+    return TABLES[name]
+
+
+def table(name: str, records: Records) -> PaperTable:
+    """The table called `name`; measured values come from `records`.
+
+    Raises:
+        InputError: no such table, or a record that is not JSON.
+    """
+    return entry(name).build(records)

@@ -1,0 +1,87 @@
+"""QuWeiT's Table 2, accuracy: the paper's values, ours where measured, and the model with no MLP at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from lutra.errors import InputError
+from lutra.papers.records import Records
+from lutra.papers.table import PaperTable, Row
+
+PAPERS_MODEL = "gpt-baby"
+SMALLER_MODELS = {
+    "gpt-baby-half-width": "nanoGPT-baby at half its width, 1,500 iterations",
+    "gpt-mini-recovery": "gpt-mini",
+}
+"""Recorded explorations of models that are not the paper's, and what to call them."""
+
+_NOT_RUN = "not run: needs a GPU; recipes/explore/gpt-baby.toml"
+
+
+def quweit_2(records: Records) -> PaperTable:
+    """The table; rows of ours come from the explorations recorded in `records`, where they are.
+
+    Raises:
+        InputError: a recorded exploration is not one.
+    """
+    rows = _rows_of_record(records, PAPERS_MODEL, "nanoGPT-baby") or [
+        Row("nanoGPT-baby, MLP", "nats", 1.469, None, _NOT_RUN),
+        Row("nanoGPT-baby, no MLP at all", "nats", None, None, f"not in the paper; {_NOT_RUN}"),
+        Row("nanoGPT-baby, QuWeiT", "nats", 1.465, None, f"within the noise of 200 random batches; {_NOT_RUN}"),
+    ]
+    rows = [replace(row, paper=1.469) if row.quantity == "nanoGPT-baby, MLP" else row for row in rows]
+    rows += [
+        Row("I-ViT-T on CIFAR-10, MLP", "%", 94.8, None, "a float DeiT-T of another group, not this recipe; not run"),
+        Row("I-ViT-T on CIFAR-10, QuWeiT", "%", 95.5, None, "95.64 in the paper's abstract; not run"),
+        Row("I-ViT-T on CIFAR-100, MLP", "%", 79.2, None, "not run"),
+        Row("I-ViT-T on CIFAR-100, QuWeiT", "%", 78.8, None, "not run"),
+    ]
+    for name, model in SMALLER_MODELS.items():
+        rows += _rows_of_record(records, name, model)
+    notes = (
+        "gpt-mini is nanoGPT's setting for a CPU: 4 layers, width 128, context 64, 2,000 iterations. Losses of models "
+        "smaller than the paper's stand beside each other, not beside the paper's.",
+        "Losses of ours: best checkpoint, whole validation text, blocks in integers; mean ± sample standard deviation "
+        "over seeds. Recovery: 0 where the block does nothing, 1 where it replaces the MLP.",
+    )
+    return PaperTable("quweit-2", "QuWeiT Table 2: accuracy and loss", tuple(rows), notes)
+
+
+def _rows_of_record(records: Records, name: str, model: str) -> list[Row]:
+    path = records.file("explore", name)
+    if path is None:
+        return []
+    try:
+        return _rows_of_exploration(model, json.loads(path.read_text(encoding="utf-8")))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a recorded exploration ({error!r}); record it again") from None
+
+
+def _rows_of_exploration(model: str, record: dict[str, Any]) -> list[Row]:
+    rows = []
+    for ffn, label in (("mlp", "MLP"), ("none", "no MLP at all")):
+        trained = [run for run in record["baselines"] if run["ffn"] == ffn and run["used"] and run["error"] is None]
+        losses = [run["validation_loss"]["float"] for run in trained]
+        if losses:
+            mean = sum(losses) / len(losses)
+            seeds = f"{len(losses)} seeds, {min(losses):.4f} to {max(losses):.4f}" if len(losses) > 1 else "one seed"
+            rows.append(Row(f"{model}, {label}", "nats", None, mean, seeds))
+    for variant in record["variants"]:
+        loss, recovered, cost = variant["loss"], variant["recovery"], variant["cost"]
+        if loss and recovered and cost:
+            remark = "; ".join(
+                (
+                    "one seed" if loss["count"] == 1 else f"{loss['count']} seeds, {_deviation(loss)}",
+                    f"recovery {recovered['mean']:.2f} {_deviation(recovered, 2)}".rstrip(),
+                    f"{cost['luts']:,.0f} LUTs, {cost['additions_per_token']:,.0f} additions per token",
+                )
+            )
+            rows.append(Row(f"{model}, {variant['variant']}", "nats", None, loss["mean"], remark))
+    return rows
+
+
+def _deviation(values: dict[str, Any], digits: int = 4) -> str:
+    deviation = values["standard_deviation"]
+    return "" if deviation is None else f"± {deviation:.{digits}f}"

@@ -1,0 +1,67 @@
+"""What `lutra table` prints: a table of the papers, of your own model, or from syntheses that run again."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from lutra.errors import InputError
+from lutra.papers.catalogue import entry, table
+from lutra.papers.records import RECORDED, Records
+from lutra.papers.table import PaperTable
+
+log = logging.getLogger("lutra")
+
+
+def workload_table(name: str, config: Path, tokens: int | None) -> PaperTable:
+    """Parameters and operations of the model that a Hugging Face `config.json` describes.
+
+    Raises:
+        InputError: `name` is another table, or the file describes no transformer that is known.
+    """
+    from lutra.cost import shapes
+    from lutra.papers import quweit_shares as shares
+
+    if name != "quweit-1":
+        raise InputError(f"--config: the table of a model's workload is quweit-1, not {name}")
+    return shares.workload_table(shapes.shape_of_huggingface(config, tokens))
+
+
+def recorded_table(name: str, results: Path | None = None) -> PaperTable:
+    """The table from the records that come with Lutra; those of the folder `results` take the place of their namesakes.
+
+    Raises:
+        InputError: there is no such table, or a record is damaged.
+    """
+    return table(name, Records(*filter(None, [results]), RECORDED))
+
+
+def synthesise_again(name: str, results: Path, jobs: int) -> list[Path]:
+    """Run the syntheses behind a table again, `jobs` at the same time, and record them in `results`/synth; the records.
+
+    Raises:
+        InputError: there is no such table.
+        ToolError: Yosys is missing, or a synthesis failed; finished ones stay.
+    """
+    from lutra.papers.experiments.run import refresh
+
+    if pieces := entry(name).experiments():
+        return refresh(pieces, results, jobs)
+    log.info("%s rests on no synthesis of ours: nothing to run again", name)
+    return []
+
+
+def draw_table(name: str, path: Path) -> None:
+    """Write the figure of a table as SVG.
+
+    Raises:
+        InputError: the table has no figure.
+    """
+    from lutra.papers.quweit_shares import figure_workloads
+    from lutra.report.figures import standalone
+    from lutra.report.shares_figure import shares_figure
+    from lutra.runs.files import write_text
+
+    if name != "quweit-fig1":
+        raise InputError(f"--figure: the table with a figure is quweit-fig1, not {name}")
+    write_text(path, standalone(shares_figure(figure_workloads())))

@@ -1,0 +1,158 @@
+"""The registry of kinds of recipe: what a recipe of each kind consists of, its steps, and what shows their results.
+
+What stands here as `module:function` is imported when it is called, so that a command starts in a blink.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lutra.errors import RecipeError
+from lutra.recipes.bert import BertRecipe
+from lutra.recipes.language import Recipe
+from lutra.recipes.sections import Experiment, read_overridden, validate
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what it calls, whose files it reads, and which files it writes.
+
+    `function` is `module:name`, imported only when the step runs. `writes` are glob patterns below the run directory.
+    """
+
+    name: str
+    function: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    narrowing_options: frozenset[str] = frozenset()
+    """Options with which the step does less than the recipe asks for: its result does not count as finished."""
+    blocks_only: bool = False
+    """Whether the step handles weightless blocks, and so is left out for a model without any."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of recipe. Its functions take the run's files and its recipe first."""
+
+    recipe: type[Experiment]
+    steps: tuple[Step, ...]
+    tables: str
+    """`(files, recipe, step)` -> the tables that a step, or a whole run ("run"), has numbers for."""
+    summarise: str
+    """What a run has measured so far, for the record."""
+    require_complete: str
+    """Raises where a run can not be recorded yet."""
+    results_table: str
+    """Recorded entries -> the table of `lutra results list`."""
+    record_folder: str = ""
+    """Below the folder of the record."""
+    generate: str | None = None
+    """Writes text; None for models that write none."""
+
+    def call(self, function: str, *arguments: Any, **options: Any) -> Any:
+        """Call one of the functions above."""
+        return load_function(function)(*arguments, **options)
+
+
+def load_function(function: str) -> Any:
+    """The function that `module:name` stands for."""
+    module, name = function.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+_MAX_MINUTES = frozenset({"max_minutes"})
+
+LANGUAGE = Kind(
+    Recipe,
+    (
+        Step("train", "lutra.train.loop:train_run", (), ("train/log.jsonl", "train/best.safetensors"), _MAX_MINUTES),
+        Step(
+            "baselines",
+            "lutra.train.loop:train_baselines",
+            (),
+            ("baselines/*/train/log.jsonl", "baselines/*/train/best.safetensors"),
+            _MAX_MINUTES,
+        ),
+        Step("freeze", "lutra.freeze.step:freeze_run", ("train",), ("frozen/*",), blocks_only=True),
+        Step(
+            "evaluate",
+            "lutra.evaluate.language:evaluate_run",
+            ("train", "baselines", "freeze"),
+            ("evaluate.json", "sample.txt"),
+            frozenset({"engine"}),
+        ),
+        Step("rtl", "lutra.accelerators.block.emit:generate_run", ("freeze",), ("rtl/**/*",), blocks_only=True),
+        Step(
+            "simulate",
+            "lutra.accelerators.block.simulate:simulate_run",
+            ("freeze", "rtl"),
+            ("simulate.json",),
+            frozenset({"fold_factors", "rows"}),
+            blocks_only=True,
+        ),
+        Step(
+            "synth",
+            "lutra.accelerators.block.synthesise:synthesise_run",
+            ("freeze", "rtl"),
+            ("synth.json",),
+            blocks_only=True,
+        ),
+        Step("cost", "lutra.cost.step:cost_run", ("freeze", "simulate", "synth"), ("cost.json",), blocks_only=True),
+        Step(
+            "report",
+            "lutra.report.build:report_run",
+            ("train", "baselines", "freeze", "evaluate", "simulate", "synth", "cost"),
+            ("report.html",),
+        ),
+    ),
+    tables="lutra.report.tables:summary_tables",
+    summarise="lutra.report.record:summarise_language",
+    require_complete="lutra.report.record:require_complete_language",
+    results_table="lutra.report.tables:results_table",
+    generate="lutra.evaluate.language:generate_run",
+)
+
+BERT = Kind(
+    BertRecipe,
+    (
+        Step(
+            "train",
+            "lutra.train.chain:train_chain",
+            (),
+            ("stages/*/log.jsonl", "stages/*/best.safetensors", "stages/*/result.json"),
+            _MAX_MINUTES,
+        ),
+        Step("freeze", "lutra.freeze.step_bert:freeze_chain", ("train",), ("frozen/*/*",)),
+        Step("evaluate", "lutra.evaluate.bert:evaluate_chain", ("train", "freeze"), ("evaluate.json",)),
+        Step("report", "lutra.report.bert:report_bert", ("train", "evaluate"), ("report.html",)),
+    ),
+    tables="lutra.report.bert:summary_tables",
+    summarise="lutra.report.record:summarise_bert",
+    require_complete="lutra.report.record:require_complete_bert",
+    results_table="lutra.report.bert:results_table",
+    record_folder="bert",
+)
+
+KINDS: dict[str, Kind] = {"language": LANGUAGE, "bert": BERT}
+"""Every kind by the `kind` of its recipes; a recipe that names none is a language model's."""
+
+
+def kind_of(recipe: Experiment) -> Kind:
+    """The kind of a recipe."""
+    return KINDS[recipe.kind]
+
+
+def load_any_recipe(path: Path, overrides: list[str] | None = None) -> Experiment:
+    """Read a recipe of any kind and apply `key.path=value` overrides (TOML values; bare words are strings).
+
+    Raises:
+        RecipeError: no such file, not TOML, an unknown kind, or not a valid recipe.
+    """
+    tree = read_overridden(path, overrides)
+    kind = tree.get("kind", "language")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise RecipeError(f"{path}: kind {kind!r} is unknown; the kinds are {', '.join(KINDS)}")
+    return validate(KINDS[kind].recipe, tree, str(path))

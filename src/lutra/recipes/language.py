@@ -1,0 +1,250 @@
+"""Recipes of kind "language": model, block, data, training and hardware of one language model; never torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from lutra.recipes.sections import Experiment, Section, read_overridden, validate
+
+Feedforward = Literal["mlp", "weightless", "none"]
+
+
+def resolve_width(luts: str | int, width: int) -> int:
+    """Number of tables of a layer in a model of `width`: 768 is 768, "4D" is four times the width (rounded).
+
+    Raises:
+        ValueError: neither a positive integer nor a positive multiple such as "4D".
+    """
+    try:
+        multiple = isinstance(luts, str) and luts.endswith("D")
+        count = round(float(str(luts).removesuffix("D") or 1) * (width if multiple else 1))
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise ValueError(f'luts must be a positive integer or a multiple of the width such as "4D", got {luts!r}')
+    return count
+
+
+class LutLayerConfig(Section):
+    """One layer of lookup tables."""
+
+    luts: str | int = "D"
+    """Number of tables: an integer, or a multiple of the model width such as "4D" or "0.5D"."""
+    inputs: int = Field(6, ge=2, le=8)
+    """Inputs per table, n; a table has 2^n entries."""
+    mapping: Literal["random", "candidate", "learnable"] = "random"
+    """How table inputs are connected: drawn once; chosen among `candidates`; chosen among all bits."""
+    candidates: int = Field(32, ge=2)
+    mapping_temperature: float = Field(0.001, gt=0)
+    table_init: Literal["uniform", "smooth", "residual"] = "uniform"
+    """Start of the tables: uniform in (-1, 1); a random linear threshold function of the inputs; or a copy of the first
+    input with such a function beneath it, so that a deep block starts as a shallow one."""
+
+    @field_validator("luts")
+    @classmethod
+    def _check_luts(cls, luts: str | int) -> str | int:
+        resolve_width(luts, 64)
+        return luts
+
+
+class BlockConfig(Section):
+    """The weightless block that replaces an MLP (QuWeiT section 3.1)."""
+
+    thermometer_bits: int = Field(8, ge=1, le=255)
+    thresholds: Literal["uniform", "gaussian", "distributive", "learned"] = "gaussian"
+    """How thresholds are calibrated from activations; "learned" starts as gaussian and is then trained."""
+    per_feature: bool = True
+    """One set of thresholds per feature, or one for the whole tensor."""
+    input_gradient: Literal["identity", "mean", "window"] = "window"
+    """Gradient of a thermometer bit to its input: 1, 1/T, or a window around the threshold."""
+    window: float = Field(0.5, gt=0)
+    """Half width of the window, in standard deviations of the calibrated input."""
+    lut_layers: tuple[LutLayerConfig, ...] = Field(
+        (LutLayerConfig(luts="8D", mapping="candidate", table_init="smooth"),), min_length=1
+    )
+    """One wide layer recovers more than the paper's two at the same cost (docs/recovery.md)."""
+    efd: Literal["exponential", "normalised"] = "exponential"
+    """Weights of the extended finite difference: alpha * beta^H, or 1/(H+1) divided by their sum."""
+    sum_reads: tuple[int, ...] = ()
+    """Whose bits the conditional summation reads: 0 the thermometer, k LUT layer k; empty: the last layer."""
+    groups: int = Field(8, ge=1)
+    """1: dense, every output sums every bit; G: outputs and bits are cut into G groups, each summed within itself."""
+    centred: bool = True
+    """Train with bits as -1/2 and +1/2 (the constant is folded into the bias) instead of 0 and 1."""
+    encoded_std: float = Field(0.02, ge=0)
+    """Standard deviation of the encoded values at the start."""
+    encoded_values: Literal["int", "power_of_two"] = "int"
+    """What encoded values become in integers: any integer, or 0 and plus or minus a power of two."""
+    encoded_bits: int = Field(8, ge=2, le=8)
+    """Bits of the integers, in a symmetric range: of 8 bits 127 ("int") or 64 is the largest; 2 bits are ternary."""
+    encoded_kept: float = Field(1.0, gt=0, le=1)
+    """Fraction of a block's encoded values, those of largest magnitude, that does not become 0 in integers."""
+    output_bits: int = Field(16, ge=4, le=32)
+
+    @model_validator(mode="after")
+    def _check_sum_reads(self) -> BlockConfig:
+        bad = [source for source in self.sum_reads if not 0 <= source <= len(self.lut_layers)]
+        last = len(self.lut_layers)
+        if bad or len(set(self.sum_reads)) != len(self.sum_reads) or (self.sum_reads and last not in self.sum_reads):
+            allowed = f"distinct layers from 0 to {last}, the last among them"
+            raise ValueError(f"sum_reads must be {allowed}, got {list(self.sum_reads)}")
+        return self
+
+    @property
+    def sum_sources(self) -> tuple[int, ...]:
+        """The layers that the summation reads, in ascending order."""
+        return tuple(sorted(self.sum_reads)) or (len(self.lut_layers),)
+
+
+class BinaryAttentionConfig(Section):
+    """Attention with 1-bit weights: the linear layers and quantisers of BMT (docs/recovery.md, joined models)."""
+
+    activation_bits: Literal[2, 4, 8] = 8
+    """Of all that is multiplied: the inputs of the linear layers, queries, keys, values and probabilities."""
+    copies: Literal[1, 2] = 1
+    """Binary matrices that are added up to one weight: BMT has two in a layer of half the width."""
+    column_scales: bool = True
+    """A learned factor per copy and output (BMT's weighted splitting); otherwise one scale per matrix."""
+    step_learning_rate: float = Field(1e-3, gt=0)
+    """Of the quantisers' steps and the column scales, which do not decay."""
+
+
+class ModelConfig(Section):
+    """A decoder-only transformer in nanoGPT's shapes."""
+
+    kind: Literal["gpt"] = "gpt"
+    layers: int = Field(4, ge=1)
+    heads: int = Field(4, ge=1)
+    width: int = Field(128, ge=1)
+    context: int = Field(64, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    bias: bool = False
+    ffn: Feedforward = "weightless"
+    binary_attention: BinaryAttentionConfig | None = None
+    """Present: attention has 1-bit weights; absent: float ones."""
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> ModelConfig:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        return self
+
+
+class DataConfig(Section):
+    """The training text."""
+
+    dataset: Literal["shakespeare-char"] = "shakespeare-char"
+
+
+class TrainConfig(Section):
+    """Optimisation; one schedule from the first iteration to the last."""
+
+    iterations: int = Field(2000, ge=1)
+    batch: int = Field(12, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    min_learning_rate: float = Field(1e-4, ge=0)
+    table_learning_rate: float = Field(1e-1, gt=0)
+    mapping_learning_rate: float = Field(1e-1, gt=0)
+    threshold_learning_rate: float = Field(1e-3, gt=0)
+    encoded_learning_rate: float = Field(2e-2, gt=0)
+    """Of the encoded values and the bias of the conditional summation."""
+    warmup_iterations: int = Field(100, ge=0)
+    weight_decay: float = Field(0.1, ge=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.99, ge=0, lt=1)
+    block_beta2: float = Field(0.999, ge=0, lt=1)
+    """Of weightless blocks: few tokens address a table entry, so its gradients are sparse and want a longer memory."""
+    gradient_clip: float = Field(1.0, ge=0)
+    """Largest norm of the whole gradient; 0 switches clipping off."""
+    evaluate_every: int = Field(250, ge=1)
+    evaluate_batch: int = Field(64, ge=1)
+    quantise_fraction: float = Field(0.1, ge=0, le=1)
+    """Last part of the iterations that trains with integer (fake-quantised) blocks."""
+    mapping_fraction: float | None = Field(None, ge=0, le=1)
+    """First part of the iterations that trains learnable mappings; then every table input keeps the bit that it reads,
+    which costs no time. Absent: all of them."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    checkpoint_every: int = Field(250, ge=1)
+
+
+_BLOCK_TRAINING = (
+    "table_learning_rate",
+    "mapping_learning_rate",
+    "threshold_learning_rate",
+    "encoded_learning_rate",
+    "block_beta2",
+    "quantise_fraction",
+    "mapping_fraction",
+)
+"""Keys of `TrainConfig` that only weightless blocks read."""
+
+
+class HardwareConfig(Section):
+    """What the generated accelerator looks like."""
+
+    dataflow: Literal["accumulate", "tree"] = "accumulate"
+    """How the sums are spread over cycles: an accumulator per output, as in the paper, or outputs whole, by trees."""
+    fold_factors: tuple[int | Literal["all"], ...] = Field((1, 4, "all"), min_length=1)
+    """Bits added per cycle and output (accumulate), or outputs per cycle (tree): each is generated and simulated."""
+    synthesise_fold_factors: tuple[int | Literal["all"], ...] = (1,)
+    """Which of them are also synthesised."""
+    rows: int = Field(1024, ge=1)
+    """Real validation rows that each block's simulation compares."""
+
+    @field_validator("fold_factors", "synthesise_fold_factors")
+    @classmethod
+    def _check_folds(cls, folds: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        if any(isinstance(fold, int) and fold < 1 for fold in folds):
+            raise ValueError(f'fold factors are integers from 1, or "all", got {list(folds)}')
+        return folds
+
+    @model_validator(mode="after")
+    def _check_synthesised(self) -> HardwareConfig:
+        if missing := set(self.synthesise_fold_factors) - set(self.fold_factors):
+            raise ValueError(f"synthesise_fold_factors {sorted(map(str, missing))} must also be in fold_factors")
+        return self
+
+
+class Recipe(Experiment):
+    """One experiment with a language model: everything that decides its result."""
+
+    kind: ClassVar[str] = "language"
+
+    model: ModelConfig = ModelConfig()
+    block: BlockConfig = BlockConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    hardware: HardwareConfig = HardwareConfig()
+    baselines: tuple[Literal["mlp", "none"], ...] = ("mlp", "none")
+    """Models trained beside ours with the same recipe, for the recovery and the report."""
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether the model has weightless blocks."""
+        return self.model.ffn == "weightless"
+
+    def with_ffn(self, ffn: Feedforward) -> Recipe:
+        """The same recipe with another feed-forward part and no baselines of its own."""
+        model = self.model.model_copy(update={"ffn": ffn})
+        return self.model_copy(update={"name": f"{self.name}-{ffn}", "model": model, "baselines": ()})
+
+    def without_block(self) -> Recipe:
+        """The same recipe with defaults for all that only weightless blocks and their hardware read.
+
+        Recipes that are equal then have the same baselines.
+        """
+        defaults = {key: TrainConfig.model_fields[key].default for key in _BLOCK_TRAINING}
+        train = self.train.model_copy(update=defaults)
+        return self.model_copy(update={"block": BlockConfig(), "train": train, "hardware": HardwareConfig()})
+
+
+def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a language model's recipe and apply `key.path=value` overrides (TOML values; bare words are strings).
+
+    Raises:
+        RecipeError: no such file, not TOML, or not a valid recipe.
+    """
+    return validate(Recipe, read_overridden(path, overrides), str(path))

@@ -1,0 +1,179 @@
+"""What recipes of all kinds share: sections without unknown keys, TOML in and out, overrides, errors; never torch.
+
+A recipe holds everything that decides a result, and the seed of every random draw. An unknown key, a wrong type or a
+value out of range is one `RecipeError` that names file, key and what is allowed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lutra.errors import RecipeError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A table of a recipe: no unknown keys, nothing to change afterwards."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
+
+
+class Experiment(Section):
+    """What recipes of every kind have."""
+
+    kind: ClassVar[str]
+    """By which `recipes.kinds.KINDS` knows recipes of this class."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(1337, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_kind(cls, tree: Any) -> Any:
+        """The key `kind` decides which class reads a recipe, and so is no field of it."""
+        if isinstance(tree, dict) and "kind" in tree:
+            if tree["kind"] != cls.kind:
+                raise ValueError(f"kind {tree['kind']!r}, but only a recipe of kind {cls.kind!r} fits here")
+            return {key: value for key, value in tree.items() if key != "kind"}
+        return tree
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether the model has weightless blocks."""
+        return False
+
+    @property
+    def record_name(self) -> str:
+        """Of the file that records its results."""
+        return self.name
+
+    def to_toml(self) -> str:
+        """The recipe with its kind and every value spelled out; read back it is equal."""
+        return dump_toml({"kind": self.kind, **self.model_dump(mode="json", exclude_none=True)})
+
+    def content_hash(self) -> str:
+        """First 16 hex digits of the SHA-256 of the recipe's canonical JSON."""
+        tree = self.model_dump(
+            mode="json", exclude_none=True
+        )  # a key that came later changes no hash where it is absent
+        if self.kind != "language":  # which had no name when its first results were recorded
+            tree["kind"] = self.kind
+        canonical = json.dumps(tree, sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def read_overridden(path: Path, overrides: list[str] | None = None) -> dict[str, Any]:
+    """The nested dictionaries of a recipe after its overrides.
+
+    Raises:
+        RecipeError: no such file, not TOML, or an override that leads nowhere.
+    """
+    tree = read_toml(path)
+    for override in overrides or []:
+        _apply_override(tree, override)
+    return tree
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The nested dictionaries of a TOML file.
+
+    Raises:
+        RecipeError: no such file, or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot read it ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from None
+
+
+def validate(model: type[Model], tree: dict[str, Any], source: str) -> Model:
+    """Check nested dictionaries against a pydantic model.
+
+    Raises:
+        RecipeError: names `source`, the key, and what is allowed.
+    """
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise RecipeError("; ".join(_explain(detail, model, source) for detail in error.errors()[:3])) from None
+
+
+def dump_toml(tree: dict[str, Any]) -> str:
+    """TOML text of nested dictionaries of strings, numbers, booleans, lists and lists of tables."""
+    return "\n".join(_toml_table(tree, ())).lstrip("\n") + "\n"
+
+
+def _toml_table(table: dict[str, Any], path: tuple[str, ...]) -> list[str]:
+    def is_tables(value: Any) -> bool:
+        return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+    scalars = {key: value for key, value in table.items() if not isinstance(value, dict) and not is_tables(value)}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in scalars.items()]
+    for key, value in table.items():
+        name = ".".join((*path, key))
+        if isinstance(value, dict):
+            lines += ["", f"[{name}]", *_toml_table(value, (*path, key))]
+        elif is_tables(value):
+            for item in value:
+                lines += ["", f"[[{name}]]", *_toml_table(item, (*path, key))]
+    return lines
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise RecipeError(f"--set {override}: write key=value, for instance train.iterations=500")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    set_value(tree, key.strip(), value, f"--set {override}")
+
+
+def set_value(tree: dict[str, Any], key: str, value: Any, source: str) -> None:
+    """Set `key.path` in nested dictionaries and lists (positions are numbers); a missing dictionary is made.
+
+    Raises:
+        RecipeError: the path leads through something else; `source` names it.
+    """
+    *parents, last = key.split(".")
+    node: Any = tree
+    for part in parents:
+        if isinstance(node, list):
+            node = node[int(part)] if part.isdigit() and int(part) < len(node) else None
+        elif isinstance(node, dict):
+            node = node.setdefault(part, {})
+    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise RecipeError(f"{source}: {key} does not lead to a key of the recipe")
+
+
+def _explain(detail: Any, model: type[BaseModel], source: str) -> str:
+    key = ".".join(str(part) for part in detail["loc"]) or model.__name__.lower()
+    if detail["type"] == "extra_forbidden":
+        section: Any = model
+        for part in detail["loc"][:-1]:
+            if isinstance(part, str):
+                section = _section_type(section.model_fields[part].annotation)
+        return f"{source}: unknown key {key}; allowed here: {', '.join(sorted(section.model_fields))}"
+    message = detail["msg"].removeprefix("Value error, ")
+    given = "" if detail["type"] == "missing" or ", got " in message else f", got {detail['input']!r}"
+    return f"{source}: {key}: {message}{given}"
+
+
+def _section_type(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(_section_type(argument) for argument in annotation.__args__ if argument is not Ellipsis)

@@ -1,0 +1,66 @@
+"""QuWeiT's Table 2 from a recorded exploration."""
+
+import json
+
+import pytest
+
+from lutra.errors import InputError
+from lutra.papers.catalogue import table
+from lutra.papers.records import Records
+
+
+def spread(mean, deviation=0.5):
+    return {"mean": mean, "standard_deviation": deviation, "min": mean - 1, "max": mean + 1, "count": 3}
+
+
+RECORD = {
+    "baselines": [
+        {"ffn": "mlp", "used": True, "error": None, "validation_loss": {"float": loss}} for loss in (1.5, 1.7)
+    ]
+    + [{"ffn": "none", "used": True, "error": "killed", "validation_loss": None}],
+    "variants": [
+        {
+            "variant": "wide",
+            "loss": spread(1.75),
+            "recovery": spread(0.8, None),
+            "cost": {"luts": 4096, "additions_per_token": 65536},
+        },
+        {"variant": "unfinished", "loss": None, "recovery": None, "cost": None},
+    ],
+}
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    path = tmp_path / "explore" / "gpt-mini-recovery.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(RECORD))
+    return tmp_path
+
+
+def test_rows_of_ours_come_from_the_record(recorded):
+    rows = {row.quantity: row for row in table("quweit-2", Records(recorded)).rows}
+    assert rows["gpt-mini, MLP"].ours == pytest.approx(1.6)
+    assert rows["gpt-mini, wide"].ours == 1.75
+    assert rows["gpt-mini, wide"].remark == ("3 seeds, ± 0.5000; recovery 0.80; 4,096 LUTs, 65,536 additions per token")
+    assert not any("unfinished" in name or "gpt-mini, no MLP" in name for name in rows)
+
+
+def test_a_run_of_the_papers_model_stands_beside_the_papers_value(recorded):
+    (recorded / "explore" / "gpt-baby.json").write_text(json.dumps(RECORD))
+    rows = {row.quantity: row for row in table("quweit-2", Records(recorded)).rows}
+    assert (rows["nanoGPT-baby, MLP"].paper, rows["nanoGPT-baby, MLP"].ours) == (1.469, pytest.approx(1.6))
+    assert rows["nanoGPT-baby, wide"].ours == 1.75
+    assert "not run" not in rows["nanoGPT-baby, MLP"].remark
+
+
+def test_what_has_not_run_says_so(tmp_path):
+    rows = table("quweit-2", Records(tmp_path)).rows
+    assert all(row.ours is None and "not run" in row.remark for row in rows)
+    assert {row.paper for row in rows} >= {1.469, 1.465}
+
+
+def test_a_damaged_record_is_one_clear_error(recorded):
+    (recorded / "explore" / "gpt-mini-recovery.json").write_text("[]")
+    with pytest.raises(InputError, match="not a recorded exploration"):
+        table("quweit-2", Records(recorded))
