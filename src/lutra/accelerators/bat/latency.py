@@ -95,8 +95,8 @@ class Timing:
     vector: int = 5
     shortest_pass: int = 3
     """Of the vector unit, where a row takes several."""
-    quantise: int = 3
-    scale: int = 5
+    quantise: int = 4
+    scale: int = 6
     """The quantisation unit where it multiplies, with 8 bits."""
     softmax: tuple[int, int, int] = (2, 7, 2)
     norm: tuple[int, int, int] = (18, 22, 6)
