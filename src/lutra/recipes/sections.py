@@ -82,7 +82,7 @@ def read_overridden(path: Path, overrides: list[str] | None = None) -> dict[str,
     """
     tree = read_toml(path)
     for override in overrides or []:
-        _apply_override(tree, override)
+        apply_override(tree, override)
     return tree
 
 
@@ -133,7 +133,7 @@ def _toml_table(table: dict[str, Any], path: tuple[str, ...]) -> list[str]:
     return lines
 
 
-def _apply_override(tree: dict[str, Any], override: str) -> None:
+def apply_override(tree: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise RecipeError(f"--set {override}: write key=value, for instance train.iterations=500")
