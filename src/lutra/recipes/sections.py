@@ -95,7 +95,7 @@ def read_overridden(path: Path, overrides: list[str] | None = None) -> dict[str,
     """
     tree = read_toml(path)
     for override in overrides or []:
-        _apply_override(tree, override)
+        apply_override(tree, override)
     return tree
 
 
@@ -158,7 +158,7 @@ def _toml_value(value: Any) -> str:
     return json.dumps(value, allow_nan=False)
 
 
-def _apply_override(tree: dict[str, Any], override: str) -> None:
+def apply_override(tree: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise RecipeError(f"--set {brief(override)}: write key=value, for instance train.iterations=500")

@@ -38,7 +38,7 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> None:
         _save_hugging_face(model, folder)
     else:
         with replacing(folder / WEIGHTS_FILE) as temporary:
-            temporary.write_bytes(dump_tensors(_unshared(model)))
+            temporary.write_bytes(dump_tensors(unshared(model)))
     write_json(folder / CONVERSION_FILE, {"model": type(model).__qualname__, **conversion.to_json()})
 
 
@@ -55,7 +55,7 @@ def _save_hugging_face(model: Any, folder: Path) -> None:
             path.replace(folder / path.name)
 
 
-def _unshared(model: nn.Module) -> dict[str, Tensor]:
+def unshared(model: nn.Module) -> dict[str, Tensor]:
     """The state dictionary without second names of one tensor (tied weights, shared modules)."""
     found: dict[str, Tensor] = {}
     seen: set[tuple[Any, ...]] = set()
