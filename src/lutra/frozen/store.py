@@ -274,7 +274,7 @@ def _op_from_json(described: dict[str, Any], tensors: dict[str, np.ndarray], use
     if op_type is None:
         raise FrozenModelError(f"{where}: no kind of operation that this Lutra knows; it has {', '.join(OPERATIONS)}")
     try:
-        arguments = dict(_schema(op_type).model_validate(described))
+        arguments = dict(_schema(op_type).model_validate(described))  # type: ignore[arg-type]  # classes are hashable
     except ValidationError as error:
         raise FrozenModelError(f"{where}: {op_type.kind}.{explain(error)}; freeze the checkpoint again") from None
     del arguments["kind"]

@@ -60,7 +60,7 @@ class AdamW(torch.optim.AdamW):
         return float(loaded.lutra_gradient_norm((Slice * len(slices))(*slices), len(slices), torch.get_num_threads()))
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None, *, scale: float = 1.0) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None, *, scale: float = 1.0) -> Any:
         """One update of all parameters that have a gradient, as if their gradients were `scale` times as large."""
         if closure is not None:
             raise TypeError("this optimiser takes no closure: compute the gradients before the step")

@@ -92,6 +92,7 @@ def weightless_block(x: Tensor, block: BlockParameters) -> Tensor:
 
 
 def _on_a_gpu(x: Tensor, block: BlockParameters, integers: list[Tensor]) -> Tensor:
+    y: Tensor
     y, _, _ = gpu.weightless_forward(
         x,
         block.thresholds,

@@ -218,10 +218,11 @@ def adamw(
     parameter: Tensor, grad: Tensor, mean: Tensor, square: Tensor, scale: float, numbers: AdamWNumbers
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Parameter and both moments after one step on `scale * grad`; float32, every operation rounded once."""
-    n = AdamWNumbers(*(torch.tensor(number, dtype=torch.float32) for number in numbers))
+    n = [torch.tensor(number, dtype=torch.float32) for number in numbers]
+    decay, keep_square, take_mean, take_square, root_correction, epsilon, step_size, limit = n
     g = grad * torch.tensor(scale, dtype=torch.float32)
-    mean = mean + n.take_mean * (g - mean)
-    square = n.keep_square * square + n.take_square * (g * g)
+    mean = mean + take_mean * (g - mean)
+    square = keep_square * square + take_square * (g * g)
     root = square.double().sqrt().float()  # PyTorch's root of float32 is not always rounded to the nearest
-    parameter = n.decay * parameter - n.step_size * (mean / (root / n.root_correction + n.epsilon))
-    return parameter.clamp(-n.limit, n.limit), mean, square
+    parameter = decay * parameter - step_size * (mean / (root / root_correction + epsilon))
+    return parameter.clamp(-limit, limit), mean, square

@@ -75,10 +75,12 @@ class BinaryCausalSelfAttention(nn.Module):
         scores = scores.masked_fill(self.future[:length, :length], -math.inf)
         probabilities = self.probability_quantiser(self.dropout(scores.softmax(dim=3)))
         context = (probabilities @ v).transpose(1, 2).flatten(2)  # (B, T, D)
-        return self.output(self.context_quantiser(context))
+        projected: Tensor = self.output(self.context_quantiser(context))
+        return projected
 
     def _split_heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        heads: Tensor = x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return heads
 
 
 class MLP(nn.Module):

@@ -33,7 +33,7 @@ class Mapping(nn.Module):
         self.register_buffer("candidates", drawn)
         self.by_slot: Tensor | None
         self.register_buffer("by_slot", None if drawn is None else _by_slot(drawn), persistent=False)
-        self.register_load_state_dict_post_hook(_refresh_by_slot)
+        self.register_load_state_dict_post_hook(_refresh_by_slot)  # type: ignore[no-untyped-call]
         if not random:
             self.scores = nn.Parameter(torch.rand(choices if among else inputs_width, slots, generator=generator))
 

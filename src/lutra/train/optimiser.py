@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from lutra.kernels.adamw import AdamW
-from lutra.models.gpt import GPT
 from lutra.nn.binary_linear import QuantisedLinear
 from lutra.nn.quantizers import ActivationQuantiser
 from lutra.nn.weightless import weightless_blocks
@@ -64,7 +63,7 @@ def create_optimiser(model: nn.Module, config: TrainConfig) -> AdamW:
     return AdamW([group for group in groups if group["params"]], weight_decay=0.0, regions=regions)
 
 
-def _quantiser_steps(model: GPT) -> list[nn.Parameter]:
+def _quantiser_steps(model: nn.Module) -> list[nn.Parameter]:
     """Steps of activation quantisers and column scales of binary linear layers."""
     modules = list(model.modules())
     scales = [module.column_scales for module in modules if isinstance(module, QuantisedLinear)]

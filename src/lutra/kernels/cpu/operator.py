@@ -49,11 +49,12 @@ def weightless_block(x: Tensor, block: BlockParameters, integers: list[Tensor]) 
         block.groups,
     )
     if torch.compiler.is_compiling():
+        y: Tensor
         y, _, _ = _forward_operator(*inputs, *options)
         return y
     # An autograd function sees tensors only where they are arguments of their own.
     trained = (x, block.thresholds, block.encoded, block.bias, *tables, *scores)
-    result: Tensor = _Eager.apply(inputs, options, *trained)
+    result: Tensor = _Eager.apply(inputs, options, *trained)  # type: ignore[no-untyped-call]
     return result
 
 

@@ -218,8 +218,10 @@ def found_from_json(tree: dict[str, Any]) -> Found:
     names = {each.name for each in fields(Found)}
     if set(tree) != names:
         raise KeyError(", ".join(sorted(set(tree) ^ names)))
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in tree.items()}
-    places = {key: tuple(value) if isinstance(value, list) else value for key, value in tree["places"].items()}
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in tree.items()}
+    places: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in tree["places"].items()
+    }
     return Found(**{**values, "places": Places(**places)})
 
 
@@ -240,3 +242,7 @@ def matches(pattern: str, path: str) -> bool:
 def any_matches(patterns: Iterable[str], paths: Iterable[str]) -> bool:
     found = list(paths)
     return any(matches(pattern, path) for pattern in patterns for path in found)
+
+
+def _as_stored(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

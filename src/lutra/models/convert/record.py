@@ -182,7 +182,7 @@ class Recording:
 
 class _Mode(TorchDispatchMode):
     def __init__(self, recording: Recording) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's modes have no types
         self.recording, self.call = recording, recording.root
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -116,14 +116,7 @@ def build(devices: list[Device], rtl: Path, folder: Path, probes: tuple[Probe, .
         "output_words": _output_words,
     }
     for name in ("testbench_top.sv", "testbench.cpp"):
-        text = Template(filename=str(HERE / f"{name}.mako"), strict_undefined=True).render(
-            plans=plans,
-            passes=PASSES,
-            probes=described,
-            words_of=words_of_bits,
-            input_words=_input_words,
-            output_words=_output_words,
-        )
+        text = Template(filename=str(HERE / f"{name}.mako"), strict_undefined=True).render(**described)
         write_text(folder / name, str(text))
     write_bench_header(folder)
     files = [*(rtl / name for name in listed_sources(rtl)), folder / "testbench_top.sv"]
