@@ -6,7 +6,7 @@ import numpy as np
 
 from frozen_berts import small_config, trained_like
 from lutra.accelerators.bat import bench, compiler, schedule
-from lutra.accelerators.bat.compare import compare_steps
+from lutra.accelerators.bat.compare import compare_steps, golden_trace
 from lutra.accelerators.bat.config import ModuleConfig, config_for
 from lutra.errors import InputError
 from lutra.freeze.bert import freeze_bert
@@ -29,77 +29,77 @@ def embedded(model, lengths, seed):
     return rows
 
 
-def draw(seed):
-    """A random model of one or two layers and a random accelerator that takes it."""
+def draw(seed, modules=None):
+    """A random model and a random accelerator of one or two modules that takes it."""
     rng = np.random.default_rng(seed)
 
     def some(*values):
         return values[rng.integers(len(values))]
 
+    count = modules or int(rng.integers(1, 3))
     while True:
-        bits = some(1, 2, 4, 8)
-        head_width = some(4, 8, 16)
-        quantisation = {"method": some("bmt", "bit"), "activation_bits": bits}
+        quantisation = {"method": some("bmt", "bit"), "activation_bits": some(1, 2, 4, 8)}
         config = small_config(
-            layers=1,
+            layers=int(rng.integers(1, 3)),
             heads=int(rng.integers(1, 4)),
-            head_width=head_width,
+            head_width=some(4, 8, 16),
             width=int(rng.integers(5, 40)),
             intermediate=int(rng.integers(5, 40)),
             positions=int(rng.integers(4, 20)),
             quantisation=quantisation,
         )
+        elements = some(8, 16, 32)
+        settings = {"memory_latency": int(rng.integers(2, 40)), "memory_gap": some(1, 1, 2)}
         try:
-            module = ModuleConfig(
-                p_dpu=int(rng.integers(1, 7)),
-                p_quan=some(1, 2, 4, 8),
-                p_vu=int(rng.integers(1, 7)),
-                p_ln=int(rng.integers(1, 5)),
-                p_pe=some(8, 16, 32),
-                p_softmax=int(rng.integers(1, 5)),
-            )
-            settings = {
-                "memory_latency": int(rng.integers(2, 40)),
-                "memory_gap": some(1, 1, 2),
-                "sums": some("count", "pe"),
-            }
-            return config, config_for(config, (module,), **settings)
+            lanes = [
+                ModuleConfig(
+                    p_dpu=int(rng.integers(1, 7)),
+                    p_quan=some(1, 2, 4, 8),
+                    p_vu=int(rng.integers(1, 7)),
+                    p_ln=int(rng.integers(1, 5)),
+                    p_pe=elements,
+                    p_softmax=int(rng.integers(1, 5)),
+                )
+                for _ in range(count)
+            ]
+            return config, config_for(config, tuple(lanes), sums=some("count", "pe"), **settings)
         except InputError:
             continue
 
 
-def problems(built, model, sentences):
-    """What is wrong with values and cycles of embedded sentences, one line each; without and with stalls."""
+def problems(built, model, groups):
+    """What is wrong with values and cycles of groups of embedded sentences, without and with stalls, one line each."""
     image = compiler.compile_model(model, built.config)
-    module, found = built.config.attention, []
-    for stalls in (False, True):
-        for index, (rows, run) in enumerate(
-            zip(sentences, bench.simulate(built, image, sentences, stalls), strict=True)
-        ):
-            where = f"sentence {index} of {len(rows)} tokens, {'with' if stalls else 'without'} stalls"
-            steps = compiler.compile_sentence(image, len(rows))
-            verdicts = compare_steps(steps, run.taps, model, built.config, rows)
-            found += [f"{where}: {verdict.first}" for verdict in verdicts if verdict.first]
-            found += [f"{where}: {unit} left the range" for unit in run.errors]
-            if run.cycles is None:
-                found.append(f"{where}: did not end")
-                continue
-            if not np.array_equal(run.rows, last_rows(model, rows)):
-                found.append(f"{where}: other rows in memory")
-            predicted = schedule.program_times(steps, built.config, module)
-            if not stalls:
-                found += [
-                    f"{where}: step {times.step} ran in cycles {start} to {end}, predicted {times.start} to {times.end}"
-                    for times, start, end in zip(predicted, run.starts, run.ends, strict=True)
-                    if (times.start, times.end) != (start, end)
-                ]
+    return [
+        problem
+        for stalls in (False, True)
+        for index, (group, run) in enumerate(zip(groups, bench.simulate(built, image, groups, stalls), strict=True))
+        for problem in problems_of(
+            f"group {index}, {'with' if stalls else 'no'} stalls", image, model, group, run, stalls
+        )
+    ]
+
+
+def problems_of(where, image, model, group, run, stalls):
+    """What is wrong with one group."""
+    programs = compiler.compile_sentences(image, [len(rows) for rows in group])
+    predicted = schedule.program_times(programs, image.config)
+    traced = [golden_trace(model, rows) for rows in group]
+    found = []
+    for index, (steps, module) in enumerate(zip(programs, run.modules, strict=True)):
+        here = f"{where}, module {index}"
+        verdicts = compare_steps(steps, module.taps, image.config.modules[index], model, [trace for trace, _ in traced])
+        found += [f"{here}: {verdict.first}" for verdict in verdicts if verdict.first]
+        found += [f"{here}: {unit} left the range" for unit in module.errors]
+        if module.cycles is None:
+            found.append(f"{here}: did not end")
+        elif not stalls:
+            found += [
+                f"{here}: step {times.step} ran in cycles {start} to {end}, predicted {times.start} to {times.end}"
+                for times, start, end in zip(predicted[index], module.starts, module.ends, strict=True)
+                if (times.start, times.end) != (start, end)
+            ]
+    for rows, (_, expected) in zip(run.rows, traced, strict=True):
+        if not np.array_equal(rows, expected):
+            found.append(f"{where}: other rows in memory")
     return found
-
-
-def last_rows(model, rows):
-    """Of golden, behind the last layer."""
-    sentence = [slice(0, len(rows))]
-    for index in range(model.config.layers):
-        rows = bert_golden.attention(model, f"layers.{index}.attention", rows, sentence)
-        rows = bert_golden.feed_forward(model, f"layers.{index}.feed_forward", rows)
-    return rows

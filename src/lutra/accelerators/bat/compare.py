@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lutra.accelerators.bat.config import BatConfig
+from lutra.accelerators.bat.config import ModuleConfig
 from lutra.accelerators.bat.layout import chunks
 from lutra.accelerators.bat.program import Step
 from lutra.frozen import bert_golden
@@ -17,6 +18,8 @@ Trace = dict[str, np.ndarray]
 """Every value inside the layers under its golden name; what is per head is (heads, tokens, ...)."""
 UNITS = {"vector": "vector unit", "softmax": "softmax", "norm": "layer norm", "codes": "quantisation unit"}
 """Taps that are compared, in the order in which rows pass them."""
+NOTHING = -1
+"""Where no value came."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Difference:
     """One value that is not golden's."""
 
     step: str
+    sentence: int
     unit: str
     row: int
     element: int
@@ -33,8 +37,8 @@ class Difference:
 
     def __str__(self) -> str:
         return (
-            f"step {self.step}, {self.unit}, row {self.row}, element {self.element}: RTL {self.rtl}, "
-            f"golden {self.golden}"
+            f"step {self.step} of sentence {self.sentence}, {self.unit}, row {self.row}, element {self.element}: "
+            f"RTL {self.rtl}, golden {self.golden}"
         )
 
 
@@ -43,6 +47,7 @@ class StepVerdict:
     """How one step compared."""
 
     step: str
+    sentence: int
     values: int
     differing: int
     first: Difference | None
@@ -65,26 +70,23 @@ def golden_trace(model: FrozenBert, x: HalfArray) -> tuple[Trace, HalfArray]:
 
 
 def compare_steps(
-    steps: list[Step], taps: dict[str, np.ndarray], model: FrozenBert, config: BatConfig, x: HalfArray
+    steps: Sequence[Step], taps: Mapping[str, np.ndarray], module: ModuleConfig, model: FrozenBert, traces: list[Trace]
 ) -> list[StepVerdict]:
-    """Compare the recorded beats of all steps, (beats, words) per tap, with golden for embedded rows `x`."""
-    trace, _ = golden_trace(model, x)
-    module = config.attention
+    """Compare what a module handed over in its steps, beats (beats, words) per tap, with the traces of sentences."""
     lanes = {"vector": module.p_vu, "softmax": module.p_softmax, "norm": module.p_ln, "codes": module.p_quan}
-    bits = {**dict.fromkeys(lanes, 16), "codes": config.activation_bits}
+    bits = {**dict.fromkeys(lanes, 16), "codes": model.config.quantisation.activation_bits}
     places = dict.fromkeys(lanes, 0)
     verdicts = []
     for step in steps:
         values = differing = 0
         first = None
-        for tap, wanted in expected_values(step.name, trace, model).items():
+        for tap, wanted in expected_values(step.name, traces[step.sentence], model).items():
             segments = wanted.reshape(-1, wanted.shape[-1])  # (rows and segments, elements)
-            beats = chunks(segments.shape[1], lanes[tap])
-            count = len(segments) * beats
+            count = len(segments) * chunks(segments.shape[1], lanes[tap])
             words = taps[tap][places[tap] : places[tap] + count]
             places[tap] += count
-            found = np.full((count * lanes[tap]), -1, np.int64)
-            found[: words.shape[0] * lanes[tap]] = _elements(words, lanes[tap], bits[tap]).reshape(-1)
+            found = np.full((count, lanes[tap]), NOTHING, np.int64)
+            found[: len(words)] = _elements(words, lanes[tap], bits[tap])
             actual = found.reshape(len(segments), -1)[:, : segments.shape[1]]
             golden = _bits_of(segments, bits[tap])
             different = actual != golden
@@ -92,16 +94,10 @@ def compare_steps(
             differing += int(different.sum())
             if first is None and different.any():
                 row, element = (int(place) for place in np.argwhere(different)[0])
-                show = _number if tap != "codes" else _code
-                first = Difference(
-                    step.name,
-                    UNITS[tap],
-                    row,
-                    element,
-                    show(int(actual[row, element])),
-                    show(int(golden[row, element])),
-                )
-        verdicts.append(StepVerdict(step.name, values, differing, first))
+                show = _code if tap == "codes" else _number
+                rtl, right = show(int(actual[row, element])), show(int(golden[row, element]))
+                first = Difference(step.name, step.sentence, UNITS[tap], row, element, rtl, right)
+        verdicts.append(StepVerdict(step.name, step.sentence, values, differing, first))
     return verdicts
 
 
@@ -160,14 +156,15 @@ def _bits_of(values: np.ndarray, bits: int) -> np.ndarray:
         return np.ascontiguousarray(values).view(np.uint16).astype(np.int64)
     if bits == 1:
         return (values > 0).astype(np.int64)
-    return values.astype(np.int64) & (2**bits - 1)
+    codes: np.ndarray = values.astype(np.int64) & (2**bits - 1)
+    return codes
 
 
 def _number(bits: int) -> str:
-    if bits < 0:
+    if bits == NOTHING:
         return "nothing"
     return f"{np.array(bits, np.uint16).view(np.float16)} ({bits:#06x})"
 
 
 def _code(bits: int) -> str:
-    return "nothing" if bits < 0 else f"{bits:#b}"
+    return "nothing" if bits == NOTHING else f"{bits:#b}"

@@ -1,12 +1,15 @@
-"""Turns a frozen BERT into programs for BAT: one image of weights for all sentences, one program per number of tokens.
+"""Turns a frozen BERT into programs for BAT: one image of weights for all sentences, programs per number of tokens.
 
-The memory beside the accelerator holds, in this order: the blobs of all steps, a program, two buffers of binary16 rows.
-A sentence's embedded rows are written into the first buffer before a program starts, and those of the last layer are
-found in it afterwards. Pooler and classifier stay on the host.
+The memory beside the accelerator holds, in this order: the blobs of all steps, a program per module, two buffers of
+binary16 rows per sentence. A sentence's embedded rows are written into its first buffer before the programs start, and
+those of the last layer are found in it afterwards. Pooler and classifier stay on the host.
+
+One module runs all steps of one sentence. Two modules take turns with one sentence, or with two: then both are busy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +21,7 @@ from lutra.accelerators.bat.parameters import Gearbox, value_lanes
 from lutra.accelerators.bat.products import Product
 from lutra.accelerators.bat.program import BYTES, Step, engine_fields
 from lutra.accelerators.bat.weights import BEAT_BYTES, Blob, BlobWriter
+from lutra.errors import InputError
 from lutra.frozen import binary16
 from lutra.frozen.bert import FrozenBert, largest_context_sum, largest_linear_sum, largest_score_sum
 from lutra.recipes.bert_config import BertConfig
@@ -25,6 +29,10 @@ from lutra.recipes.bert_config import BertConfig
 HALFS_PER_BEAT = 8
 ALIGNMENT = 4096
 """Of the parts of memory; a burst never crosses such a boundary."""
+_ATTENTION = tuple(f"attention.{kind}" for kind in ("query_key_value", "scores", "contexts", "output"))
+_FEED_FORWARD = tuple(f"feed_forward.{kind}" for kind in ("hidden", "output"))
+
+Program = list[Step]
 
 
 @dataclass(frozen=True)
@@ -33,51 +41,84 @@ class Image:
 
     config: BatConfig
     model: BertConfig
-    elastic: bool
     data: bytes
     """Blobs of all steps, from address 0 on."""
     places: dict[str, tuple[int, Blob]]
     """Step -> address and blob."""
 
     @property
-    def program_address(self) -> int:
-        return _aligned(len(self.data))
+    def program_addresses(self) -> tuple[int, ...]:
+        """One per module."""
+        room = _aligned(self.sentences * len(self.places) * BYTES)
+        return tuple(_aligned(len(self.data)) + index * room for index in range(len(self.config.modules)))
 
     @property
-    def row_addresses(self) -> tuple[int, int]:
-        """The two buffers of rows: the blocks' inputs and outputs, and what lies between attention and feed-forward."""
-        first = self.program_address + _aligned(len(step_names(self.model.layers)) * BYTES)
-        return first, first + _aligned(self.config.positions * row_bytes(self.model.width))
+    def sentences(self) -> int:
+        """The most that run at the same time."""
+        return len(self.config.modules)
+
+    def row_addresses(self, sentence: int) -> tuple[int, int]:
+        """The two buffers of rows: inputs and outputs of layers, and what lies between attention and feed-forward."""
+        room = _aligned(self.config.positions * row_bytes(self.model.width))
+        programs = self.program_addresses
+        first = programs[-1] + _aligned(self.sentences * len(self.places) * BYTES) + 2 * sentence * room
+        return first, first + room
+
+    @property
+    def bytes_of_memory(self) -> int:
+        first, second = self.row_addresses(self.sentences - 1)
+        return second + second - first
 
 
 def compile_model(model: FrozenBert, config: BatConfig) -> Image:
-    """The image of a model for one module that runs whole layers.
+    """The image of a model.
 
     Raises:
         InputError: the accelerator does not take the model.
     """
     check_model(config, model.config)
-    writer = BlobWriter(model, config, config.attention)
+    writers = {
+        "attention": BlobWriter(model, config, config.attention),
+        "feed_forward": BlobWriter(model, config, config.feed_forward),
+    }
     places: dict[str, tuple[int, Blob]] = {}
     address = 0
     for name in step_names(model.config.layers):
-        blob = _blob(writer, name, model.config.layers)
+        blob = _blob(writers[name.split(".")[2]], name, model.config.layers)
         places[name] = address, blob
         address += _aligned(len(blob.data))
     data = bytearray(address)
     for start, blob in places.values():
         data[start : start + len(blob.data)] = blob.data
-    return Image(config, model.config, model.config.quantisation.elastic, bytes(data), places)
+    return Image(config, model.config, bytes(data), places)
 
 
-def compile_sentence(image: Image, tokens: int) -> list[Step]:
-    """The program for sentences of so many tokens.
+def compile_sentences(image: Image, tokens: Sequence[int]) -> list[Program]:
+    """The programs of all modules for sentences of so many tokens that run at the same time.
 
     Raises:
-        InputError: the sentence does not fit the accelerator or the model.
+        InputError: too many sentences, or one that does not fit the accelerator or the model.
     """
-    check_model(image.config, image.model, tokens)
-    return _SentenceCompiler(image, tokens).steps()
+    if not 1 <= len(tokens) <= image.sentences:
+        raise InputError(f"BAT: {image.sentences} modules run 1 to {image.sentences} sentences, got {len(tokens)}")
+    for count in tokens:
+        check_model(image.config, image.model, count)
+    compilers = [_SentenceCompiler(image, count, index) for index, count in enumerate(tokens)]
+    first = [sentence.step("layers.0.attention.quantise") for sentence in compilers]
+    layers = [
+        [[sentence.step(f"layers.{layer}.{step}") for step in steps] for steps in (_ATTENTION, _FEED_FORWARD)]
+        for layer in range(image.model.layers)
+        for sentence in compilers
+    ]
+    if len(image.config.modules) == 1:
+        return [_with_last([*first, *(step for blocks in layers for block in blocks for step in block)])]
+    attention, feed_forward = ([step for blocks in layers for step in blocks[index]] for index in range(2))
+    return [_with_last([*first, *attention]), _with_last(feed_forward)]
+
+
+def _with_last(steps: Program) -> Program:
+    last = steps[-1]
+    return [*steps[:-1], Step(last.name, last.flags | {"last"}, last.numbers, last.sentence)]
 
 
 def encode(steps: list[Step]) -> bytes:
@@ -104,11 +145,8 @@ def rows_from_bytes(data: bytes, width: int) -> np.ndarray:
 
 
 def step_names(layers: int) -> list[str]:
-    """Steps of a program in their order."""
-    steps = (
-        *(f"attention.{kind}" for kind in ("query_key_value", "scores", "contexts", "output")),
-        *(f"feed_forward.{kind}" for kind in ("hidden", "output")),
-    )
+    """Steps of a sentence in their order."""
+    steps = (*_ATTENTION, *_FEED_FORWARD)
     return ["layers.0.attention.quantise", *(f"layers.{index}.{step}" for index in range(layers) for step in steps)]
 
 
@@ -138,43 +176,53 @@ def _blob(writer: BlobWriter, name: str, layers: int) -> Blob:
 
 
 class _SentenceCompiler:
-    """Steps for one number of tokens. x has two regions: a step reads one and writes the other."""
+    """Steps of one sentence of a certain number of tokens."""
 
-    def __init__(self, image: Image, tokens: int) -> None:
-        self._image, self._tokens = image, tokens
+    def __init__(self, image: Image, tokens: int, sentence: int) -> None:
+        self._image, self._tokens, self._sentence = image, tokens, sentence
         self._model, self._config = image.model, image.config
         self._module: ModuleConfig = image.config.attention
-        self._regions = 0, x_region_words(self._config, self._module)[0]
+        self._two = len(image.config.modules) == 2
 
-    def steps(self) -> list[Step]:
-        names = step_names(self._model.layers)
-        return [self._step(name, name == names[-1]) for name in names]
-
-    def _step(self, name: str, last: bool) -> Step:
+    def step(self, name: str) -> Step:
+        """A step by its name, without what depends on its place in a program."""
+        _, layer, block, kind = name.split(".")
+        self._module = self._config.attention if block == "attention" else self._config.feed_forward
         address, blob = self._image.places[name]
-        kind = name.rsplit(".", 1)[1]
         flags, numbers = getattr(self, f"_{kind}")(name)
         numbers |= {"load_address": address, "load_beats": blob.beats, **blob.words}
-        if last:
-            flags |= {"last"}
         if blob.words["quantise_bias_words"]:
             flags |= {"quantise_bias"}
-        return Step(name, frozenset(flags), numbers)
+        if self._two:
+            first = kind == "hidden" or (kind == "query_key_value" and layer != "0")
+            flags |= {"waits"} if first else set()
+            flags |= {"job_end"} if kind == "output" else set()
+        return Step(name, frozenset(flags), numbers, self._sentence)
+
+    @property
+    def _inputs(self) -> int:
+        """First word of this sentence's inputs."""
+        return self._sentence * input_words(self._config, self._module)
+
+    @property
+    def _probabilities(self) -> int:
+        """First word of probabilities; queries, contexts and hidden values lie before them."""
+        return inner_words(self._config, self._module, attention=True, feed_forward=not self._two)
 
     def _quantise(self, name: str) -> tuple[set[str], dict[str, int]]:
         width = self._model.width
-        numbers = self._rows(0) | self._codes(width) | self._stored(0, self._tokens, width)
-        return {"from_memory", "store", "signed_codes"}, numbers
+        numbers = self._rows(0) | self._codes(width) | self._stored(self._inputs, self._tokens, width)
+        return {"from_memory", "store", "store_input", "signed_codes"}, numbers
 
     def _query_key_value(self, name: str) -> tuple[set[str], dict[str, int]]:
         model, module, bits = self._model, self._module, self._config.activation_bits
         width = model.attention_width
         product = products.linear(module, self._tokens, model.width, 3 * width, model.quantisation.halves, True)
-        flags, numbers = engine_fields(product, self._regions[0])
+        flags, numbers = engine_fields(product, self._inputs)
         stride, offset = Gearbox(module.p_vu, module.p_quan).stride(width)
         groups = chunks(self._tokens, module.p_dpu)
         numbers |= self._linear(model.width, 3 * width, signed=True)
-        numbers |= self._codes(width) | self._stored(1, self._tokens, width)
+        numbers |= self._codes(width) | self._stored(0, self._tokens, width)
         numbers |= {
             "quantise_segments": 3,
             "quantise_stride": stride,
@@ -185,15 +233,15 @@ class _SentenceCompiler:
             "value_plane_stride": chunks(self._config.positions, module.p_pe),
             "value_parts": width // value_lanes(self._config, module),
         }
-        return flags | {"attention", "bias", "store", "signed_codes"}, numbers
+        return flags | {"x_is_input", "attention", "bias", "store", "signed_codes"}, numbers
 
     def _scores(self, name: str) -> tuple[set[str], dict[str, int]]:
         model, module, tokens = self._model, self._module, self._tokens
         product = products.scores(module, tokens, model.heads, model.head_width, self._config.activation_bits)
-        flags, numbers = engine_fields(product, self._regions[1])
+        flags, numbers = engine_fields(product, 0)
         beats = chunks(tokens, module.p_softmax)
         numbers |= self._vector(tokens, copies=1, largest=largest_score_sum(model)) | self._codes(tokens)
-        numbers |= self._stored(0, model.heads * tokens, tokens)
+        numbers |= self._stored(self._probabilities, model.heads * tokens, tokens)
         numbers |= {"softmax_beats": beats, "softmax_last_lanes": tokens - (beats - 1) * module.p_softmax}
         return flags | {"softmax", "same_factor", "store"}, numbers
 
@@ -202,9 +250,9 @@ class _SentenceCompiler:
         product = products.context(
             module, self._tokens, model.heads, model.head_width, config.activation_bits, config.positions
         )
-        flags, numbers = engine_fields(product, self._regions[0], key_words(config, module))
+        flags, numbers = engine_fields(product, self._probabilities, key_words(config, module))
         numbers |= self._vector(model.head_width, copies=1, largest=largest_context_sum(model))
-        numbers |= self._codes(model.head_width) | self._stored(1, self._tokens, model.attention_width)
+        numbers |= self._codes(model.head_width) | self._stored(0, self._tokens, model.attention_width)
         numbers |= {"store_heads": model.heads}
         return flags | {"context", "same_factor", "store", "signed_codes"}, numbers
 
@@ -213,7 +261,7 @@ class _SentenceCompiler:
         in_attention = name.split(".")[2] == "attention"
         inputs = model.attention_width if in_attention else model.intermediate
         product = self._product(inputs, model.width, signed=in_attention)
-        flags, numbers = engine_fields(product, self._regions[1])
+        flags, numbers = engine_fields(product, 0)
         numbers |= self._linear(inputs, model.width, in_attention) | self._rows(0 if in_attention else 1)
         beats = chunks(model.width, module.p_ln)
         epsilon = model.layer_norm_epsilon * model.width * 2**binary16.SQUARE_BITS
@@ -224,16 +272,16 @@ class _SentenceCompiler:
             "epsilon": int(np.floor(epsilon + 0.5)),
         }
         if quantiser_after(name, model.layers) is not None:
-            flags |= {"store", "signed_codes"}
-            numbers |= self._codes(model.width) | self._stored(0, self._tokens, model.width)
+            flags |= {"store", "signed_codes", "store_peer" if self._two else "store_input"}
+            numbers |= self._codes(model.width) | self._stored(self._inputs, self._tokens, model.width)
         return flags | {"norm", "residual", "bias"}, numbers
 
     def _hidden(self, name: str) -> tuple[set[str], dict[str, int]]:
         model = self._model
-        flags, numbers = engine_fields(self._product(model.width, model.intermediate, True), self._regions[0])
+        flags, numbers = engine_fields(self._product(model.width, model.intermediate, True), self._inputs)
         numbers |= self._linear(model.width, model.intermediate, signed=True) | self._codes(model.intermediate)
-        numbers |= self._stored(1, self._tokens, model.intermediate)
-        return flags | {"bias", "relu", "store"}, numbers
+        numbers |= self._stored(0, self._tokens, model.intermediate)
+        return flags | {"x_is_input", "bias", "relu", "store"}, numbers
 
     def _product(self, inputs: int, outputs: int, signed: bool) -> Product:
         halves = self._model.quantisation.halves
@@ -262,10 +310,10 @@ class _SentenceCompiler:
         lanes = columns - (beats - 1) * self._module.p_quan
         return {"quantise_segments": 1, "quantise_beats": beats, "quantise_last_lanes": lanes}
 
-    def _stored(self, region: int, rows: int, columns: int) -> dict[str, int]:
+    def _stored(self, base: int, rows: int, columns: int) -> dict[str, int]:
         """Where codes go: rows of x."""
         return {
-            "store_base": self._regions[region],
+            "store_base": base,
             "store_row_stride": chunks(columns, self._module.p_pe),
             "store_heads": 1,
             "store_rows": rows,
@@ -274,7 +322,7 @@ class _SentenceCompiler:
     def _rows(self, buffer: int) -> dict[str, int]:
         """binary16 rows that stream in from one buffer, and out to the other."""
         beats = row_bytes(self._model.width) // BEAT_BYTES
-        addresses = self._image.row_addresses
+        addresses = self._image.row_addresses(self._sentence)
         return {
             "row_beats": beats,
             "all_row_beats": beats * self._tokens,
@@ -283,12 +331,20 @@ class _SentenceCompiler:
         }
 
 
-def x_region_words(config: BatConfig, module: ModuleConfig) -> tuple[int, int]:
-    """Words of the two regions of x: inputs of blocks and probabilities; queries, contexts and hidden values."""
-    tokens = config.positions
-    probabilities = config.heads * tokens * chunks(tokens, module.p_pe)
-    inner = max(config.max_attention_width, config.max_intermediate)
-    return max(tokens * chunks(config.max_width, module.p_pe), probabilities), tokens * chunks(inner, module.p_pe)
+def input_words(config: BatConfig, module: ModuleConfig) -> int:
+    """Words of x that the inputs of a block take for the longest sentence."""
+    return config.positions * chunks(config.max_width, module.p_pe)
+
+
+def inner_words(config: BatConfig, module: ModuleConfig, attention: bool, feed_forward: bool) -> int:
+    """Words of x that queries and contexts, or hidden values, take for it."""
+    widths = [config.max_attention_width] * attention + [config.max_intermediate] * feed_forward
+    return config.positions * chunks(max(widths), module.p_pe)
+
+
+def probability_words(config: BatConfig, module: ModuleConfig) -> int:
+    """Words of x that its probabilities take."""
+    return config.heads * config.positions * chunks(config.positions, module.p_pe)
 
 
 def key_words(config: BatConfig, module: ModuleConfig) -> int:

@@ -119,6 +119,10 @@ class BatConfig:
             raise InputError(
                 f"BAT: heads * head_width must be at most {LARGEST_WIDTH}, got {self.heads} * {self.head_width}"
             )
+        if len({module.p_pe for module in self.modules}) > 1:
+            raise InputError(
+                "BAT: both modules must have the same p_pe, each writes the words that the other one reads"
+            )
         for module in self.modules:
             self._check_module(module)
 

@@ -33,6 +33,11 @@ FLAGS = (
     "quantise_bias",
     "store",
     "last",
+    "waits",
+    "job_end",
+    "x_is_input",
+    "store_input",
+    "store_peer",
 )
 """Single bits, the first one in the lowest bit of field 0, the 17th in that of field 1."""
 
@@ -107,6 +112,8 @@ class Step:
     name: str
     flags: frozenset[str]
     numbers: dict[str, int] = field(default_factory=dict)
+    sentence: int = 0
+    """Which one of those that the program runs."""
 
     def __getitem__(self, name: str) -> int:
         return self.numbers.get(name, 0)

@@ -1,8 +1,8 @@
 """When every step of a program starts and ends, predicted from its instruction alone.
 
 In a step rows flow through a chain of units with a buffer of two rows before each. A unit takes a row every `interval`
-cycles; from the first beat that it takes of a row to the first that the next unit takes of it pass `passage` cycles. The
-first row passes all units one after the other, every other row follows after the longest interval:
+cycles; from the first beat that it takes of a row to the first that the next unit takes of it pass `passage` cycles.
+The first row passes all units one after the other, every other row follows after the longest interval:
 
     cycles = sum of passages + (rows - 1) * longest interval
 
@@ -12,13 +12,13 @@ counts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lutra.accelerators.bat import program
 from lutra.accelerators.bat.config import BatConfig, ModuleConfig
 from lutra.accelerators.bat.parameters import value_lanes
 from lutra.accelerators.bat.products import READ_TO_SUM
-from lutra.accelerators.bat.program import Step
+from lutra.accelerators.bat.program import BEATS, Step
 from lutra.accelerators.bat.weights import is_scaling
 
 START_TO_READ = 1
@@ -33,6 +33,8 @@ SOFTMAX_MAX, SOFTMAX_EXP, SOFTMAX_SCALE = 2, 7, 2
 NORM_MEAN, NORM_ROOT, NORM_SCALE = 18, 22, 6
 LOAD_REQUEST = 1
 """From a free bank to the request of the instruction; and from its last beat to the request of the rest."""
+DMA_REQUEST = 1
+"""From a request to the address on the bus."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class StepTimes:
     """Cycles in which a step starts and in which it is done, the program's start being 0."""
 
     step: str
+    sentence: int
     loaded: int
     start: int
     end: int
@@ -93,7 +96,8 @@ def step_cycles(step: Step, config: BatConfig, module: ModuleConfig) -> int:
     """Cycles from a step's start to its end, both included."""
     rows = step_rows(step)
     units = step_units(step, config, module)
-    start = START_TO_READ if "engine" in step.flags else config.memory_latency
+    reading = DMA_REQUEST + config.memory_latency
+    start = START_TO_READ if "engine" in step.flags else reading
     paths = [(start, units, STORE if "store" in step.flags else 0)]
     if "residual" in step.flags:
         # The residual row joins in the vector unit's last pass.
@@ -101,9 +105,10 @@ def step_cycles(step: Step, config: BatConfig, module: ModuleConfig) -> int:
         passes, slots = _passes(step)
         vector = units[place]
         late = Unit("vector", vector.interval, vector.passage - (passes - 1) * slots)
-        paths.append((config.memory_latency, [_reader(step, config), late, *units[place + 1 :]], paths[0][2]))
+        paths.append((reading, [_reader(step, config), late, *units[place + 1 :]], paths[0][2]))
     if "norm" in step.flags:
-        writer = Unit("write", step["row_beats"], step["row_beats"])
+        row = step["row_beats"] * config.memory_gap
+        writer = Unit("write", row, row - config.memory_gap + 1)
         paths = [
             branch
             for begin, chain, end in paths
@@ -122,27 +127,44 @@ def step_cycles(step: Step, config: BatConfig, module: ModuleConfig) -> int:
     )
 
 
-def program_times(steps: list[Step], config: BatConfig, module: ModuleConfig) -> list[StepTimes]:
-    """When every step is loaded, starts and ends. Loads run ahead by one step; without stalls of the memory."""
-    times: list[StepTimes] = []
-    for index, step in enumerate(steps):
-        free = times[-1].loaded if times else 1
-        if index >= 2:
-            free = max(free, times[index - 2].end + 1)
-        loaded = free + load_cycles(step["load_beats"], config)
-        start = max(loaded, times[-1].end + 1) if times else loaded
-        times.append(StepTimes(step.name, loaded, start, start + step_cycles(step, config, module) - 1))
+def program_times(programs: Sequence[Sequence[Step]], config: BatConfig) -> list[list[StepTimes]]:
+    """When every step of every module is loaded, starts and ends; memory does not stall.
+
+    Loads run ahead by one step. The n-th step of a module that waits starts after the n-th job of the other one.
+    """
+    times: list[list[StepTimes]] = [[] for _ in programs]
+    waits, jobs = [0 for _ in programs], [[] for _ in programs]  # type: tuple[list[int], list[list[int]]]
+    while any(len(done) < len(program) for done, program in zip(times, programs, strict=True)):
+        before = [len(done) for done in times]
+        for index, (program, done) in enumerate(zip(programs, times, strict=True)):
+            peer = jobs[1 - index] if len(programs) == 2 else []
+            while len(done) < len(program) and ("waits" not in program[len(done)].flags or waits[index] < len(peer)):
+                step = program[len(done)]
+                free = done[-1].loaded if done else 1
+                if len(done) >= 2:
+                    free = max(free, done[-2].end + 1)
+                loaded = free + load_cycles(step["load_beats"], config)
+                start = max(loaded, done[-1].end + 1) if done else loaded
+                if "waits" in step.flags:
+                    start = max(start, peer[waits[index]] + 1)
+                    waits[index] += 1
+                end = start + step_cycles(step, config, config.modules[index]) - 1
+                done.append(StepTimes(step.name, step.sentence, loaded, start, end))
+                if "job_end" in step.flags:
+                    jobs[index].append(end)
+        if before == [len(done) for done in times]:
+            raise AssertionError("programs wait for each other")
     return times
 
 
 def load_cycles(beats: int, config: BatConfig) -> int:
     """From the cycle in which a bank is free to that in which its step can start."""
-    return 2 * (LOAD_REQUEST + config.memory_latency) + (program.BEATS + beats - 2) * config.memory_gap + 1
+    return 2 * (LOAD_REQUEST + DMA_REQUEST + config.memory_latency) + (BEATS + beats - 2) * config.memory_gap + 1
 
 
-def program_cycles(steps: list[Step], config: BatConfig, module: ModuleConfig) -> int:
-    """Of a whole program."""
-    return program_times(steps, config, module)[-1].end + 1
+def program_cycles(programs: Sequence[Sequence[Step]], config: BatConfig) -> int:
+    """Of programs that start together."""
+    return max(done[-1].end for done in program_times(programs, config)) + 1
 
 
 def step_rows(step: Step) -> int:

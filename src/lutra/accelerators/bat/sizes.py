@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import math
 
-from lutra.accelerators.bat.compiler import HALFS_PER_BEAT, key_words, value_words, x_region_words
+from lutra.accelerators.bat.compiler import (
+    HALFS_PER_BEAT,
+    inner_words,
+    input_words,
+    key_words,
+    probability_words,
+    value_words,
+)
 from lutra.accelerators.bat.config import BatConfig, ModuleConfig
 from lutra.accelerators.bat.layout import chunks
 from lutra.accelerators.bat.parameters import Gearbox, engine_parameters, store_parameters
@@ -15,9 +22,22 @@ NORM_ROWS = 32
 SOFTMAX_ROWS = 24
 
 
-def module_parameters(config: BatConfig, module: ModuleConfig, attention: bool, feed_forward: bool) -> dict[str, int]:
-    """Of a module that runs attention, feed-forward blocks, or both."""
+def node_parameters(config: BatConfig) -> list[dict[str, int]]:
+    """Of every `lutra_bat_node` of an accelerator."""
+    if len(config.modules) == 1:
+        return [_parameters(config, config.attention, config.attention, attention=True, feed_forward=True)]
+    return [
+        _parameters(config, config.attention, config.feed_forward, attention=True, feed_forward=False),
+        _parameters(config, config.feed_forward, config.attention, attention=False, feed_forward=True),
+    ]
+
+
+def _parameters(
+    config: BatConfig, module: ModuleConfig, peer: ModuleConfig, attention: bool, feed_forward: bool
+) -> dict[str, int]:
+    """Of a module that runs attention, feed-forward blocks, or both; `peer` writes its inputs."""
     engine, store = engine_parameters(config, module), store_parameters(config, module, attention)
+    peer_granule = store_parameters(config, peer, attention)["XGranule"]
     vector_rows = _vector_rows(config, attention, feed_forward)
     quantised_rows = [config.max_width]
     quantised_rows += [config.max_attention_width, config.positions] if attention else []
@@ -44,10 +64,14 @@ def module_parameters(config: BatConfig, module: ModuleConfig, attention: bool, 
         "WidthBits": max(_address_bits(config.max_width), _address_bits(module.p_ln)) + 1,
         "SoftmaxFifoBits": _address_bits(softmax_beats + SOFTMAX_ROWS),
         "TokenBits": max(_address_bits(config.positions), _address_bits(module.p_softmax)) + 1,
-        "XWords": sum(x_region_words(config, module)),
-        "YWords": _weight_words(config, module, attention, feed_forward),
+        "InputWords": len(config.modules) * input_words(config, module),
+        "WorkWords": inner_words(config, module, attention, feed_forward)
+        + (probability_words(config, module) if attention else 0),
+        "WeightWords": _weight_words(config, module, attention, feed_forward),
         "PlaneWords": key_words(config, module) + value_words(config, module) if attention else 1,
         **{name: store[name] for name in ("XGranule", "ValueLanes", "YGranule", "ValueWords")},
+        "PeerGranule": peer_granule,
+        "InputGranule": math.gcd(store["XGranule"], peer_granule),
         **_buffers(config, module, attention, vector_rows),
     }
 

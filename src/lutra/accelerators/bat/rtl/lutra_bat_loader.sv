@@ -63,6 +63,10 @@ module lutra_bat_loader #(
   assign words       = instruction[52*16 +: 96];
   assign last_step   = instruction[16];
 
+  logic unused;
+
+  assign unused = ^instruction;
+
   // The section after a given one: the next that has words, or the tables.
   function automatic logic [2:0] following(input logic [95:0] counts, input logic [2:0] from);
     following = Tables;

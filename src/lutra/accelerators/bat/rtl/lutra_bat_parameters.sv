@@ -20,6 +20,10 @@ module lutra_bat_parameters #(
 
   localparam int unsigned Parts = (Bits + 127) / 128;
 
+  logic unused;
+
+  assign unused = ^data_i;
+
   for (genvar p = 0; p < Parts; p++) begin : gen_part
     localparam int unsigned Width = Bits - 128 * p < 128 ? Bits - 128 * p : 128;
     localparam logic [PartBits-1:0] Part = PartBits'(p);

@@ -21,7 +21,7 @@ module lutra_bat_vector_lane #(
 
   localparam logic [15:0] One = 16'h3C00;
 
-  logic [15:0] converted, residual_q, factor_q, product;
+  logic [15:0] converted, residual_q, factor_q, scaled;
   logic        use_residual_q;
   logic [1:0]  overflow_q;  // of the product, delayed to y_o
 
@@ -29,16 +29,16 @@ module lutra_bat_vector_lane #(
     .clk_i, .enable_i, .a_i(sum_i), .exponent_i, .y_o(converted)
   );
   lutra_binary16_multiply u_multiply (
-    .clk_i, .enable_i, .a_i(use_residual_q ? residual_q : converted), .b_i(factor_q), .y_o(product)
+    .clk_i, .enable_i, .a_i(use_residual_q ? residual_q : converted), .b_i(factor_q), .y_o(scaled)
   );
-  lutra_binary16_add u_add (.clk_i, .enable_i, .a_i(base_i), .b_i(product), .y_o);
+  lutra_binary16_add u_add (.clk_i, .enable_i, .a_i(base_i), .b_i(scaled), .y_o);
 
   always_ff @(posedge clk_i) begin
     if (enable_i) begin
       factor_q       <= use_residual_i ? One : factor_i;
       residual_q     <= residual_i;
       use_residual_q <= use_residual_i;
-      overflow_q     <= {overflow_q[0], &product[14:10]};
+      overflow_q     <= {overflow_q[0], &scaled[14:10]};
     end
   end
 
