@@ -42,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "freeze": FREEZE,
     "evaluate": {"freeze", *FREEZE},
     "frozen": set(),
+    "export": {"frozen"},
     "runtime": {"frozen"},
     "hardware": {"frozen"},
     "synth": set(),

@@ -43,21 +43,22 @@ def register() -> None:
     """
     try:
         from transformers import PreTrainedModel
-        from transformers.quantizers import HfQuantizer
         from transformers.quantizers.auto import register_quantization_config, register_quantizer
+        from transformers.quantizers.base import HfQuantizer
         from transformers.utils.quantization_config import QuantizationConfigMixin
     except ImportError as error:
         raise ConversionError(
             f"transformers cannot keep converted models ({error}); use version 4.50 or later"
         ) from None
 
-    class LutraConfig(QuantizationConfigMixin):  # type: ignore[misc]
+    class LutraConfig(QuantizationConfigMixin):
         """What was done to a model, as an entry of its config.json."""
 
         def __init__(self, conversion: Any = None, quant_method: str = METHOD, **_: Any) -> None:
-            self.quant_method, self.conversion = quant_method, conversion
+            self.quant_method: Any = quant_method
+            self.conversion = conversion
 
-    class LutraQuantizer(HfQuantizer):  # type: ignore[misc]
+    class LutraQuantizer(HfQuantizer):
         """Puts the blocks into a model before its weights are loaded."""
 
         is_trainable = True
@@ -73,7 +74,8 @@ def register() -> None:
         def _process_model_before_weight_loading(self, model: Any, **_: Any) -> Any:
             from lutra.models.convert.replace import carry_out
 
-            conversion = Conversion.from_json(self.quantization_config.conversion, CONFIG_FILE)
+            entry: Any = self.quantization_config
+            conversion = Conversion.from_json(entry.conversion, CONFIG_FILE)
             here = [_for_class(model, each) for each in conversion.converted]
             carry_out(model, [each for each in here if each is not None])
             kept = set(getattr(model, "_keep_in_fp32_modules_strict", None) or ())
@@ -101,7 +103,7 @@ def register() -> None:
             guard_config(Path(save_directory))
         return result
 
-    PreTrainedModel.save_pretrained = save_pretrained
+    PreTrainedModel.save_pretrained = save_pretrained  # type: ignore[method-assign]
 
 
 def mark(model: Any) -> None:

@@ -21,7 +21,7 @@ def load_source(name: str) -> nn.Module:
     """
     import transformers
 
-    transformers.logging.set_verbosity_error()
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         config = transformers.AutoConfig.from_pretrained(name)
         wanted = getattr(transformers, (config.architectures or ["AutoModel"])[0], transformers.AutoModel)
@@ -33,7 +33,8 @@ def load_source(name: str) -> nn.Module:
     if problems["missing_keys"]:
         missing = ", ".join(sorted(problems["missing_keys"])[:3])
         raise InputError(f"{name}: has no weights for {missing}; they would be random")
-    return model.eval()
+    loaded: nn.Module = model.eval()
+    return loaded
 
 
 def weights_hash(model: nn.Module) -> str:
