@@ -33,6 +33,7 @@ WORDS = {
     "train": "resumes to the bit",
     "freeze": "to exact numbers",
     "evaluate": "losses and scores",
+    "export": "ONNX",
     "frozen": "the exact meaning",
     "runtime": "fast on a CPU",
     "hardware": "what designs share",

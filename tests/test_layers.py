@@ -51,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "freeze": FREEZE,
     "evaluate": {"freeze", *FREEZE},
     "frozen": set(),
+    "export": {"frozen"},
     "runtime": {"frozen"},
     "hardware": {"frozen"},
     "synth": set(),
@@ -67,6 +68,7 @@ STARTS_STEPS = {"", "__main__", "evaluate.trained", "cli"}
 """The package itself, the command line, and what opens a finished run: they may import everything when they are called,
 and no room imports them."""
 WITHOUT_TORCH = (
+    "export",
     "frozen",
     "runtime",
     "hardware",

@@ -307,7 +307,7 @@ def test_mappings_are_trained_in_the_first_part_alone(run, tmp_path, monkeypatch
     whole = RunFiles(tmp_path / "whole")
     train_run(whole, recipe)
     stops = iter([0] * 5 + [1] + [0] * 20)
-    monkeypatch.setattr(loop.StopRequest, "reason", property(lambda _: "time limit" if next(stops) else None))
+    monkeypatch.setattr(trainer.StopRequest, "reason", property(lambda _: "time limit" if next(stops) else None))
     assert train_run(run, recipe)["iterations"] == 5
     after_five = scores(run)
     train_run(run, recipe)

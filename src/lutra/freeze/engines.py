@@ -53,16 +53,25 @@ def install(
     Raises:
         FrozenModelError, InputError: the frozen model lacks a block of `model`, or has one that `model` lacks.
     """
+    replace_blocks(model, frozen, lambda graph: FrozenBlock(graph, create_engine(graph)))
+
+
+def replace_blocks(model: nn.Module, frozen: FrozenModel, make: Callable[[Graph], nn.Module]) -> None:
+    """Put what `make` makes of each frozen graph everywhere where the block that it was frozen from stands.
+
+    Raises:
+        FrozenModelError, InputError: see `install`.
+    """
     expected, found = set(weightless_blocks(model)), {graph.name for graph in frozen.graphs}
     if expected != found:
         odd = sorted(expected ^ found)
         raise InputError(f"frozen model and checkpoint differ in {', '.join(odd)}; run `lutra freeze` again")
     for graph in frozen.graphs:
-        block, engine = model.get_submodule(graph.name), FrozenBlock(graph, create_engine(graph))
+        block, made = model.get_submodule(graph.name), make(graph)
         places = [path for path, module in model.named_modules(remove_duplicate=False) if module is block]
         for path in places:  # a block that several layers share stands in several
             parent, _, attribute = path.rpartition(".")
-            setattr(model.get_submodule(parent), attribute, engine)
+            setattr(model.get_submodule(parent), attribute, made)
 
 
 def load_with_engine(run: RunFiles, engine: EngineName) -> GPT:

@@ -48,7 +48,8 @@ def _hugging_face(name: str, tokens: int) -> tuple[nn.Module, Example]:
     kind = getattr(transformers, wanted, None) if wanted else None
     try:
         with torch.device("meta"):
-            model = kind(config) if kind is not None else transformers.AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+            build: Any = kind if kind is not None else transformers.AutoModel.from_config
+            model = build(config)
             if any(parameter.dim() == 3 for parameter in model.parameters()):
                 model.to(torch.bfloat16)  # the only type for which grouped products of experts have a shape alone
             return model.eval(), ((), example_of(model, tokens))
@@ -103,7 +104,7 @@ def example_of(model: Any, tokens: int = 16, rows: int = 2) -> dict[str, Tensor]
 
 def _timm(name: str) -> tuple[nn.Module, Example]:
     try:
-        import timm  # type: ignore[import-not-found]
+        timm = importlib.import_module("timm")
     except ModuleNotFoundError:
         raise InputError(f"timm:{name}: needs timm; pip install timm") from None
     try:

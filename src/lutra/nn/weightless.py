@@ -170,7 +170,8 @@ class WeightlessBlock(nn.Module):
             moved = fn(tensor)
             return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
 
-        return super()._apply(keep_type, recurse)  # type: ignore[no-untyped-call,no-any-return]
+        super()._apply(keep_type, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def refresh_(self) -> None:
         """Make again what follows from parameters and buffers, after these were filled from outside."""

@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from lutra.errors import ConversionError
-from lutra.models.convert.carry import carry_out, relocated
+from lutra.models.convert.carry import relocated
 from lutra.models.convert.plan import Found
 from lutra.models.convert.record_of import Conversion, Converted, conversion_of
 from lutra.nn.weightless import weightless_blocks
@@ -56,7 +56,7 @@ def register() -> None:
         """What was done to a model, as an entry of its config.json."""
 
         def __init__(self, conversion: Any = None, quant_method: str = METHOD, **_: Any) -> None:
-            self.quant_method = quant_method  # type: ignore[assignment]  # an enumeration of theirs, open to others
+            self.quant_method: Any = quant_method
             self.conversion = conversion
 
     class LutraQuantizer(HfQuantizer):
@@ -73,7 +73,10 @@ def register() -> None:
             return config
 
         def _process_model_before_weight_loading(self, model: Any, **_: Any) -> Any:
-            conversion = Conversion.from_json(getattr(self.quantization_config, "conversion", None), CONFIG_FILE)
+            from lutra.models.convert.replace import carry_out
+
+            entry: Any = self.quantization_config
+            conversion = Conversion.from_json(entry.conversion, CONFIG_FILE)
             here = [_for_class(model, each) for each in conversion.converted]
             carry_out(model, [each for each in here if each is not None])
             kept = set(getattr(model, "_keep_in_fp32_modules_strict", None) or ())

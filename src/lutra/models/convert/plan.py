@@ -218,11 +218,11 @@ def found_from_json(tree: dict[str, Any]) -> Found:
     names = {each.name for each in fields(Found)}
     if set(tree) != names:
         raise KeyError(", ".join(sorted(set(tree) ^ names)))
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in tree.items()}
-    places: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in tree["places"].items()
-    }
-    return Found(**{**values, "places": Places(**places)})
+
+    def read(values: dict[str, Any]) -> dict[str, Any]:
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+    return Found(**{**read(tree), "places": Places(**read(tree["places"]))})
 
 
 def matches(pattern: str, path: str) -> bool:

@@ -180,9 +180,9 @@ class Recording:
         self._alive += tensors
 
 
-class _Mode(TorchDispatchMode):
+class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, recording: Recording) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's modes have no types
+        super().__init__()  # type: ignore[no-untyped-call]
         self.recording, self.call = recording, recording.root
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

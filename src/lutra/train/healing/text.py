@@ -33,8 +33,8 @@ def load_source(name: str) -> nn.Module:
     if problems["missing_keys"]:
         missing = ", ".join(sorted(problems["missing_keys"])[:3])
         raise InputError(f"{name}: has no weights for {missing}; they would be random")
-    evaluating: nn.Module = model.eval()
-    return evaluating
+    loaded: nn.Module = model.eval()
+    return loaded
 
 
 def weights_hash(model: nn.Module) -> str:
