@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from lutra.errors import ConversionError
-from lutra.models.convert.carry import relocated
+from lutra.models.convert.carry import carry_out, relocated
 from lutra.models.convert.plan import Found
 from lutra.models.convert.record_of import Conversion, Converted, conversion_of
 from lutra.nn.weightless import weightless_blocks
@@ -73,8 +73,6 @@ def register() -> None:
             return config
 
         def _process_model_before_weight_loading(self, model: Any, **_: Any) -> Any:
-            from lutra.models.convert.replace import carry_out
-
             entry: Any = self.quantization_config
             conversion = Conversion.from_json(entry.conversion, CONFIG_FILE)
             here = [_for_class(model, each) for each in conversion.converted]
