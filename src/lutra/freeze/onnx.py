@@ -20,6 +20,14 @@ from lutra.runs.files import replacing
 class StandardBlock(nn.Module):
     """A frozen block in operators that every exporter knows; equal to the golden model in every value."""
 
+    inverse: Tensor
+    thresholds: Tensor
+    encoded: Tensor
+    bias: Tensor
+    multiplier: Tensor
+    rounding: Tensor
+    step: Tensor
+
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         block = as_weightless(graph)

@@ -121,7 +121,7 @@ class _Healing:
             if not math.isfinite(value):
                 raise TrainingError(f"healing step {schedule.done}: the loss is {value}; try a smaller learning rate")
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip or math.inf)
             optimiser.step()
             schedule.step()
