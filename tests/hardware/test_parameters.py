@@ -103,7 +103,7 @@ def test_every_module_with_parameters_checks_them():
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_takes_the_parameters_that_it_comes_with(module):
+def test_a_module_has_no_warning_with_the_parameters_that_it_comes_with(module):
     assert lint(module, {}) == ""
 
 
