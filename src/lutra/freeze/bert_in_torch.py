@@ -1,6 +1,6 @@
 """What the frozen BERT computes, in PyTorch operations: the accuracy of the hardware on any device.
 
-Every step rounds as `lutra/frozen/spec.md`, section "BERT", says; here sentences stay padded. The two know nothing of
+Every step rounds as `frozen/spec.md`, section "BERT", says; here sentences stay padded. The two know nothing of
 each other, so that tests can compare them bit for bit.
 
 Shapes in comments: B sequences, T positions, D residual width, H heads, W width of a head.
