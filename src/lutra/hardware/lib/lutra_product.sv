@@ -14,6 +14,11 @@ module lutra_product #(
   output logic [ProductBits-1:0]    product_o      // rounded product before the shift, two's complement
 );
 
+  if (SumBits < 1 || MultiplierBits < 1 || ProductBits <= SumBits + MultiplierBits ||
+      ProductBits <= Shift + 1) begin : gen_wrong
+    $error("SumBits and MultiplierBits must be at least 1, ProductBits over their sum and over Shift + 1");
+  end
+
   localparam logic [ProductBits-1:0] One = 1;
   localparam logic [ProductBits-1:0] Half = Shift > 0 ? One << (Shift > 0 ? Shift - 1 : 0) : '0;
 

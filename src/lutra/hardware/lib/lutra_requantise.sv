@@ -15,6 +15,10 @@ module lutra_requantise #(
   output logic [OutBits-1:0]        y_o            // requantised value
 );
 
+  if (SumBits < 1 || MultiplierBits < 1 || OutBits < 1) begin : gen_wrong
+    $error("SumBits, MultiplierBits and OutBits must be at least 1");
+  end
+
   // Wide enough for the product, the rounding term and every value of the output, each with a sign.
   localparam int unsigned FactorBits = SumBits + MultiplierBits;
   localparam int unsigned TermBits = Shift + 1 > OutBits + 1 ? Shift + 1 : OutBits + 1;

@@ -29,6 +29,11 @@ module lutra_shift_gelu #(
   output logic [Lanes*8-1:0]  data_o           // the same elements, activated
 );
 
+  if (Size < 2 || (Size & (Size - 1)) != 0 || Lanes < 1 || (Lanes & (Lanes - 1)) != 0 || Lanes > Size || MaxTiles < 1 ||
+      (MaxTiles >> TileBits) != 0) begin : gen_wrong
+    $error("Size must be a power of two from 2, Lanes one up to Size, MaxTiles from 1 and within TileBits");
+  end
+
   localparam int unsigned RowBits = $clog2(Size);
   localparam int unsigned PlaceBits = $clog2(Size / Lanes) + RowBits;  // of a beat in its tile: row, then group
   localparam int unsigned LowBits = PlaceBits - RowBits;

@@ -23,6 +23,10 @@ module lutra_shift_gelu_lane #(
   output logic [7:0]           y_o            // activated element, two's complement
 );
 
+  if (2*Unit < 2**Skip || MultiplierBits < 1) begin : gen_wrong
+    $error("2 * Unit must be at least 2**Skip, MultiplierBits at least 1");
+  end
+
   localparam int unsigned QuotientBits = 31 - Skip;
   localparam int unsigned ProductBits = MantissaBits + QuotientBits;
   localparam int unsigned TagBits = 8 + MantissaBits + 5;

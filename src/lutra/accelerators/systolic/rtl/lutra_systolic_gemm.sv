@@ -38,6 +38,11 @@ module lutra_systolic_gemm #(
   output logic [Lanes*8-1:0]         y_data_o         // Lanes int8 results of one row, the first in the lowest bits
 );
 
+  if (Size < 2 || (Size & (Size - 1)) != 0 || Depth < 2 || (Depth & (Depth - 1)) != 0 || Lanes < 1 ||
+      (Lanes & (Lanes - 1)) != 0 || Lanes > Size) begin : gen_wrong
+    $error("Size and Depth must be powers of two from 2, Lanes one up to Size");
+  end
+
   localparam int unsigned SumBits = 32;
   localparam int unsigned KBits = $clog2(Depth);
   localparam int unsigned RowBits = $clog2(Size);
