@@ -17,7 +17,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("results
 PACKAGE = Path(lutra.__file__).parent
 SOURCES = sorted(
     path
-    for folder in (PACKAGE, ROOT / "benchmarks", ROOT / "docs", ROOT / "examples", ROOT / "recipes")
+    for folder in (PACKAGE, ROOT / "benchmarks", ROOT / "docs", ROOT / "examples", ROOT / "recipes", ROOT / "spaces")
     for path in folder.rglob("*")
     if path.suffix in {".py", ".toml", ".mako", ".sv", ".cpp", ".h"}
 )
