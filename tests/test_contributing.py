@@ -40,7 +40,7 @@ def test_every_accelerator_has_modules_and_tests():
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_a_file_of_systemverilog_holds_the_module_of_its_name_with_its_timing(path):
     text = path.read_text(encoding="utf-8")
-    header = text[: text.index("module ")]
+    header = text[: re.search(r"^module ", text, re.MULTILINE).start()]
     assert re.findall(r"^module (\w+)", text, re.MULTILINE) == [path.stem]
     assert re.search(r"^// Timing: ", header, re.MULTILINE)
 

@@ -26,7 +26,7 @@ PATH = re.compile(r"(?<![\w/.<])((?:src|tests|docs|benchmarks|recipes|spaces|exa
 """A path from the root of the repository, as texts name it."""
 FILE = re.compile(r"`((?:[\w-]+/)+\w+\.(?:py|sv|mako|h|cpp|md|toml))`")
 """A file of code that a text names, from the root of the repository or of the package."""
-MODULE = re.compile(r"\blutra(?:\.[a-z_]\w*)+")
+MODULE = re.compile(r"\blutra(?:\.(?!(?:json|safetensors)\b)[a-z_]\w*)+")
 MADE = {"results/synth"}
 """Named, but made by a command."""
 
