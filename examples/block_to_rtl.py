@@ -18,48 +18,35 @@ from torch import Tensor, nn
 
 import lutra
 from lutra.frozen import golden, store
-from lutra.nn.weightless import weightless_blocks
 
 FOLD = 4  # bits that every output adds per cycle
 ITERATIONS, BATCH = 400, 256
-RATES = {"tables": 1e-1, "mapping": 1e-1, "thresholds": 1e-3, "encoded": 2e-2}
 
 
 class OwnModel(nn.Module):
-    """Any module tree with an MLP in it will do."""
+    """Any model with a feed-forward part will do: `find_mlps` goes by what it does, not by names."""
 
     def __init__(self) -> None:
         super().__init__()
         self.embed, self.norm, self.head = nn.Linear(8, 24), nn.LayerNorm(24), nn.Linear(24, 1)
         self.mlp = nn.Sequential(nn.Linear(24, 96), nn.GELU(), nn.Linear(96, 24))
 
-    def before_the_mlp(self, x: Tensor) -> Tensor:
-        return self.norm(self.embed(x))
-
     def forward(self, x: Tensor) -> Tensor:
         """(N, 8) -> (N, 1)."""
-        return self.head(self.embed(x) + self.mlp(self.before_the_mlp(x)))
+        hidden = self.embed(x)
+        return self.head(hidden + self.mlp(self.norm(hidden)))
 
 
 def batch(rows: int) -> tuple[Tensor, Tensor]:
-    """Something to learn: (rows, 8) -> (rows, 1). Without an MLP the model is linear, and its error stays at 1."""
+    """Something to learn: (rows, 8) -> (rows, 1). A linear model explains nothing of it: its error stays at 1."""
     x = torch.randn(rows, 8)
     return x, x[:, :1] * x[:, 1:2] + x[:, 2:3].abs()
 
 
 def train(model: nn.Module) -> None:
-    """As usual, but for two things: a block's parameters want rates of their own, and tables stay within [-1, 1]."""
-    blocks = weightless_blocks(model).values()
-    groups = [
-        {"params": parameters, "lr": RATES[kind]}
-        for block in blocks
-        for kind, parameters in block.parameter_groups().items()
-        if parameters
-    ]
-    of_blocks = {id(parameter) for group in groups for parameter in group["params"]}
-    rest = [parameter for parameter in model.parameters() if id(parameter) not in of_blocks]
-    optimiser = torch.optim.Adam([{"params": rest, "lr": 3e-3}, *groups])
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, ITERATIONS)
+    """A loop as anywhere; the groups and the schedule know what blocks need."""
+    optimiser = torch.optim.AdamW(lutra.parameter_groups(model, lr=3e-3))
+    schedule = lutra.TrainingSchedule(model, optimiser, ITERATIONS)
     for _ in range(ITERATIONS):
         x, y = batch(BATCH)
         loss = nn.functional.mse_loss(model(x), y)
@@ -67,8 +54,6 @@ def train(model: nn.Module) -> None:
         loss.backward()
         optimiser.step()
         schedule.step()
-        for block in blocks:
-            block.constrain_()
 
 
 @torch.no_grad()
@@ -79,25 +64,24 @@ def error(model: nn.Module, x: Tensor, y: Tensor) -> float:
 
 def main(folder: Path) -> None:
     torch.manual_seed(0)
-    model = OwnModel()
-    for replaced in lutra.replace_mlp(model):
-        print(f"{replaced.name}: {replaced.reason}")
-    lutra.calibrate_(model, batch(1024)[0])  # thresholds from real activations
+    model, (x, y) = OwnModel(), batch(4096)
+    plan = lutra.find_mlps(model, x[:8])
+    for row in lutra.replace_mlp(model, plan):
+        print(f"{row.path}: a {row.kind} becomes a block, {row.inputs} to {row.outputs} features")
+    lutra.calibrate_(model, x[:1024])  # thresholds from real activations
 
-    x, y = batch(4096)
     untrained = error(model, x, y)
     train(model)
-    trained = error(model, x, y)
-    frozen = lutra.freeze_model(model)  # from here on, `model` computes with the same integers
-    print(f"error: {untrained:.3f} untrained, {trained:.3f} trained, {error(model, x, y):.3f} in integers")
+    frozen = lutra.freeze_model(model)
+    print(f"error: {untrained:.3f} untrained, {error(model, x, y):.3f} trained, in integers")
 
     store.save(frozen, folder / "frozen")
-    files = lutra.generate_rtl(frozen, folder / "rtl", FOLD)
-    print(f"{folder / 'rtl'}: {len(files)} files, {frozen.graphs[0].name} is the module block_0")
-
     (graph,) = frozen.graphs
+    files = lutra.generate_rtl(frozen, folder / "rtl", FOLD)
+    print(f"{folder / 'rtl'}: {len(files)} files; {graph.name} is the module block_0")
+
     with torch.no_grad():
-        rows = golden.quantise(model.before_the_mlp(x[:256]).numpy(), graph.input_type)
+        rows = golden.quantise(model.norm(model.embed(x[:256])).numpy(), graph.input_type)
     (result,) = lutra.simulate_graphs([(graph, FOLD, rows)], folder / "simulation")
     print(f"simulated: {result.rows} rows, {result.cycles_measured} cycles, {result.cycles_predicted} predicted")
     print(f"{result.mismatches} outputs differ, {result.mismatches_with_stalls} when sources and sinks stall")
