@@ -20,11 +20,11 @@ module lutra_product #(
   end
 
   localparam logic [ProductBits-1:0] One = 1;
-  localparam logic [ProductBits-1:0] Half = Shift > 0 ? One << (Shift > 0 ? Shift - 1 : 0) : '0;
+  localparam logic [ProductBits-1:0] Rounding = Shift > 0 ? One << (Shift > 0 ? Shift - 1 : 0) : '0;
 
   logic signed [ProductBits-1:0] sum, multiplier;
   assign sum = {{(ProductBits-SumBits){sum_i[SumBits-1]}}, sum_i};
   assign multiplier = {{(ProductBits-MultiplierBits){1'b0}}, multiplier_i};
-  assign product_o = sum * multiplier + Half;
+  assign product_o = sum * multiplier + Rounding;
 
 endmodule

@@ -1,4 +1,4 @@
-// Requantises one sum: y = clamp((sum * multiplier + half) >> Shift), half = 2**(Shift-1), or 0 for Shift 0.
+// Requantises one sum: y = clamp((sum * multiplier + rounding) >> Shift), rounding = 2**(Shift-1), or 0 for Shift 0.
 //
 // The multiplier is a constant in most models; with multiplier 1 and Shift 0 only the clamp remains.
 //

@@ -15,7 +15,7 @@ module lutra_shift_gelu #(
   parameter int unsigned Unit = 16,            // the integer that stands for about 1 in the exponent
   parameter int unsigned Shift = 23,           // bits below the binary point of the exponentials
   parameter int unsigned MultiplierBits = 16,  // bits of Multiplier
-  parameter logic [MultiplierBits-1:0] Multiplier = '0,  // y = clamp((x * sigmoid * Multiplier + half) >> OutputShift)
+  parameter logic [MultiplierBits-1:0] Multiplier = '0,  // y = clamp((x * sigmoid * Multiplier + rounding) >> OutputShift)
   parameter int unsigned OutputShift = 22      // bits that requantising rounds away
 ) (
   input  logic                clk_i,           // clock

@@ -12,7 +12,7 @@ module lutra_shift_gelu_lane #(
   parameter int unsigned Skip = 5,             // 2 * Unit is at least 2**Skip
   parameter int unsigned ValueBits = 28,       // bits of Unit * 2**Shift
   parameter int unsigned MultiplierBits = 16,  // bits of Multiplier
-  parameter logic [MultiplierBits-1:0] Multiplier = '0,  // y = clamp((x * sigmoid * Multiplier + half) >> OutputShift)
+  parameter logic [MultiplierBits-1:0] Multiplier = '0,  // y = clamp((x * sigmoid * Multiplier + rounding) >> OutputShift)
   parameter int unsigned OutputShift = 22      // bits that requantising rounds away
 ) (
   input  logic                 clk_i,         // clock

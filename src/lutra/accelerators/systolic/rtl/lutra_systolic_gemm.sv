@@ -4,7 +4,7 @@
 // brings Size rows of the left matrix once, K beats of one value per row; for each tile the stream b brings Size columns
 // of the right matrix, K beats of one value per column. Both are buffered twice, so that the operands of the next tile
 // are loaded while one is computed. Results leave tile by tile and row by row, Groups = Size / Lanes beats per row.
-// Rows and columns that fill up the last tiles are computed like all others. y = clamp((sum * multiplier_i + half) >>
+// Rows and columns that fill up the last tiles are computed like all others. y = clamp((sum * multiplier_i + rounding) >>
 // Shift). inner_i, column_tiles_i and multiplier_i stay the same from the first beat of a product to its last.
 //
 // Pipelined, the elements have two register stages more, for clocks at which a product and an addition do not fit into
