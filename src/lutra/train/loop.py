@@ -24,7 +24,7 @@ from lutra.models.zoo import create_model
 from lutra.nn.weightless import calibrate_, weightless_blocks
 from lutra.recipes.language import Recipe
 from lutra.runs.claim import claim_run
-from lutra.runs.files import RunFiles, write_text
+from lutra.runs.files import RunFiles, clear_leftovers, write_text
 from lutra.train.checkpoint import OPTIMISER_PREFIX, load_weights, read_checkpoint, save_checkpoint
 from lutra.train.evaluate import validation_loss
 from lutra.train.optimiser import (
@@ -57,7 +57,7 @@ def train_run(run: RunFiles, recipe: Recipe, max_minutes: float | None = None) -
         TrainingError: a loss or a gradient is not a number; no file is overwritten then.
     """
     claim_run(run, recipe)
-    _remove_leftovers(run)
+    clear_leftovers(run.root)
     with StopRequest(max_minutes) as stop:
         training = _Training(run, recipe)
         with ProgressLine(recipe.name, training.state.iteration, recipe.train.iterations) as progress:
@@ -79,13 +79,6 @@ def train_baselines(run: RunFiles, recipe: Recipe, max_minutes: float | None = N
         if not results[ffn]["finished"]:
             break
     return results
-
-
-def _remove_leftovers(run: RunFiles) -> None:
-    """Delete the half-written files (see `files.replacing`) of a process that was killed while it saved."""
-    for path in (run.last_checkpoint, run.best_checkpoint, run.train_log):
-        for leftover in path.parent.glob(f".{path.name}.*"):
-            leftover.unlink(missing_ok=True)
 
 
 @dataclass

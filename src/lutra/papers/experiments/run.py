@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lutra import children
 from lutra.errors import ToolError
 from lutra.hardware.design import Design
 from lutra.runs.environment import environment
@@ -117,8 +117,8 @@ def _finished(piece: Piece, kept: Path) -> dict[str, Any] | None:
 
 def _build(piece: Piece, kept: Path) -> dict[str, Any]:
     logger.info("%s ...", piece.name)
-    with tempfile.TemporaryDirectory(prefix="lutra-fresh-") as folder:
-        target = piece.build(Path(folder))
+    with children.temporary_folder("fresh") as folder:
+        target = piece.build(folder)
     write_json(kept / f"{piece.name}.json", {"identity": piece.identity, "target": target})
     return target
 
