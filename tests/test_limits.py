@@ -20,8 +20,8 @@ from lutra.frozen.graph import FrozenModel, Graph
 from lutra.frozen.ops import Requantise, Thermometer
 from lutra.frozen.random_block import random_block
 from lutra.frozen.types import TensorType
-from lutra.recipes.language import parse_recipe, resolve_width
-from lutra.recipes.sections import read_toml
+from lutra.recipes.language import Recipe, resolve_width
+from lutra.recipes.sections import read_toml, validate
 from lutra.runs.files import parse_json, read_bytes, read_json
 
 ROOT = Path(lutra.__file__).parents[2]
@@ -223,7 +223,7 @@ def test_large_files_and_pipes_are_not_read(tmp_path):
 )
 def test_recipes_with_lax_types_or_without_bound_are_refused(changes):
     with pytest.raises(RecipeError) as caught:
-        parse_recipe({"name": "r", **changes}, "r.toml")
+        validate(Recipe, {"name": "r", **changes}, "r.toml")
     assert str(caught.value).startswith("r.toml: ")
 
 

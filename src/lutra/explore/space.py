@@ -132,7 +132,7 @@ class Plan:
             RecipeError: the changes do not make a valid recipe.
         """
         source = f"{self.source}: variant {variant.name}"
-        tree = self.base.model_dump(mode="json")
+        tree = self.base.model_dump(mode="json", exclude_none=True)
         for key, value in (self.space.set | variant.set | (stage.set if stage else {})).items():
             set_value(tree, key, value, source)
         return validate(Recipe, tree | {"name": variant.name, "seed": seed, "baselines": []}, source)

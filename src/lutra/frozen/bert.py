@@ -157,7 +157,7 @@ def unpack(packed: np.ndarray, bits: int, columns: int) -> np.ndarray:
 class _Described(Strict):
     """`model.json` of a BERT."""
 
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     kind: Literal["bert"]
     origin: dict[str, str]
     bert: BertConfig

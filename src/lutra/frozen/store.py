@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError, create_model
+from pydantic import Field, ValidationError, create_model, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as dump_tensors
 
 from lutra.errors import FrozenModelError
 from lutra.escape import brief
-from lutra.frozen.graph import FORMAT_VERSION, FrozenModel, Graph
+from lutra.frozen.graph import FORMAT_VERSION, READABLE_VERSIONS, FrozenModel, Graph
 from lutra.frozen.ops import DIMENSIONS, OPERATIONS, Operation
 from lutra.frozen.types import IntArray, TensorType
 from lutra.limits import GRAPHS, JSON_BYTES, LUT_INPUTS, TENSOR_BYTES
@@ -45,6 +45,7 @@ class _Input(Strict):
     name: str
     type: _Type
     width: int
+    rows: int | None = None
 
 
 class _Graph(Strict):
@@ -53,12 +54,19 @@ class _Graph(Strict):
     ops: list[dict[str, Any]] = Field(max_length=MOST_OPERATIONS)
 
 
-class _Blocks(Strict):
-    """`model.json` of a model made of graphs."""
+class _Model(Strict):
+    """`model.json`: a whole model as one program, or blocks as graphs."""
 
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     origin: dict[str, str]
-    graphs: list[_Graph] = Field(max_length=GRAPHS)
+    program: _Graph | None = None
+    graphs: list[_Graph] = Field([], max_length=GRAPHS)
+
+    @model_validator(mode="after")
+    def _has_one_of_both(self) -> _Model:
+        if (self.program is None) == (not self.graphs):
+            raise ValueError("must have either a program or graphs")
+        return self
 
 
 def save(model: FrozenModel, folder: Path) -> None:
@@ -69,8 +77,12 @@ def save(model: FrozenModel, folder: Path) -> None:
     """
     check_model(model)
     tensors: dict[str, np.ndarray] = {}
-    graphs = [_graph_to_json(graph, f"{index}", tensors) for index, graph in enumerate(model.graphs)]
-    write_files(folder, {"origin": model.origin, "graphs": graphs}, tensors)
+    structure: dict[str, Any] = {"origin": model.origin}
+    if model.whole is not None:
+        structure["program"] = _graph_to_json(model.whole, "program", tensors)
+    else:
+        structure["graphs"] = [_graph_to_json(graph, f"{i}", tensors) for i, graph in enumerate(model.graphs)]
+    write_files(folder, structure, tensors)
 
 
 def load(folder: Path) -> FrozenModel:
@@ -83,13 +95,18 @@ def load(folder: Path) -> FrozenModel:
     structure, tensors = read_files(folder)
     where = folder / MODEL_FILE
     try:
-        described = _Blocks.model_validate(structure)
+        described = _Model.model_validate(structure)
     except ValidationError as error:
         raise FrozenModelError(f"{where}: {explain(error)}; not a frozen model, run `lutra freeze` again") from None
     used: set[str] = set()
     try:
-        graphs = tuple(_graph_from_json(graph, tensors, used) for graph in described.graphs)
-        model = FrozenModel(graphs, described.origin)
+        if described.program is not None:
+            whole = _graph_from_json(described.program, tensors, used)
+            whole.check()
+            model = FrozenModel.of_whole(whole, described.origin)
+        else:
+            graphs = tuple(_graph_from_json(graph, tensors, used) for graph in described.graphs)
+            model = FrozenModel(graphs, described.origin)
         check_model(model)
     except FrozenModelError as error:
         raise FrozenModelError(f"{folder}: {error}") from None
@@ -106,7 +123,7 @@ def check_model(model: FrozenModel) -> None:
     Raises:
         FrozenModelError: the first thing that is off, with its place.
     """
-    for graph in model.graphs:
+    for graph in (*model.graphs, *filter(None, [model.whole])):
         graph.check()
     names = [graph.name for graph in model.graphs]
     if len(set(names)) != len(names):
@@ -147,9 +164,9 @@ def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     structure = _read_structure(json_path)
     tensors = read_tensors(tensor_path)
     version, given_hash = structure.get("format_version"), structure.pop("content_hash", None)
-    if type(version) is not int or version != FORMAT_VERSION:
+    if type(version) is not int or version not in READABLE_VERSIONS:
         found = "no" if version is None else f"of {brief(str(version), 40)} as"
-        known = f"this Lutra reads version {FORMAT_VERSION}"
+        known = f"this Lutra reads versions {' and '.join(map(str, READABLE_VERSIONS))}"
         raise FrozenModelError(f"{json_path}: has {found} format version, {known}; run `lutra freeze` again")
     if _content_hash(structure, tensors) != given_hash:
         raise FrozenModelError(f"{folder}: content hash differs, the files were changed; run `lutra freeze` again")
@@ -226,7 +243,9 @@ def _graph_to_json(graph: Graph, prefix: str, tensors: dict[str, np.ndarray]) ->
             elif field.name not in described:
                 described[field.name] = value
         ops.append(described)
-    input_ = {"name": graph.input, "type": _type_to_json(graph.input_type), "width": graph.input_width}
+    input_: dict[str, Any] = {"name": graph.input, "type": _type_to_json(graph.input_type), "width": graph.input_width}
+    if graph.input_rows is not None:
+        input_["rows"] = graph.input_rows
     return {"name": graph.name, "input": input_, "ops": ops}
 
 
@@ -234,7 +253,7 @@ def _graph_from_json(described: _Graph, tensors: dict[str, np.ndarray], used: se
     input_ = described.input
     where = f"{described.name}, operation"
     ops = tuple(_op_from_json(op, tensors, used, f"{where} {place}") for place, op in enumerate(described.ops))
-    return Graph(described.name, input_.name, TensorType(**dict(input_.type)), input_.width, ops)
+    return Graph(described.name, input_.name, TensorType(**dict(input_.type)), input_.width, ops, input_.rows)
 
 
 @functools.cache
@@ -255,7 +274,7 @@ def _op_from_json(described: dict[str, Any], tensors: dict[str, np.ndarray], use
     if op_type is None:
         raise FrozenModelError(f"{where}: no kind of operation that this Lutra knows; it has {', '.join(OPERATIONS)}")
     try:
-        arguments = dict(_schema(op_type).model_validate(described))
+        arguments = dict(_schema(op_type).model_validate(described))  # type: ignore[arg-type]  # classes are hashable
     except ValidationError as error:
         raise FrozenModelError(f"{where}: {op_type.kind}.{explain(error)}; freeze the checkpoint again") from None
     del arguments["kind"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,3 +45,30 @@ def type_problem(type_: TensorType) -> str | None:
 
 
 BIT = TensorType(signed=False, bits=1)
+
+
+@dataclass(frozen=True)
+class Value:
+    """What is known of a named value before it is computed: rows of `width` integers of one type.
+
+    A sequence has `rows` rows; None means one for each of its tokens, of which there are at most `context`.
+    """
+
+    type: TensorType
+    width: int
+    rows: int | None = None
+    context: int | None = None
+
+    def like(self, type_: TensorType, width: int) -> Value:
+        """As many rows of another type and width."""
+        return replace(self, type=type_, width=width)
+
+    @property
+    def axis(self) -> tuple[int | None, int | None]:
+        """What two values must share to have the same rows."""
+        return self.rows, self.context
+
+    @property
+    def most_rows(self) -> int | None:
+        """How many rows a sequence has at most; None where nothing bounds them."""
+        return self.context if self.rows is None else self.rows

@@ -97,6 +97,8 @@ class BlockConfig(Section):
     """What encoded values become in integers: any integer, or 0 and plus or minus a power of two."""
     encoded_bits: int = Field(8, ge=2, le=8)
     """Bits of the integers, in a symmetric range: of 8 bits 127 ("int") or 64 is the largest; 2 bits are ternary."""
+    encoded_scale: Literal["block", "output"] = "block"
+    """One scale for all encoded values of a block, or each output's own power of two of it (outliers among outputs)."""
     encoded_kept: float = Field(1.0, gt=0, le=1)
     """Fraction of a block's encoded values, those of largest magnitude, that does not become 0 in integers."""
     output_bits: int = Field(16, ge=4, le=32)
@@ -116,6 +118,19 @@ class BlockConfig(Section):
         return tuple(sorted(self.sum_reads)) or (len(self.lut_layers),)
 
 
+class BinaryAttentionConfig(Section):
+    """Attention with 1-bit weights: the linear layers and quantisers of BMT (docs/recovery.md, joined models)."""
+
+    activation_bits: Literal[2, 4, 8] = 8
+    """Of all that is multiplied: the inputs of the linear layers, queries, keys, values and probabilities."""
+    copies: Literal[1, 2] = 1
+    """Binary matrices that are added up to one weight: BMT has two in a layer of half the width."""
+    column_scales: bool = True
+    """A learned factor per copy and output (BMT's weighted splitting); otherwise one scale per matrix."""
+    step_learning_rate: float = Field(1e-3, gt=0)
+    """Of the quantisers' steps and the column scales, which do not decay."""
+
+
 class ModelConfig(Section):
     """A decoder-only transformer in nanoGPT's shapes."""
 
@@ -127,6 +142,8 @@ class ModelConfig(Section):
     dropout: float = Field(0.0, ge=0, lt=1)
     bias: bool = False
     ffn: Feedforward = "weightless"
+    binary_attention: BinaryAttentionConfig | None = None
+    """Present: attention has 1-bit weights; absent: float ones."""
 
     @model_validator(mode="after")
     def _check_heads(self) -> ModelConfig:

@@ -38,6 +38,10 @@ class Section(BaseModel):
         return {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
 
 
+_ADDED: dict[tuple[str, str], Any] = {("block", "encoded_scale"): "block"}
+"""Keys that came after results had been recorded: at their defaults they leave a recipe's hash as it was."""
+
+
 class Experiment(Section):
     """What recipes of every kind have."""
 
@@ -69,11 +73,14 @@ class Experiment(Section):
 
     def to_toml(self) -> str:
         """The recipe with its kind and every value spelled out; read back it is equal."""
-        return dump_toml({"kind": self.kind, **self.model_dump(mode="json")})
+        return dump_toml({"kind": self.kind, **self.model_dump(mode="json", exclude_none=True)})
 
     def content_hash(self) -> str:
         """First 16 hex digits of the SHA-256 of the recipe's canonical JSON."""
-        tree = self.model_dump(mode="json")
+        tree = self.model_dump(mode="json", exclude_none=True)
+        for (section, key), default in _ADDED.items():
+            if isinstance(tree.get(section), dict) and tree[section].get(key) == default:
+                del tree[section][key]
         if self.kind != "language":  # which had no name when its first results were recorded
             tree["kind"] = self.kind
         canonical = json.dumps(tree, sort_keys=True)
@@ -88,7 +95,7 @@ def read_overridden(path: Path, overrides: list[str] | None = None) -> dict[str,
     """
     tree = read_toml(path)
     for override in overrides or []:
-        _apply_override(tree, override)
+        apply_override(tree, override)
     return tree
 
 
@@ -151,7 +158,7 @@ def _toml_value(value: Any) -> str:
     return json.dumps(value, allow_nan=False)
 
 
-def _apply_override(tree: dict[str, Any], override: str) -> None:
+def apply_override(tree: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise RecipeError(f"--set {brief(override)}: write key=value, for instance train.iterations=500")

@@ -16,7 +16,7 @@ from lutra.runs.files import write_text
 
 HERE = Path(__file__).parent
 NEVER = 0xFFFFFFFF
-BENCH_HEADER = "bench.h"
+HEADERS = ("bench.h", "axi_memory.h")
 DEFINES = ("LUTRA_FAST_SIMULATION",)
 PASSES = ("without stalls", "with stalls")
 STALL_SEED = 1
@@ -63,7 +63,8 @@ def too_few_stalls(end: Literal["source", "sink"], cycles: int, beats: Sequence[
 
 def write_bench_header(folder: Path) -> None:
     """Put what the test benches share beside one that is about to be compiled."""
-    write_text(folder / BENCH_HEADER, (HERE / BENCH_HEADER).read_text(encoding="utf-8"))
+    for header in HEADERS:
+        write_text(folder / header, (HERE / header).read_text(encoding="utf-8"))
 
 
 def pack(elements: IntArray, bits: int) -> np.ndarray:
@@ -85,15 +86,16 @@ def unpack(words: np.ndarray, lanes: int, bits: int, signed: bool) -> IntArray:
     return elements
 
 
-def execute(executable: Path, vectors: bytes, extra_arguments: Sequence[str] = ()) -> bytes:
-    """What a test bench makes of a file of vectors.
+def execute(executable: Path, vectors: bytes, extra_arguments: Sequence[str] = (), folder: Path | None = None) -> bytes:
+    """What a test bench makes of a file of vectors. It runs in `folder`, where the contents of ROMs are looked for.
 
     Raises:
         ToolError: it ended with an error.
     """
+    executable = executable.resolve()
     given, results = (executable.with_name(name) for name in ("vectors.bin", "results.bin"))
     given.write_bytes(vectors)
-    finished = children.run([str(executable), str(given), str(results), *extra_arguments])
+    finished = children.run([str(executable), str(given), str(results), *extra_arguments], cwd=folder)
     if finished.returncode:
         raise ToolError(f"test bench: ended with status {finished.returncode}: {finished.stderr.strip() or 'silent'}")
     return results.read_bytes()

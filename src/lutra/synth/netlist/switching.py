@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lutra import escape
-from lutra.synth.netlist.gates import CUT, LANES_PER_WORD, GateNetlist, ToggleCounter, Words
+from lutra.synth.netlist.gates import CUT, LANES_PER_WORD, GateNetlist, ToggleCounter
+from lutra.synth.netlist.liberty import Words
 from lutra.synth.tools.opensta import CLOCK_PORT
 
 
