@@ -23,13 +23,11 @@ folder = Path(sys.argv[1])
 script = f"echo $$ > {folder}/child; sleep 100 & echo $! > {folder}/grandchild; wait"
 def work():
     with children.temporary_folder("test") as temporary:
-        (folder / "temporary").write_text(str(temporary))
+        (folder / "temporary").write_text(str(temporary.parent))
         children.run(["/bin/sh", "-c", script])
 with children.ending_cleanly():
     if sys.argv[2] == "thread":
-        from concurrent.futures import ThreadPoolExecutor
-        with ThreadPoolExecutor(1) as pool:
-            list(pool.map(lambda _: work(), range(3)))
+        children.concurrently(lambda _: work(), range(3), 2)
     else:
         work()
 """
@@ -78,7 +76,7 @@ def test_children_end_with_their_parent(tmp_path, number, place):
 
 def test_a_folder_that_is_held_is_not_removed():
     with children.temporary_folder("test") as held:
-        os.utime(held, (0, 0))
+        os.utime(held.parent, (0, 0))
         with children.temporary_folder("test"):
             assert held.exists()
 
@@ -106,6 +104,21 @@ def test_programs_start_again_after_the_group_was_ended():
     children._group.end(for_good=False)
     assert process.wait(60) == -signal.SIGKILL
     assert children.run(["/bin/echo", "x"]).stdout == "x\n"
+
+
+def test_results_come_in_order_and_the_first_failure_rises():
+    assert children.concurrently(lambda n: n * n, range(20), 3) == [n * n for n in range(20)]
+    seen = []
+
+    def fail(n):
+        seen.append(n)
+        if n in (2, 3):
+            raise ValueError(n)
+        time.sleep(0.01)
+
+    with pytest.raises(ValueError, match="2"):
+        children.concurrently(fail, range(1000), 1)
+    assert len(seen) < 1000
 
 
 def test_ignored_signals_stay_ignored():

@@ -17,10 +17,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _LEADER = """
 import os, signal
@@ -31,6 +35,7 @@ while os.read(0, 1):
 os.killpg(os.getpgrp(), signal.SIGKILL)
 """
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_POLL_S = 0.2
 _OLD_S = 60.0
 """How old a temporary folder without a holder must be: younger ones may still be made."""
 
@@ -54,7 +59,12 @@ class _Group:
         with self._lock:
             if self._ended:
                 raise KeyboardInterrupt
-            return subprocess.Popen(command, process_group=self._number(), **options)
+            process = subprocess.Popen(command, process_group=self._number(), **options)
+            if self._ended:  # since the check above: the program may have joined a group that was just killed
+                process.kill()
+                process.wait()
+                raise KeyboardInterrupt
+            return process
 
     def _number(self) -> int:
         # A forked copy of this process has no part in the pipe, and so needs a group of its own.
@@ -114,8 +124,15 @@ def run(
     if output is not None:
         streams = {"stdout": output, "stderr": subprocess.STDOUT}
     process = start(command, cwd=cwd, env=env, **streams)
+    end = None if timeout_s is None else time.monotonic() + timeout_s
     try:
-        printed, errors = process.communicate(timeout=timeout_s)
+        while True:
+            # Python looks at signals between two waits: one that comes just before a wait would not be seen during it.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                printed, errors = process.communicate(timeout=_POLL_S)
+                break
+            if end is not None and time.monotonic() > end:
+                raise subprocess.TimeoutExpired(list(command), timeout_s or 0.0)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -125,6 +142,29 @@ def run(
         process.wait()
         raise
     return subprocess.CompletedProcess(list(command), process.returncode, printed or "", errors or "")
+
+
+def concurrently(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int | ThreadPoolExecutor
+) -> list[Result]:
+    """The results of `function` for all items, in order, computed by so many threads, or those of a pool.
+
+    Raises:
+        What an item that failed raised; those that have not begun by then are left out.
+    """
+    if isinstance(workers, int):
+        with ThreadPoolExecutor(workers) as pool:
+            return concurrently(function, items, pool)
+    futures = [workers.submit(function, item) for item in items]
+    try:
+        while True:
+            done, waiting = wait(futures, timeout=_POLL_S, return_when=FIRST_EXCEPTION)  # see `run`
+            if not waiting or any(future.exception() for future in done):
+                break
+    finally:
+        for future in futures:
+            future.cancel()
+    return [future.result() for future in futures if not future.cancelled()]
 
 
 @contextlib.contextmanager
@@ -164,7 +204,9 @@ def temporary_folder(purpose: str) -> Iterator[Path]:
     with made as name, Path(name, ".lock").open("wb") as lock:
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield Path(name)
+        inside = Path(name, purpose)
+        inside.mkdir()
+        yield inside
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +89,7 @@ def simulate_run(
         return fold_factor, results
 
     # Verilator translates with one thread: while it does, the design before it is compiled or runs.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        designs = list(pool.map(simulate, fold_factors or recipe.hardware.fold_factors))
+    designs = children.concurrently(simulate, fold_factors or recipe.hardware.fold_factors, os.cpu_count() or 1)
     every = [result for _, results in designs for result in results]
     evidence = {
         "frozen_hash": store.content_hash(run.frozen),

@@ -159,7 +159,7 @@ def _compile(sources: list[Path], folder: Path, flags: list[str]) -> list[Path]:
         _require(children.run(command), f"g++: {source.name}")
         return target
 
-    return list(_COMPILERS.map(compile_one, sources))
+    return children.concurrently(compile_one, sources, _COMPILERS)
 
 
 def _require(result: subprocess.CompletedProcess[str], what: str) -> None:
