@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from lutra.accelerators.block.schedule import BlockSchedule, FoldFactor, schedule
 from lutra.cost.layer import LEAVES_OUT, GemmCost, LayerCost, layer_cost, total
@@ -24,6 +23,7 @@ from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock, as_weightless
 from lutra.recipes.language import Recipe
 from lutra.runs.files import RunFiles, read_json, write_json
+from lutra.runs.record import failed_steps
 
 ARRAY_SIZE = 32
 """The paper's choice for end-to-end comparisons (section 4.3.2)."""
@@ -59,9 +59,9 @@ def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
     blocks = {f"block_{index}": as_weightless(graph) for index, graph in enumerate(graphs)}
     shape, frozen_hash = shape_of_recipe(recipe), store.content_hash(run.frozen)
     layer = layer_cost(shape, systolic_array(ARRAY_SIZE))
-    measured = _evidence(run.simulate, "simulate", frozen_hash, _measured)
-    luts = _evidence(run.synth, "synth", frozen_hash, _synthesised)
-    asic_j_per_cycle = _evidence(run.synth, "synth", frozen_hash, _asic_j_per_cycle)
+    measured = _evidence(run, "simulate", frozen_hash, _measured)
+    luts = _evidence(run, "synth", frozen_hash, _synthesised)
+    asic_j_per_cycle = _evidence(run, "synth", frozen_hash, _asic_j_per_cycle)
     rows = [
         _block_row(
             name,
@@ -219,10 +219,14 @@ def _asic_j_per_cycle(synthesis: dict[str, Any]) -> dict[Place, float]:
 
 
 def _evidence(
-    path: Path, step: str, frozen_hash: str, extract: Callable[[dict[str, Any]], dict[Place, T]]
+    run: RunFiles, step: Literal["simulate", "synth"], frozen_hash: str, extract: Callable[[Any], dict[Place, T]]
 ) -> dict[Place, T]:
-    """What another step found out about the same frozen model; nothing where it did not run."""
+    """What another step found out about the same frozen model; nothing where it did not run, or failed."""
+    path = {"simulate": run.simulate, "synth": run.synth}[step]
     if not path.exists():
+        return {}
+    if step in failed_steps(run):
+        logger.warning("%s: left out, the step failed; run `lutra %s` again", path, step)
         return {}
     content = read_json(path, step)
     try:

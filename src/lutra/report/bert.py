@@ -12,6 +12,7 @@ from lutra.report.build import Figure, Page, Section, rebuild_section, write_pag
 from lutra.report.figures import PLOT_COLOURS, page_svg, plotting
 from lutra.report.tables import UNKNOWN, Table, count, number
 from lutra.runs.files import RunFiles, read_json
+from lutra.runs.record import failed_steps, finished_steps
 
 METRICS = {
     "accuracy": "accuracy",
@@ -32,6 +33,8 @@ class ChainEvidence:
     stages: dict[str, dict[str, Any]]
     evaluate: dict[str, Any] | None
     steps: dict[str, dict[str, Any]]
+    failed: dict[str, str]
+    """Steps that did not come to their end, with the reason."""
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -46,12 +49,15 @@ def read_chain(files: RunFiles, recipe: BertRecipe) -> ChainEvidence:
         RunDirectoryError: a file that is there cannot be read.
     """
     results = {plan.name: files.stage(plan.name).result for plan in plan_stages(recipe)}
+    failed = failed_steps(files)
+    evaluated = "evaluate" not in failed and files.evaluate.exists()
     return ChainEvidence(
         files,
         recipe,
         {name: read_json(path, "train") for name, path in results.items() if path.exists()},
-        read_json(files.evaluate, "evaluate") if files.evaluate.exists() else None,
-        dict(read_json(files.steps, "run")) if files.steps.exists() else {},
+        read_json(files.evaluate, "evaluate") if evaluated else None,
+        finished_steps(files),
+        failed,
     )
 
 
@@ -153,20 +159,32 @@ def report_bert(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
         kicker=f"{recipe.task} · {recipe.checkpoint} · seed {recipe.seed} · recipe {recipe.content_hash()}",
         result=_result(evidence),
         figures=_figures(evidence),
-        warnings=(f"Not trained to the end yet: {', '.join(evidence.waiting)}.",) if evidence.waiting else (),
+        warnings=_warnings(evidence),
         sections=(
             _methods(evidence),
             Section("frozen", "Frozen", tables=(frozen,))
             if (frozen := frozen_table(evidence))
-            else Section("frozen", "Frozen", missing=f"Not run: lutra evaluate {files.root.name}"),
+            else Section("frozen", "Frozen", missing=_not_evaluated(evidence)),
             Section("robustness", "Robustness", tables=(robustness,))
             if robustness
-            else Section("robustness", "Robustness", missing=f"Not run: lutra evaluate {files.root.name} --robustness"),
+            else Section("robustness", "Robustness", missing=_not_evaluated(evidence, " --robustness")),
             _left_out(evidence),
             rebuild_section(files, recipe, evidence.steps),
         ),
     )
     return write_page(files, page)
+
+
+def _not_evaluated(evidence: ChainEvidence, option: str = "") -> str:
+    if "evaluate" in evidence.failed:
+        return f"evaluate failed: {evidence.failed['evaluate']}"
+    return f"Not run: lutra evaluate {evidence.files.root.name}{option}"
+
+
+def _warnings(evidence: ChainEvidence) -> tuple[str, ...]:
+    failed = (f"{name} failed: {reason}" for name, reason in evidence.failed.items() if name != "report")
+    waiting = (f"Not trained to the end yet: {', '.join(evidence.waiting)}.",) if evidence.waiting else ()
+    return (*failed, *waiting)
 
 
 def _final(evidence: ChainEvidence) -> tuple[str, dict[str, Any]] | None:

@@ -149,13 +149,17 @@ def _figures(evidence: Evidence) -> tuple[Figure, ...]:
 
 
 def _warnings(evidence: Evidence) -> tuple[str, ...]:
-    return tuple(
+    failed = (f"{name} failed: {reason}" for name, reason in evidence.failed.items() if name != "report")
+    stale = (
         f"{name}.json was made from an earlier frozen model than the one in this folder; `lutra run` renews it."
         for name in sorted(evidence.stale)
     )
+    return (*failed, *stale)
 
 
 def _not_run(evidence: Evidence, step: str) -> str:
+    if step in evidence.failed:
+        return f"{step} failed: {evidence.failed[step]}"
     return f"Not run yet: lutra {step} {evidence.files.root.name}"
 
 
