@@ -30,6 +30,8 @@ class Experiment(Section):
 
     kind: ClassVar[str]
     """By which `recipes.kinds.KINDS` knows recipes of this class."""
+    newer: ClassVar[frozenset[str]] = frozenset()
+    """Sections that came after results were recorded: left as they are by default they do not change a hash."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(1337, ge=0)
@@ -60,7 +62,9 @@ class Experiment(Section):
 
     def content_hash(self) -> str:
         """First 16 hex digits of the SHA-256 of the recipe's canonical JSON."""
-        tree = self.model_dump(mode="json")
+        fields = type(self).model_fields
+        unchanged = {name for name in self.newer if getattr(self, name) == fields[name].default}
+        tree = self.model_dump(mode="json", exclude=unchanged)
         if self.kind != "language":  # which had no name when its first results were recorded
             tree["kind"] = self.kind
         canonical = json.dumps(tree, sort_keys=True)

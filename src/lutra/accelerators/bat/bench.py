@@ -83,7 +83,9 @@ def build(config: BatConfig, folder: Path) -> BatBench:
     write_text(folder / "testbench.cpp", str(template.render(config=config, taps=taps, modules=modules)))
     streams.write_bench_header(folder)
     sources = [*(rtl / name for name in design.sources), folder / "testbench.sv"]
-    return BatBench(config, verilator.build(sources, TOP, folder / "testbench.cpp", folder), rtl)
+    return BatBench(
+        config, verilator.build(sources, TOP, folder / "testbench.cpp", folder, defines=streams.DEFINES), rtl
+    )
 
 
 def tap_bits(config: BatConfig, module: ModuleConfig, attention: bool) -> dict[str, int]:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lutra.accelerators.bat import schedule
 from lutra.accelerators.bat.products import READ_TO_SUM
 from lutra.recipes.bert_config import BertConfig
 
@@ -92,19 +93,19 @@ class Timing:
     """Cycles that belong to how units are built, not to how wide they are: registers from a beat to its result."""
 
     engine: int = READ_TO_SUM
-    vector: int = 5
-    shortest_pass: int = 3
+    vector: int = schedule.VECTOR
+    shortest_pass: int = schedule.SHORTEST_PASS
     """Of the vector unit, where a row takes several."""
-    quantise: int = 4
-    scale: int = 6
+    quantise: int = schedule.QUANTISE
+    scale: int = schedule.QUANTISE_SCALED
     """The quantisation unit where it multiplies, with 8 bits."""
-    softmax: tuple[int, int, int] = (2, 7, 2)
-    norm: tuple[int, int, int] = (18, 22, 6)
+    softmax: tuple[int, int, int] = (schedule.SOFTMAX_MAX, schedule.SOFTMAX_EXP, schedule.SOFTMAX_SCALE)
+    norm: tuple[int, int, int] = (schedule.NORM_MEAN, schedule.NORM_ROOT, schedule.NORM_SCALE)
     trees: bool = True
     """The first part of the layer norm and the second ones add lanes up in trees with registers."""
     planes: bool = True
     """Keys and values are stored bit plane by bit plane."""
-    stored: int = 1
+    stored: int = schedule.STORE
     """From the last code to its writing, and that the step is over."""
     next_step: int = 1
     """From the end of a step to the start of the next."""
