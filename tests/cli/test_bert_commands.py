@@ -41,7 +41,7 @@ def test_a_run_from_recipe_to_record(recipe, tmp_path):
     ran = lutra("run", recipe, "--out", out, "--json")
     assert ran.exit_code == 0, ran.stderr
     printed = json.loads(ran.stdout)
-    assert list(printed["steps"]) == ["train", "freeze", "evaluate", "report"]
+    assert list(printed["steps"]) == ["train", "freeze", "evaluate", "rtl", "simulate", "report"]
     frozen = printed["summary"]["methods"]["bmt-w1a4"]["golden"]
     assert frozen["file_bytes"] == sum(path.stat().st_size for path in (out / "frozen" / "bmt-w1a4").iterdir())
     assert frozen["median_logit_difference"] < 0.05
@@ -109,8 +109,9 @@ def test_commands_of_language_models_are_refused(recipe, tmp_path):
     out = tmp_path / "run"
     lutra("run", recipe, "--out", out, "--max-minutes", 0)
     before = files_of(out)
-    assert_refused(lutra("rtl", out), "no step named rtl; the steps are train, freeze, evaluate, report")
-    assert_refused(lutra("run", recipe, "--out", out, "--to", "synth"), "no step named synth")
+    steps = "train, freeze, evaluate, rtl, simulate, report"
+    assert_refused(lutra("baselines", out), "no step named baselines")
+    assert_refused(lutra("run", recipe, "--out", out, "--to", "synth"), f"no step named synth; the steps are {steps}")
     assert_refused(lutra("evaluate", out, "--engine", "golden"), "evaluate: not for a run of this kind: engine")
     assert_refused(lutra("generate", out, "--prompt", "a"), "only a language model writes text")
     assert_refused(lutra("results", "add", out, "--into", tmp_path / "results"), "has no evaluation")

@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import bat_models
-from lutra.accelerators.bat import compiler, schedule
 from lutra.accelerators.bat.config import PAPER, PAPER_FFN, PAPER_MHA, ModuleConfig
 from lutra.accelerators.bat.latency import (
     BUILT,
@@ -36,7 +34,6 @@ from lutra.accelerators.bat.pipeline import (
     pipelined,
     program_cycles,
 )
-from lutra.frozen.bert import FrozenBert, layout
 
 HALF = Shape(tokens=128, width=768, heads=6, head_width=64, intermediate=1536, copies=2, bits=4)
 """Half-width BERT-base with split binary weights."""
@@ -239,32 +236,3 @@ def test_a_step_waits_for_its_weights():
     assert times.ends[1] == times.starts[1] + 49
     assert times.loaded[2] == max(times.loaded[1], times.ends[0] + 1) + load
     assert times.total == times.starts[2] + 1000
-
-
-def untrained(config, seed):
-    """A frozen model with anything in it."""
-    rng, tensors = np.random.default_rng(seed), {}
-    for name, wanted in layout(config).items():
-        if wanted.dtype == "uint8":
-            tensors[name] = rng.integers(0, 256, wanted.shape, np.uint8)
-        else:
-            tensors[name] = np.asarray(rng.uniform(0.1, 1, wanted.shape)).astype(np.float16)
-    return FrozenBert(config, tensors)
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_closed_forms_are_what_the_program_takes(seed):
-    """Of a random accelerator and model; what the program takes is what simulation takes."""
-    config, accelerator = bat_models.draw(seed)
-    accelerator = replace(accelerator, memory_gap=1)
-    image = compiler.compile_model(untrained(config, seed), accelerator)
-    memory, timing = Memory(accelerator.memory_latency), replace(BUILT, request=0)  # a bench without AXI
-    for tokens in (1, 2, accelerator.positions):
-        program = compiler.compile_sentence(image, tokens)
-        module = Module(accelerator.attention, Shape.of(config, tokens), memory, timing)
-        steps = [module.quantise, *module.attention, *module.feed_forward(last=True)]
-        cycles = cycles_of(steps, timing)
-        assert cycles == [schedule.step_cycles(step, accelerator, accelerator.attention) for step in program]
-        loads = [step["load_beats"] for step in program]
-        whole = program_cycles(cycles, loads, memory, timing)
-        assert whole.total == schedule.program_cycles(program, accelerator, accelerator.attention)

@@ -48,7 +48,8 @@ def designs_of(files: RunFiles, recipe: BertRecipe) -> tuple[list[Design], dict[
         InputError: an accelerator out of range.
     """
     section = recipe.accelerator
-    modules = tuple(ModuleConfig(**module.model_dump()) for module in section.modules)
+    lanes = (section.attention, section.feed_forward)[: section.modules]
+    modules = tuple(ModuleConfig(**module.model_dump()) for module in lanes)
     settings: dict[str, Any] = {
         "sums": section.sums,
         "memory_latency": section.memory_latency,
