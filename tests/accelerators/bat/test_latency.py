@@ -253,18 +253,29 @@ def untrained(config, seed):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_closed_forms_are_what_the_program_takes(seed):
-    """Of a random accelerator and model; what the program takes is what simulation takes."""
+def test_closed_forms_are_what_programs_take(seed):
+    """Of a random model and accelerator; what its programs take is what simulation takes."""
     config, accelerator = bat_models.draw(seed)
-    accelerator = replace(accelerator, memory_gap=1)
     image = compiler.compile_model(untrained(config, seed), accelerator)
-    memory, timing = Memory(accelerator.memory_latency), replace(BUILT, request=0)  # a bench without AXI
+    memory = Memory(accelerator.memory_latency, accelerator.memory_gap)
+    attention, feed_forward = accelerator.attention, accelerator.feed_forward
     for tokens in (1, 2, accelerator.positions):
-        program = compiler.compile_sentence(image, tokens)
-        module = Module(accelerator.attention, Shape.of(config, tokens), memory, timing)
-        steps = [module.quantise, *module.attention, *module.feed_forward(last=True)]
-        cycles = cycles_of(steps, timing)
-        assert cycles == [schedule.step_cycles(step, accelerator, accelerator.attention) for step in program]
-        loads = [step["load_beats"] for step in program]
-        whole = program_cycles(cycles, loads, memory, timing)
-        assert whole.total == schedule.program_cycles(program, accelerator, accelerator.attention)
+        programs = compiler.compile_sentences(image, [tokens])
+        shape = Shape.of(config, tokens)
+        first, second = Module(attention, shape, memory), Module(feed_forward, shape, memory)
+        blocks = [(first.attention, second.feed_forward(last=last)) for last in [False] * (config.layers - 1) + [True]]
+        steps = [
+            [first.quantise, *(step for block, _ in blocks for step in block)],
+            [step for _, block in blocks for step in block],
+        ]
+        if len(programs) == 1:
+            steps = [[first.quantise, *(step for both in blocks for block in both for step in block)]]
+        cycles = [cycles_of(each, BUILT) for each in steps]
+        assert cycles == [
+            [schedule.step_cycles(step, accelerator, module) for step in program]
+            for program, module in zip(programs, accelerator.modules, strict=True)
+        ]
+        if len(programs) == 1:
+            loads = [step["load_beats"] for step in programs[0]]
+            whole = program_cycles(cycles[0], loads, memory)
+            assert whole.total == schedule.program_cycles(programs, accelerator)
