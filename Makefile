@@ -20,7 +20,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/rtl -k "lint or warning"
+	$(BIN)/python -m pytest tests/accelerators -k "lint or warning"
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info

@@ -60,7 +60,7 @@ def test_matmul_and_the_range_of_its_sums(inputs, outputs, seed):
 @pytest.fixture
 def graph():
     rng = np.random.default_rng(0)
-    return quantise_mlp("mlp", rng.normal(size=(20, 6)), rng.normal(size=(24, 6)), rng.normal(size=(6, 24)))
+    return quantise_mlp("mlp", rng.normal(size=(20, 6)), rng.normal(size=(24, 6)) / 2, rng.normal(size=(6, 24)))
 
 
 @pytest.mark.parametrize(

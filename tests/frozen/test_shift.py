@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lutra.errors import InputError
-from lutra.frozen.shift import gelu_unit, shift_exp, shift_gelu
+from lutra.frozen.shift import LARGEST_GELU_INPUT, gelu_unit, require_gelu_range, shift_exp, shift_gelu
 
 
 def gelu(x):
@@ -54,3 +54,16 @@ def test_a_scale_that_would_make_the_sigmoid_zero():
     assert shift_gelu(x, 128, shift=22)[0, 0] > 0
     with pytest.raises(InputError, match="unit 128 is too large for shift 23"):
         shift_gelu(x, 128)
+
+
+@pytest.mark.parametrize(("largest", "wrong"), [(7, 0), (8, -0.4), (9, -1.9), (10, -3.9)])
+def test_one_large_element_spoils_its_row_beyond_the_limit(largest, wrong):
+    """The published function at S = 0.1: GELU(-8) is 0, but beside a larger element it comes out as far below."""
+    y = shift_gelu(np.array([[largest * 10, -80]]), gelu_unit(0.1)) * 0.1 / 128
+    assert y[0, 1] < wrong if largest > LARGEST_GELU_INPUT else y[0, 1] > -0.3
+
+
+def test_scales_beyond_the_limit_are_refused():
+    require_gelu_range(7.5 / 127, "h.0.mlp")
+    with pytest.raises(InputError, match=r"^h\.0\.mlp: values before ShiftGELU reach 9\.4, .* table$"):
+        require_gelu_range(9.4 / 127, "h.0.mlp")

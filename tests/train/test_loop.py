@@ -15,9 +15,9 @@ import torch
 
 from lutra.errors import CheckpointError, InputError, RunDirectoryError, TrainingError
 from lutra.nn.weightless import weightless_blocks
-from lutra.recipes.language import load_recipe
+from lutra.recipes.language import BinaryAttentionConfig, load_recipe
 from lutra.runs.files import RunFiles
-from lutra.train import loop
+from lutra.train import loop, trainer
 from lutra.train.checkpoint import load_model, read_checkpoint
 from lutra.train.evaluate import validation_loss
 from lutra.train.loop import train_baselines, train_run
@@ -108,7 +108,7 @@ def test_difference_within_a_list_is_named(run):
 def test_a_time_limit_stops_and_the_next_call_goes_on_to_the_same_numbers(run, tmp_path, ffn, monkeypatch):
     recipe = tiny_recipe(ffn, iterations=10, checkpoint_every=3)
     stops = iter([0, 0, 0, 1, 0, 0, 0, 0, 0, 1] + [0] * 20)
-    monkeypatch.setattr(loop.StopRequest, "reason", property(lambda _: "time limit" if next(stops) else None))
+    monkeypatch.setattr(trainer.StopRequest, "reason", property(lambda _: "time limit" if next(stops) else None))
     results = [train_run(run, recipe) for _ in range(3)]
     assert [result["iterations"] for result in results] == [3, 8, 10]
     assert [result["stopped"] for result in results] == ["time limit", "time limit", None]
@@ -224,7 +224,7 @@ def test_signal_handlers_are_given_back(run):
 def test_a_loss_that_is_not_a_number_overwrites_nothing(run, monkeypatch):
     recipe = tiny_recipe(checkpoint_every=1)
     stops = iter([0, 0, 1] + [0] * 20)
-    monkeypatch.setattr(loop.StopRequest, "reason", property(lambda _: "time limit" if next(stops) else None))
+    monkeypatch.setattr(trainer.StopRequest, "reason", property(lambda _: "time limit" if next(stops) else None))
     train_run(run, recipe)
     before = files_of(run.root)
     monkeypatch.setattr(loop.F, "cross_entropy", lambda *_: torch.tensor(float("nan")))
@@ -281,6 +281,42 @@ def test_bfloat16_training(run):
     result = train_run(run, tiny_recipe("weightless", precision="bf16-mixed"))
     assert result["finished"]
     assert validation_loss(load_model(run), short_text().validation, 8) == pytest.approx(result["best_validation_loss"])
+
+
+@pytest.mark.parametrize("ffn", FFNS)
+def test_binary_attention_goes_on_to_the_same_numbers(run, tmp_path, ffn):
+    recipe = tiny_recipe(ffn)
+    binary = recipe.model.model_copy(update={"binary_attention": BinaryAttentionConfig(activation_bits=4)})
+    recipe = recipe.model_copy(update={"model": binary})
+    assert recipe.content_hash() != tiny_recipe(ffn).content_hash()
+    whole = train_run(RunFiles(tmp_path / "whole"), recipe)
+    assert not train_run(run, recipe, max_minutes=0)["finished"]
+    assert load_recipe(run.recipe) == recipe
+    stopped = train_run(run, recipe)
+    assert stopped["validation_loss"] == whole["validation_loss"]
+    assert validation_loss(load_model(run), short_text().validation, 8) == pytest.approx(
+        stopped["best_validation_loss"]
+    )
+
+
+def test_mappings_are_trained_in_the_first_part_alone(run, tmp_path, monkeypatch):
+    def scores(files):
+        return {name: tensor for name, tensor in read_checkpoint(files.last_checkpoint)[0].items() if "scores" in name}
+
+    recipe = tiny_recipe("weightless", mapping_fraction=0.5, checkpoint_every=1)
+    whole = RunFiles(tmp_path / "whole")
+    train_run(whole, recipe)
+    stops = iter([0] * 5 + [1] + [0] * 20)
+    monkeypatch.setattr(trainer.StopRequest, "reason", property(lambda _: "time limit" if next(stops) else None))
+    assert train_run(run, recipe)["iterations"] == 5
+    after_five = scores(run)
+    train_run(run, recipe)
+    assert evidence(run) == evidence(whole)
+    assert after_five and all(torch.equal(tensor, after_five[name]) for name, tensor in scores(run).items())
+    always = RunFiles(tmp_path / "always")
+    train_run(always, tiny_recipe("weightless", checkpoint_every=1))
+    trained = [name for name in after_five if not name.startswith("optimiser/")]
+    assert not all(torch.equal(after_five[name], scores(always)[name]) for name in trained)
 
 
 def test_baselines_are_trained_beside_the_run_and_go_on(run):

@@ -19,7 +19,7 @@ from lutra.cost.weightless import (
     paper_fpga_energy,
 )
 from lutra.cost.workload import ENCODER, TransformerShape, workload
-from lutra.errors import RunDirectoryError
+from lutra.errors import InputError, RunDirectoryError
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock, as_weightless
 from lutra.recipes.language import Recipe
@@ -51,7 +51,10 @@ def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
     Raises:
         FrozenModelError: the frozen model is missing or damaged.
         RunDirectoryError: `run.simulate` or `run.synth` is damaged.
+        InputError: attention has 1-bit weights, which the int8 array does not compute.
     """
+    if recipe.model.binary_attention:
+        raise InputError(f"{run.recipe}: attention with 1-bit weights has no cost model yet; run --to synth")
     graphs = store.load(run.frozen).graphs
     blocks = {f"block_{index}": as_weightless(graph) for index, graph in enumerate(graphs)}
     shape, frozen_hash = shape_of_recipe(recipe), store.content_hash(run.frozen)

@@ -165,7 +165,7 @@ def softmax(scores: HalfArray) -> HalfArray:
     """Over the last axis; the sum of the exponentials is exact."""
     exponentials = binary16.exp(scores - scores.astype(np.float32).max(axis=-1, keepdims=True).astype(np.float16))
     sums = exponentials.sum(axis=-1, keepdims=True, dtype=np.float64).astype(np.float16)
-    probabilities: HalfArray = exponentials * (np.float16(1) / sums)
+    probabilities: HalfArray = exponentials * (np.float16(1) / _finite(sums, "softmax"))
     return probabilities
 
 

@@ -10,7 +10,7 @@ from lutra.errors import FrozenModelError, InputError
 from lutra.frozen.golden import quantise
 from lutra.frozen.graph import Graph
 from lutra.frozen.ops import MatMul, Requantise, ShiftGelu
-from lutra.frozen.shift import EXPONENT_SHIFT, SIGMOID_BITS, gelu_unit, largest_unit, shift_gelu
+from lutra.frozen.shift import EXPONENT_SHIFT, SIGMOID_BITS, gelu_unit, largest_unit, require_gelu_range, shift_gelu
 from lutra.frozen.types import IntArray, TensorType
 
 MULTIPLIER_BITS, LARGEST_SHIFT = 16, 24
@@ -61,13 +61,15 @@ def quantise_mlp(
     that the sample `x` (N, D) meets.
 
     Raises:
-        InputError: a tensor is zero everywhere, or the scales of the two products lie too far apart.
+        InputError: a tensor is zero everywhere, the scales of the two products lie too far apart, or hidden values are
+            too large for ShiftGELU.
     """
     x_type, first_type, second_type = (_type_of(values) for values in (x, first, second))
     sums_scale = x_type.scale * first_type.scale
     weights, bias = quantise(first, first_type).T, _bias(first_bias, sums_scale, len(first))
     sums = quantise(x, x_type) @ weights + bias
     hidden_type = _type_of(sums * sums_scale)
+    require_gelu_range(hidden_type.scale, name)
     unit = gelu_unit(hidden_scale := hidden_type.scale)
     shift = max((n for n in range(1, EXPONENT_SHIFT + 1) if unit <= largest_unit(n)), default=0)
     activated_scale = hidden_scale / (1 << SIGMOID_BITS - 1)

@@ -1,21 +1,14 @@
-"""The meaning of a frozen model, in NumPy int64: one small function per operation (spec.md)."""
+"""The meaning of a frozen model: each operation's own (`ops`), one after the other, in NumPy int64 (spec.md)."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from lutra.errors import InputError
 from lutra.frozen.graph import Graph
-from lutra.frozen.ops import (
-    ConditionalSum,
-    LutLayer,
-    MatMul,
-    Operation,
-    Requantise,
-    ShiftGelu,
-    Thermometer,
-)
-from lutra.frozen.shift import shift_gelu as shift_gelu_rows
+from lutra.frozen.ops import Operation, Past
 from lutra.frozen.types import IntArray, TensorType
 
 
@@ -33,75 +26,75 @@ def dequantise(x: IntArray, type_: TensorType) -> np.ndarray:
     return real
 
 
-def thermometer(op: Thermometer, x: IntArray) -> IntArray:
-    bits: np.ndarray = x[:, :, None] >= op.thresholds  # (N, D, T)
-    return bits.reshape(len(x), -1).astype(np.int64)
+def apply(op: Operation, past: Past, *inputs: IntArray) -> IntArray:
+    """One operation on its inputs: rows (N, width) each, or sequences (B, T, width)."""
+    if op.positional:
+        return op.meaning_at(past, *inputs)
+    leading = inputs[0].shape[:-1]
+    rows = op.meaning(*(values.reshape(-1, values.shape[-1]) for values in inputs))
+    return rows.reshape(*leading, -1) if len(rows) else np.zeros((*leading, rows.shape[1]), np.int64)
 
 
-def lut_layer(op: LutLayer, bits: IntArray) -> IntArray:
-    planes = np.ascontiguousarray(bits.T.astype(np.uint8))  # (F, N): gathering whole rows is quick
-    address = np.zeros((len(op.tables), len(bits)), np.uint8)  # (L, N); an address has at most 8 bits
-    for position, column in enumerate(op.connections.T):
-        address |= planes[column] << np.uint8(position)
-    return np.take_along_axis(op.tables, address.astype(np.int64), axis=1).T
+def steps(program: Graph, x: IntArray, past: Past | None = None) -> Iterator[tuple[str, IntArray]]:
+    """Name and value of the input and of every operation's output, one after the other.
 
-
-def conditional_sum(op: ConditionalSum, bits: IntArray) -> IntArray:
-    # Sums of int8 values stay far below 2^53, so the float64 product is exact, and BLAS makes it fast.
-    products: np.ndarray = bits.astype(np.float64) @ op.encoded.astype(np.float64)
-    return products.astype(np.int64) + op.bias
-
-
-def requantise(op: Requantise, x: IntArray) -> IntArray:
-    half = np.where(op.shift > 0, np.int64(1) << np.maximum(op.shift - 1, 0), 0)
-    clamped: IntArray = np.clip((x * op.multiplier + half) >> op.shift, op.type.minimum, op.type.maximum)
-    return clamped
-
-
-def matmul(op: MatMul, x: IntArray) -> IntArray:
-    # The sums fit in 32 bits, so the float64 product is exact, and BLAS makes it fast.
-    products: np.ndarray = x.astype(np.float64) @ op.weights.astype(np.float64)
-    return products.astype(np.int64) + op.bias
-
-
-def shift_gelu(op: ShiftGelu, x: IntArray) -> IntArray:
-    return shift_gelu_rows(x, op.unit, op.shift)
-
-
-_MEANING = {
-    Thermometer: thermometer,
-    LutLayer: lut_layer,
-    ConditionalSum: conditional_sum,
-    Requantise: requantise,
-    MatMul: matmul,
-    ShiftGelu: shift_gelu,
-}
-
-
-def apply(op: Operation, *inputs: IntArray) -> IntArray:
-    """One operation on rows of its inputs, (N, width) each."""
-    result: IntArray = _MEANING[type(op)](op, np.concatenate(inputs, axis=1))  # type: ignore[operator]
-    return result
-
-
-def trace(graph: Graph, x: IntArray) -> dict[str, IntArray]:
-    """Every value of the graph for input rows `x` (N, input_width), by name.
+    `x` is rows (N, input_width), or for a positional program sequences (B, T, input_width); a value that no later
+    operation reads is let go. `past` is what earlier tokens left behind, and takes in those of this call when the last
+    value has been taken.
 
     Raises:
-        InputError: wrong shape, not integers, or outside the input type's range.
+        InputError: wrong shape, not integers, outside the input type's range, unknown tokens, or a sequence that is too
+            long.
     """
-    low, high = graph.input_type.minimum, graph.input_type.maximum
-    if x.ndim != 2 or x.shape[1] != graph.input_width or not np.issubdtype(x.dtype, np.integer):
-        raise InputError(f"{graph.name}: input must be integers of shape (rows, {graph.input_width}), got {x.shape}")
+    _check_input(program, x)
+    past = past or Past()
+    last_use = {name: position for position, op in enumerate(program.ops) for name in op.inputs}
+    values = {program.input: x.astype(np.int64)}
+    yield program.input, values[program.input]
+    for position, op in enumerate(program.ops):
+        values[op.output] = apply(op, past, *(values[name] for name in op.inputs))
+        yield op.output, values[op.output]
+        for name in op.inputs:
+            if last_use[name] == position:
+                values.pop(name, None)
+    past.tokens += x.shape[1] if program.is_positional else 0
+
+
+def trace(program: Graph, x: IntArray, past: Past | None = None) -> dict[str, IntArray]:
+    """Every value of the program by name; see `steps` for the arguments and errors."""
+    return dict(steps(program, x, past))
+
+
+def run(program: Graph, x: IntArray, rows_at_once: int = 4096, past: Past | None = None) -> IntArray:
+    """The program's output: (N, output_width) for rows (N, input_width), (B, T, output_width) for sequences.
+
+    See `steps` for the arguments and errors. `rows_at_once` bounds the memory.
+    """
+    _check_input(program, x)
+    if past is not None:
+        return _last(program, x, past)
+    rows = x.shape[1] if program.is_positional else 1
+    at_once = max(1, rows_at_once // max(1, rows))
+    pieces = [_last(program, x[start : start + at_once], Past()) for start in range(0, len(x), at_once)]
+    return np.concatenate(pieces) if pieces else np.zeros((*x.shape[:-1], program.output_width), np.int64)
+
+
+def _last(program: Graph, x: IntArray, past: Past) -> IntArray:
+    value = x
+    for _, value in steps(program, x, past):  # noqa: B007
+        pass
+    return value
+
+
+def _check_input(program: Graph, x: IntArray) -> None:
+    width, rows = program.input_width, program.input_rows
+    if program.is_positional:
+        fits = x.ndim == 3 and x.shape[2] == width and rows in (None, x.shape[1]) and x.shape[1] > 0
+        shape = f"(sequences, {rows or 'tokens'}, {width})"
+    else:
+        fits, shape = x.ndim == 2 and x.shape[1] == width, f"(rows, {width})"
+    if not fits or not np.issubdtype(x.dtype, np.integer):
+        raise InputError(f"{program.name}: input must be integers of shape {shape}, got {x.dtype} {x.shape}")
+    low, high = program.input_type.minimum, program.input_type.maximum
     if x.size and (x.min() < low or x.max() > high):
-        raise InputError(f"{graph.name}: input must lie in [{low}, {high}], found {x.min()} to {x.max()}")
-    values = {graph.input: x.astype(np.int64)}
-    for op in graph.ops:
-        values[op.output] = apply(op, *(values[name] for name in op.inputs))
-    return values
-
-
-def run(graph: Graph, x: IntArray, rows_at_once: int = 4096) -> IntArray:
-    """The graph's output, (N, output_width) int64, for input rows `x` (N, input_width)."""
-    pieces = [trace(graph, x[start : start + rows_at_once])[graph.output] for start in range(0, len(x), rows_at_once)]
-    return np.concatenate(pieces) if pieces else np.zeros((0, graph.output_width), np.int64)
+        raise InputError(f"{program.name}: input must lie in [{low}, {high}], found {x.min()} to {x.max()}")

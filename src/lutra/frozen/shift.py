@@ -18,12 +18,30 @@ SIGMOID_SCALE = 1.702
 EXPONENT_SHIFT = 23
 """Bits below the binary point of ShiftGELU's exponentials in the published code."""
 SIGMOID_BITS = 8
+LARGEST_GELU_INPUT = 7.5
+"""Beyond it one element of a row can spoil the others (`require_gelu_range`)."""
 RECIPROCAL = (1 << 31) - 1
 
 
 def gelu_unit(scale: float) -> int:
     """The `unit` of ShiftGELU's exponents for an input of the given scale."""
     return math.ceil(1 / (SIGMOID_SCALE * scale))
+
+
+def require_gelu_range(scale: float, where: str) -> None:
+    """Refuse an input scale with which ShiftGELU is wrong.
+
+    From 23 ln 2 / 1.702 = 9.4 on, `exp(-largest)` stays at its smallest value, which all far elements share: large
+    negative elements of the same row then get sigmoids of 1/4 to 1/2 instead of 0.
+
+    Raises:
+        InputError: naming `where`.
+    """
+    if not 127 * scale <= LARGEST_GELU_INPUT:
+        raise InputError(
+            f"{where}: values before ShiftGELU reach {127 * scale:.3g}, it is wrong beyond {LARGEST_GELU_INPUT}; "
+            "take GELU as a table"
+        )
 
 
 def largest_unit(shift: int) -> int:

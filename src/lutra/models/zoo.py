@@ -10,7 +10,9 @@ import torch
 
 from lutra.errors import CheckpointError, InputError
 from lutra.models.gpt import GPT
+from lutra.models.vit import VisionTransformer
 from lutra.recipes.language import BlockConfig, Feedforward, ModelConfig, Recipe
+from lutra.recipes.vision import VisionRecipe
 
 PRESETS = {
     "gpt-mini": ModelConfig(layers=4, heads=4, width=128, context=64),
@@ -29,6 +31,11 @@ def create_model(recipe: Recipe | str, vocabulary_size: int, ffn: Feedforward = 
             raise InputError(f"no model {recipe!r}; there are {', '.join(PRESETS)}")
         recipe = Recipe(name=recipe, model=PRESETS[recipe].model_copy(update={"ffn": ffn}))
     return GPT(recipe.model, vocabulary_size, recipe.block, recipe.seed)
+
+
+def create_vision_model(recipe: VisionRecipe) -> VisionTransformer:
+    """A new model of a recipe of kind vision; the recipe's seed decides its weights."""
+    return VisionTransformer(recipe.model, recipe.classes, recipe.block, recipe.seed)
 
 
 def import_nanogpt(path: Path) -> GPT:
@@ -67,7 +74,8 @@ def import_nanogpt(path: Path) -> GPT:
 
 def _read_pt(path: Path) -> dict[str, Any]:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return checkpoint
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read the checkpoint ({error.strerror})") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:

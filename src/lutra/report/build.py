@@ -94,7 +94,11 @@ def report_run(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
 def write_page(files: RunFiles, page: Page) -> dict[str, Any]:
     """Write `report.html` and say what `report_run` says."""
     source = resources.files("lutra.report").joinpath("page.html.mako").read_text(encoding="utf-8")
-    written = str(Template(source, default_filters=["h"]).render(page=page))
+    written = str(
+        Template(source, default_filters=["as_html"], imports=["from lutra.escape import html as as_html"]).render(
+            page=page
+        )
+    )
     write_text(files.report, written)
     return {
         "report": str(files.report),

@@ -12,6 +12,7 @@ from typing import Any
 
 from lutra.cost.bert import flops, size_mib
 from lutra.errors import InputError, RunDirectoryError
+from lutra.names import require_file_name
 from lutra.recipes.bert import BertRecipe
 from lutra.recipes.bert_config import BertConfig
 from lutra.recipes.kinds import KINDS, kind_of
@@ -93,9 +94,17 @@ def add_exploration(exploration: Path, folder: Path) -> Path:
         RunDirectoryError: no exploration there, or not a single run of it has finished.
     """
     record = read_json(exploration / EXPLORATION_FILE, "explore")
-    if not any(variant["loss"] for variant in record["variants"]):
+    where = f"{exploration / EXPLORATION_FILE}: name"
+    try:
+        name = require_file_name(record["name"], where)
+        finished = any(variant["loss"] for variant in record["variants"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunDirectoryError(
+            f"{exploration / EXPLORATION_FILE}: not an exploration ({error!r}); run it again"
+        ) from None
+    if not finished:
         raise RunDirectoryError(f"{exploration}: no variant has finished yet; run `lutra explore` first")
-    path = folder / "explore" / f"{record['name']}.json"
+    path = folder / "explore" / f"{name}.json"
     write_json(path, {**record, "recorded": time.strftime("%Y-%m-%d")})
     return path
 

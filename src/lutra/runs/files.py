@@ -1,6 +1,6 @@
 """Names of the files in a run directory, and writing that never leaves half a file behind.
 
-Imports nothing of Lutra but the errors, so that every step may use it.
+Every step may use it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lutra.errors import LutraError, RunDirectoryError
+from lutra.limits import JSON_BYTES
+from lutra.reading import parse_json, read_bytes
 
 
 @dataclass(frozen=True)
@@ -166,11 +168,13 @@ def read_json(path: Path, made_by: str) -> Any:
     """Read the JSON file that the step `made_by` writes.
 
     Raises:
-        RunDirectoryError: the file is missing or is not JSON.
+        RunDirectoryError: the file is missing, cannot be read, or is not JSON within the limits.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(read_bytes(path, JSON_BYTES))
     except FileNotFoundError:
         raise RunDirectoryError(f"{path}: not there; run `lutra {made_by}` first") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise RunDirectoryError(f"{path}: cannot read it ({error.strerror}); run `lutra {made_by}` again") from None
+    except (ValueError, RecursionError) as error:
         raise RunDirectoryError(f"{path}: not valid JSON ({error}); run `lutra {made_by}` again") from None

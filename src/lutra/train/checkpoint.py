@@ -21,11 +21,16 @@ from torch import Tensor
 from lutra.data.text import load_dataset
 from lutra.errors import CheckpointError
 from lutra.models.gpt import GPT
-from lutra.models.zoo import create_model
+from lutra.models.vit import VisionTransformer
+from lutra.models.zoo import create_model, create_vision_model
 from lutra.recipes.language import load_recipe
+from lutra.recipes.vision import load_vision_recipe
 from lutra.runs.files import RunFiles, replacing
 
 OPTIMISER_PREFIX = "optimiser/"
+
+Trainable = GPT | VisionTransformer
+"""The models that are trained in one go; each says which tensors its checkpoint has."""
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
@@ -77,7 +82,20 @@ def load_model(run: RunFiles, which: str = "best") -> GPT:
     return model.eval()
 
 
-def load_weights(model: GPT, tensors: dict[str, Tensor], path: Path) -> None:
+def load_vision_model(run: RunFiles, which: str = "best") -> VisionTransformer:
+    """As `load_model`, of a run of kind vision; "best" is the last model that was evaluated.
+
+    Raises:
+        RecipeError, CheckpointError: as `load_model`.
+    """
+    path = {"best": run.best_checkpoint, "last": run.last_checkpoint}[which]
+    tensors, _ = read_checkpoint(path)
+    model = create_vision_model(load_vision_recipe(run.recipe))
+    load_weights(model, tensors, path)
+    return model.eval()
+
+
+def load_weights(model: Trainable, tensors: dict[str, Tensor], path: Path) -> None:
     """Fill `model` with a checkpoint's weights; `path` is for the message.
 
     Raises:

@@ -1,280 +1,57 @@
-"""Training of one run: resumable to the bit, one schedule from the first iteration to the last.
-
-What an iteration draws at random (batch, dropout) is a function of (seed, iteration) alone; `last.safetensors` holds
-everything else, so that a process killed at any moment goes on as if nothing had happened: on the CPU, with the same
-number of threads, the numbers are the same to the last bit. (A GPU's sums are not reproducible to the bit.)
-"""
+"""Training of a language model: characters, and the loss of the next one (see `train.trainer`)."""
 
 from __future__ import annotations
 
-import json
-import math
-import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from lightning_fabric import Fabric
+from torch import Tensor
 from torch.nn import functional as F
 
 from lutra.data.text import load_dataset, training_batch
-from lutra.errors import CheckpointError, RunDirectoryError, TrainingError
 from lutra.models.zoo import create_model
-from lutra.nn.weightless import calibrate_, weightless_blocks
 from lutra.recipes.language import Recipe
-from lutra.runs.claim import claim_run
-from lutra.runs.files import RunFiles, write_text
-from lutra.train.checkpoint import OPTIMISER_PREFIX, load_weights, read_checkpoint, save_checkpoint
+from lutra.runs.files import RunFiles
 from lutra.train.evaluate import validation_loss
-from lutra.train.optimiser import (
-    create_optimiser,
-    learning_rate_shape,
-    load_optimiser_tensors,
-    optimiser_tensors,
-    set_learning_rates,
-)
-from lutra.train.session import ProgressLine, StopRequest
+from lutra.train.trainer import Forward, train, train_all
 
-_DROPOUT_STREAM = 2
-"""Keeps the draws of dropout apart from other draws of the same recipe seed and iteration."""
+
+class LanguageTask:
+    """The recipe's model on the recipe's text."""
+
+    keeps: Literal["best"] = "best"
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.data = load_dataset(recipe.data.dataset)
+        self.model = create_model(recipe, len(self.data.characters))
+
+    def calibration_input(self) -> Tensor:
+        return self._batch(0)[0]
+
+    def loss(self, forward: Forward, iteration: int, device: torch.device) -> Tensor:
+        inputs, targets = (part.to(device) for part in self._batch(iteration))
+        logits = forward(inputs)  # (B, T, V)
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    def evaluate(self) -> dict[str, float]:
+        batch = self.recipe.train.evaluate_batch
+        return {"validation_loss": validation_loss(self.model, self.data.validation, batch)}
+
+    def _batch(self, iteration: int) -> tuple[Tensor, Tensor]:
+        batch, context = self.recipe.train.batch, self.recipe.model.context
+        return training_batch(self.data.train, self.recipe.seed, iteration, batch, context)
 
 
 def train_run(run: RunFiles, recipe: Recipe, max_minutes: float | None = None) -> dict[str, Any]:
-    """Train until the recipe's last iteration, going on where an earlier call stopped.
-
-    Ctrl-C, SIGTERM and `max_minutes` stop after the present iteration with a checkpoint.
-
-    Returns:
-        `iterations` done, `finished`, `stopped` (None, "interrupt" or "time limit"), `validation_loss` (the latest),
-        `best_validation_loss`, `best_iteration`, `seconds` of training over all calls. "Best" is among evaluations of
-        integer (fake-quantised) blocks as soon as training has reached its quantised part, see
-        `TrainConfig.quantise_fraction`.
-
-    Raises:
-        RunDirectoryError: the folder belongs to another recipe.
-        CheckpointError: the folder's last checkpoint is corrupted.
-        TrainingError: a loss or a gradient is not a number; no file is overwritten then.
-    """
-    claim_run(run, recipe)
-    _remove_leftovers(run)
-    with StopRequest(max_minutes) as stop:
-        training = _Training(run, recipe)
-        with ProgressLine(recipe.name, training.state.iteration, recipe.train.iterations) as progress:
-            stopped = training.go_on(stop, progress)
-    return training.summary(stopped)
+    """Train the recipe's model into `run`; see `train.trainer.train`."""
+    return train(run, recipe, lambda: LanguageTask(recipe), max_minutes)
 
 
 def train_baselines(run: RunFiles, recipe: Recipe, max_minutes: float | None = None) -> dict[str, dict[str, Any]]:
-    """Train the recipe's baselines, each into `run.baseline(ffn)`; `max_minutes` holds for all of them together.
+    """Train the recipe's baselines, each into `run.baseline(ffn)`; see `train.trainer.train_all`."""
 
-    Returns:
-        The result of `train_run` by ffn. The baseline that was stopped is the last one in it.
-    """
-    begin = time.perf_counter()
-    results: dict[str, dict[str, Any]] = {}
-    for ffn in recipe.baselines:
-        left = None if max_minutes is None else max_minutes - (time.perf_counter() - begin) / 60
-        results[ffn] = train_run(run.baseline(ffn), recipe.with_ffn(ffn), left)
-        if not results[ffn]["finished"]:
-            break
-    return results
+    def train_one(folder: RunFiles, ffn: Any, minutes: float | None) -> dict[str, Any]:
+        return train_run(folder, recipe.with_ffn(ffn), minutes)
 
-
-def _remove_leftovers(run: RunFiles) -> None:
-    """Delete the half-written files (see `files.replacing`) of a process that was killed while it saved."""
-    for path in (run.last_checkpoint, run.best_checkpoint, run.train_log):
-        for leftover in path.parent.glob(f".{path.name}.*"):
-            leftover.unlink(missing_ok=True)
-
-
-@dataclass
-class _State:
-    """What `last.safetensors` remembers beside tensors; losses in nats, `loss_sum` since the latest evaluation."""
-
-    iteration: int = 0
-    validation_loss: float | None = None
-    best_validation_loss: float | None = None
-    best_iteration: int | None = None
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    seconds: float = 0.0
-
-
-class _Training:
-    """Model, optimiser and state of one run, in memory."""
-
-    def __init__(self, run: RunFiles, recipe: Recipe) -> None:
-        self.run, self.recipe, self.config = run, recipe, recipe.train
-        self.data = load_dataset(recipe.data.dataset)
-        self.model = create_model(recipe, len(self.data.characters))
-        self.blocks = weightless_blocks(self.model)
-        self.quantise_at = round(self.config.iterations * (1 - self.config.quantise_fraction))
-        self.fabric = Fabric(accelerator="auto", devices=1, precision=self.config.precision)
-        self.adamw = create_optimiser(self.model, self.config)
-        self.trained, self.optimiser = self.fabric.setup(self.model, self.adamw)
-        self.state = _State()
-        self.log: list[dict[str, Any]] = []
-        self.saved_at: int | None = None
-        if run.last_checkpoint.exists():
-            self._resume()
-
-    def go_on(self, stop: StopRequest, progress: ProgressLine) -> str | None:
-        """Train to the end (None), or until asked to stop (the reason)."""
-        if self.saved_at is None:
-            self._calibrate()
-            self._arrive(progress)
-        while self.state.iteration < self.config.iterations:
-            if reason := stop.reason:
-                self._save()
-                done = f"stopped by {reason} at iteration {self.state.iteration} of {self.config.iterations}"
-                progress.message(f"{done}; the same command goes on from there")
-                return reason
-            begin = time.perf_counter()
-            loss = self._step()
-            seconds = time.perf_counter() - begin
-            self.state.seconds += seconds
-            progress.iteration(self.state.iteration, loss, seconds)
-            self._arrive(progress)
-        return None
-
-    def summary(self, stopped: str | None) -> dict[str, Any]:
-        return {
-            "iterations": self.state.iteration,
-            "finished": self.state.iteration == self.config.iterations,
-            "stopped": stopped,
-            "validation_loss": self.state.validation_loss,
-            "best_validation_loss": self.state.best_validation_loss,
-            "best_iteration": self.state.best_iteration,
-            "seconds": self.state.seconds,
-        }
-
-    def _calibrate(self) -> None:
-        inputs, _ = self._batch(0)
-        self.model.eval()
-        calibrate_(self.model, inputs)
-        self.model.train()
-
-    def _batch(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
-        config, context = self.config, self.recipe.model.context
-        inputs, targets = training_batch(self.data.train, self.recipe.seed, iteration, config.batch, context)
-        return inputs.to(self.fabric.device), targets.to(self.fabric.device)
-
-    def _step(self) -> float:
-        """One update of the weights; returns the training loss before it."""
-        config, iteration = self.config, self.state.iteration
-        set_learning_rates(self.adamw, config, iteration)
-        inputs, targets = self._batch(iteration)
-        seeds = np.random.SeedSequence((self.recipe.seed, _DROPOUT_STREAM, iteration))
-        torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
-        logits = self.trained(inputs)  # (B, T, V)
-        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-        value = self._require_finite(loss.item(), "training loss")
-        self.fabric.backward(loss)
-        # An infinite limit clips nothing, but still tells the norm.
-        limit = config.gradient_clip or math.inf
-        norm = self.fabric.clip_gradients(self.trained, self.optimiser, max_norm=limit, error_if_nonfinite=False)
-        assert norm is not None
-        self._require_finite(norm.item(), "norm of the gradient")
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        for block in self.blocks.values():
-            block.constrain_()
-        self.state.iteration += 1
-        self.state.loss_sum += value
-        self.state.loss_count += 1
-        return value
-
-    def _require_finite(self, value: float, what: str) -> float:
-        if not math.isfinite(value):
-            kept = "nothing was saved yet" if self.saved_at is None else f"the checkpoint of {self.saved_at} is kept"
-            raise TrainingError(
-                f"{self.recipe.name}: iteration {self.state.iteration}: the {what} is {value} ({kept}); "
-                "try smaller learning rates or gradient_clip"
-            )
-        return value
-
-    def _arrive(self, progress: ProgressLine) -> None:
-        """Whatever is due at the iteration just reached; when it has been saved, all of it has been done."""
-        iteration = self.state.iteration
-        if self.blocks and iteration == self.quantise_at:
-            for block in self.blocks.values():
-                block.quantise_()
-            self.state.best_validation_loss = self.state.best_iteration = None
-        last = iteration == self.config.iterations
-        evaluation_due = last or iteration % self.config.evaluate_every == 0
-        if evaluation_due:
-            self._evaluate(progress)
-        if evaluation_due or iteration % self.config.checkpoint_every == 0:
-            self._save()
-
-    def _evaluate(self, progress: ProgressLine) -> None:
-        """Loss on the whole validation set, a new best checkpoint if it is one, and a line in the log."""
-        state, config = self.state, self.config
-        begin = time.perf_counter()
-        loss = validation_loss(self.model, self.data.validation, config.evaluate_batch)
-        state.seconds += time.perf_counter() - begin
-        state.validation_loss = self._require_finite(loss, "validation loss")
-        if state.best_validation_loss is None or loss < state.best_validation_loss:
-            state.best_validation_loss, state.best_iteration = loss, state.iteration
-            save_checkpoint(self.run.best_checkpoint, self.model.weights(), self._metadata())
-        floor = config.min_learning_rate / config.learning_rate
-        self.log.append(
-            {
-                "iteration": state.iteration,
-                "train_loss": state.loss_sum / state.loss_count if state.loss_count else None,
-                "validation_loss": loss,
-                "quantised": bool(self.blocks) and state.iteration >= self.quantise_at,
-                "learning_rate": config.learning_rate * learning_rate_shape(config, state.iteration, floor),
-                "seconds": round(state.seconds, 3),
-            }
-        )
-        state.loss_sum, state.loss_count = 0.0, 0
-        write_text(self.run.train_log, "".join(json.dumps(line) + "\n" for line in self.log))
-        trained = self.log[-1]["train_loss"]
-        train_text = "" if trained is None else f"training loss {trained:.4f}, "
-        progress.message(f"iteration {state.iteration}/{config.iterations}: {train_text}validation loss {loss:.4f}")
-
-    def _metadata(self) -> dict[str, Any]:
-        return {"recipe_hash": self.recipe.content_hash(), "state": asdict(self.state)}
-
-    def _save(self) -> None:
-        """The last checkpoint, unless it is there already."""
-        if self.saved_at == self.state.iteration:
-            return
-        optimiser = optimiser_tensors(self.adamw, self.model)
-        prefixed = {f"{OPTIMISER_PREFIX}{name}": tensor for name, tensor in optimiser.items()}
-        save_checkpoint(self.run.last_checkpoint, {**self.model.weights(), **prefixed}, self._metadata())
-        self.saved_at = self.state.iteration
-
-    def _resume(self) -> None:
-        path = self.run.last_checkpoint
-        tensors, metadata = read_checkpoint(path)
-        if metadata.get("recipe_hash") != self.recipe.content_hash():
-            raise RunDirectoryError(f"{path} belongs to another recipe than {self.run.recipe}; choose another folder")
-        load_weights(self.model, tensors, path)
-        optimiser = {
-            name.removeprefix(OPTIMISER_PREFIX): tensor
-            for name, tensor in tensors.items()
-            if name.startswith(OPTIMISER_PREFIX)
-        }
-        load_optimiser_tensors(self.adamw, self.model, optimiser)
-        try:
-            self.state = _State(**metadata["state"])
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(f"{path}: not written by this version ({error}); delete it and train again") from None
-        if self.state.iteration and not optimiser:
-            raise CheckpointError(f"{path}: weights without the optimiser's state; delete it and train again")
-        self.saved_at = self.state.iteration
-        self.log = self._kept_log()
-
-    def _kept_log(self) -> list[dict[str, Any]]:
-        """Log lines up to the checkpoint: a later one was written just before a kill and comes again."""
-        path = self.run.train_log
-        try:
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            return [line for line in lines if line["iteration"] <= self.state.iteration]
-        except FileNotFoundError:
-            return []
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path}: not a training log ({error}); restore it or delete it") from None
+    return train_all(run, recipe.baselines, train_one, max_minutes)

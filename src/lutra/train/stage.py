@@ -226,7 +226,7 @@ class _StageTraining:
             loss = self.loss_of(self._batch(iteration), self.plan.data.task)
         value = self._require_finite(loss.item(), "training loss")
         self.adamw.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norms = [
             nn.utils.clip_grad_norm_(parameter, self.plan.optimiser.clip)
             for parameter in self.model.parameters()

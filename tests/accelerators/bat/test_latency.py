@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import bat_models
-from lutra.accelerators.bat import compiler, schedule
 from lutra.accelerators.bat.config import PAPER, PAPER_FFN, PAPER_MHA, ModuleConfig
 from lutra.accelerators.bat.latency import (
     BUILT,
@@ -36,7 +34,6 @@ from lutra.accelerators.bat.pipeline import (
     pipelined,
     program_cycles,
 )
-from lutra.frozen.bert import FrozenBert, layout
 
 HALF = Shape(tokens=128, width=768, heads=6, head_width=64, intermediate=1536, copies=2, bits=4)
 """Half-width BERT-base with split binary weights."""

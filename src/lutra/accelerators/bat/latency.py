@@ -162,7 +162,9 @@ class Step:
 
 def chain_cycles(path: Sequence[Unit], rows: int) -> Count:
     """The closed form: from the start to the end of the last row."""
-    total = sum(unit.interval - unit.late + unit.latency for unit in path)
+    total: Count = 0
+    for unit in path:  # one that wants its row late has begun with another one, at the start at the earliest
+        total = np.maximum(total + unit.interval - unit.late, unit.interval) + unit.latency
     return total + (rows - 1) * _largest([unit.interval for unit in path])
 
 

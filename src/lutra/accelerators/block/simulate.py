@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as parse_tensors
 
 from lutra.accelerators.block.bench import harness
 from lutra.accelerators.block.bench import waveform as waves
@@ -21,7 +19,7 @@ from lutra.accelerators.block.bench.harness import Device
 from lutra.accelerators.block.emit import block_design, fold_folder, run_design
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.schedule import Dataflow, FoldFactor
-from lutra.errors import InputError, RunDirectoryError
+from lutra.errors import FrozenModelError, InputError, RunDirectoryError
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel, Graph
 from lutra.frozen.types import IntArray
@@ -99,6 +97,10 @@ def simulate_run(
         "simulator": verilator.version(),
         "rows": sum(result.rows for result in every),
         "mismatches": sum(result.mismatches + result.mismatches_with_stalls for result in every),
+        "stall_seed": harness.STALL_SEED,
+        "stalled_cycles": {
+            end: sum(getattr(result.stalled_cycles, end) for result in every) for end in ("source", "sink")
+        },
         "cycles_match": all(result.cycles_measured == result.cycles_predicted for result in every),
         "designs": [
             {"fold_factor": fold_factor, "blocks": [result.to_json() for result in results]}
@@ -118,12 +120,18 @@ def captured_rows(run: RunFiles, model: FrozenModel, rows: int) -> dict[str, np.
         RunDirectoryError: they cannot be read, or a graph has none.
     """
     try:
-        tensors = parse_tensors(run.samples.read_bytes())
-    except (OSError, SafetensorError) as error:
-        raise RunDirectoryError(f"{run.samples}: cannot read it ({error}); run `lutra freeze` again") from None
-    missing = [graph.name for graph in model.graphs if not len(tensors.get(graph.name, ()))]
-    if missing:
-        raise RunDirectoryError(f"{run.samples}: no rows for {missing[0]}; run `lutra freeze` again")
+        tensors = store.read_tensors(run.samples)
+    except FrozenModelError as error:
+        raise RunDirectoryError(str(error)) from None
+    for graph in model.graphs:
+        found = tensors.get(graph.name)
+        if found is None or not found.size:
+            raise RunDirectoryError(f"{run.samples}: no rows for {graph.name}; run `lutra freeze` again")
+        if found.dtype != np.int8 or found.ndim != 2 or found.shape[1] != graph.input_width:
+            wanted = f"int8 (rows, {graph.input_width})"
+            raise RunDirectoryError(
+                f"{run.samples}: {graph.name} is {found.dtype} {found.shape}, not {wanted}; run `lutra freeze` again"
+            )
     return {graph.name: tensors[graph.name][:rows] for graph in model.graphs}
 
 

@@ -29,6 +29,7 @@ from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
 from lutra.recipes.language import Recipe
 from lutra.runs.files import RunFiles, read_json, write_json
+from lutra.sources import require_harmless
 from lutra.synth.tools import dc, vivado
 from lutra.synth.tools.asic import Asic
 from lutra.synth.tools.find import Tool, fpga_yosys, native_yosys, opensta
@@ -83,6 +84,7 @@ def synthesise_run(
         plans = designed.plans
         if not designed.design.is_current(rtl):
             designed.design.write(rtl)
+        require_harmless(rtl / source for source in sources_of(rtl))
         graphs = {plan.name: plan.graph.name for plan in plans}
         entries += _vendor_entries(run, rtl, fold, graphs)
         for target in targets:

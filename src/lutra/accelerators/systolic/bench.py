@@ -22,8 +22,8 @@ from lutra.frozen.shift import shift_gelu
 from lutra.frozen.types import IntArray
 from lutra.hardware.bench import streams, verilator
 from lutra.hardware.bench.streams import NEVER, PASSES
-from lutra.hardware.design import FILE_LIST
 from lutra.runs.files import write_text
+from lutra.sources import listed_sources
 
 TOP = "systolic"
 
@@ -101,7 +101,7 @@ def build(config: SystolicConfig, folder: Path, activation: ActivationConfig | N
     rendered = template.render(config=config, activated=activation is not None, **words)
     write_text(folder / "testbench.cpp", str(rendered))
     streams.write_bench_header(folder)
-    files = [folder / "rtl" / name for name in (folder / "rtl" / FILE_LIST).read_text(encoding="utf-8").split()]
+    files = [folder / "rtl" / name for name in listed_sources(folder / "rtl")]
     executable = verilator.build(files, TOP, folder / "testbench.cpp", folder, defines=streams.DEFINES)
     return SystolicBench(config, executable, activation)
 

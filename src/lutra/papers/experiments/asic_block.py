@@ -24,7 +24,7 @@ from safetensors.numpy import load_file
 from lutra import settings
 from lutra.accelerators.block.cells.parts import build_parts
 from lutra.accelerators.block.plan import BlockPlan
-from lutra.accelerators.block.schedule import Dataflow
+from lutra.accelerators.block.schedule import DATAFLOWS, Dataflow
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock
 from lutra.papers.recorded_asic import RECORDED_BLOCKS
@@ -80,7 +80,7 @@ def main() -> None:
         kept = folder / f"{run.root.name}_{dataflow}_{fold}_{clock}.json"
         if not kept.exists():
             asic = Asic(front, mapper, sta, settings.LIBERTY.path, CLOCK_HZ, clock != "plain")
-            write_json(kept, measure(asic, kept.with_suffix(""), run, dataflow, int(fold)))
+            write_json(kept, measure(asic, kept.with_suffix(""), run, DATAFLOWS[dataflow], int(fold)))
         recipe = tomllib.loads(run.recipe.read_text(encoding="utf-8"))["name"]
         targets.append({"recipe": recipe, **json.loads(kept.read_text(encoding="utf-8"))})
     widths = {target["width"] for target in targets}

@@ -16,6 +16,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from lutra import escape
 from lutra.errors import ToolError
 from lutra.synth.tools.find import Tool, run_tool
 from lutra.synth.tools.opensta import CLOCK_PORT
@@ -58,8 +59,8 @@ def ecp5_script(sources: list[str], top: str) -> str:
     """ECP5 cells; neither BRAM, nor LUTs as memory, nor DSPs, as for UltraScale+."""
     return "\n".join(
         [
-            f"read_verilog -sv {' '.join(sources)}",
-            f"synth_ecp5 -nobram -nolutram -nodsp -noiopad -top {top} -json ecp5.json",
+            f"read_verilog -sv {' '.join(map(escape.yosys, sources))}",
+            f"synth_ecp5 -nobram -nolutram -nodsp -noiopad -top {escape.identifier(top)} -json ecp5.json",
             "",
         ]
     )

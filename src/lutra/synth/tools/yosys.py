@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lutra.errors import InputError, RunDirectoryError, ToolError
+from lutra import escape
+from lutra.errors import InputError, ToolError
+from lutra.sources import listed_sources, require_harmless
 from lutra.synth.netlist.fanout import insert_buffers
 from lutra.synth.netlist.liberty import fanout_buffer, flip_flop_names, gate_names, smallest_buffer
 from lutra.synth.netlist.packing import packed_luts
@@ -22,7 +24,8 @@ from lutra.synth.tools.opensta import CLOCK_PORT
 
 XILINX_MACRO = "LUTRA_XILINX"
 """Selects LUT6 primitives in the generated RTL instead of multiplexer trees."""
-SOURCE_SUFFIXES = (".sv", ".svh", ".v", ".vh", ".mem", ".hex")
+IMAGE_SUFFIXES = (".mem", ".hex")
+SOURCE_SUFFIXES = (".sv", ".svh", ".v", ".vh", *IMAGE_SUFFIXES)
 LUT = re.compile(r"LUT[1-6]")
 FLIP_FLOPS = frozenset({"FDRE", "FDSE", "FDCE", "FDPE"})
 LATCHES = frozenset({"LDCE", "LDPE"})
@@ -84,27 +87,21 @@ class AsicUse:
 
 
 def sources_of(rtl: Path) -> list[str]:
-    """The source files that `rtl/filelist.f` names, in order.
-
-    Raises:
-        RunDirectoryError: no file list, or it names none.
-    """
-    filelist = rtl / "filelist.f"
-    try:
-        lines = [line.split("//")[0].strip() for line in filelist.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
-        raise RunDirectoryError(f"{filelist}: not there; run `lutra rtl` first") from None
-    sources = [line for line in lines if line and not line.startswith(("+", "-"))]
-    if not sources:
-        raise RunDirectoryError(f"{filelist}: names no source; run `lutra rtl` again")
-    return sources
+    """The source files that `rtl/filelist.f` names, in order (see `listed_sources`)."""
+    return listed_sources(rtl)
 
 
 def copy_sources(rtl: Path, folder: Path) -> None:
-    """Copy sources and memory images into `folder`, because the WebAssembly Yosys sees only its working directory."""
+    """Copy sources and memory images into `folder`, because the WebAssembly Yosys sees only its working directory.
+
+    Raises:
+        RunDirectoryError: a source that could do more than compute (see `require_harmless`).
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for path in rtl.rglob("*"):
-        if path.suffix in SOURCE_SUFFIXES:
+    paths = [path for path in rtl.rglob("*") if path.suffix in SOURCE_SUFFIXES]
+    require_harmless(path for path in paths if path.suffix not in IMAGE_SUFFIXES)
+    for path in paths:
+        if path.is_file():
             target = folder / path.relative_to(rtl)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
@@ -112,7 +109,7 @@ def copy_sources(rtl: Path, folder: Path) -> None:
 
 def read_sources(sources: list[str]) -> str:
     """The command that reads SystemVerilog for UltraScale+."""
-    return f"read_verilog -sv -D{XILINX_MACRO} {' '.join(sources)}"
+    return f"read_verilog -sv -D{XILINX_MACRO} {' '.join(map(escape.yosys, sources))}"
 
 
 def fpga_script(sources: list[str], top: str) -> str:
@@ -120,7 +117,7 @@ def fpga_script(sources: list[str], top: str) -> str:
     return "\n".join(
         [
             read_sources(sources),
-            f"synth_xilinx -family xcup -nodsp -nobram -nolutram -noiopad -flatten -top {top}",
+            f"synth_xilinx -family xcup -nodsp -nobram -nolutram -noiopad -flatten -top {escape.identifier(top)}",
             f"select -module {top}",  # the simulation models of all cells of the device stay out
             "write_json -selected netlist.json",
             "",
@@ -153,10 +150,11 @@ def asic_scripts(
     inserted (`fanout`) and gates sized (`sizing`); the third leaves `netlist.v` for timing and power.
     Modules whose ports are in the file `apart` stay instances.
     """
-    ports = f"read_verilog -sv -lib {apart}" if apart else ""
+    escape.identifier(top)
+    ports = f"read_verilog -sv -lib {escape.yosys(apart)}" if apart else ""
     to_gates = [
         ports,
-        f"read_verilog -sv {' '.join(sources)}",
+        f"read_verilog -sv {' '.join(map(escape.yosys, sources))}",
         f"synth -flatten -noabc -top {top}",
         "opt -full",
         "simplemap",

@@ -1,4 +1,4 @@
-// A module of BAT: engine, vector unit, softmax, layer norm and quantisation unit with their memories, and a controller
+// One half of BAT: engine, vector unit, softmax, layer norm and quantisation unit with their memories, and a controller
 // that walks through a program of steps (isa.md).
 //
 // In a step rows flow through a chain of units that the instruction chooses; between two units stands a buffer of whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from mako.template import Template
@@ -15,7 +16,6 @@ from lutra.hardware.bench import verilator
 from lutra.hardware.bench.streams import (
     DEFINES,
     NEVER,
-    PASSES,
     Reader,
     execute,
     pack,
@@ -23,11 +23,33 @@ from lutra.hardware.bench.streams import (
     words_of_bits,
     write_bench_header,
 )
-from lutra.hardware.design import FILE_LIST
 from lutra.runs.files import write_text
+from lutra.sources import listed_sources
 
 HERE = Path(__file__).parent
 TOP = "lutra_testbench_top"
+STALL_SEED = 1
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One way through the rows; `source` and `sink` are the styles of `Stalls` in bench.h."""
+
+    name: str
+    source: Literal["none", "drawn", "bursts"] = "none"
+    sink: Literal["none", "drawn", "bursts"] = "none"
+    most_rows: int | None = None
+    """Only so many of the rows, from the first on; None: all."""
+
+
+PASSES = (
+    Pass("without stalls"),
+    Pass("with stalls", "drawn", "drawn"),
+    Pass("with stalls at the sink", "none", "drawn", 32),
+    Pass("with stalls at the source", "drawn", "none", 32),
+    Pass("with bursts of stalls", "bursts", "bursts", 32),
+)
+"""A handshake that is wrong may hide behind the stalls of the other end, so each end also stalls alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +74,10 @@ class Recording:
     """Beats after the last row."""
     unstable_cycle: int | None
     """First cycle in which an offered beat was withdrawn or changed before it was taken."""
+    source_stalled_cycles: int = 0
+    """Cycles in which the source had a beat and held it back."""
+    sink_stalled_cycles: int = 0
+    """Cycles in which the block offered a beat and the sink did not take it."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +107,19 @@ def build(devices: list[Device], rtl: Path, folder: Path, probes: tuple[Probe, .
     """
     folder.mkdir(parents=True, exist_ok=True)
     plans = [device.plan for device in devices]
-    described = [(probe.name, probe.strobes, probe.signal, probe.bits) for probe in probes]
+    described = {
+        "plans": plans,
+        "passes": PASSES,
+        "probes": [(probe.name, probe.strobes, probe.signal, probe.bits) for probe in probes],
+        "words_of": words_of_bits,
+        "input_words": _input_words,
+        "output_words": _output_words,
+    }
     for name in ("testbench_top.sv", "testbench.cpp"):
-        text = Template(filename=str(HERE / f"{name}.mako"), strict_undefined=True).render(
-            plans=plans, probes=described, words_of=words_of_bits, input_words=_input_words, output_words=_output_words
-        )
+        text = Template(filename=str(HERE / f"{name}.mako"), strict_undefined=True).render(**described)
         write_text(folder / name, str(text))
     write_bench_header(folder)
-    listed = (rtl / FILE_LIST).read_text(encoding="utf-8").split()
-    files = [*(rtl / name for name in listed), folder / "testbench_top.sv"]
+    files = [*(rtl / name for name in listed_sources(rtl)), folder / "testbench_top.sv"]
     main = folder / "testbench.cpp"
     executable = verilator.build(files, TOP, main, folder, defines=DEFINES, waves=bool(probes))
     return Bench(executable, tuple(devices), probes)
@@ -100,9 +130,9 @@ def patience(devices: list[Device]) -> int:
     return 1000 + 4 * max(device.plan.schedule.latency_cycles for device in devices)
 
 
-def run(bench: Bench, patience_cycles: int) -> list[list[Recording]]:
-    """Both passes; recordings by pass and device."""
-    reader = Reader(execute(bench.executable, _vectors(bench, patience_cycles)))
+def run(bench: Bench, patience_cycles: int, seed: int = STALL_SEED) -> list[list[Recording]]:
+    """All passes, with stalls drawn from `seed` (32 bits); recordings by pass and device."""
+    reader = Reader(execute(bench.executable, _vectors(bench, patience_cycles, seed)))
     return [[_recording(reader, device) for device in bench.devices] for _ in PASSES]
 
 
@@ -112,7 +142,7 @@ def run_with_waves(
     """One pass with a VCD waveform of the cycles of `window` (first, last); the probes' bits, (records, bits)."""
     probed = bench.executable.with_name("probes.bin")
     arguments = [str(probed), str(waves), str(pass_index), *map(str, window)]
-    execute(bench.executable, _vectors(bench, patience_cycles), arguments)
+    execute(bench.executable, _vectors(bench, patience_cycles, STALL_SEED), arguments)
     reader = Reader(probed.read_bytes())
     records: dict[str, list[np.ndarray]] = {probe.name: [] for probe in bench.probes}
     while not reader.at_end():
@@ -124,9 +154,9 @@ def run_with_waves(
     }
 
 
-def _vectors(bench: Bench, patience_cycles: int) -> bytes:
+def _vectors(bench: Bench, patience_cycles: int, seed: int) -> bytes:
     rows = (struct.pack("<I", len(device.rows)) + _input_beats(device).tobytes() for device in bench.devices)
-    return struct.pack("<I", patience_cycles) + b"".join(rows)
+    return struct.pack("<2I", patience_cycles, seed) + b"".join(rows)
 
 
 def _input_beats(device: Device) -> np.ndarray:
@@ -139,7 +169,7 @@ def _input_beats(device: Device) -> np.ndarray:
 
 def _recording(reader: Reader, device: Device) -> Recording:
     s, type_ = device.plan.schedule, device.plan.graph.output_type
-    extra_beats, unstable_cycle = reader.word(), reader.word()
+    extra_beats, unstable_cycle, source_stalled, sink_stalled = (reader.word() for _ in range(4))
     row_cycles, output_cycles = reader.counted(), reader.counted()
     words = reader.counted().astype(np.uint32).reshape(-1, _output_words(device.plan))
     rows = len(words) // s.output_beats
@@ -150,6 +180,8 @@ def _recording(reader: Reader, device: Device) -> Recording:
         output_cycles=output_cycles,
         extra_beats=extra_beats,
         unstable_cycle=None if unstable_cycle == NEVER else unstable_cycle,
+        source_stalled_cycles=source_stalled,
+        sink_stalled_cycles=sink_stalled,
     )
 
 

@@ -1,0 +1,141 @@
+"""A whole transformer, calibrated in integers, as one frozen program: from tokens or pixels to logits."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor, nn
+
+from lutra.freeze.block import freeze_block
+from lutra.frozen.graph import Graph
+from lutra.frozen.ops import (
+    Attention,
+    Embedding,
+    LayerNorm,
+    MatMul,
+    Operation,
+    Requantise,
+    Residual,
+    Table,
+)
+from lutra.frozen.ops.attention import exponential_table
+from lutra.frozen.types import IntArray, TensorType
+from lutra.models.integer import FINAL_NORM, LOGITS, STREAM, Feedforward, IntegerTransformer, Layer
+from lutra.nn import integer
+from lutra.nn.weightless import WeightlessBlock
+
+TOKENS = "tokens"
+
+
+def freeze_transformer(model: IntegerTransformer) -> Graph:
+    """The program of a calibrated model: it computes the integers that `model` computes.
+
+    Raises:
+        InputError: a scale is missing, or constants do not fit their types.
+        FrozenModelError: the model leaves the bounds of the frozen operations.
+    """
+    writer = _Writer(model)
+    x = writer.embedding()
+    for layer in model.parts.layers:
+        x = writer.layer(layer, x)
+    y = writer.norm(model.parts.norm, FINAL_NORM, x)
+    head = model.parts.head
+    writer.linear(model.linear_constants(head.weight, head.bias, FINAL_NORM, LOGITS), LOGITS, y, LOGITS)
+    program = Graph("model", TOKENS, writer.input_type, 1, tuple(writer.ops))
+    program.check()
+    return program
+
+
+class _Writer:
+    """Appends operations in execution order; every method returns the name of the value that it ends with."""
+
+    def __init__(self, model: IntegerTransformer) -> None:
+        self.model = model
+        self.ops: list[Operation] = []
+        self.stream = TensorType(True, 16, model.scale(STREAM))
+        self.input_type = TensorType(False, 8)
+
+    def add(self, op: Operation) -> str:
+        self.ops.append(op)
+        return op.output
+
+    def type_of(self, site: str) -> TensorType:
+        if site == STREAM:
+            return self.stream
+        return TensorType(True, 16 if site == LOGITS else 8, self.model.scale(site))
+
+    def embedding(self) -> str:
+        tokens, positions = map(_array, self.model.embedding_rows())
+        self.input_type = TensorType(False, max(1, (len(tokens) - 1).bit_length()))
+        return self.add(Embedding((TOKENS,), "embedding", tokens, positions, self.stream))
+
+    def layer(self, layer: Layer, x: str) -> str:
+        name = layer.name
+        x = self.add(Residual((x, self.attention(layer, x)), f"{name}.x", self.stream))
+        if layer.norm_2 is None:
+            return x
+        y = self.norm(layer.norm_2, f"{name}.norm_2", x)
+        if isinstance(layer.feedforward, Feedforward):
+            branch = self.mlp(layer.feedforward, name, y)
+        else:
+            branch = self.block(layer, y)
+        return self.add(Residual((x, branch), f"{name}.out", self.stream))
+
+    def attention(self, layer: Layer, x: str) -> str:
+        model, name = self.model, layer.name
+        y = self.norm(layer.norm_1, f"{name}.norm_1", x)
+        parts = []
+        for part, (weight, bias) in layer.query_key_value().items():
+            site = f"{name}.{part}"
+            parts.append(self.linear(model.linear_constants(weight, bias, f"{name}.norm_1", site), site, y, site))
+        c = model.attention_constants(layer)
+        type_ = TensorType(True, 8, model.context_scale(layer, c))
+        context = self.add(
+            Attention(
+                tuple(parts),
+                f"{name}.context",
+                model.parts.heads,
+                model.parts.causal,
+                c.multiplier,
+                c.shift,
+                exponential_table(),
+                c.gain,
+                type_,
+            )
+        )
+        return self.linear(model.projection_constants(layer, c), f"{name}.projection", context, STREAM)
+
+    def mlp(self, mlp: Feedforward, name: str, y: str) -> str:
+        model, hidden, activated = self.model, f"{name}.hidden", f"{name}.gelu"
+        first = model.linear_constants(mlp.first.weight, mlp.first.bias, f"{name}.norm_2", hidden)
+        self.linear(first, hidden, y, hidden)
+        table = integer.gelu_table(model.scale(hidden), model.scale(activated))
+        self.add(Table((hidden,), activated, _array(table), self.type_of(activated)))
+        second = model.linear_constants(mlp.second.weight, mlp.second.bias, activated, STREAM)
+        return self.linear(second, f"{name}.mlp", activated, STREAM)
+
+    def block(self, layer: Layer, y: str) -> str:
+        """A weightless block: its operations as they are alone, then to the scale of the stream."""
+        name = f"{layer.name}.mlp"
+        assert isinstance(layer.feedforward, WeightlessBlock)
+        graph = freeze_block(name, layer.feedforward)
+        for op in graph.ops:
+            inputs = tuple(y if source == graph.input else f"{name}.{source}" for source in op.inputs)
+            self.add(type(op)(**{**vars(op), "inputs": inputs, "output": f"{name}.{op.output}"}))
+        multiplier, shift = self.model.branch_constants(graph.output_type.scale, layer.name)
+        width = graph.output_width
+        columns = np.full(width, int(multiplier)), np.full(width, shift)
+        return self.add(Requantise((f"{name}.{graph.output}",), f"{name}.branch", *columns, self.stream))
+
+    def norm(self, norm: nn.LayerNorm, site: str, x: str) -> str:
+        c = self.model.norm_constants(norm, site)
+        return self.add(LayerNorm((x,), site, _array(c.gain), _array(c.bias), c.epsilon, c.shift, self.type_of(site)))
+
+    def linear(self, c: integer.Linear, name: str, source: str, target: str) -> str:
+        """A product and its requantising into the type of a site."""
+        self.add(MatMul((source,), f"{name}.sums", _array(c.weights).T, _array(c.bias)))
+        shift = np.full(len(c.multiplier), c.shift)
+        return self.add(Requantise((f"{name}.sums",), name, _array(c.multiplier), shift, self.type_of(target)))
+
+
+def _array(tensor: Tensor) -> IntArray:
+    return tensor.detach().cpu().numpy().astype(np.int64)

@@ -1,0 +1,152 @@
+"""Whole models in integers: training's arithmetic and the frozen program agree in every logit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from lutra.errors import InputError
+from lutra.freeze.block import quantise_blocks
+from lutra.freeze.transformer import freeze_transformer
+from lutra.frozen import golden, store
+from lutra.frozen.graph import FrozenModel, as_weightless
+from lutra.models.gpt import GPT
+from lutra.models.integer import IntegerTransformer
+from lutra.nn.calibrate import calibrate_
+from lutra.nn.weightless import weightless_blocks
+from lutra.recipes.language import BlockConfig, LutLayerConfig, ModelConfig
+
+VOCABULARY = 11
+
+
+def small_gpt(ffn, seed, *, layers=2, width=12, heads=2, context=8, bias=True):
+    """A model whose parameters are large enough for every operation to matter."""
+    torch.manual_seed(seed)
+    block = BlockConfig(thermometer_bits=3, lut_layers=(LutLayerConfig(luts="2D", table_init="smooth"),), groups=2)
+    config = ModelConfig(layers=layers, heads=heads, width=width, context=context, bias=bias, ffn=ffn)
+    model = GPT(config, VOCABULARY, block, seed).eval()
+    for parameter in model.parameters():
+        if parameter.dim() == 2 and parameter.requires_grad:
+            parameter.data.mul_(8)
+        elif parameter.dim() == 1:
+            parameter.data.add_(torch.randn_like(parameter) * 0.3)
+    if ffn == "weightless":
+        calibrate_(model, tokens_of(model, seed))
+        quantise_blocks(model)
+    return model
+
+
+def tokens_of(model, seed, sequences=6):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(VOCABULARY, (sequences, model.config.context), generator=generator)
+
+
+def integer_gpt(ffn, seed, **changes):
+    model = IntegerTransformer(small_gpt(ffn, seed, **changes))
+    model.calibrate_([tokens_of(model.model, seed + 1)])
+    return model
+
+
+def assert_equal_bits(model, seed):
+    tokens = tokens_of(model.model, seed)
+    with torch.no_grad():
+        ours = model.integer_logits(tokens).numpy().astype(np.int64)
+    program = freeze_transformer(model)
+    frozen = golden.run(program, tokens.numpy()[:, :, None])
+    assert (ours == frozen).all()
+    return program
+
+
+@st.composite
+def configurations(draw):
+    heads = draw(st.integers(1, 3))
+    return {
+        "ffn": draw(st.sampled_from(["weightless", "mlp", "none"])),
+        "layers": draw(st.integers(1, 2)),
+        "heads": heads,
+        "width": heads * draw(st.integers(2, 7)),
+        "context": draw(st.integers(1, 9)),
+        "bias": draw(st.booleans()),
+        "seed": draw(st.integers(0, 2**31)),
+    }
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(configurations())
+def test_every_logit_of_random_models_is_equal(configuration):
+    model = integer_gpt(**configuration)
+    assert_equal_bits(model, configuration["seed"] + 2)
+
+
+@pytest.mark.slow
+@settings(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(configurations())
+def test_every_logit_of_very_many_random_models_is_equal(configuration):
+    model = integer_gpt(**configuration)
+    assert_equal_bits(model, configuration["seed"] + 2)
+
+
+@pytest.mark.parametrize("ffn", ["weightless", "mlp", "none"])
+def test_integers_stay_near_the_real_model_and_reload(ffn, tmp_path):
+    model = integer_gpt(ffn, 3, width=32, heads=4)
+    tokens = tokens_of(model.model, 5)
+    with torch.no_grad():
+        real, ours = model.model(tokens), model(tokens)
+    assert F.cosine_similarity(real.flatten(), ours.flatten(), dim=0) > (0.9 if ffn == "weightless" else 0.99)
+    again = IntegerTransformer(small_gpt(ffn, 4, width=32, heads=4))
+    again.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        assert (again(tokens) == ours).all(), "scales are buffers: a reloaded model is the same"
+    assert len(ours.unique()) > 300, "logits that say nothing would be equal too"
+    program = assert_equal_bits(model, 6)
+    store.save(FrozenModel.of_whole(program), tmp_path)
+    loaded = store.load(tmp_path)
+    rows = tokens.numpy()[:, :, None]
+    assert (golden.run(loaded.require_whole(), rows) == golden.run(program, rows)).all()
+    assert [graph.name for graph in loaded.graphs] == list(weightless_blocks(model.model))
+    for graph in loaded.graphs:
+        as_weightless(graph)
+
+
+@pytest.mark.parametrize("ffn", ["weightless", "mlp"])
+def test_gradients_reach_every_parameter_and_point_where_the_real_ones_do(ffn):
+    model = integer_gpt(ffn, 7, width=24, heads=2)
+    tokens = tokens_of(model.model, 8, sequences=16)
+    targets = tokens.roll(-1, dims=1).flatten()
+
+    def gradients(forward):
+        model.zero_grad()
+        F.cross_entropy(forward(tokens).flatten(0, 1), targets).backward()
+        found = {name: parameter.grad for name, parameter in model.model.named_parameters()}
+        return {name: grad.clone() for name, grad in found.items() if grad is not None}
+
+    ours, theirs = gradients(model), gradients(model.model)
+    assert ours.keys() == theirs.keys()
+    for name, grad in ours.items():
+        if "summation" not in name and "lut_layers" not in name:
+            assert F.cosine_similarity(grad.flatten(), theirs[name].flatten(), dim=0) > 0.7, name
+
+
+def test_what_is_missing_is_one_line():
+    model = IntegerTransformer(small_gpt("mlp", 0))
+    with pytest.raises(InputError, match=r"^stream: no scale yet"):
+        model(tokens_of(model.model, 0))
+    model.model.transformer.h[1].mlp.c_fc.weight.data[0, 0] = torch.nan
+    with pytest.raises(InputError, match=r"^transformer\.h\.1\.hidden: NaN or infinite activations"):
+        model.calibrate_([tokens_of(model.model, 0)])
+    with pytest.raises(InputError, match=r"^a Linear has no integer form"):
+        IntegerTransformer(torch.nn.Linear(2, 2))
+    real = small_gpt("weightless", 0)
+    for block in weightless_blocks(real).values():
+        block.dequantise_()
+    model = IntegerTransformer(real)
+    model.calibrate_([tokens_of(real, 0)])
+    with pytest.raises(InputError, match=r"^transformer\.h\.0: the block is not quantised"):
+        model(tokens_of(real, 0))
+    model = integer_gpt("none", 0)
+    with pytest.raises(InputError, match=r"^9 tokens are more than the model's context of 8$"):
+        model(torch.zeros(1, 9, dtype=torch.int64))
