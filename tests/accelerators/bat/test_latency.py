@@ -236,3 +236,43 @@ def test_a_step_waits_for_its_weights():
     assert times.ends[1] == times.starts[1] + 49
     assert times.loaded[2] == max(times.loaded[1], times.ends[0] + 1) + load
     assert times.total == times.starts[2] + 1000
+
+
+def untrained(config, seed):
+    """A frozen model with anything in it."""
+    rng, tensors = np.random.default_rng(seed), {}
+    for name, wanted in layout(config).items():
+        if wanted.dtype == "uint8":
+            tensors[name] = rng.integers(0, 256, wanted.shape, np.uint8)
+        else:
+            tensors[name] = np.asarray(rng.uniform(0.1, 1, wanted.shape)).astype(np.float16)
+    return FrozenBert(config, tensors)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_closed_forms_are_what_programs_take(seed):
+    """Of a random model and accelerator; what its programs take is what simulation takes."""
+    config, accelerator = bat_models.draw(seed)
+    image = compiler.compile_model(untrained(config, seed), accelerator)
+    memory = Memory(accelerator.memory_latency, accelerator.memory_gap)
+    attention, feed_forward = accelerator.attention, accelerator.feed_forward
+    for tokens in (1, 2, accelerator.positions):
+        programs = compiler.compile_sentences(image, [tokens])
+        shape = Shape.of(config, tokens)
+        first, second = Module(attention, shape, memory), Module(feed_forward, shape, memory)
+        blocks = [(first.attention, second.feed_forward(last=last)) for last in [False] * (config.layers - 1) + [True]]
+        steps = [
+            [first.quantise, *(step for block, _ in blocks for step in block)],
+            [step for _, block in blocks for step in block],
+        ]
+        if len(programs) == 1:
+            steps = [[first.quantise, *(step for both in blocks for block in both for step in block)]]
+        cycles = [cycles_of(each, BUILT) for each in steps]
+        assert cycles == [
+            [schedule.step_cycles(step, accelerator, module) for step in program]
+            for program, module in zip(programs, accelerator.modules, strict=True)
+        ]
+        if len(programs) == 1:
+            loads = [step["load_beats"] for step in programs[0]]
+            whole = program_cycles(cycles[0], loads, memory)
+            assert whole.total == schedule.program_cycles(programs, accelerator)
