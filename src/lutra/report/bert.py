@@ -8,6 +8,7 @@ from typing import Any
 from lutra.cost.bert import flops, size_mib
 from lutra.recipes.bert import BertRecipe, plan_stages
 from lutra.recipes.bert_config import BertConfig
+from lutra.report.accelerator import accelerator_section, simulation_table
 from lutra.report.build import Figure, Page, Section, rebuild_section, write_page
 from lutra.report.figures import PLOT_COLOURS, page_svg, plotting
 from lutra.report.tables import UNKNOWN, Table, count, number
@@ -31,6 +32,7 @@ class ChainEvidence:
     recipe: BertRecipe
     stages: dict[str, dict[str, Any]]
     evaluate: dict[str, Any] | None
+    simulate: dict[str, Any] | None
     steps: dict[str, dict[str, Any]]
 
     @property
@@ -51,6 +53,7 @@ def read_chain(files: RunFiles, recipe: BertRecipe) -> ChainEvidence:
         recipe,
         {name: read_json(path, "train") for name, path in results.items() if path.exists()},
         read_json(files.evaluate, "evaluate") if files.evaluate.exists() else None,
+        read_json(files.simulate, "simulate") if files.simulate.exists() else None,
         dict(read_json(files.steps, "run")) if files.steps.exists() else {},
     )
 
@@ -61,6 +64,8 @@ def summary_tables(files: RunFiles, recipe: BertRecipe, step: str = "run") -> li
     tables: list[Table | None] = [methods_table(evidence)] if step in ("run", "train", "evaluate") else []
     if step in ("run", "evaluate"):
         tables += [frozen_table(evidence), robustness_table(evidence)]
+    if step in ("run", "simulate") and evidence.simulate:
+        tables.append(simulation_table(evidence.simulate))
     return [table for table in tables if table]
 
 
@@ -162,6 +167,7 @@ def report_bert(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
             Section("robustness", "Robustness", tables=(robustness,))
             if robustness
             else Section("robustness", "Robustness", missing=f"Not run: lutra evaluate {files.root.name} --robustness"),
+            accelerator_section(evidence.simulate, files.root.name),
             _left_out(evidence),
             rebuild_section(files, recipe, evidence.steps),
         ),

@@ -116,14 +116,17 @@ def simulate_run(files: RunFiles, recipe: BertRecipe, sentences: int | None = No
     for each in designs:
         with tempfile.TemporaryDirectory(prefix="lutra-bat-") as temporary:
             results[each.method] = simulate.simulate_model(each.model, each.config, given, Path(temporary))
+    evidence_of = {each.method: results[each.method].to_json(each.config, each.model) for each in designs}
     evidence = {
         "simulator": verilator.version(),
+        "mismatches": sum(each["mismatches"] for each in evidence_of.values()),
+        "cycles_match": all(each["cycles_match"] for each in evidence_of.values()),
         "designs": {
             each.method: {
                 "frozen_hash": store.content_hash(files.frozen / each.method),
                 "design_hash": emit.bat_design(each.config).content_hash,
                 "config": each.config.to_mapping(),
-                **results[each.method].to_json(each.config, each.model),
+                **evidence_of[each.method],
             }
             for each in designs
         },
