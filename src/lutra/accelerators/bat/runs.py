@@ -115,7 +115,8 @@ def simulate_run(files: RunFiles, recipe: BertRecipe, sentences: int | None = No
     results = {}
     for each in designs:
         with tempfile.TemporaryDirectory(prefix="lutra-bat-") as temporary:
-            results[each.method] = simulate.simulate_model(each.model, each.config, given, Path(temporary))
+            waves = files.root / "waves" / f"{each.method}.vcd"
+            results[each.method] = simulate.simulate_model(each.model, each.config, given, Path(temporary), waves)
     evidence_of = {each.method: results[each.method].to_json(each.config, each.model) for each in designs}
     evidence = {
         "simulator": verilator.version(),

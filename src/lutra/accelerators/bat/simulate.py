@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lutra.accelerators.bat import bench, compiler, schedule
-from lutra.accelerators.bat.compare import StepVerdict, Trace, compare_steps, golden_trace
+from lutra.accelerators.bat.compare import Difference, StepVerdict, Trace, compare_steps, golden_trace
 from lutra.accelerators.bat.config import BatConfig
 from lutra.accelerators.bat.latency import Shape
 from lutra.accelerators.bat.pipeline import giga_operations, peak_giga_operations_per_second
@@ -21,6 +22,9 @@ from lutra.frozen.bert_golden import classify, embed
 from lutra.frozen.binary16 import HalfArray
 
 logger = logging.getLogger("lutra")
+
+WAVE_CYCLES = 2000
+"""Of a waveform where no value differs, but cycles do or the end does not come."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +102,12 @@ class BatResult:
         }
 
 
-def simulate_model(model: FrozenBert, config: BatConfig, sentences: Sentences, folder: Path) -> BatResult:
+def simulate_model(
+    model: FrozenBert, config: BatConfig, sentences: Sentences, folder: Path, waves: Path | None = None
+) -> BatResult:
     """Build the accelerator in `folder` and run sentences on it, as many at a time as it has modules.
+
+    Where a value differs, the file `waves` shows the cycles in which the row of the first one passed.
 
     Raises:
         InputError: the accelerator does not take the model or a sentence.
@@ -124,6 +132,9 @@ def simulate_model(model: FrozenBert, config: BatConfig, sentences: Sentences, f
                 block = verdict.step.rsplit(".", 1)[0]
                 values, wrong = blocks.get(block, (0, 0))
                 blocks[block] = values + verdict.values, wrong + verdict.differing
+            if waves and result.problem and not any(each.problem for each in (*chain(*results), *passed)):
+                first = next((verdict.first for verdict in verdicts if verdict.first), None)
+                result = _with_waveform(result, first, image, group, run, stalls, folder / "waves", waves)
             passed.append(result)
             logger.info(
                 "%s tokens%s: %s cycles, %d of %d values differ",
@@ -145,6 +156,31 @@ def require_match(result: BatResult, name: str) -> None:
     """
     if result.problem:
         raise MismatchError(f"{name}: {result.problem}")
+
+
+def _with_waveform(
+    result: GroupResult,
+    first: Difference | None,
+    image: compiler.Image,
+    group: Sequence[HalfArray],
+    run: bench.Run,
+    stalls: bool,
+    folder: Path,
+    path: Path,
+) -> GroupResult:
+    """Run a group again and write a waveform of the row of its first difference, or of the first cycles."""
+    begin, end = 0, WAVE_CYCLES
+    programs = compiler.compile_sentences(image, [len(rows) for rows in group])
+    for index, steps in enumerate(programs if first else []):
+        for step, start in zip(steps, run.modules[index].starts, strict=False):
+            if first and (step.name, step.sentence) == (first.step, first.sentence):
+                units = schedule.step_units(step, image.config, image.config.modules[index])
+                begin = int(start) + first.row * max(unit.interval for unit in units)
+                end = begin + sum(unit.passage for unit in units) + image.config.memory_latency
+    path.parent.mkdir(parents=True, exist_ok=True)
+    built = bench.build(image.config, folder, waves=True)
+    bench.simulate(built, image, [group], stalls, waveform=bench.Waveform(path, begin, end))
+    return replace(result, problem=f"{result.problem}; waveform of cycles {begin} to {end}: {path}")
 
 
 def _compare(
