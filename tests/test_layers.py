@@ -28,7 +28,7 @@ TRAIN = {"models", "data", *MODELS}
 FREEZE = {"train", "frozen", "runtime", *TRAIN}
 HARDWARE = {"frozen", "hardware"}
 ACCELERATOR = {*HARDWARE, "synth"}
-COST = {"accelerators.block", "accelerators.systolic", *ACCELERATOR}
+COST = {"accelerators.block", "accelerators.systolic", "accelerators.bat", *ACCELERATOR}
 REPORT = {"cost", *COST}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
