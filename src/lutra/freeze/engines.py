@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lutra.errors import InputError
+from lutra.freeze.whole import FrozenGpt, GoldenEngine, WholeEngine
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph
 from lutra.models.gpt import GPT
@@ -54,24 +55,37 @@ def install(
         FrozenModelError, InputError: the frozen model lacks a block of `model`, or has one that `model` lacks.
     """
     expected, found = set(weightless_blocks(model)), {graph.name for graph in frozen.graphs}
-    if expected != found:
-        odd = sorted(expected ^ found)
-        raise InputError(f"frozen model and checkpoint differ in {', '.join(odd)}; run `lutra freeze` again")
+    require_same_blocks(expected, found)
     for graph in frozen.graphs:
         parent, _, attribute = graph.name.rpartition(".")
         setattr(model.get_submodule(parent), attribute, FrozenBlock(graph, create_engine(graph)))
 
 
-def load_with_engine(run: RunFiles, engine: EngineName) -> GPT:
-    """The best model of a run: as trained ("torch"), or with its frozen blocks in place ("golden", "runtime").
+def load_with_engine(run: RunFiles, engine: EngineName) -> GPT | FrozenGpt:
+    """The best model of a run: as trained ("torch"), or whole in integers ("golden", "runtime").
+
+    Of a run in which only blocks were frozen, the trained model with its frozen blocks in place.
 
     Raises:
         CheckpointError, FrozenModelError, InputError: see `load_model`, `store.load` and `install`.
     """
     model = load_model(run)
-    if engine != "torch":
-        install(model, store.load(run.frozen), ENGINES[engine])
+    if engine == "torch":
+        return model
+    frozen = store.load(run.frozen)
+    if frozen.whole is not None:
+        expected, found = set(weightless_blocks(model)), {graph.name for graph in frozen.graphs}
+        require_same_blocks(expected, found)
+        return FrozenGpt(frozen.whole, WHOLE_ENGINES[engine](frozen.whole))
+    install(model, frozen, ENGINES[engine])
     return model
+
+
+def require_same_blocks(expected: set[str], found: set[str]) -> None:
+    """Raise InputError unless a checkpoint and a frozen model have the same blocks, by name."""
+    if expected != found:
+        odd = ", ".join(sorted(expected ^ found))
+        raise InputError(f"frozen model and checkpoint differ in {odd}; run `lutra freeze` again")
 
 
 def _runtime_engine(graph: Graph) -> IntegerEngine:
@@ -82,3 +96,5 @@ def _runtime_engine(graph: Graph) -> IntegerEngine:
 
 ENGINES: dict[str, Callable[[Graph], IntegerEngine]] = {"golden": golden_engine, "runtime": _runtime_engine}
 """What creates the engine of a graph, by name."""
+WHOLE_ENGINES: dict[str, Callable[[Graph], WholeEngine]] = {"golden": GoldenEngine}
+"""The same of a whole model."""

@@ -95,6 +95,11 @@ def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return structure, tensors
 
 
+def exists(folder: Path) -> bool:
+    """Whether something was frozen into `folder`; `load` says whether it is whole."""
+    return (folder / MODEL_FILE).exists()
+
+
 def content_hash(folder: Path) -> str:
     """The content hash that `folder` claims (see `load` for the check)."""
     return str(json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))["content_hash"])

@@ -76,7 +76,12 @@ LANGUAGE = Kind(
             ("baselines/*/train/log.jsonl", "baselines/*/train/best.safetensors"),
             _MAX_MINUTES,
         ),
-        Step("freeze", "lutra.freeze.step:freeze_run", ("train",), ("frozen/*",), blocks_only=True),
+        Step(
+            "freeze",
+            "lutra.freeze.step:freeze_run",
+            ("train", "baselines"),
+            ("frozen/*", "baselines/*/frozen/*"),
+        ),
         Step(
             "evaluate",
             "lutra.evaluate.language:evaluate_run",

@@ -48,12 +48,17 @@ def losses_table(evidence: Evidence) -> Table | None:
     names = {
         "golden": "frozen integers, as the hardware computes",
         "runtime": "frozen integers, by the compiled runtime",
-        "fake_quantised": "the same block before freezing, fake-quantised",
-        "float": "the same block in floating point",
+        "fake_quantised": "integer blocks, the rest in floating point",
+        "float": "all in floating point",
     }
     rows = [(label, number(losses.get(key), 4)) for key, label in names.items() if key in losses]
     labels = {"mlp": "the MLP, same recipe", "none": "no MLP at all, same recipe"}
-    rows += [(label, number(baselines.get(key), 4)) for key, label in labels.items() if key in baselines]
+    frozen = evidence.evaluate.get("frozen_baselines", {})
+    for key, label in labels.items():
+        if key in frozen:
+            rows.append((f"{label}, frozen integers", number(frozen[key], 4)))
+        if key in baselines:
+            rows.append((label, number(baselines[key], 4)))
     if evidence.evaluate.get("recovery") is not None:
         rows.append(
             ("recovery (0: block does nothing, 1: block replaces the MLP)", number(evidence.evaluate["recovery"], 3))
