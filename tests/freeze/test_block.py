@@ -124,4 +124,4 @@ def test_frozen_model_of_another_model_is_refused(trained, tmp_path):
 def test_more_rows_than_the_text_has_are_refused(trained):
     run, *_ = trained
     with pytest.raises(InputError, match="fewer than"):
-        capture_inputs(store.load(run.frozen).require_whole(), short_text().validation, 10**6)
+        capture_inputs(store.load(run.frozen).require_whole(), iter([np.zeros((1, 16, 1), np.int64)]), 10**6)

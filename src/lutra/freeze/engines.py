@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from lutra.errors import InputError
-from lutra.freeze.whole import FrozenGpt, GoldenEngine, WholeEngine
+from lutra.freeze.whole import FrozenGpt, FrozenVit, WholeEngine
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph
 from lutra.models.gpt import GPT
 from lutra.nn.weightless import weightless_blocks
 from lutra.runs.files import RunFiles
+from lutra.runtime.whole_engine import GoldenWhole, whole_runtime
 from lutra.train.checkpoint import load_model
 
 EngineName = Literal["torch", "golden", "runtime"]
@@ -81,6 +82,18 @@ def load_with_engine(run: RunFiles, engine: EngineName) -> GPT | FrozenGpt:
     return model
 
 
+def load_vision_with_engine(run: RunFiles, engine: EngineName) -> FrozenVit:
+    """The frozen vision transformer of a run, computed by "golden" or "runtime".
+
+    Raises:
+        FrozenModelError: it was not frozen; InputError: engine "torch", which computes no integers.
+    """
+    if engine == "torch":
+        raise InputError('engine "torch" computes no integers; choose golden or runtime')
+    whole = store.load(run.frozen).require_whole()
+    return FrozenVit(whole, WHOLE_ENGINES[engine](whole))
+
+
 def require_same_blocks(expected: set[str], found: set[str]) -> None:
     """Raise InputError unless a checkpoint and a frozen model have the same blocks, by name."""
     if expected != found:
@@ -96,5 +109,5 @@ def _runtime_engine(graph: Graph) -> IntegerEngine:
 
 ENGINES: dict[str, Callable[[Graph], IntegerEngine]] = {"golden": golden_engine, "runtime": _runtime_engine}
 """What creates the engine of a graph, by name."""
-WHOLE_ENGINES: dict[str, Callable[[Graph], WholeEngine]] = {"golden": GoldenEngine}
+WHOLE_ENGINES: dict[str, Callable[[Graph], WholeEngine]] = {"golden": GoldenWhole, "runtime": whole_runtime}
 """The same of a whole model."""

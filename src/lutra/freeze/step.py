@@ -1,23 +1,29 @@
-"""The step `freeze` of a language model: all of it in integers, and real rows for the simulation of its blocks."""
+"""The step `freeze`: the whole model in integers, its baselines too, and real rows for the simulation of its blocks."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors.numpy import save as dump_tensors
 from torch import Tensor
 
+from lutra.data.images import evaluation_batches, load_images, resized, training_images
 from lutra.data.text import load_dataset, training_batch, validation_windows
 from lutra.errors import InputError
 from lutra.freeze.block import origin_of, quantise_blocks
 from lutra.freeze.transformer import freeze_transformer
+from lutra.freeze.whole import rows_of_pixels
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph, block_inputs
+from lutra.models.gpt import GPT
 from lutra.models.integer import IntegerTransformer
+from lutra.models.vit import VisionTransformer
 from lutra.recipes.language import Recipe
+from lutra.recipes.vision import VisionRecipe
 from lutra.runs.files import RunFiles, replacing
-from lutra.train.checkpoint import load_model
+from lutra.train.checkpoint import load_model, load_vision_model
 
 CALIBRATION_BATCHES, CALIBRATION_WINDOWS = 8, 32
 
@@ -35,15 +41,62 @@ def freeze_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
         CheckpointError, InputError: no usable checkpoint, or scales that do not fit together.
     """
     text = load_dataset(recipe.data.dataset)
-    frozen = _freeze(run, recipe, text.train)
+    context = min(recipe.model.context, len(text.train) - 1)
+
+    def batches() -> Iterator[Tensor]:
+        for batch in range(CALIBRATION_BATCHES):
+            yield training_batch(text.train, recipe.seed, batch, CALIBRATION_WINDOWS, context)[0]
+
+    def inputs() -> Iterator[np.ndarray]:
+        for window, _ in validation_windows(text.validation, 1, recipe.model.context):
+            yield window.numpy()[:, :, None]
+
+    def freeze(files: RunFiles, each: Recipe) -> FrozenModel:
+        return freeze_whole(load_model(files), each, batches(), files)
+
+    return freeze_all(run, recipe, freeze, inputs())
+
+
+def freeze_vision(run: RunFiles, recipe: VisionRecipe) -> dict[str, Any]:
+    """As `freeze_run`, of a vision transformer: scales from training images, rows from test images.
+
+    Raises:
+        CheckpointError, InputError: as `freeze_run`; or images that are not there.
+    """
+    data, side = load_images(recipe.data.dataset, recipe.data.folder), recipe.model.image
+    train = data.train.first(recipe.data.train_images)
+
+    def batches() -> Iterator[Tensor]:
+        for batch in range(CALIBRATION_BATCHES):
+            size = min(CALIBRATION_WINDOWS, len(train) // CALIBRATION_BATCHES or 1)
+            yield resized(training_images(train, recipe.seed, batch, size)[0], side)
+
+    def inputs() -> Iterator[np.ndarray]:
+        for pixels, _ in evaluation_batches(data.test, 1, side):
+            yield rows_of_pixels(pixels)
+
+    def freeze(files: RunFiles, each: VisionRecipe) -> FrozenModel:
+        return freeze_whole(load_vision_model(files), each, batches(), files)
+
+    return freeze_all(run, recipe, freeze, inputs())
+
+
+AnyRecipe = TypeVar("AnyRecipe", Recipe, VisionRecipe)
+
+
+def freeze_all(
+    run: RunFiles, recipe: AnyRecipe, freeze: Callable[[RunFiles, AnyRecipe], FrozenModel], inputs: Iterator[np.ndarray]
+) -> dict[str, Any]:
+    """Freeze a run's model and its baselines, and capture the rows of the blocks on `inputs`."""
+    frozen = freeze(run, recipe)
     names = [graph.name for graph in frozen.graphs]
     if names:
-        samples = capture_inputs(frozen.require_whole(), text.validation, recipe.hardware.rows)
+        samples = capture_inputs(frozen.require_whole(), inputs, recipe.hardware.rows)
         with replacing(run.samples) as temporary:
             temporary.write_bytes(dump_tensors(samples))
     baselines = [ffn for ffn in recipe.baselines if run.baseline(ffn).best_checkpoint.exists()]
     for ffn in baselines:
-        _freeze(run.baseline(ffn), recipe.with_ffn(ffn), text.train)
+        freeze(run.baseline(ffn), recipe.with_ffn(ffn))
     return {
         "content_hash": store.content_hash(run.frozen),
         "graphs": names,
@@ -52,39 +105,32 @@ def freeze_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _freeze(run: RunFiles, recipe: Recipe, text: Tensor) -> FrozenModel:
-    model = load_model(run)
+def freeze_whole(
+    model: GPT | VisionTransformer, recipe: Recipe | VisionRecipe, batches: Iterator[Tensor], run: RunFiles
+) -> FrozenModel:
+    """Calibrate a trained model on `batches`, and write its program into `run.frozen`."""
     quantise_blocks(model)
     integer = IntegerTransformer(model)
-    context = min(model.context, len(text) - 1)
-    integer.calibrate_(
-        training_batch(text, recipe.seed, batch, CALIBRATION_WINDOWS, context)[0]
-        for batch in range(CALIBRATION_BATCHES)
-    )
+    integer.calibrate_(batches)
     frozen = FrozenModel.of_whole(freeze_transformer(integer), origin_of(recipe))
     store.save(frozen, run.frozen)
     return frozen
 
 
-def capture_inputs(program: Graph, text: Tensor, rows: int) -> dict[str, np.ndarray]:
-    """int8 input rows (rows, D) of every weightless block of a whole model, as `text`, character numbers (N,),
-    produces them; by the block's name.
+def capture_inputs(program: Graph, inputs: Iterator[np.ndarray], rows: int) -> dict[str, np.ndarray]:
+    """int8 input rows (rows, D) of every weightless block of a whole model, by the block's name, as `inputs`, sequences
+    (1, T, width) of the program's input, produce them.
 
     Raises:
-        InputError: the text has fewer rows.
+        InputError: the inputs have fewer rows.
     """
-    if len(text) - 1 < rows:
-        raise InputError(f"hardware.rows: the validation text has fewer than {rows} rows")
-    context = program.context
-    assert context is not None
     blocks = block_inputs(program)
     caught: dict[str, list[np.ndarray]] = {name: [] for name in blocks}
-    found = 0
-    for window, _ in validation_windows(text, 1, context):
-        if found >= rows:
-            break
-        found += window.shape[1]
-        values = golden.trace(program, window.numpy()[:, :, None])
+    while min(sum(map(len, parts)) for parts in caught.values()) < rows:
+        try:
+            values = golden.trace(program, next(inputs))
+        except StopIteration:
+            raise InputError(f"hardware.rows: the validation data has fewer than {rows} rows") from None
         for name, source in blocks.items():
             caught[name].append(values[source][0].astype(np.int8))
     return {name: np.concatenate(parts)[:rows] for name, parts in caught.items()}

@@ -99,10 +99,10 @@ class _Writer:
     def layer(self, layer: Layer, x: str, only_class: bool = False) -> str:
         """`only_class`: the values end with the class token's row."""
         name = layer.name
-        branch = self.attention(layer, x, only_class)
+        y = self.norm(layer.norm_1, f"{name}.norm_1", x)
         if only_class:
             x = self.add(Select((x,), f"{name}.class", 0))
-        x = self.add(Residual((x, branch), f"{name}.x", self.stream))
+        x = self.add(Residual((x, self.attention(layer, y, only_class)), f"{name}.x", self.stream))
         if layer.norm_2 is None:
             return x
         y = self.norm(layer.norm_2, f"{name}.norm_2", x)
@@ -112,9 +112,8 @@ class _Writer:
             branch = self.block(layer, y)
         return self.add(Residual((x, branch), f"{name}.out", self.stream))
 
-    def attention(self, layer: Layer, x: str, only_class: bool) -> str:
-        model, name = self.model, layer.name
-        norm = y = self.norm(layer.norm_1, f"{name}.norm_1", x)
+    def attention(self, layer: Layer, y: str, only_class: bool) -> str:
+        model, name, norm = self.model, layer.name, y
         if only_class:
             y = self.add(Select((y,), f"{name}.class_norm", 0))
         parts = []

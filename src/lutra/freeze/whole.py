@@ -1,15 +1,15 @@
-"""A whole frozen language model in the place of the trained one: tokens to logits, and text with a cache."""
+"""A whole frozen model in the place of the trained one: tokens or pixels to logits, and text with a cache."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lutra.frozen import golden
 from lutra.frozen.graph import Graph
-from lutra.frozen.ops import Past
 from lutra.frozen.types import IntArray
 from lutra.models.gpt import check_sampling, sample
 
@@ -17,32 +17,18 @@ from lutra.models.gpt import check_sampling, sample
 class Session(Protocol):
     """Sequences that grow: every call takes the next tokens of each and gives their logits."""
 
-    def __call__(self, tokens: IntArray) -> IntArray:
-        """Token numbers (B, T) -> integer logits (B, T, V)."""
+    def __call__(self, rows: IntArray) -> IntArray:
+        """Rows (B, T, width) of the program's input -> of its output."""
 
 
 class WholeEngine(Protocol):
     """What computes a whole program."""
 
-    def run(self, tokens: IntArray) -> IntArray:
-        """Token numbers (B, T) of whole sequences -> integer logits (B, T, V)."""
+    def run(self, rows: IntArray) -> IntArray:
+        """Whole sequences (B, T, width) of the program's input -> of its output."""
 
     def session(self) -> Session:
         """Sequences without any token yet."""
-
-
-class GoldenEngine:
-    """The NumPy definition as an engine."""
-
-    def __init__(self, program: Graph) -> None:
-        self.program = program
-
-    def run(self, tokens: IntArray) -> IntArray:
-        return golden.run(self.program, tokens[:, :, None])
-
-    def session(self) -> Session:
-        past = Past()
-        return lambda tokens: golden.run(self.program, tokens[:, :, None], past=past)
 
 
 class FrozenGpt(nn.Module):
@@ -57,10 +43,10 @@ class FrozenGpt(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, T) -> logits (B, T, V), float32."""
-        return self._real(self.engine.run(tokens.cpu().numpy())).to(tokens.device)
+        return self._real(self.engine.run(tokens.cpu().numpy()[:, :, None])).to(tokens.device)
 
     def _real(self, logits: IntArray) -> Tensor:
-        return torch.from_numpy(golden.dequantise(logits, self.program.output_type))
+        return _real(self.program, logits)
 
     def generate(
         self,
@@ -82,7 +68,29 @@ class FrozenGpt(nn.Module):
             if kept + unseen > self.context:
                 session, kept = self.engine.session(), 0
                 unseen = max(1, self.context // 2)
-            logits = self._real(session(tokens[:, -unseen:].cpu().numpy())[:, -1])
+            logits = self._real(session(tokens[:, -unseen:, None].cpu().numpy())[:, -1])
             kept, unseen = kept + unseen, 1
             tokens = torch.cat([tokens, sample(logits, temperature, top_k, generator)], dim=1)
         return tokens
+
+
+class FrozenVit(nn.Module):
+    """A vision transformer whole in integers; logits are real numbers again only at the end."""
+
+    def __init__(self, program: Graph, engine: WholeEngine) -> None:
+        super().__init__()
+        self.program, self.engine = program, engine
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, 3, side, side) uint8 -> logits (B, classes), float32."""
+        return _real(self.program, self.engine.run(rows_of_pixels(pixels))[:, 0])
+
+
+def rows_of_pixels(pixels: Tensor) -> np.ndarray:
+    """Images (B, 3, height, width) -> a row of channels for each pixel, (B, height * width, 3)."""
+    rows: np.ndarray = pixels.permute(0, 2, 3, 1).flatten(1, 2).cpu().numpy()
+    return rows
+
+
+def _real(program: Graph, logits: IntArray) -> Tensor:
+    return torch.from_numpy(golden.dequantise(logits, program.output_type))

@@ -14,6 +14,7 @@ from lutra.errors import RecipeError
 from lutra.recipes.bert import BertRecipe
 from lutra.recipes.language import Recipe
 from lutra.recipes.sections import Experiment, read_overridden, validate
+from lutra.recipes.vision import VisionRecipe
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,44 @@ BERT = Kind(
     record_folder="bert",
 )
 
-KINDS: dict[str, Kind] = {"language": LANGUAGE, "bert": BERT}
+_BLOCK_STEPS = LANGUAGE.steps[4:]
+
+VISION = Kind(
+    VisionRecipe,
+    (
+        Step(
+            "train", "lutra.train.vision:train_vision", (), ("train/log.jsonl", "train/best.safetensors"), _MAX_MINUTES
+        ),
+        Step(
+            "baselines",
+            "lutra.train.vision:train_vision_baselines",
+            (),
+            ("baselines/*/train/log.jsonl", "baselines/*/train/best.safetensors"),
+            _MAX_MINUTES,
+        ),
+        Step(
+            "freeze",
+            "lutra.freeze.step:freeze_vision",
+            ("train", "baselines"),
+            ("frozen/*", "baselines/*/frozen/*"),
+        ),
+        Step(
+            "evaluate",
+            "lutra.evaluate.vision:evaluate_vision",
+            ("train", "baselines", "freeze"),
+            ("evaluate.json",),
+            frozenset({"engine"}),
+        ),
+        *_BLOCK_STEPS,
+    ),
+    tables="lutra.report.tables:summary_tables",
+    summarise="lutra.report.record:summarise_language",
+    require_complete="lutra.report.record:require_complete_language",
+    results_table="lutra.report.tables:vision_results_table",
+    record_folder="vision",
+)
+
+KINDS: dict[str, Kind] = {"language": LANGUAGE, "bert": BERT, "vision": VISION}
 """Every kind by the `kind` of its recipes; a recipe that names none is a language model's."""
 
 
