@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from lutra.errors import FrozenModelError
 from lutra.frozen.ops import ConditionalSum, LutLayer, Operation, Requantise, Thermometer
@@ -58,6 +59,10 @@ class Graph:
 
     def values(self) -> dict[str, Value]:
         """Type and shape of every value, by name."""
+        return dict(self._values)
+
+    @cached_property
+    def _values(self) -> dict[str, Value]:
         values = {self.input: self.input_value}
         for op in self.ops:
             values[op.output] = op.result([values[name] for name in op.inputs])

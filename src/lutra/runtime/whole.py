@@ -242,8 +242,8 @@ class WholeLayout:
         if isinstance(op, Residual) and _bytes(x.type) == 2:
             return _Emitted(RESIDUAL, _Element(x.width, 2, 2, *limits, 0, None), op.inputs, op.output)
         if isinstance(op, Table):
-            sizes = x.width, _bytes(x.type), _bytes(op.type)
-            constants = _Element(*sizes, *limits, len(op.values) // 2, self._keep(op.values, "int16"))
+            bytes_ = _bytes(x.type), _bytes(op.type)
+            constants = _Element(x.width, *bytes_, *limits, len(op.values) // 2, self._keep(op.values, "int16"))
             return _Emitted(TABLE, constants, op.inputs, op.output)
         if isinstance(op, Select):
             return _Emitted(SELECT, _Select(op.row, x.width * _bytes(x.type)), op.inputs, op.output)

@@ -1,6 +1,6 @@
 """Whole frozen transformers at full speed: compiled kernels that equal the golden model bit for bit.
 
-Without a C++ compiler the golden model itself runs; one notice says so.
+Without a C++ compiler `whole_runtime` takes the golden model itself; one notice says so.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ class WholeRuntime:
     """A whole program. Calls may come from several threads at once; results never depend on their number.
 
     Attributes:
-        isa: "avx512", "avx2", "scalar", or "golden" where there is no compiler.
+        isa: "avx512", "avx2" or "scalar".
+        context: how many tokens a sequence can have; None where sequences come whole.
 
     Raises:
         FrozenModelError: an operation that the kernels do not have.
-        InputError: see `compiled`.
+        InputError: see `compiled`; LutraError: there are no compiled kernels (see `whole_runtime`).
     """
 
     def __init__(self, program: Graph, threads: int = 1) -> None:
@@ -32,11 +33,15 @@ class WholeRuntime:
             raise InputError(f"threads must be at least 1, got {threads}")
         self.program, self.threads = program, threads
         self._layout = WholeLayout(program)
-        self._kernels, self.isa = compiled() or (None, "golden")
-        self._isa = -1 if self._kernels is None else INSTRUCTION_SETS.index(self.isa)
+        found = compiled()
+        if found is None:
+            raise LutraError("no compiled kernels; whole_runtime takes the golden model then")
+        self._kernels, self.isa = found
+        self._isa = INSTRUCTION_SETS.index(self.isa)
         first = program.ops[0]
         self._largest = len(first.tokens) - 1 if isinstance(first, Embedding) else program.input_type.maximum
         self._output_width, self._output_rows = program.output_width, program.values()[program.output].rows
+        self.context = program.context
 
     def run(self, rows: IntArray) -> IntArray:
         """Whole sequences (B, T, width) of the program's input -> (B, T or fixed rows, width) of its output.
@@ -52,8 +57,6 @@ class WholeRuntime:
 
     def _call(self, rows: IntArray, past: int, cache: np.ndarray | None, capacity: int) -> IntArray:
         program = self.program
-        if self._kernels is None:
-            raise AssertionError("the golden model runs instead")
         self._check(rows, past)
         x = np.ascontiguousarray(rows, self._layout.input_dtype)
         sequences, tokens = x.shape[:2]
@@ -85,7 +88,7 @@ class WholeRuntime:
         if rows.size and (rows.min() < 0 or rows.max() > self._largest):
             found = f"found {rows.min()} to {rows.max()}"
             raise InputError(f"{program.name}: input must lie in [0, {self._largest}], {found}")
-        context = program.context
+        context = self.context
         if fixed is None and context is not None and past + rows.shape[1] > context:
             raise InputError(f"{past + rows.shape[1]} tokens are more than the model's context of {context}")
 
@@ -97,7 +100,7 @@ class WholeSession:
     """
 
     def __init__(self, runtime: WholeRuntime) -> None:
-        context = runtime.program.context
+        context = runtime.context
         if context is None:
             raise InputError(f"{runtime.program.name}: takes whole sequences; call run")
         self._runtime, self._context = runtime, context
@@ -113,7 +116,6 @@ class WholeSession:
         """
         runtime = self._runtime
         if self._cache is None:
-            assert runtime._kernels is not None
             self._sequences = len(rows)
             bytes_ = runtime._kernels.lutra_whole_cache_bytes(runtime._layout.address, self._sequences, self._context)
             self._cache = np.zeros(bytes_ + 64, np.uint8)
