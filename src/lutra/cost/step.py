@@ -22,6 +22,7 @@ from lutra.errors import InputError, RunDirectoryError
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock, as_weightless
 from lutra.recipes.language import Recipe
+from lutra.recipes.vision import VisionRecipe
 from lutra.runs.files import RunFiles, read_json, write_json
 from lutra.runs.record import failed_steps
 
@@ -41,7 +42,7 @@ T = TypeVar("T")
 logger = logging.getLogger("lutra")
 
 
-def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
+def cost_run(run: RunFiles, recipe: Recipe | VisionRecipe) -> dict[str, Any]:
     """Write `run.cost`: what one sequence costs on the run's blocks and on the dense baseline.
 
     Reads the frozen model. Measured cycles of `run.simulate` stand beside the predicted ones. From `run.synth` comes

@@ -16,6 +16,7 @@ from lutra.recipes.bert import BertRecipe
 from lutra.recipes.convert import ConvertRecipe
 from lutra.recipes.language import Recipe
 from lutra.recipes.sections import Experiment, read_overridden, validate
+from lutra.recipes.vision import VisionRecipe
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,12 @@ LANGUAGE = Kind(
             ("baselines/*/train/log.jsonl", "baselines/*/train/best.safetensors"),
             _MAX_MINUTES,
         ),
-        Step("freeze", "lutra.freeze.step:freeze_run", ("train",), ("frozen/*",), blocks_only=True),
+        Step(
+            "freeze",
+            "lutra.freeze.step:freeze_run",
+            ("train", "baselines"),
+            ("frozen/*", "baselines/*/frozen/*"),
+        ),
         Step(
             "evaluate",
             "lutra.evaluate.language:evaluate_run",
@@ -183,7 +189,44 @@ CONVERT = Kind(
     record_folder="convert",
 )
 
-KINDS: dict[str, Kind] = {"language": LANGUAGE, "bert": BERT, "convert": CONVERT}
+_BLOCK_STEPS = LANGUAGE.steps[4:]
+
+VISION = Kind(
+    VisionRecipe,
+    (
+        Step(
+            "train", "lutra.train.vision:train_vision", (), ("train/log.jsonl", "train/best.safetensors"), _MAX_MINUTES
+        ),
+        Step(
+            "baselines",
+            "lutra.train.vision:train_vision_baselines",
+            (),
+            ("baselines/*/train/log.jsonl", "baselines/*/train/best.safetensors"),
+            _MAX_MINUTES,
+        ),
+        Step(
+            "freeze",
+            "lutra.freeze.step:freeze_vision",
+            ("train", "baselines"),
+            ("frozen/*", "baselines/*/frozen/*"),
+        ),
+        Step(
+            "evaluate",
+            "lutra.evaluate.vision:evaluate_vision",
+            ("train", "baselines", "freeze"),
+            ("evaluate.json",),
+            frozenset({"engine"}),
+        ),
+        *_BLOCK_STEPS,
+    ),
+    tables="lutra.report.tables:summary_tables",
+    summarise="lutra.report.record:summarise_language",
+    require_complete="lutra.report.record:require_complete_language",
+    results_table="lutra.report.tables:vision_results_table",
+    record_folder="vision",
+)
+
+KINDS: dict[str, Kind] = {"language": LANGUAGE, "bert": BERT, "convert": CONVERT, "vision": VISION}
 """Every kind by the `kind` of its recipes; a recipe that names none is a language model's."""
 
 
