@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from lutra.accelerators.block.schedule import BlockSchedule, FoldFactor, schedule
 from lutra.cost.layer import LEAVES_OUT, GemmCost, LayerCost, layer_cost, total
-from lutra.cost.shapes import shape_of_recipe
+from lutra.cost.shapes import shape_of_conversion, shape_of_recipe
 from lutra.cost.systolic import systolic_array
 from lutra.cost.weightless import (
     fitted_fpga_energy,
@@ -22,6 +22,7 @@ from lutra.cost.workload import ENCODER, TransformerShape, workload
 from lutra.errors import RunDirectoryError
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock, as_weightless
+from lutra.recipes.convert import ConvertRecipe
 from lutra.recipes.language import Recipe
 from lutra.runs.files import RunFiles, read_json, write_json
 
@@ -41,7 +42,7 @@ T = TypeVar("T")
 logger = logging.getLogger("lutra")
 
 
-def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
+def cost_run(run: RunFiles, recipe: Recipe | ConvertRecipe) -> dict[str, Any]:
     """Write `run.cost`: what one sequence costs on the run's blocks and on the dense baseline.
 
     Reads the frozen model. Measured cycles of `run.simulate` stand beside the predicted ones. From `run.synth` comes
@@ -54,7 +55,7 @@ def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
     """
     graphs = store.load(run.frozen).graphs
     blocks = {f"block_{index}": as_weightless(graph) for index, graph in enumerate(graphs)}
-    shape, frozen_hash = shape_of_recipe(recipe), store.content_hash(run.frozen)
+    shape, frozen_hash = _shape(run, recipe), store.content_hash(run.frozen)
     layer = layer_cost(shape, systolic_array(ARRAY_SIZE))
     measured = _evidence(run.simulate, "simulate", frozen_hash, _measured)
     luts = _evidence(run.synth, "synth", frozen_hash, _synthesised)
@@ -92,6 +93,10 @@ def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
     }
     write_json(run.cost, result)
     return result
+
+
+def _shape(run: RunFiles, recipe: Recipe | ConvertRecipe) -> TransformerShape:
+    return shape_of_conversion(run, recipe) if isinstance(recipe, ConvertRecipe) else shape_of_recipe(recipe)
 
 
 def _model(shape: TransformerShape) -> dict[str, Any]:
