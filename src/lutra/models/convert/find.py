@@ -15,7 +15,7 @@ from lutra.models.convert import fused
 from lutra.models.convert.contract import adds_to_input, broken_contract, looks_like_one, role_of, same_function
 from lutra.models.convert.forms import Fit, fits
 from lutra.models.convert.fused import one_expert_at_a_time as _loop
-from lutra.models.convert.places import Surgery, block_path, paths_of, put_row, width
+from lutra.models.convert.places import Surgery, block_path, paths_of, put_row
 from lutra.models.convert.plan import Dense, Found, Places, Plan, any_matches, matches
 from lutra.models.convert.record import (
     SLICES,
@@ -26,7 +26,6 @@ from lutra.models.convert.record import (
     record,
 )
 from lutra.models.convert.segment import Failure, Linear, Segment, find_segments
-from lutra.nn.weightless import WeightlessBlock
 
 STRUCTURE_ONLY = "judged by structure alone, without weights: nothing was tried out"
 
@@ -475,13 +474,3 @@ def _nothing_found(plan: Plan) -> str:
             f"layer, row by row. The largest linear layer is {linear.path}"
         )
     return f"{plan.model}: nothing to convert: the forward pass of the example used no linear layer"
-
-
-def refuse_converted(model: nn.Module) -> None:
-    """Raises ConversionError if the model holds weightless blocks already."""
-    for name, module in model.named_modules():
-        if isinstance(module, WeightlessBlock):
-            raise ConversionError(f"{name} is a weightless block already; make the plan on the original model")
-
-
-__all__ = ["call_arguments", "find_mlps", "width"]

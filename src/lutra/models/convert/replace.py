@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import nn
@@ -180,8 +179,3 @@ def relocated(row: Found, change: Callable[[str], str]) -> Found:
         block_paths=tuple(map(change, row.block_paths)),
         parameters=tuple(map(change, row.parameters)),
     )
-
-
-def blocks_of(model: nn.Module, row: Found) -> list[Any]:
-    """The blocks that stand in the places of a row."""
-    return [model.get_submodule(path) for path in row.block_paths]
