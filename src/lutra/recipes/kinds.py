@@ -181,6 +181,13 @@ CONVERT = Kind(
             frozenset({"fold_factors", "rows"}),
         ),
         Step("synth", "lutra.accelerators.block.synthesise:synthesise_run", ("freeze", "rtl"), ("synth.json",)),
+        Step("cost", "lutra.cost.step:cost_run", ("plan", "freeze", "simulate", "synth"), ("cost.json",)),
+        Step(
+            "report",
+            "lutra.report.convert:report_run",
+            ("plan", "fit", "heal", "baselines", "freeze", "evaluate", "simulate", "synth", "cost"),
+            ("report.html",),
+        ),
     ),
     tables="lutra.report.convert:summary_tables",
     summarise="lutra.report.convert:summarise",
