@@ -11,7 +11,7 @@ from lutra.recipes.convert import ConvertRecipe
 from lutra.report.build import Figure, Page, Section, rebuild_section, write_page
 from lutra.report.tables import Table
 from lutra.runs.files import RunFiles, read_json
-from lutra.runs.steps import finished_steps
+from lutra.runs.record import finished_steps
 
 _LABELS = {
     "golden": "frozen integers, as the hardware computes",

@@ -124,7 +124,7 @@ def simulate_model(
     blocks: dict[str, tuple[int, int]] = {}
     results: list[list[GroupResult]] = []
     for stalls, some in ((False, groups), (True, groups[:1])):
-        passed = []
+        passed: list[GroupResult] = []
         for group, traced in zip(some, traces, strict=False):
             (run,) = bench.simulate(built, image, [group], stalls)
             result, verdicts = _compare(model, image, group, traced, run, stalls)
