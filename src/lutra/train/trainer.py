@@ -124,7 +124,7 @@ def train_all(
 
 
 def _remove_leftovers(run: RunFiles) -> None:
-    """Delete the half-written files (see `files.replacing`) of a process that was killed while it saved."""
+    """Delete the half-written files (see `runs.files.replacing`) of a process that was killed while it saved."""
     for path in (run.last_checkpoint, run.best_checkpoint, run.train_log):
         for leftover in path.parent.glob(f".{path.name}.*"):
             leftover.unlink(missing_ok=True)
