@@ -54,7 +54,7 @@ class BlockParameters(NamedTuple):
     bias: Tensor  # (D_out,)
     centred: bool
     integers: IntegerParameters | None = None
-    groups: int = 1  # of bits and outputs (groups.py); encoded values outside are zero, and so is their gradient
+    groups: int = 1  # of bits and outputs (recipes/groups.py); encoded values outside are zero, as is their gradient
 
 
 def fast_block_available(x: Tensor) -> bool:
