@@ -28,7 +28,7 @@ TRAIN = {"models", "data", *MODELS}
 FREEZE = {"train", "frozen", "runtime", *TRAIN}
 HARDWARE = {"frozen", "hardware"}
 ACCELERATOR = {*HARDWARE, "synth"}
-COST = {"accelerators.block", "accelerators.systolic", *ACCELERATOR}
+COST = {"accelerators.block", "accelerators.systolic", "accelerators.bat", *ACCELERATOR}
 REPORT = {"cost", *COST}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -240,7 +240,7 @@ def test_the_documentation_tells_the_same_rooms():
     assert {room: with_what_follows(room, rooms) for room in rooms} == ALLOWED
     assert {room for room, row in rooms.items() if not row.torch} == set(WITHOUT_TORCH)
     for paragraph, names in (("the ground", COMMON), ("the roof", STARTS_STEPS - {"", "__main__"})):
-        (subjects,) = re.findall(rf"^(`.+`) are {paragraph}:", text, re.MULTILINE)
+        (subjects,) = re.findall(rf"^(`(?:.|\n(?!\n))+`) are {paragraph}:", text, re.MULTILINE)
         assert set(re.findall(r"`([\w.]+)`", subjects)) == names
 
 

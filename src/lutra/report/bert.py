@@ -8,6 +8,7 @@ from typing import Any
 from lutra.cost.bert import flops, size_mib
 from lutra.recipes.bert import BertRecipe, plan_stages
 from lutra.recipes.bert_config import BertConfig
+from lutra.report.accelerator import accelerator_section, simulation_table
 from lutra.report.build import Figure, Page, Section, rebuild_section, write_page
 from lutra.report.figures import PLOT_COLOURS, page_svg, plotting
 from lutra.report.tables import UNKNOWN, Table, count, number
@@ -32,6 +33,7 @@ class ChainEvidence:
     recipe: BertRecipe
     stages: dict[str, dict[str, Any]]
     evaluate: dict[str, Any] | None
+    simulate: dict[str, Any] | None
     steps: dict[str, dict[str, Any]]
     failed: dict[str, str]
     """Steps that did not come to their end, with the reason."""
@@ -50,12 +52,12 @@ def read_chain(files: RunFiles, recipe: BertRecipe) -> ChainEvidence:
     """
     results = {plan.name: files.stage(plan.name).result for plan in plan_stages(recipe)}
     failed = failed_steps(files)
-    evaluated = "evaluate" not in failed and files.evaluate.exists()
     return ChainEvidence(
         files,
         recipe,
         {name: read_json(path, "train") for name, path in results.items() if path.exists()},
-        read_json(files.evaluate, "evaluate") if evaluated else None,
+        read_json(files.evaluate, "evaluate") if "evaluate" not in failed and files.evaluate.exists() else None,
+        read_json(files.simulate, "simulate") if "simulate" not in failed and files.simulate.exists() else None,
         finished_steps(files),
         failed,
     )
@@ -67,6 +69,8 @@ def summary_tables(files: RunFiles, recipe: BertRecipe, step: str = "run") -> li
     tables: list[Table | None] = [methods_table(evidence)] if step in ("run", "train", "evaluate") else []
     if step in ("run", "evaluate"):
         tables += [frozen_table(evidence), robustness_table(evidence)]
+    if step in ("run", "simulate") and evidence.simulate:
+        tables.append(simulation_table(evidence.simulate))
     return [table for table in tables if table]
 
 
@@ -168,6 +172,7 @@ def report_bert(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
             Section("robustness", "Robustness", tables=(robustness,))
             if robustness
             else Section("robustness", "Robustness", missing=_not_evaluated(evidence, " --robustness")),
+            accelerator_section(evidence.simulate, files.root.name),
             _left_out(evidence),
             rebuild_section(files, recipe, evidence.steps),
         ),

@@ -83,7 +83,8 @@ class RunFiles:
 
     @property
     def samples(self) -> Path:
-        """int8 input rows of every frozen graph, captured from real validation data: one tensor per graph name."""
+        """Real validation data for the simulation: int8 input rows of every frozen graph, one tensor per graph name, or
+        sentences for frozen BERTs."""
         return self.root / "frozen" / "samples.safetensors"
 
     @property

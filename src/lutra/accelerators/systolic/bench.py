@@ -178,7 +178,8 @@ def _vectors(config: SystolicConfig, product: Product) -> bytes:
 
 
 def _is_short(product: Product) -> bool:
-    return product.left.shape[0] * product.left.shape[1] * product.right.shape[1] <= SHORT_MACS
+    macs: int = product.left.shape[0] * product.left.shape[1] * product.right.shape[1]
+    return macs <= SHORT_MACS
 
 
 def _takes(each: Pass, product: Product) -> bool:

