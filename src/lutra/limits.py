@@ -36,6 +36,8 @@ ELEMENTS = 1 << 30
 LAYERS = 1024
 HEADS = 1024
 VOCABULARY = 1 << 22
+IMAGE = 1 << 12
+"""Pixels of an image's side."""
 POSITIONS = 1 << 20
 PARAMETERS = 1 << 34
 """Of a model that is built from a configuration."""
