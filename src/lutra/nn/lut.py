@@ -29,15 +29,8 @@ class LutLayer(nn.Module):
 
     def kernel_parameters(self) -> kernels.LayerParameters:
         mapping = self.mapping
-        if mapping.trained_scores is None:
-            return kernels.LayerParameters(self.tables, mapping.connections())
         return kernels.LayerParameters(
-            self.tables,
-            mapping.connections(),
-            mapping.scores,
-            mapping.candidates,
-            mapping.temperature,
-            mapping.by_slot,
+            self.tables, mapping.connections(), mapping.scores, mapping.candidates, mapping.temperature
         )
 
     def forward(self, bits: Tensor) -> Tensor:
@@ -48,7 +41,7 @@ class LutLayer(nn.Module):
             self.tables,
             mapping.connections(),
             self.efd,
-            mapping.trained_scores,
+            mapping.scores,
             mapping.candidates,
             mapping.temperature,
         )

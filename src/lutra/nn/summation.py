@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lutra.kernels import reference
-from lutra.kernels.adamw import Region
-from lutra.recipes.groups import group_bounds, group_mask
+from lutra.recipes.groups import group_mask
 from lutra.recipes.language import BlockConfig
 
 
@@ -90,22 +89,16 @@ class ConditionalSummation(nn.Module):
 
     def forward(self, bits: Tensor, integers: IntegerSum | None = None) -> Tensor:
         """Bits (R, N) -> (N, D), in floating point; `integers` as for `trained_encoded`."""
-        encoded = self.trained_encoded(integers)
-        encoded = encoded if self.mask is None else encoded * self.mask
-        return reference.conditional_sum(bits, encoded, self.bias, self.centred)
+        return reference.conditional_sum(bits, self.trained_encoded(integers), self.bias, self.centred)
 
     def trained_encoded(self, integers: IntegerSum | None = None) -> Tensor:
         """The encoded values (R, D) that gradients see: real ones, or those of `integers` with a straight-through
-        gradient, also where they were pruned, so that they may come back. Those between groups are of no interest."""
+        gradient, also where they were pruned, so that they may come back."""
+        encoded = self.encoded if self.mask is None else self.encoded * self.mask
         if integers is None:
-            return self.encoded
+            return encoded
         scale = integers.output_scale * torch.exp2(-integers.shift)
-        return reference.straight_through((scale * integers.encoded).to(self.encoded.dtype), self.encoded)
-
-    def live_regions(self) -> list[Region]:
-        """The parts of the encoded values that are summed, a rectangle for each group."""
-        rows, columns = (group_bounds(width, self.groups) for width in self.encoded.shape)
-        return [Region(*rows[g : g + 2], *columns[g : g + 2]) for g in range(self.groups)]
+        return reference.straight_through((scale * integers.encoded).to(encoded.dtype), encoded)
 
     @torch.no_grad()
     def integers(self) -> IntegerSum:

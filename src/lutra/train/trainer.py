@@ -25,7 +25,7 @@ from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.language import TrainConfig
 from lutra.recipes.sections import Experiment
 from lutra.runs.claim import claim_run
-from lutra.runs.files import RunFiles, write_text
+from lutra.runs.files import RunFiles, clear_leftovers, write_text
 from lutra.train.checkpoint import OPTIMISER_PREFIX, Trainable, load_weights, read_checkpoint, save_checkpoint
 from lutra.train.optimiser import (
     create_optimiser,
@@ -94,7 +94,7 @@ def train(
         TrainingError: a loss or a gradient is not a number; no file is overwritten then.
     """
     claim_run(run, recipe)
-    _remove_leftovers(run)
+    clear_leftovers(run.root)
     with StopRequest(max_minutes) as stop:
         training = _Training(run, recipe, create_task())  # type: ignore[arg-type]
         with ProgressLine(recipe.name, training.state.iteration, training.config.iterations) as progress:
@@ -123,13 +123,6 @@ def train_all(
     return results
 
 
-def _remove_leftovers(run: RunFiles) -> None:
-    """Delete the half-written files (see `files.replacing`) of a process that was killed while it saved."""
-    for path in (run.last_checkpoint, run.best_checkpoint, run.train_log):
-        for leftover in path.parent.glob(f".{path.name}.*"):
-            leftover.unlink(missing_ok=True)
-
-
 @dataclass
 class _State:
     """What `last.safetensors` remembers beside tensors; losses in nats, `loss_sum` since the latest evaluation."""
@@ -151,8 +144,6 @@ class _Training:
         self.model = task.model
         self.blocks = weightless_blocks(self.model)
         self.quantise_at = round(self.config.iterations * (1 - self.config.quantise_fraction))
-        fraction = self.config.mapping_fraction
-        self.freeze_mapping_at = None if fraction is None else round(self.config.iterations * fraction)
         self.fabric = Fabric(accelerator="auto", devices=1, precision=self.config.precision)
         self.adamw = create_optimiser(self.model, self.config)
         self.trained, self.optimiser = self.fabric.setup(self.model, self.adamw)
@@ -207,12 +198,15 @@ class _Training:
         loss = self.task.loss(self.trained, iteration, self.fabric.device)
         value = self._require_finite(loss.item(), "training loss")
         self.fabric.backward(loss)
-        norm = self._require_finite(self.adamw.gradient_norm(), "norm of the gradient")
+        # An infinite limit clips nothing, but still tells the norm.
         limit = config.gradient_clip or math.inf
-        self.adamw.step(scale=min(1.0, limit / (norm + 1e-6)))
-        self.adamw.zero_grad()
+        norm = self.fabric.clip_gradients(self.trained, self.optimiser, max_norm=limit, error_if_nonfinite=False)
+        assert norm is not None
+        self._require_finite(norm.item(), "norm of the gradient")
+        self.optimiser.step()
+        self.optimiser.zero_grad()
         for block in self.blocks.values():
-            block.constrain_thresholds_()
+            block.constrain_()
         self.state.iteration += 1
         self.state.loss_sum += value
         self.state.loss_count += 1
@@ -230,8 +224,6 @@ class _Training:
     def _arrive(self, progress: ProgressLine) -> None:
         """Whatever is due at the iteration just reached; when it has been saved, all of it has been done."""
         iteration = self.state.iteration
-        if iteration == self.freeze_mapping_at:
-            self._freeze_mappings()
         if self.blocks and iteration == self.quantise_at:
             for block in self.blocks.values():
                 block.quantise_()
@@ -242,10 +234,6 @@ class _Training:
             self._evaluate(progress)
         if evaluation_due or iteration % self.config.checkpoint_every == 0:
             self._save()
-
-    def _freeze_mappings(self) -> None:
-        for block in self.blocks.values():
-            block.freeze_mapping_()
 
     def _evaluate(self, progress: ProgressLine) -> None:
         """Loss on the whole validation set, a new best checkpoint if it is one, and a line in the log."""
@@ -307,8 +295,6 @@ class _Training:
             raise CheckpointError(f"{path}: not written by this version ({error}); delete it and train again") from None
         if self.state.iteration and not optimiser:
             raise CheckpointError(f"{path}: weights without the optimiser's state; delete it and train again")
-        if self.freeze_mapping_at is not None and self.state.iteration >= self.freeze_mapping_at:
-            self._freeze_mappings()
         self.saved_at = self.state.iteration
         self.log = self._kept_log()
 

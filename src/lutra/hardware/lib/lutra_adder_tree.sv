@@ -13,6 +13,10 @@ module lutra_adder_tree #(
   output logic [SumBits-1:0]    sum_o      // their sum
 );
 
+  if (Terms < 1 || Bits < 2 || SumBits < Bits + $clog2(Terms)) begin : gen_wrong
+    $error("Terms must be at least 1, Bits 2, SumBits enough for the sum");
+  end
+
   localparam int unsigned Levels = Terms > 1 ? $clog2(Terms) : 1;
   localparam int unsigned Group = Terms > 2 ? 4 : Terms;
   localparam int unsigned Groups = (Terms + Group - 1) / Group;

@@ -16,6 +16,10 @@ module lutra_binary16_divide #(
   output logic [15:0]     y_o          // dividend_i / divisor_i * 2**-24
 );
 
+  if (Bits < 26 || Bits > 64) begin : gen_wrong
+    $error("Bits must be 26 to 64");
+  end
+
   localparam int unsigned Levels = Bits <= 32 ? 5 : 6;
   localparam int unsigned Wide = 2 ** Levels;
   localparam int unsigned Steps = 13;

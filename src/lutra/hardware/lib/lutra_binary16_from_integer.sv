@@ -14,6 +14,10 @@ module lutra_binary16_from_integer #(
   output logic [15:0]     y_o          // a_i * 2**-exponent_i
 );
 
+  if (Bits < 2 || Bits > 63) begin : gen_wrong
+    $error("Bits must be 2 to 63");
+  end
+
   localparam int unsigned Levels = Bits <= 16 ? 4 : (Bits <= 32 ? 5 : 6);
   localparam int unsigned Wide = 2 ** Levels;
   localparam logic [7:0] Top = 8'(Wide + 13);  // exponent of a leading one at the top, one less: it adds it again

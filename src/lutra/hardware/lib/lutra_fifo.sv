@@ -18,6 +18,10 @@ module lutra_fifo #(
   output logic [Bits-1:0] data_o      // the oldest word
 );
 
+  if (Bits < 1 || AddressBits < 1) begin : gen_wrong
+    $error("Bits and AddressBits must be at least 1");
+  end
+
   localparam int unsigned CountBits = AddressBits + 1;
 
   (* ram_style = "distributed" *) logic [Bits-1:0] words [0:2**AddressBits-1];

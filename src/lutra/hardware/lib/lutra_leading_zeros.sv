@@ -11,6 +11,10 @@ module lutra_leading_zeros #(
   output logic [Levels-1:0]    zeros_o   // zeros above the leading one
 );
 
+  if (Levels < 1) begin : gen_wrong
+    $error("Levels must be at least 1");
+  end
+
   if (Levels == 1) begin : gen_pair
     assign empty_o = word_i == 2'b00;
     assign zeros_o = !word_i[1];

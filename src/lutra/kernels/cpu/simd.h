@@ -39,7 +39,6 @@ LUTRA_INLINE Floats masked_multiply_add(Floats sum, Mask where, Floats a, Floats
     return (Floats)_mm512_mask3_fmadd_ps((__m512)a, (__m512)b, (__m512)sum, where);
 }
 LUTRA_INLINE Mask at_least(Floats a, Floats b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
-LUTRA_INLINE Mask positive(Floats a) { return _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_GT_OQ); }
 LUTRA_INLINE Floats quantise(Floats x, Floats inverse_scale) {
     __m512 steps = _mm512_roundscale_ps((__m512)(x * inverse_scale + splat(0.5f)), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     return (Floats)_mm512_min_ps(_mm512_max_ps(steps, _mm512_set1_ps(-128)), _mm512_set1_ps(127));
@@ -88,7 +87,6 @@ LUTRA_INLINE Floats multiply_add(Floats a, Floats b, Floats c) {
 LUTRA_INLINE Floats masked_add(Floats a, Mask where, Floats b) { return a + (Floats)((Ints)b & lanes_of(where)); }
 LUTRA_INLINE Floats masked_multiply_add(Floats sum, Mask where, Floats a, Floats b) { return masked_add(sum, where, a * b); }
 LUTRA_INLINE Mask at_least(Floats a, Floats b) { return mask_of(a >= b); }
-LUTRA_INLINE Mask positive(Floats a) { return mask_of(a > splat(0)); }
 LUTRA_INLINE Floats quantise(Floats x, Floats inverse_scale) {
     Floats steps = x * inverse_scale + splat(0.5f);
     for (int lane = 0; lane < 16; ++lane) {
