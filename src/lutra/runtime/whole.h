@@ -62,6 +62,7 @@ struct LinearStep {
 struct AttentionStep {
     int64_t width, heads, causal, index;  // index: which attention of the program
     int64_t multiplier, shift, gain, low, high;
+    int64_t narrow;  // every score fits 32 bits before it is clamped
     const uint8_t* exponentials;
 };
 

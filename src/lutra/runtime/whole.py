@@ -55,7 +55,18 @@ _Linear = _structure(
     "residual_low", "residual_high", "* weights", "* bias", "* multiplier", "* table", "table_bytes",
 )  # fmt: skip
 _Attention = _structure(
-    "Attention", "width", "heads", "causal", "index", "multiplier", "shift", "gain", "low", "high", "* exponentials"
+    "Attention",
+    "width",
+    "heads",
+    "causal",
+    "index",
+    "multiplier",
+    "shift",
+    "gain",
+    "low",
+    "high",
+    "narrow",
+    "* exponentials",
 )
 _Requantise = _structure(
     "Requantise", "width", "input_bytes", "input_signed", "output_bytes", "low", "high", "residual_low",
@@ -236,7 +247,9 @@ class WholeLayout:
         if isinstance(op, Attention):
             sizes = x.width, op.heads, op.causal, len(self._attentions)
             table = self._keep(op.exponentials, "uint8")
-            constants = _Attention(*sizes, op.multiplier, op.shift, op.gain, *limits, table)
+            reach = x.width // op.heads * 2**14 * op.multiplier
+            narrow = (reach + (1 << op.shift >> 1)) >> op.shift < 2**31
+            constants = _Attention(*sizes, op.multiplier, op.shift, op.gain, *limits, narrow, table)
             self._attentions.append(constants)
             return _Emitted(ATTENTION, constants, op.inputs, op.output)
         if isinstance(op, Residual) and _bytes(x.type) == 2:

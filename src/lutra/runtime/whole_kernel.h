@@ -335,7 +335,7 @@ struct Runner {
         const int64_t context_bytes = kQueriesAtOnce * value_panels * kPanelColumns * int64_t(sizeof(int32_t));
         Memory memory;
         if (!acquire_memory(padded(sums_bytes, 64) + padded(context_bytes, 64) + kQueriesAtOnce * (left_bytes + capacity) +
-                                2 * capacity + 256,
+                                6 * capacity + 256,
                             memory))
             return false;
         char* next = memory.data;
@@ -344,6 +344,8 @@ struct Runner {
         uint8_t* left = reinterpret_cast<uint8_t*>(next += padded(context_bytes, 64));
         uint8_t* weights = left + kQueriesAtOnce * left_bytes;
         int16_t* scores = reinterpret_cast<int16_t*>(weights + kQueriesAtOnce * capacity);
+        int32_t* multipliers = reinterpret_cast<int32_t*>(padded(int64_t(scores + capacity), 64));
+        for (int64_t j = 0; j < capacity; j++) multipliers[j] = int32_t(c.multiplier);
         const int64_t before = keys - queries;  // with causal, the keys before the first query
         for (int64_t i = 0; i < queries; i += kQueriesAtOnce) {
             const int64_t some = queries - i < kQueriesAtOnce ? queries - i : kQueriesAtOnce;
@@ -354,10 +356,10 @@ struct Runner {
             int64_t totals[kQueriesAtOnce];
             for (int64_t r = 0; r < some; r++) {
                 const int64_t seen = c.causal ? before + i + r + 1 : keys;
-                const int32_t* row = sums + r * capacity;
-                for (int64_t j = 0; j < seen; j++)
-                    scores[j] = int16_t(clamped(rounded(int64_t(row[j] + own.offsets[j]) * int32_t(c.multiplier), c.shift),
-                                                -32768, 32767));
+                int32_t* row = sums + r * capacity;
+                Isa::requantise(row, own.offsets, multipliers, padded(seen, kPanelColumns), c.shift, -32768, 32767,
+                                c.narrow);
+                write(row, seen, scores);
                 int16_t largest = scores[0];
                 for (int64_t j = 1; j < seen; j++) largest = scores[j] > largest ? scores[j] : largest;
                 uint8_t* weight = weights + r * capacity;
