@@ -2,7 +2,7 @@
 
 Prints a record; finished parts are kept in FOLDER and taken from there the next time:
 
-    lutra run recipes/ivit-t-block.toml --to freeze --out RUN
+    lutra run recipes/language/ivit-t-block.toml --to freeze --out RUN
     LUTRA_LIBERTY=cells.lib python benchmarks/measure_systolic_asic.py FOLDER RUN > record.json
 
 One processing element is mapped, a 4 x 4 grid of them to check that they can be counted, what takes the sums out of a
@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 import lutra
+from lutra import settings
 from lutra.accelerators.systolic.standard_cells import (
     map_edge,
     map_requantiser,
@@ -69,7 +70,7 @@ def trained_mlp(run: RunFiles) -> tuple[DenseMlp, np.ndarray]:
 
 def main() -> None:
     front, mapper, sta = fpga_yosys(), native_yosys(), opensta()
-    if front is None or mapper is None or sta is None or "LUTRA_LIBERTY" not in os.environ:
+    if front is None or mapper is None or sta is None or settings.LIBERTY.path is None:
         sys.exit("needs both Yosys, OpenSTA and a library in LUTRA_LIBERTY; `lutra doctor` tells what is missing")
     folder, run = Path(sys.argv[1]), RunFiles(Path(sys.argv[2]) / "baselines" / "mlp")
     recipe = tomllib.loads(run.recipe.read_text(encoding="utf-8"))["name"]
@@ -77,7 +78,7 @@ def main() -> None:
     hidden = golden.trace(mlp.graph, rows)[mlp.requantise_gelu.output]
     products = {"mlp_1": (rows, mlp.first.weights), "mlp_2": (hidden, mlp.second.weights)}
     asic = {
-        clock: Asic(front, mapper, sta, Path(os.environ["LUTRA_LIBERTY"]), CLOCK_HZ, clock == "gated")
+        clock: Asic(front, mapper, sta, settings.LIBERTY.path, CLOCK_HZ, clock == "gated")
         for clock in ("plain", "gated")
     }
     parts: list[dict[str, Any]] = []

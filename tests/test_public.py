@@ -27,10 +27,11 @@ def test_every_verb_is_there():
 def test_from_any_module_to_verified_rtl(tmp_path):
     model = nn.Sequential(nn.Linear(6, 8), nn.Sequential(nn.Linear(8, 32), nn.GELU(), nn.Linear(32, 8)))
     block = lutra.BlockConfig(thermometer_bits=3, lut_layers=(lutra.LutLayerConfig(luts=10, inputs=4),))
-    (replaced,) = lutra.replace_mlp(model, block)
+    plan = lutra.find_mlps(model, torch.randn(4, 6), include=["1"])
+    (replaced,) = lutra.replace_mlp(model, plan, block)
     lutra.calibrate_(model, torch.randn(64, 6))
     (graph,) = lutra.freeze_model(model).graphs
-    assert graph.name == replaced.name == "1"
+    assert graph.name == replaced.path == "1"
     x = torch.randn(20, 6)
     rows = golden.quantise(model[0](x).detach().numpy(), graph.input_type)
     (result,) = lutra.simulate_graphs([(graph, 2, rows)], tmp_path)

@@ -17,7 +17,8 @@ from lutra.frozen.graph import FrozenModel, as_weightless
 from lutra.models.gpt import GPT
 from lutra.models.integer import IntegerTransformer
 from lutra.models.vit import VisionTransformer
-from lutra.nn.weightless import calibrate_, weightless_blocks
+from lutra.nn.calibrate import calibrate_
+from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.language import BlockConfig, LutLayerConfig, ModelConfig
 from lutra.recipes.vision import VisionModelConfig
 

@@ -42,7 +42,7 @@ def edit_json(folder, **changes):
 
 def test_unknown_version(saved):
     edit_json(saved, format_version=99)
-    with pytest.raises(FrozenModelError, match="version 99"):
+    with pytest.raises(FrozenModelError, match="99 as format version"):
         store.load(saved)
 
 

@@ -8,8 +8,11 @@ from torch.nn import functional as F
 
 from lutra.errors import InputError
 from lutra.models.gpt import GPT
-from lutra.nn.weightless import calibrate_, weightless_blocks
-from lutra.recipes.language import BlockConfig, ModelConfig
+from lutra.nn.binary_linear import QuantisedLinear
+from lutra.nn.calibrate import calibrate_
+from lutra.nn.quantizers import ActivationQuantiser
+from lutra.nn.weightless import weightless_blocks
+from lutra.recipes.language import BinaryAttentionConfig, BlockConfig, ModelConfig
 
 VOCABULARY = 11
 FFNS = ["mlp", "weightless", "none"]
@@ -18,7 +21,8 @@ FFNS = ["mlp", "weightless", "none"]
 def small_gpt(ffn="mlp", seed=0, **changes):
     config = ModelConfig(**{"layers": 2, "heads": 2, "width": 8, "context": 12, "ffn": ffn, **changes})
     model = GPT(config, VOCABULARY, BlockConfig(), seed).eval()
-    calibrate_(model, tokens(8, 12, seed=99))
+    if weightless_blocks(model):
+        calibrate_(model, tokens(8, 12, seed=99))
     return model
 
 
@@ -75,9 +79,48 @@ def test_logits_are_those_of_the_plain_formulas():
     torch.testing.assert_close(model(idx).double(), expected, atol=1e-5, rtol=1e-4)
 
 
+def binary_gpt(ffn="mlp", **binary):
+    return small_gpt(ffn, binary_attention=BinaryAttentionConfig(**binary))
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_binary_attention_multiplies_few_bits_by_signs(copies):
+    model = binary_gpt(copies=copies, activation_bits=4)
+    linears = {name: module for name, module in model.named_modules() if isinstance(module, QuantisedLinear)}
+    assert len(linears) == 2 * 4 and all(".attn." in name for name in linears)
+    for module in linears.values():
+        module.column_scales.data.uniform_(0.5, 2)
+        for output in module.effective_weight():
+            assert len(output.abs().unique()) <= copies  # of two: |a + b| and |a - b|
+    seen = {}
+    for name, module in model.named_modules():
+        if isinstance(module, ActivationQuantiser):
+            module.register_forward_hook(lambda _, __, y, name=name: seen.__setitem__(name, y))
+    model(tokens(2, 12))
+    assert len(seen) == 2 * 6
+    assert all(len(values.unique()) <= 16 for values in seen.values())
+    assert all(seen[name].min() >= 0 for name in seen if "probability" in name)
+
+
+def test_binary_attention_is_attention_with_those_weights():
+    """With the binary matrices in the float layer, only the rounding to 8 bits is left between the two."""
+    binary, plain = binary_gpt(), small_gpt()
+    attention, target = binary.transformer.h[0].attn, plain.transformer.h[0].attn
+    parts = [attention.query, attention.key, attention.value]
+    target.c_attn.weight.data = torch.cat([part.effective_weight() for part in parts]).detach()
+    target.c_proj.weight.data = attention.output.effective_weight().detach()
+    x = torch.randn(2, 12, 8, generator=torch.Generator().manual_seed(5))
+    for module in attention.modules():
+        if isinstance(module, ActivationQuantiser):
+            module.step.data.fill_(torch.nan)
+    expected, found = target(x), attention(x)
+    assert (found - expected).norm() < 0.1 * expected.norm()
+
+
+@pytest.mark.parametrize("binary", [None, BinaryAttentionConfig(activation_bits=8)])
 @pytest.mark.parametrize("ffn", FFNS)
-def test_a_position_depends_on_what_came_before_and_on_nothing_later(ffn):
-    model = small_gpt(ffn)
+def test_a_position_depends_on_what_came_before_and_on_nothing_later(ffn, binary):
+    model = small_gpt(ffn, binary_attention=binary)
     x = tokens(1, 12)
     changed = x.clone()
     changed[0, 7] = (changed[0, 7] + 1) % VOCABULARY

@@ -10,8 +10,9 @@ from lutra.accelerators.block.simulate import simulate_graphs
 from lutra.errors import RecipeError
 from lutra.freeze.block import freeze_block
 from lutra.frozen import golden
+from lutra.nn.calibrate import calibrate_
 from lutra.nn.summation import ConditionalSummation, EncodedGrid
-from lutra.nn.weightless import WeightlessBlock, calibrate_
+from lutra.nn.weightless import WeightlessBlock
 from lutra.recipes.language import BlockConfig, LutLayerConfig, Recipe
 from lutra.recipes.sections import validate
 from lutra.runtime.engine import BlockRuntime
@@ -118,3 +119,40 @@ def test_a_recipe_says_what_is_allowed():
         validate(Recipe, {"name": "t", "block": {"encoded_values": "ternary"}}, "t")
     with pytest.raises(RecipeError, match=r"t: block\.encoded_kept: .*greater than 0"):
         validate(Recipe, {"name": "t", "block": {"encoded_kept": 0}}, "t")
+
+
+@pytest.mark.parametrize(
+    "kind", [{"output_bits": 24}, {"encoded_bits": 4}, {"encoded_values": "power_of_two"}, {"output_bits": 10}]
+)
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_power_of_two_per_output_keeps_small_outputs_beside_large_ones(kind, groups):
+    layers = (LutLayerConfig(luts=96, inputs=4),)
+    config = BlockConfig(thermometer_bits=3, lut_layers=layers, groups=groups, encoded_scale="output", **kind)
+    torch.manual_seed(0)
+    block = WeightlessBlock(12, config, 1)
+    with torch.no_grad():
+        block.summation.encoded.copy_(torch.randn(96, 12) * torch.logspace(-2, 2, 12))
+        block.summation.bias.copy_(torch.randn(12) * torch.logspace(-2, 2, 12))
+    rows = torch.randn(70, 12)
+    block.calibrate_(rows)
+    real = block(rows)
+    block.quantise_()
+    integers = block(rows)
+    graph = freeze_block("b", block)
+    exact = golden.dequantise(golden.run(graph, golden.quantise(rows.numpy(), graph.input_type)), graph.output_type)
+    assert np.array_equal(integers.detach().numpy(), exact)
+    assert np.array_equal(block._composed(rows).detach().numpy(), exact)
+    steps = graph.ops[-1].multiplier / 2.0 ** graph.ops[-1].shift
+    assert len(set(steps.tolist())) > 3
+    one_scale = WeightlessBlock(12, config.model_copy(update={"encoded_scale": "block"}), 1)
+    one_scale.load_state_dict(block.state_dict())
+    with torch.no_grad():
+        # int8 inputs flip a few bits: what counts is that every output errs alike, relative to its own size.
+        errors = [((b(rows) - real).square().mean(dim=0) / real.square().mean(dim=0)) for b in (block, one_scale)]
+    if kind == {"output_bits": 24}:
+        assert errors[0].max() < 0.1 < errors[1].max()
+    integers.sum().backward()
+    assert block.summation.encoded.grad.isfinite().all() and block.lut_layers[0].tables.grad.abs().sum() > 0
+    runtime = BlockRuntime(graph)
+    given = golden.quantise(rows.numpy(), graph.input_type).astype(np.int8)
+    assert np.array_equal(runtime(given), golden.run(graph, given.astype(np.int64)))

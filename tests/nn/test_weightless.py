@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from lutra.errors import InputError
 from lutra.freeze.block import freeze_block
 from lutra.frozen import golden
-from lutra.nn.weightless import WeightlessBlock, calibrate_
+from lutra.nn.calibrate import calibrate_
+from lutra.nn.weightless import WeightlessBlock
 from lutra.recipes.language import BlockConfig, LutLayerConfig
 
 
@@ -139,7 +140,7 @@ def test_nan_activations_at_calibration_name_the_module():
     model = torch.nn.Sequential(torch.nn.Linear(8, 8), WeightlessBlock(8, BlockConfig(), 0))
     with torch.no_grad():
         model[0].weight.fill_(torch.nan)
-    with pytest.raises(InputError, match=r"1: calibration needs .* finite activations"):
+    with pytest.raises(InputError, match=r"1: calibration needs finite activations"):
         calibrate_(model, torch.randn(5, 8))
 
 

@@ -77,11 +77,20 @@ def test_cells_that_are_not_of_the_device_are_named():
 def test_file_lists(tmp_path):
     with pytest.raises(RunDirectoryError, match="run `lutra rtl` first"):
         sources_of(tmp_path)
-    (tmp_path / "filelist.f").write_text("// made by us\n+incdir+.\n\n")
+    (tmp_path / "filelist.f").write_text("// made by us\n\n")
     with pytest.raises(RunDirectoryError, match="names no source"):
         sources_of(tmp_path)
     (tmp_path / "filelist.f").write_text("lib/a.sv // first\nblock_0.sv\n")
     assert sources_of(tmp_path) == ["lib/a.sv", "block_0.sv"]
+
+
+@pytest.mark.parametrize(
+    "line", ["+incdir+.", "-f more.f", "../a.sv", "/tmp/a.sv", "a.sv; !touch canary", "a.cpp", "lib/../../a.sv", ".sv"]
+)
+def test_file_lists_that_lead_elsewhere_are_refused(tmp_path, line):
+    (tmp_path / "filelist.f").write_text(f"a.sv\n{line}\n")
+    with pytest.raises(RunDirectoryError, match="is not a source file"):
+        sources_of(tmp_path)
 
 
 def test_only_sources_are_copied(tmp_path):

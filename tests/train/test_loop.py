@@ -15,7 +15,7 @@ import torch
 
 from lutra.errors import CheckpointError, InputError, RunDirectoryError, TrainingError
 from lutra.nn.weightless import weightless_blocks
-from lutra.recipes.language import load_recipe
+from lutra.recipes.language import BinaryAttentionConfig, load_recipe
 from lutra.runs.files import RunFiles
 from lutra.train import loop, trainer
 from lutra.train.checkpoint import load_model, read_checkpoint
@@ -281,6 +281,22 @@ def test_bfloat16_training(run):
     result = train_run(run, tiny_recipe("weightless", precision="bf16-mixed"))
     assert result["finished"]
     assert validation_loss(load_model(run), short_text().validation, 8) == pytest.approx(result["best_validation_loss"])
+
+
+@pytest.mark.parametrize("ffn", FFNS)
+def test_binary_attention_goes_on_to_the_same_numbers(run, tmp_path, ffn):
+    recipe = tiny_recipe(ffn)
+    binary = recipe.model.model_copy(update={"binary_attention": BinaryAttentionConfig(activation_bits=4)})
+    recipe = recipe.model_copy(update={"model": binary})
+    assert recipe.content_hash() != tiny_recipe(ffn).content_hash()
+    whole = train_run(RunFiles(tmp_path / "whole"), recipe)
+    assert not train_run(run, recipe, max_minutes=0)["finished"]
+    assert load_recipe(run.recipe) == recipe
+    stopped = train_run(run, recipe)
+    assert stopped["validation_loss"] == whole["validation_loss"]
+    assert validation_loss(load_model(run), short_text().validation, 8) == pytest.approx(
+        stopped["best_validation_loss"]
+    )
 
 
 def test_baselines_are_trained_beside_the_run_and_go_on(run):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lutra.models.zoo import create_model
-from lutra.nn.weightless import calibrate_
-from lutra.recipes.language import TrainConfig
+from lutra.nn.calibrate import calibrate_
+from lutra.recipes.language import BinaryAttentionConfig, TrainConfig
 from lutra.train.optimiser import (
     create_optimiser,
     learning_rate_shape,
@@ -49,6 +49,19 @@ def test_dense_models_have_nanogpts_two_groups():
     groups = groups_by_name(create_model("gpt-mini", 65, ffn="mlp"), TrainConfig())
     assert set(groups) == {"decayed", "undecayed"}
     assert all(".ln_" in name for name in groups["undecayed"][1]) and len(groups["undecayed"][1]) == 9
+
+
+def test_steps_and_column_scales_of_a_binary_attention_do_not_decay():
+    recipe = tiny_recipe("none")
+    binary = BinaryAttentionConfig(step_learning_rate=0.125)
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"binary_attention": binary})})
+    groups = groups_by_name(create_model(recipe, 65), recipe.train)
+    assert set(groups) == {"decayed", "undecayed", "steps"}
+    group, names = groups["steps"]
+    assert (group["peak"], group["weight_decay"]) == (0.125, 0)
+    assert len(names) == 2 * (6 + 4) and all(name.endswith((".step", ".column_scales")) for name in names)
+    latents = {name for name in groups["decayed"][1] if ".attn." in name}
+    assert len(latents) == 2 * 4 and all(name.endswith(".latent") for name in latents)
 
 
 def test_warm_up_then_cosine():

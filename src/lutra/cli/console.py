@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
 
-from lutra import settings
+from lutra import children, settings
 from lutra.errors import LutraError
+from lutra.escape import visible
 
 if TYPE_CHECKING:
     from lutra.report.tables import Table
@@ -29,7 +30,8 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[P
         @functools.wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
-                function(*args, **kwargs)
+                with children.ending_cleanly():
+                    function(*args, **kwargs)
             except LutraError as error:
                 _fail(str(error), error.exit_status)
             except KeyboardInterrupt:
@@ -47,15 +49,22 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[P
 
 
 def _fail(message: str, status: int) -> None:
-    print("lutra: " + " ".join(message.split()), file=sys.stderr)
+    print("lutra: " + visible(" ".join(message.split())), file=sys.stderr)
     raise typer.Exit(status)
+
+
+class _Visible(logging.Formatter):
+    """Messages hold names and words from files and tools; none of them gets hold of the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record), keep="\n\t")
 
 
 @contextlib.contextmanager
 def working() -> Iterator[None]:
     """Send progress to stderr; stdout is for results, whatever a step or a tool in it prints."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Visible("%(message)s"))
     logger = logging.getLogger("lutra")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -73,12 +82,17 @@ def print_json(value: Any) -> None:
 def print_table(table: Table) -> None:
     import rich
     from rich.table import Table as RichTable
+    from rich.text import Text
 
-    grid = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    grid = RichTable(
+        title=Text(visible(table.title)), title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for position, name in enumerate(table.header):
         longest_word = max(map(len, name.split()))
-        grid.add_column(name, justify="right" if position else "left", no_wrap=position == 0, min_width=longest_word)
+        grid.add_column(
+            Text(visible(name)), justify="right" if position else "left", no_wrap=position == 0, min_width=longest_word
+        )
     for row in table.rows:
-        grid.add_row(*row)
+        grid.add_row(*(Text(visible(cell)) for cell in row))  # as text: what is in brackets is no markup
     rich.print(grid)
     rich.print()

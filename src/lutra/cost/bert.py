@@ -7,6 +7,7 @@ its addition as two.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from lutra.recipes.bert_config import BertConfig, QuantisationConfig
 
@@ -107,5 +108,5 @@ def encoder_weights(config: BertConfig) -> int:
 
 def bert_base(half_width: bool = False, **quantisation: object) -> BertConfig:
     """BERT-base, or DynaBERT's half width of it (6 heads, 1,536 neurons), with a quantisation."""
-    shape = {"heads": 6, "intermediate": 1536} if half_width else {}
+    shape: dict[str, Any] = {"heads": 6, "intermediate": 1536} if half_width else {}
     return BertConfig(**shape, quantisation=QuantisationConfig.model_validate(quantisation))

@@ -9,8 +9,10 @@ from typing import Any
 
 from lutra.cost.workload import TransformerShape
 from lutra.errors import InputError
+from lutra.recipes.convert import ConvertRecipe
 from lutra.recipes.language import ModelConfig, Recipe
 from lutra.recipes.vision import VisionRecipe
+from lutra.runs.files import RunFiles, read_json
 
 VOCABULARY_OF_DATASET = {"shakespeare-char": 65}
 
@@ -147,6 +149,32 @@ def shape_of_recipe(recipe: Recipe | VisionRecipe) -> TransformerShape:
     model: ModelConfig = recipe.model
     vocabulary = VOCABULARY_OF_DATASET[recipe.data.dataset]
     return gpt_shape(recipe.name, model.layers, model.width, model.heads, model.context, vocabulary, bias=model.bias)
+
+
+def shape_of_conversion(run: RunFiles, recipe: ConvertRecipe) -> TransformerShape:
+    """The original model of a conversion, by what the plan measured; the sequence is the recipe's longest text.
+
+    Raises:
+        InputError: its feed-forward parts are of several shapes, or the model does not say how many heads it has.
+    """
+    plan, source = (read_json(run.root / name, "run") for name in ("plan.json", "source.json"))
+    try:
+        rows = [row for row in plan["found"] if row["convert"]]
+        shapes = {(int(row["inputs"]), int(row["hidden"]), int(row["outputs"]), bool(row["gated"])) for row in rows}
+        layers, heads = sum(max(1, int(row["calls"])) for row in rows), source["heads"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{run.root}: plan.json or source.json is damaged ({error!r}); run it again") from None
+    if len(shapes) != 1 or heads is None:
+        what = "does not say how many heads it has" if len(shapes) == 1 else f"has parts of {len(shapes)} shapes"
+        raise InputError(
+            f"{recipe.source.model}: {what}, so that there is no one layer to compare with; leave cost out"
+        )
+    ((width, hidden, outputs, gated),) = shapes
+    if width != outputs:
+        raise InputError(
+            f"{recipe.source.model}: parts from {width} to {outputs} features are no layer; leave cost out"
+        )
+    return TransformerShape(recipe.name, layers, width, int(heads), recipe.data.tokens, hidden, gated=gated)
 
 
 class _Config:

@@ -84,7 +84,7 @@ def dev_splits(recipe: BertRecipe) -> dict[str, EncodedSplit]:
 def _golden(model: Bert, folder: Path, dev: EncodedSplit) -> dict[str, Any]:
     frozen = FrozenBert.load(folder)
     golden = sorted_logits(
-        dev, lambda batch: torch.from_numpy(golden_logits(frozen, *(part.numpy() for part in batch)))
+        dev, lambda batch: torch.from_numpy(golden_logits(frozen, batch[0].numpy(), batch[1].numpy(), batch[2].numpy()))
     )
     with torch.no_grad():
         exact = sorted_logits(dev, lambda batch: model(*batch).logits)

@@ -6,15 +6,16 @@ import itertools
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from lutra.errors import RecipeError
+from lutra.limits import SEED
+from lutra.names import FileName, Text
 from lutra.recipes.language import Recipe, load_recipe
-from lutra.recipes.sections import read_toml, set_value, validate
+from lutra.recipes.sections import Section, read_toml, set_value, validate
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 BASELINES: tuple[Literal["mlp", "none"], ...] = ("mlp", "none")
 _GIVEN_BY_THE_SPACE = {
     "name": "the variant's name is used",
@@ -22,12 +23,11 @@ _GIVEN_BY_THE_SPACE = {
     "baselines": "both are always trained, once for all variants",
 }
 
-Name = Annotated[str, Field(pattern=NAME)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=SEED)]
 
 
-class _Section(BaseModel):
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
+class _Section(Section):
+    """As of a recipe; new values of keys stay as they are, lists too."""
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -54,10 +54,10 @@ def _check_distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 class Variant(_Section):
     """One alternative: what it changes in the base recipe."""
 
-    name: Name
-    set: dict[str, Any] = {}
+    name: FileName
+    set: dict[str, Any] = Field(default_factory=dict)
     """New values by key of the recipe, such as "block.window"."""
-    group: Name | None = None
+    group: FileName | None = None
     """Variants of one group share a marker in the figure."""
     marked: bool = False
     """The paper's configuration: stands out in table and figure, and no stage drops it."""
@@ -68,7 +68,7 @@ class Variant(_Section):
 class Stage(_Section):
     """A cheap round before the real one: only the best variants go on."""
 
-    set: dict[str, Any] = {}
+    set: dict[str, Any] = Field(default_factory=dict)
     """Changes on top of the variant's, such as fewer iterations."""
     keep: int = Field(ge=1)
     """How many variants go on, the best by mean recovery; marked ones go on beside them."""
@@ -82,14 +82,14 @@ class Stage(_Section):
 class Space(_Section):
     """A space file as written."""
 
-    name: Name
-    base: str
+    name: FileName
+    base: Text
     """Path of the base recipe, relative to the space's file."""
     seeds: tuple[Seed, ...] = Field(min_length=1)
-    set: dict[str, Any] = {}
+    set: dict[str, Any] = Field(default_factory=dict)
     """Changes that all variants share."""
     variant: tuple[Variant, ...] = ()
-    grid: dict[str, Any] = {}
+    grid: dict[str, Any] = Field(default_factory=dict)
     """Lists of values by key: every combination is one more variant."""
     stage: tuple[Stage, ...] = ()
 
@@ -132,7 +132,7 @@ class Plan:
             RecipeError: the changes do not make a valid recipe.
         """
         source = f"{self.source}: variant {variant.name}"
-        tree = self.base.model_dump(mode="json")
+        tree = self.base.model_dump(mode="json", exclude_none=True)
         for key, value in (self.space.set | variant.set | (stage.set if stage else {})).items():
             set_value(tree, key, value, source)
         return validate(Recipe, tree | {"name": variant.name, "seed": seed, "baselines": []}, source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lutra import escape
 from lutra.explore.results import COSTS, our_loss, spread
 from lutra.report.tables import UNKNOWN, Table
 
@@ -29,7 +30,7 @@ def exploration_tables(record: dict[str, Any]) -> list[Table]:
 def markdown(record: dict[str, Any]) -> str:
     """The tables, what they mean, which variants each stage dropped, and what failed."""
     tables = _variant_table(record), _baseline_table(record)
-    parts = [f"# {record['name']}", *map(_markdown_table, tables)]
+    parts = [f"# {escape.markdown(record['name'])}", *map(_markdown_table, tables)]
     parts.append(
         "Mean ± sample standard deviation over seeds, and the range. Recovery is 0 where the block does nothing and 1 "
         "where it replaces the MLP. Loss is of the frozen integers on the whole validation text, in nats per token; "
@@ -39,8 +40,8 @@ def markdown(record: dict[str, Any]) -> str:
     for selection in record["selections"]:
         changes = ", ".join(f"{key} = {value}" for key, value in selection["set"].items()) or "the same recipe"
         kept, dropped = ", ".join(selection["kept"]), ", ".join(selection["dropped"]) or "none"
-        parts.append(f"Stage {selection['stage']} ({changes}) kept {kept}; dropped {dropped}.")
-    parts += [f"Failed: {run['run']}: {run['error']}" for run in failures(record)]
+        parts.append(escape.markdown(f"Stage {selection['stage']} ({changes}) kept {kept}; dropped {dropped}."))
+    parts += [escape.markdown(f"Failed: {run['run']}: {run['error']}") for run in failures(record)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -93,6 +94,6 @@ def _range(values: dict[str, Any] | None) -> str:
 
 
 def _markdown_table(table: Table) -> str:
-    lines = [f"**{table.title}**", "", f"| {' | '.join(table.header)} |"]
+    lines = [f"**{escape.markdown(table.title)}**", "", f"| {' | '.join(map(escape.markdown, table.header))} |"]
     lines.append(f"| --- |{' ---: |' * (len(table.header) - 1)}")
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in table.rows)])
+    return "\n".join([*lines, *(f"| {' | '.join(map(escape.markdown, row))} |" for row in table.rows)])

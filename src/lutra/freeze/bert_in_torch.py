@@ -1,6 +1,6 @@
 """What the frozen BERT computes, in PyTorch operations: the accuracy of the hardware on any device.
 
-Every step rounds as `lutra/frozen/spec.md`, section "BERT", says; here sentences stay padded. The two know nothing of
+Every step rounds as `frozen/spec.md`, section "BERT", says; here sentences stay padded. The two know nothing of
 each other, so that tests can compare them bit for bit.
 
 Shapes in comments: B sequences, T positions, D residual width, H heads, W width of a head.
@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from lutra.errors import InputError
 from lutra.models.bert import Attention, Bert, Embeddings, FeedForward
-from lutra.nn.binary_linear import LatentWeight, PackedWeight, QuantisedLinear
+from lutra.nn.binary_linear import LatentWeight, PackedWeight, QuantisedEmbedding, QuantisedLinear
 from lutra.nn.quantizers import SMALLEST_STEP, ActivationQuantiser, unpack_codes
 
 HALF = torch.float16
+Quantiser = ActivationQuantiser | nn.Identity
+"""As a BERT has them; the identity where activations stay float."""
 
 
 @torch.no_grad()
@@ -43,6 +45,7 @@ def half_logits(model: Bert, tokens: Tensor, token_types: Tensor, mask: Tensor) 
 
 def _embed(embeddings: Embeddings, tokens: Tensor, token_types: Tensor) -> Tensor:
     words = torch.zeros((), dtype=HALF, device=tokens.device)
+    assert isinstance(embeddings.word, QuantisedEmbedding)
     for weight in embeddings.word.weights:
         integers, scale = _integers(weight)
         words = words + integers[tokens].to(HALF) * _rounded(scale[:, 0])[tokens][..., None]
@@ -71,7 +74,7 @@ def _attention(module: Attention, x: Tensor, padding: Tensor, positions: int) ->
             module.probability_quantiser,
         )
     )
-    magnitude = -module.query_quantiser.low
+    magnitude = -_in_few_bits(module.query_quantiser).low
     scores = _scaled(
         q @ k.transpose(2, 3), of_q * of_k / math.sqrt(module.head_width), module.head_width * magnitude**2
     )
@@ -79,7 +82,7 @@ def _attention(module: Attention, x: Tensor, padding: Tensor, positions: int) ->
     exponentials = _rounded(torch.exp((scores - scores.amax(dim=3, keepdim=True)).double()))
     sums = _rounded(exponentials.double().sum(dim=3, keepdim=True))
     p = _codes(module.probability_quantiser, exponentials * (1 / sums))  # (B, H, T, T)
-    context = _scaled(p @ v, of_p * of_v, positions * module.probability_quantiser.high * magnitude)
+    context = _scaled(p @ v, of_p * of_v, positions * _in_few_bits(module.probability_quantiser).high * magnitude)
     codes = _codes(module.output_quantiser, context.transpose(1, 2).flatten(2))
     return _norm(module.norm, x + _linear(module.output, codes, module.output_quantiser))
 
@@ -95,20 +98,22 @@ def _feed_forward(module: FeedForward, x: Tensor, activation: str) -> Tensor:
     return _norm(module.norm, x + _linear(module.output, codes, module.hidden_quantiser))
 
 
-def _linear(layer: QuantisedLinear, codes: Tensor, quantiser: ActivationQuantiser) -> Tensor:
+def _linear(layer: nn.Linear | QuantisedLinear, codes: Tensor, quantiser: Quantiser) -> Tensor:
+    assert isinstance(layer, QuantisedLinear)
     y = _rounded(layer.bias)
     for half, weight in enumerate(layer.weights):
         integers, scale = _integers(weight)
         factor = _step(quantiser) * scale[0]
         if layer.column_scales is not None:
             factor = factor * layer.column_scales[half].double()
-        largest = max(-quantiser.low, quantiser.high) * integers.shape[1]
+        largest = max(-_in_few_bits(quantiser).low, _in_few_bits(quantiser).high) * integers.shape[1]
         y = y + _scaled(codes @ integers.T, factor, largest)
     return y
 
 
-def _codes(quantiser: ActivationQuantiser, x: Tensor) -> Tensor:
+def _codes(module: Quantiser, x: Tensor) -> Tensor:
     """Integers of the activation, in float64."""
+    quantiser = _in_few_bits(module)
     shifted = x if quantiser.bias is None else x + _rounded(quantiser.bias)
     if quantiser.signed and quantiser.bits == 1:
         return torch.where(shifted >= 0, 1.0, -1.0).double()
@@ -133,8 +138,13 @@ def _scaled(sums: Tensor, factor: Tensor, largest: int) -> Tensor:
     return _rounded(sums / power) * _rounded(factor * power)
 
 
-def _step(quantiser: ActivationQuantiser) -> Tensor:
-    return quantiser.step.double().clamp_min(SMALLEST_STEP)
+def _in_few_bits(quantiser: Quantiser) -> ActivationQuantiser:
+    assert isinstance(quantiser, ActivationQuantiser)  # half_logits has refused the others
+    return quantiser
+
+
+def _step(quantiser: Quantiser) -> Tensor:
+    return _in_few_bits(quantiser).step.double().clamp_min(SMALLEST_STEP)
 
 
 def _integers(weight: LatentWeight | PackedWeight) -> tuple[Tensor, Tensor]:

@@ -32,7 +32,8 @@ def freeze_block(name: str, block: WeightlessBlock) -> Graph:
     width = len(integers.bias)
     output_type = TensorType(signed=True, bits=integers.output_bits, scale=integers.output_scale)
     shift = np.full(width, integers.shift)
-    ops.append(Requantise(("sum",), "y", np.ones(width, np.int64), shift, output_type))
+    multiplier = np.int64(1) << np.maximum(-shift, 0)
+    ops.append(Requantise(("sum",), "y", multiplier, np.maximum(shift, 0), output_type))
     input_type = TensorType(signed=True, bits=8, scale=integers.input_scale)
     graph = Graph(name, "x", input_type, block.width, tuple(ops))
     graph.check()
@@ -47,7 +48,9 @@ def freeze_model(model: nn.Module, origin: dict[str, str] | None = None) -> Froz
     """
     blocks = weightless_blocks(model)
     if not blocks:
-        raise InputError("the model has no weightless block to freeze; train one with ffn = weightless, or replace_mlp")
+        raise InputError(
+            "the model has no weightless block to freeze; train one with ffn = weightless, or call replace_mlp"
+        )
     quantise_blocks(model)
     graphs = tuple(freeze_block(name, block) for name, block in blocks.items())
     return FrozenModel(graphs, {**versions(), **(origin or {})})

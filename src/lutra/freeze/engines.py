@@ -35,11 +35,11 @@ class FrozenBlock(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """(..., D) float -> (..., D_out) float32: quantise, integer engine, dequantise."""
+        """(..., D) float -> (..., D_out) of the same type: quantise, integer engine, dequantise."""
         rows = x.detach().float().reshape(-1, self.graph.input_width).cpu().numpy()
         integers = golden.quantise(rows, self.graph.input_type).astype(np.int8)
         y = golden.dequantise(self.engine(integers), self.graph.output_type)
-        return torch.from_numpy(y).to(x.device).view(*x.shape[:-1], self.graph.output_width)
+        return torch.from_numpy(y).to(x.device, x.dtype).view(*x.shape[:-1], self.graph.output_width)
 
 
 def golden_engine(graph: Graph) -> IntegerEngine:
@@ -55,11 +55,23 @@ def install(
     Raises:
         FrozenModelError, InputError: the frozen model lacks a block of `model`, or has one that `model` lacks.
     """
+    replace_blocks(model, frozen, lambda graph: FrozenBlock(graph, create_engine(graph)))
+
+
+def replace_blocks(model: nn.Module, frozen: FrozenModel, make: Callable[[Graph], nn.Module]) -> None:
+    """Put what `make` makes of each frozen graph everywhere where the block that it was frozen from stands.
+
+    Raises:
+        FrozenModelError, InputError: see `install`.
+    """
     expected, found = set(weightless_blocks(model)), {graph.name for graph in frozen.graphs}
     require_same_blocks(expected, found)
     for graph in frozen.graphs:
-        parent, _, attribute = graph.name.rpartition(".")
-        setattr(model.get_submodule(parent), attribute, FrozenBlock(graph, create_engine(graph)))
+        block, made = model.get_submodule(graph.name), make(graph)
+        places = [path for path, module in model.named_modules(remove_duplicate=False) if module is block]
+        for path in places:  # a block that several layers share stands in several
+            parent, _, attribute = path.rpartition(".")
+            setattr(model.get_submodule(parent), attribute, made)
 
 
 def load_with_engine(run: RunFiles, engine: EngineName) -> GPT | FrozenGpt:

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
 
 from lutra.errors import FrozenModelError
-from lutra.frozen.store import read_files, write_files
+from lutra.escape import brief
+from lutra.frozen.store import check_origin, read_files, write_files
 from lutra.recipes.bert_config import BertConfig
+from lutra.schema import Strict, explain
 
 KIND = "bert"
 LARGEST_WIDTH = 2048
@@ -152,6 +154,15 @@ def unpack(packed: np.ndarray, bits: int, columns: int) -> np.ndarray:
     return codes.view(np.int8)  # below 0 the subtraction wrapped around, which is two's complement
 
 
+class _Described(Strict):
+    """`model.json` of a BERT."""
+
+    format_version: Literal[1, 2]
+    kind: Literal["bert"]
+    origin: dict[str, str]
+    bert: BertConfig
+
+
 @dataclass(frozen=True, eq=False)
 class FrozenBert:
     """A configuration and the tensors of its `layout`. `origin` is for people: where it came from, versions."""
@@ -167,9 +178,11 @@ class FrozenBert:
             FrozenModelError: naming the field or tensor and what is wrong with it.
         """
         check_config(self.config)
+        check_origin(self.origin)
         expected = layout(self.config)
         for name in sorted(expected.keys() ^ self.tensors.keys()):
-            raise FrozenModelError(f"tensor {name} is {'missing' if name in expected else 'unknown'}; freeze again")
+            there = f"tensor {name} is missing" if name in expected else f"tensor {brief(name)} is unknown"
+            raise FrozenModelError(f"{there}; freeze again")
         for name, wanted in expected.items():
             tensor = self.tensors[name]
             if tensor.dtype != wanted.dtype or tensor.shape != wanted.shape:
@@ -203,11 +216,14 @@ class FrozenBert:
         if structure.get("kind") != KIND:
             raise FrozenModelError(f"{folder}: the frozen model in it is not a BERT; give the folder of one")
         try:
-            model = cls(BertConfig.model_validate(structure["bert"]), tensors, structure["origin"])
-        except (KeyError, ValidationError) as error:
-            reason = " ".join(str(error).split())
-            raise FrozenModelError(f"{folder}: not a frozen BERT ({reason}); freeze it again") from None
-        model.check()
+            described = _Described.model_validate(structure)
+        except ValidationError as error:
+            raise FrozenModelError(f"{folder}: not a frozen BERT ({explain(error)}); freeze it again") from None
+        model = cls(described.bert, tensors, described.origin)
+        try:
+            model.check()
+        except FrozenModelError as error:
+            raise FrozenModelError(f"{folder}: {error}") from None
         return model
 
 

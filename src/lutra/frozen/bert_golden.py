@@ -8,6 +8,8 @@ Shapes in comments: N tokens, T of one sentence, D residual width, H heads, W wi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from lutra.errors import InputError, LutraError
@@ -23,6 +25,7 @@ from lutra.frozen.bert import (
     unpack,
 )
 from lutra.frozen.binary16 import ExactArray, HalfArray
+from lutra.recipes.bert_config import BertConfig
 
 SENTENCES_AT_ONCE = 32
 """Bounds the memory; weights are unpacked once for so many."""
@@ -30,8 +33,18 @@ SENTENCES_AT_ONCE = 32
 Codes = ExactArray
 """Integers of a quantised activation, in a float type that BLAS sums exactly."""
 
+Trace = Callable[[str, np.ndarray], None]
+"""Sees every value inside a layer under its name, such as `layers.0.attention.query`; what is per head is (H, T, ...)
+and comes once per sentence. The codes of a quantiser bear the quantiser's name."""
 
-def golden_logits(model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray) -> HalfArray:
+
+def _unseen(name: str, values: np.ndarray) -> None:
+    """The trace that nobody looks at."""
+
+
+def golden_logits(
+    model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray, trace: Trace = _unseen
+) -> HalfArray:
     """Logits (B, C) of sentences, integers (B, T) each; `mask` is 1 for tokens and 0 for padding.
 
     Raises:
@@ -45,8 +58,8 @@ def golden_logits(model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray
             some = slice(start, start + SENTENCES_AT_ONCE)
             x, sentences = embed(model, tokens[some], token_types[some], mask[some])
             for index in range(model.config.layers):
-                x = attention(model, f"layers.{index}.attention", x, sentences)
-                x = feed_forward(model, f"layers.{index}.feed_forward", x)
+                x = attention(model, f"layers.{index}.attention", x, sentences, trace)
+                x = feed_forward(model, f"layers.{index}.feed_forward", x, trace)
             logits[some] = classify(model, x[[sentence.start for sentence in sentences]])
     return logits
 
@@ -67,12 +80,18 @@ def embed(
     return layer_norm(model, "embeddings.norm", x), sentences
 
 
-def attention(model: FrozenBert, name: str, x: HalfArray, sentences: list[slice]) -> HalfArray:
+def attention(model: FrozenBert, name: str, x: HalfArray, sentences: list[slice], trace: Trace = _unseen) -> HalfArray:
     """Multi-head attention, residual and norm: (N, D) -> (N, D)."""
     config, tensors = model.config, model.tensors
-    codes = quantise(model, f"{name}.input_quantiser", x, signed=True)
+    codes = quantise(model, f"{name}.input_quantiser", x, signed=True, trace=trace)
     query, key, value = (
-        quantise(model, f"{name}.{part}_quantiser", linear(model, f"{name}.{part}", codes, signed=True), signed=True)
+        quantise(
+            model,
+            f"{name}.{part}_quantiser",
+            linear(model, f"{name}.{part}", codes, signed=True, trace=trace),
+            signed=True,
+            trace=trace,
+        )
         .reshape(-1, config.heads, config.head_width)
         .transpose(1, 0, 2)  # (H, N, W)
         for part in ("query", "key", "value")
@@ -81,22 +100,27 @@ def attention(model: FrozenBert, name: str, x: HalfArray, sentences: list[slice]
     context = np.empty((len(x), config.attention_width), np.float16)
     for rows in sentences:
         sums = _product(query[:, rows], key[:, rows].transpose(0, 2, 1), largest_score_sum(config))  # (H, T, T)
-        probabilities = softmax(sums * score_factor)
-        weights = quantise(model, f"{name}.probability_quantiser", probabilities, signed=False)
+        scores = _seen(f"{name}.scores", sums * score_factor, trace)
+        probabilities = _seen(f"{name}.probabilities", softmax(scores), trace)
+        weights = quantise(model, f"{name}.probability_quantiser", probabilities, signed=False, trace=trace)
         sums = _product(weights, value[:, rows], largest_context_sum(config))  # (H, T, W)
-        context[rows] = (sums * context_factor).transpose(1, 0, 2).reshape(-1, config.attention_width)
-    codes = quantise(model, f"{name}.output_quantiser", context, signed=True)
-    return layer_norm(model, f"{name}.norm", x + linear(model, f"{name}.output", codes, signed=True))
+        contexts = _seen(f"{name}.contexts", sums * context_factor, trace)
+        context[rows] = contexts.transpose(1, 0, 2).reshape(-1, config.attention_width)
+    codes = quantise(model, f"{name}.output_quantiser", context, signed=True, trace=trace)
+    y = linear(model, f"{name}.output", codes, signed=True, trace=trace)
+    return layer_norm(model, f"{name}.norm", _seen(f"{name}.residual", x + y, trace), trace)
 
 
-def feed_forward(model: FrozenBert, name: str, x: HalfArray) -> HalfArray:
+def feed_forward(model: FrozenBert, name: str, x: HalfArray, trace: Trace = _unseen) -> HalfArray:
     """Two linear layers with an activation between, residual and norm: (N, D) -> (N, D)."""
-    codes = quantise(model, f"{name}.input_quantiser", x, signed=True)
-    hidden = linear(model, f"{name}.intermediate", codes, signed=True)  # (N, intermediate)
+    codes = quantise(model, f"{name}.input_quantiser", x, signed=True, trace=trace)
+    hidden = linear(model, f"{name}.intermediate", codes, signed=True, trace=trace)  # (N, intermediate)
     hidden = binary16.gelu(hidden) if model.config.activation == "gelu" else np.where(hidden > 0, hidden, np.float16(0))
+    trace(f"{name}.hidden", hidden)
     signed = hidden_is_signed(model.config)
-    codes = quantise(model, f"{name}.hidden_quantiser", hidden, signed)
-    return layer_norm(model, f"{name}.norm", x + linear(model, f"{name}.output", codes, signed))
+    codes = quantise(model, f"{name}.hidden_quantiser", hidden, signed, trace)
+    y = linear(model, f"{name}.output", codes, signed, trace)
+    return layer_norm(model, f"{name}.norm", _seen(f"{name}.residual", x + y, trace), trace)
 
 
 def classify(model: FrozenBert, x: HalfArray) -> HalfArray:
@@ -109,47 +133,53 @@ def classify(model: FrozenBert, x: HalfArray) -> HalfArray:
     return _finite(sums.astype(np.float16), "classifier")
 
 
-def quantise(model: FrozenBert, name: str, x: HalfArray, signed: bool) -> Codes:
+def quantise(model: FrozenBert, name: str, x: HalfArray, signed: bool, trace: Trace = _unseen) -> Codes:
     """(..., features) -> codes: half addition of the bias, half product with 1 / step, round half up, clip."""
     bias, inverse_step = model.tensors.get(f"{name}.bias"), model.tensors[f"{name}.inverse_step"]
-    shifted = _finite(x if bias is None else x + bias, name)
-    low, high = code_range(model.config, signed)
-    if signed and model.config.quantisation.activation_bits == 1:
+    codes = codes_of(model.config, _finite(x if bias is None else x + bias, name), inverse_step, signed)
+    trace(name, codes)
+    return codes
+
+
+def codes_of(config: BertConfig, shifted: HalfArray, inverse_step: HalfArray, signed: bool) -> Codes:
+    """Codes of numbers that have the quantiser's bias in them."""
+    low, high = code_range(config, signed)
+    if signed and config.quantisation.activation_bits == 1:
         return np.where(shifted >= 0, np.float32(1), np.float32(-1))
     # A half plus 0.5 is exact in float32.
     rounded: Codes = np.floor((shifted * inverse_step).astype(np.float32) + np.float32(0.5))
     return rounded.clip(low, high)
 
 
-def linear(model: FrozenBert, name: str, codes: Codes, signed: bool) -> HalfArray:
+def linear(model: FrozenBert, name: str, codes: Codes, signed: bool, trace: Trace = _unseen) -> HalfArray:
     """(N, inputs) -> (N, outputs): exact sums, then one multiply-add per half of the weights, rounded twice."""
     weights, tensors = layout(model.config)[f"{name}.codes"], model.tensors
     largest = largest_linear_sum(model.config, weights.columns, signed)
     y: HalfArray = np.broadcast_to(tensors[f"{name}.bias"], (len(codes), weights.shape[1]))
     for packed, factor in zip(tensors[f"{name}.codes"], tensors[f"{name}.factor"], strict=True):
         y = y + _product(codes, unpack(packed, weights.bits, weights.columns).T, largest) * factor
-    return y
+    return _seen(name, y, trace)
 
 
 def softmax(scores: HalfArray) -> HalfArray:
     """Over the last axis; the sum of the exponentials is exact."""
     exponentials = binary16.exp(scores - scores.astype(np.float32).max(axis=-1, keepdims=True).astype(np.float16))
     sums = exponentials.sum(axis=-1, keepdims=True, dtype=np.float64).astype(np.float16)
-    probabilities: HalfArray = exponentials * (np.float16(1) / sums)
+    probabilities: HalfArray = exponentials * (np.float16(1) / _finite(sums, "softmax"))
     return probabilities
 
 
-def layer_norm(model: FrozenBert, name: str, x: HalfArray) -> HalfArray:
+def layer_norm(model: FrozenBert, name: str, x: HalfArray, trace: Trace = _unseen) -> HalfArray:
     """(N, D) -> (N, D); sums of elements and of squares are fixed-point numbers, so their order is free."""
     width = model.config.width
-    mean = x.sum(axis=1, keepdims=True, dtype=np.float64) / width
+    mean = _finite(x, name).sum(axis=1, keepdims=True, dtype=np.float64) / width + 0.0  # a zero sum is +0
     centred = _finite(x - mean.astype(np.float16), name)
     squares = binary16.on_grid(np.square(centred, dtype=np.float64), binary16.SQUARE_BITS).sum(axis=1, keepdims=True)
     epsilon = np.floor(model.config.layer_norm_epsilon * width * 2**binary16.SQUARE_BITS + 0.5)
     variance = _finite(((squares + epsilon) / (width * 2**binary16.SQUARE_BITS)).astype(np.float16), name)
     scale = binary16.reciprocal_root(np.maximum(variance, np.float16(2.0**-24)))
     y: HalfArray = centred * scale * model.tensors[f"{name}.gain"] + model.tensors[f"{name}.bias"]
-    return y
+    return _seen(name, y, trace)
 
 
 def _product(a: np.ndarray, b: np.ndarray, largest: int) -> HalfArray:
@@ -157,6 +187,11 @@ def _product(a: np.ndarray, b: np.ndarray, largest: int) -> HalfArray:
     exact = binary16.exact_type(largest)
     sums = a.astype(exact, copy=False) @ b.astype(exact)
     return binary16.from_integer(sums, binary16.sum_exponent(largest))
+
+
+def _seen(name: str, x: HalfArray, trace: Trace) -> HalfArray:
+    trace(name, _finite(x, name))
+    return x
 
 
 def _finite(x: HalfArray, where: str) -> HalfArray:

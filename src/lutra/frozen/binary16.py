@@ -35,8 +35,8 @@ def exact_type(largest: int) -> type[np.float32] | type[np.float64]:
 
 
 def from_integer(sums: ExactArray, exponent: int) -> HalfArray:
-    """Integers -> the nearest half of `integer * 2^-exponent`."""
-    return (sums * 2.0**-exponent).astype(np.float16)
+    """Integers -> the nearest half of `integer * 2^-exponent`; 0 is +0, whatever sign the library gave it."""
+    return (sums * 2.0**-exponent + 0.0).astype(np.float16)
 
 
 def on_grid(x: NDArray[np.float64], bits: int) -> NDArray[np.float64]:

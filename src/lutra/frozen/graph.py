@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from lutra.errors import FrozenModelError
 from lutra.frozen.ops import ConditionalSum, LutLayer, Operation, Requantise, Thermometer
-from lutra.frozen.types import TensorType, Value
+from lutra.frozen.types import TensorType, Value, type_problem
+from lutra.limits import OPERATIONS, WIDTH
+from lutra.names import name_problem, shown
 
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
@@ -82,21 +83,29 @@ class Graph:
         Raises:
             FrozenModelError: the first thing that is off, with its place.
         """
-        given = (getattr(op, "type", None) for op in self.ops)
-        types = [self.input_type, *(type_ for type_ in given if isinstance(type_, TensorType))]
-        if not self.ops or not all(math.isfinite(type_.scale) and type_.scale > 0 for type_ in types):
-            raise FrozenModelError(f"{self.name}: no operations, or a scale that is not positive; freeze it again")
-        if not all(1 <= type_.bits <= 32 for type_ in types):
-            raise FrozenModelError(f"{self.name}: a type has fewer than 1 or more than 32 bits; freeze it again")
-        if self.input_width < 1 or (self.input_rows is not None and self.input_rows < 1):
-            raise FrozenModelError(f"{self.name}: an input without columns or rows; freeze it again")
+        if problem := name_problem(self.name):
+            raise FrozenModelError(f"the name of a graph {problem}")
+        if not 1 <= len(self.ops) <= OPERATIONS:
+            raise FrozenModelError(f"{self.name}: {len(self.ops)} operations; a graph has 1 to {OPERATIONS}")
+        for what, size in (("width", self.input_width), ("rows", 1 if self.input_rows is None else self.input_rows)):
+            if type(size) is not int or not 1 <= size <= WIDTH:
+                raise FrozenModelError(f"{self.name}: input.{what} must be an integer from 1 to {WIDTH}")
+        for value in (self.input, *(op.output for op in self.ops)):
+            if problem := name_problem(value):
+                raise FrozenModelError(f"{self.name}: the name of a value {problem}")
+        if problem := type_problem(self.input_type):
+            raise FrozenModelError(f"{self.name}: input.type {problem}; freeze it again")
         values = {self.input: self.input_value}
         for position, op in enumerate(self.ops):
             where = f"{self.name}, operation {position}"
             unknown = [name for name in op.inputs if name not in values]
             if unknown or not op.inputs or op.output in values:
-                raise FrozenModelError(f"{where}: {op.kind} reads {unknown or op.inputs} or writes {op.output} twice")
+                read = ", ".join(map(shown, unknown or op.inputs)) or "nothing"
+                raise FrozenModelError(f"{where}: {op.kind} reads {read} or writes {op.output} twice")
+            if len(op.inputs) > OPERATIONS:
+                raise FrozenModelError(f"{where}: {op.kind} reads more than {OPERATIONS} values")
             inputs = [values[name] for name in op.inputs]
+            op.check_fields(where)
             op.check(inputs, where)
             values[op.output] = op.result(inputs)
 

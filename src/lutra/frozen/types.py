@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lutra.limits import LARGEST_SCALE, SMALLEST_SCALE, TYPE_BITS
+from lutra.names import shown
+
 IntArray = NDArray[np.int64]
 
 
@@ -28,6 +31,17 @@ class TensorType:
     @property
     def maximum(self) -> int:
         return (1 << (self.bits - int(self.signed))) - 1
+
+
+def type_problem(type_: TensorType) -> str | None:
+    """Why a type is none that a graph can have; None if it is one."""
+    if type(type_.signed) is not bool or type(type_.bits) is not int or not isinstance(type_.scale, (int, float)):
+        return "must have a truth value, an integer and a number as signed, bits and scale"
+    if not 1 + type_.signed <= type_.bits <= TYPE_BITS:
+        return f"has {shown(str(type_.bits))} bits; there are 1 to {TYPE_BITS}, with a sign 2 to {TYPE_BITS}"
+    if not SMALLEST_SCALE <= type_.scale <= LARGEST_SCALE:
+        return f"has the scale {type_.scale!r}; it must be positive, from 2^-126 to 2^126"
+    return None
 
 
 BIT = TensorType(signed=False, bits=1)

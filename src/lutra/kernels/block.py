@@ -85,6 +85,7 @@ def weightless_block(x: Tensor, block: BlockParameters) -> Tensor:
     """
     integers = block.integers
     forward = gpu.weightless_forward if _on_gpu(x.device.type) else _forward
+    y: Tensor
     y, _, _ = forward(
         x,
         block.thresholds,
@@ -113,7 +114,8 @@ def column_argmax(scores: Tensor) -> Tensor:
     """Row of the highest entry of each column, the first if several: (rows, columns) -> (columns,) int64."""
     device = scores.device.type
     if scores.dtype == torch.float32 and device == "cpu" and not _on_gpu(device) and _library_loads():
-        return _column_argmax(scores)
+        chosen: Tensor = _column_argmax(scores)
+        return chosen
     return scores.argmax(dim=0)
 
 

@@ -85,7 +85,7 @@ def thermometer(
     `window` (a scalar tensor) is the half width in the units of `x`; the window gradient is that of the step smoothed
     by a box of this half width. `compare` replaces what is compared (integers, in quantised blocks), not the gradient.
     """
-    return _Thermometer.apply(x, thresholds, compare or (x, thresholds), gradient, window)  # type: ignore[no-any-return]
+    return _Thermometer.apply(x, thresholds, compare or (x, thresholds), gradient, window)  # type: ignore[no-untyped-call,no-any-return]
 
 
 def lut_addresses(bits: Tensor, connections: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ def lut_layer(
     For a learnable mapping, `connections` must be the arg max of `scores` ((F, L * n), or (C, L * n) over the bits that
     `candidates` (C, L * n) names); `scores` then receive the gradient of DWN's learnable mapping.
     """
-    return _LutLayer.apply(bits, tables, connections, scores, candidates, form, temperature)  # type: ignore[no-any-return]
+    return _LutLayer.apply(bits, tables, connections, scores, candidates, form, temperature)  # type: ignore[no-untyped-call,no-any-return]
 
 
 def conditional_sum(bits: Tensor, encoded: Tensor, bias: Tensor, centred: bool) -> Tensor:
@@ -186,4 +186,4 @@ class _StraightThrough(Function):
 
 def straight_through(exact: Tensor, surrogate: Tensor) -> Tensor:
     """The value of `exact`, bit for bit, with the gradient of `surrogate`."""
-    return _StraightThrough.apply(exact, surrogate)  # type: ignore[no-any-return]
+    return _StraightThrough.apply(exact, surrogate)  # type: ignore[no-untyped-call,no-any-return]

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from lutra.errors import InputError
 from lutra.nn.binary_linear import LatentWeight, QuantisedEmbedding, QuantisedLinear
+from lutra.nn.modules import ModuleList
 from lutra.nn.quantizers import ActivationQuantiser
 from lutra.recipes.bert_config import BertConfig
 
@@ -49,7 +50,8 @@ class Embeddings(nn.Module):
     def forward(self, tokens: Tensor, token_types: Tensor) -> Tensor:
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         x = self.word(tokens) + self.position(positions) + self.token_type(token_types)
-        return self.dropout(self.norm(x))
+        y: Tensor = self.dropout(self.norm(x))
+        return y
 
 
 class Attention(nn.Module):
@@ -85,7 +87,8 @@ class Attention(nn.Module):
         return self.norm(x + y), scores
 
     def _split_heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, self.head_width)).transpose(1, 2)
+        heads: Tensor = x.unflatten(2, (self.heads, self.head_width))
+        return heads.transpose(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -105,7 +108,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.activation(self.intermediate(self.input_quantiser(x)))  # (B, T, intermediate)
-        return self.norm(x + self.dropout(self.output(self.hidden_quantiser(hidden))))
+        y: Tensor = self.norm(x + self.dropout(self.output(self.hidden_quantiser(hidden))))
+        return y
 
 
 class Layer(nn.Module):
@@ -133,7 +137,7 @@ class Bert(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.embeddings = Embeddings(config)
-            self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+            self.layers: ModuleList[Layer] = ModuleList(Layer(config) for _ in range(config.layers))
             self.pooler_quantiser = _quantiser(config, signed=True, features=config.width)
             self.pooler = _linear(config, config.width, config.width)
             self.dropout = nn.Dropout(config.dropout)

@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lutra.errors import InputError
+from lutra.nn.binary_linear import LatentWeight, QuantisedLinear
+from lutra.nn.modules import ModuleList
+from lutra.nn.quantizers import ActivationQuantiser
 from lutra.nn.weightless import WeightlessBlock
-from lutra.recipes.language import BlockConfig, ModelConfig
+from lutra.recipes.language import BinaryAttentionConfig, BlockConfig, ModelConfig
 
 
 class CausalSelfAttention(nn.Module):
@@ -34,7 +37,50 @@ class CausalSelfAttention(nn.Module):
         q, k, v = (part.view(per_head).transpose(1, 2) for part in self.c_attn(x).split(width, dim=2))  # (B, H, T, D/H)
         dropout = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
-        return self.c_proj(y.transpose(1, 2).reshape(batch, length, width))  # (B, T, D)
+        projected: Tensor = self.c_proj(y.transpose(1, 2).reshape(batch, length, width))  # (B, T, D)
+        return projected
+
+
+class BinaryCausalSelfAttention(nn.Module):
+    """The same with 1-bit weights and few-bit activations, as BMT has them in BERT: (B, T, D) -> (B, T, D).
+
+    Every product is of quantised values: Q, K and V share the quantiser of their input; Q, K, V, the probabilities and
+    the context have one each. The linear layers have biases whatever `config.bias` says, because a quantiser's learned
+    bias shifts what they see.
+    """
+
+    def __init__(self, config: ModelConfig, binary: BinaryAttentionConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.input_quantiser = ActivationQuantiser(binary.activation_bits, True, config.width)
+        self.query, self.key, self.value = (_binary_linear(config, binary, 0.02) for _ in range(3))
+        self.query_quantiser, self.key_quantiser, self.value_quantiser = (
+            ActivationQuantiser(binary.activation_bits, True) for _ in range(3)
+        )
+        self.probability_quantiser = ActivationQuantiser(binary.activation_bits, False)
+        self.context_quantiser = ActivationQuantiser(binary.activation_bits, True, config.width)
+        self.output = _binary_linear(config, binary, _residual_std(config))
+        self.dropout = nn.Dropout(config.dropout)
+        future = torch.ones(config.context, config.context, dtype=torch.bool).triu(1)
+        self.future: Tensor
+        self.register_buffer("future", future, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        length = x.shape[1]
+        x = self.input_quantiser(x)
+        q = self.query_quantiser(self._split_heads(self.query(x)))  # (B, H, T, D/H)
+        k = self.key_quantiser(self._split_heads(self.key(x)))
+        v = self.value_quantiser(self._split_heads(self.value(x)))
+        scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])  # (B, H, T, T)
+        scores = scores.masked_fill(self.future[:length, :length], -math.inf)
+        probabilities = self.probability_quantiser(self.dropout(scores.softmax(dim=3)))
+        context = (probabilities @ v).transpose(1, 2).flatten(2)  # (B, T, D)
+        projected: Tensor = self.output(self.context_quantiser(context))
+        return projected
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        heads: Tensor = x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return heads
 
 
 class MLP(nn.Module):
@@ -46,7 +92,8 @@ class MLP(nn.Module):
         self.c_proj = _linear(4 * config.width, config.width, config.bias, _residual_std(config))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.c_proj(F.gelu(self.c_fc(x)))
+        y: Tensor = self.c_proj(F.gelu(self.c_fc(x)))
+        return y
 
 
 class Block(nn.Module):
@@ -55,7 +102,8 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig, weightless: BlockConfig, seed: int) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(config.width, bias=config.bias)
-        self.attn = CausalSelfAttention(config)
+        binary = config.binary_attention
+        self.attn = BinaryCausalSelfAttention(config, binary) if binary else CausalSelfAttention(config)
         self.mlp: MLP | WeightlessBlock | None = None
         if config.ffn != "none":
             self.ln_2 = nn.LayerNorm(config.width, bias=config.bias)
@@ -67,6 +115,16 @@ class Block(nn.Module):
         if self.mlp is not None:
             x = x + self.dropout(self.mlp(self.ln_2(x)))
         return x
+
+
+class Transformer(nn.ModuleDict):
+    """Everything before the head, under nanoGPT's names."""
+
+    wte: nn.Embedding
+    wpe: nn.Embedding
+    drop: nn.Dropout
+    h: ModuleList[Block]
+    ln_f: nn.LayerNorm
 
 
 class GPT(nn.Module):
@@ -82,12 +140,12 @@ class GPT(nn.Module):
             torch.manual_seed(seed)
             # Different for every (seed, layer), so that no two blocks of any two seeds are wired alike.
             block_seeds = [seed * config.layers + layer for layer in range(config.layers)]
-            self.transformer = nn.ModuleDict(
+            self.transformer = Transformer(
                 {
                     "wte": _embedding(vocabulary_size, config.width),
                     "wpe": _embedding(config.context, config.width),
                     "drop": nn.Dropout(config.dropout),
-                    "h": nn.ModuleList(Block(config, weightless, block_seed) for block_seed in block_seeds),
+                    "h": ModuleList(Block(config, weightless, block_seed) for block_seed in block_seeds),
                     "ln_f": nn.LayerNorm(config.width, bias=config.bias),
                 }
             )
@@ -102,7 +160,8 @@ class GPT(nn.Module):
         x = self.transformer.drop(self.transformer.wte(tokens) + self.transformer.wpe(positions))  # (B, T, D)
         for block in self.transformer.h:
             x = block(x)
-        return self.lm_head(self.transformer.ln_f(x))  # (B, T, V)
+        logits: Tensor = self.lm_head(self.transformer.ln_f(x))  # (B, T, V)
+        return logits
 
     @property
     def context(self) -> int:
@@ -174,6 +233,11 @@ def _linear(inputs: int, outputs: int, bias: bool, std: float = 0.02) -> nn.Line
     if bias:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def _binary_linear(config: ModelConfig, binary: BinaryAttentionConfig, std: float) -> QuantisedLinear:
+    weights = [LatentWeight(std * torch.randn(config.width, config.width), bits=1) for _ in range(binary.copies)]
+    return QuantisedLinear(weights, torch.zeros(config.width), wtws=binary.column_scales)
 
 
 def _embedding(count: int, width: int) -> nn.Embedding:

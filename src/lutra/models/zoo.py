@@ -74,7 +74,8 @@ def import_nanogpt(path: Path) -> GPT:
 
 def _read_pt(path: Path) -> dict[str, Any]:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return checkpoint
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read the checkpoint ({error.strerror})") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:

@@ -1,4 +1,11 @@
-"""The one place that decides which instruction set compiled code uses."""
+"""The one place that decides which instruction set compiled code uses.
+
+Both C++ libraries call them scalar, avx2 and avx512, the best last, and a file whose name ends in one of these holds
+what is for it alone; scalar is C++ for any processor, and serves those that have no file of their own. The training
+kernels are compiled once for each, with its flags, because most of what they gain the compiler finds. The runtime is
+one library, whose files turn their instruction set on themselves. The two need different extensions, so each says by
+`lutra_best_isa` what this processor can run of it; LUTRA_ISA chooses among that.
+"""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ namespace lutra {
 
 // Calls `work` on at most `threads` threads, this one among them, and returns when all have returned.
 //
-// OpenMP's threads are used if the process has them, as it does with PyTorch: after each of its parallel operations they
-// keep their cores busy for a while, and threads of our own would have to share these.
+// OpenMP's threads are used if the process has them, as it does with PyTorch: after each of its parallel operations
+// they keep their cores busy for a while, and threads of our own would have to share these.
 template <class Work>
 void on_threads(int64_t threads, const Work& work) {
     if (threads <= 1) return work();

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lutra.nn.modules import ModuleList
 from lutra.nn.quantizers import (
     WeightCodes,
     bits_per_code,
@@ -48,7 +49,8 @@ class LatentWeight(nn.Module):
         return quantised.view(found.shape)
 
     def packed(self) -> PackedWeight:
-        return PackedWeight(*self.shape, self.bits, self.per_row, self.codes())
+        rows, columns = self.shape
+        return PackedWeight(rows, columns, self.bits, self.per_row, self.codes())
 
 
 class PackedWeight(nn.Module):
@@ -85,14 +87,14 @@ class QuantisedLinear(nn.Module):
 
     def __init__(self, weights: list[LatentWeight], bias: Tensor, wtws: bool = False) -> None:
         super().__init__()
-        self.weights = nn.ModuleList(weights)
+        self.weights: ModuleList[LatentWeight | PackedWeight] = ModuleList(weights)
         self.bias = nn.Parameter(bias)
         scales = torch.ones(len(weights), len(bias), dtype=bias.dtype)
         self.column_scales = nn.Parameter(scales) if wtws else None
 
     def effective_weight(self) -> Tensor:
         """(outputs, inputs): what multiplies x."""
-        halves = [weight() for weight in self.weights]
+        halves: list[Tensor] = [weight() for weight in self.weights]
         if self.column_scales is not None:
             halves = [scale[:, None] * half for scale, half in zip(self.column_scales, halves, strict=True)]
         return sum(halves[1:], start=halves[0])
@@ -106,7 +108,7 @@ class QuantisedEmbedding(nn.Module):
 
     def __init__(self, weights: list[LatentWeight]) -> None:
         super().__init__()
-        self.weights = nn.ModuleList(weights)
+        self.weights: ModuleList[LatentWeight | PackedWeight] = ModuleList(weights)
 
     def forward(self, tokens: Tensor) -> Tensor:
         found = [weight.rows(tokens) for weight in self.weights]
@@ -123,7 +125,7 @@ def pack_(model: nn.Module) -> None:
 
 def prepare_packed_(model: nn.Module) -> None:
     """Make a freshly built `model` ready to load the state dictionary of a packed one."""
-    _replace(model, lambda weight: PackedWeight(*weight.shape, weight.bits, weight.per_row))
+    _replace(model, lambda weight: PackedWeight(weight.shape[0], weight.shape[1], weight.bits, weight.per_row))
 
 
 def _replace(model: nn.Module, packed: Callable[[LatentWeight], PackedWeight]) -> None:

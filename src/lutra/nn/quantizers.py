@@ -82,13 +82,13 @@ class ActivationQuantiser(nn.Module):
     def low(self) -> int:
         if not self.signed:
             return 0
-        return -1 if self.bits == 1 else -(2 ** (self.bits - 1))
+        return -1 if self.bits == 1 else -(1 << (self.bits - 1))
 
     @property
     def high(self) -> int:
         if not self.signed:
-            return 2**self.bits - 1
-        return max(1, 2 ** (self.bits - 1) - 1)
+            return (1 << self.bits) - 1
+        return max(1, (1 << (self.bits - 1)) - 1)
 
     @property
     def calibrated(self) -> bool:
@@ -113,8 +113,8 @@ class ActivationQuantiser(nn.Module):
             self.calibrate_(x)
         shifted = x if self.bias is None else x + self.bias
         gradient_scale = 1 / math.sqrt(x.numel() * self.high)
-        quantised: Tensor = _LearnedStep.apply(shifted, self._safe_step(), self.low, self.high, gradient_scale)
-        return quantised
+        step = self._safe_step()
+        return _LearnedStep.apply(shifted, step, self.low, self.high, gradient_scale)  # type: ignore[no-untyped-call,no-any-return]
 
     def _safe_step(self) -> Tensor:
         """The step, positive; where it had to be raised the gradient still reaches it, so that it can come back."""
@@ -183,5 +183,5 @@ def unpack_codes(packed: Tensor, bits: int, columns: int) -> Tensor:
     """The inverse of `pack_codes`: uint8 (..., bytes) -> float32 integers (..., columns)."""
     width = bits_per_code(bits)
     shifts = torch.arange(0, 8, width, dtype=torch.uint8, device=packed.device)
-    codes = ((packed[..., None] >> shifts) & (2**width - 1)).flatten(-2)[..., :columns].float()
-    return 2 * codes - 1 if bits == 1 else codes - 2 ** (bits - 1)
+    codes = ((packed[..., None] >> shifts) & ((1 << width) - 1)).flatten(-2)[..., :columns].float()
+    return 2 * codes - 1 if bits == 1 else codes - (1 << (bits - 1))

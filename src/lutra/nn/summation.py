@@ -15,11 +15,15 @@ from lutra.recipes.language import BlockConfig
 
 
 class IntegerSum(NamedTuple):
-    """Integers, held as float32, of a conditional summation: the frozen model's encoded values, bias and shift."""
+    """Integers, held as float32, of a conditional summation: the frozen model's encoded values, bias and shift.
+
+    The shift is one for the block, or one for each output (D,), which then has its own power of two of one scale; those
+    may be negative: sums that are multiplied by a power of two.
+    """
 
     encoded: Tensor  # (R, D)
     bias: Tensor  # (D,)
-    shift: Tensor  # scalar
+    shift: Tensor  # scalar or (D,)
     output_bits: int
     output_scale: Tensor  # scalar
 
@@ -33,7 +37,7 @@ class EncodedGrid:
 
     @property
     def largest(self) -> int:
-        return 2 ** (self.bits - 2) if self.values == "power_of_two" else 2 ** (self.bits - 1) - 1
+        return 1 << (self.bits - 2) if self.values == "power_of_two" else (1 << (self.bits - 1)) - 1
 
     def integers(self, encoded: Tensor, scale: Tensor) -> Tensor:
         """The nearest integers of the grid to `encoded / scale`, as floats."""
@@ -66,13 +70,22 @@ class ConditionalSummation(nn.Module):
         self.centred, self.groups = config.centred, min(config.groups, bits, width)
         self.grid = EncodedGrid(config.encoded_values, config.encoded_bits)
         self.kept, self.output_bits = config.encoded_kept, config.output_bits
+        self.per_output = config.encoded_scale == "output"
         self.encoded = nn.Parameter(torch.randn(bits, width, generator=generator) * config.encoded_std)
         self.bias = nn.Parameter(torch.zeros(width))
         self.mask: Tensor | None
         self.live: Tensor | None  # places in `encoded`, flattened, that the mask leaves
+        self.register_buffer("mask", None, persistent=False)
+        self.register_buffer("live", None, persistent=False)
+        self.refresh_()
+
+    def refresh_(self) -> None:
+        """Make again what no file holds: which encoded values the groups leave."""
+        bits, width = self.encoded.shape
         mask = torch.from_numpy(group_mask(bits, width, self.groups)) if self.groups > 1 else None
-        self.register_buffer("mask", mask, persistent=False)
-        self.register_buffer("live", None if mask is None else mask.flatten().nonzero()[:, 0], persistent=False)
+        device = self.encoded.device
+        self.mask = None if mask is None else mask.to(device)
+        self.live = None if mask is None else mask.flatten().nonzero()[:, 0].to(device)
 
     def forward(self, bits: Tensor, integers: IntegerSum | None = None) -> Tensor:
         """Bits (R, N) -> (N, D), in floating point; `integers` as for `trained_encoded`."""
@@ -91,23 +104,52 @@ class ConditionalSummation(nn.Module):
     def integers(self) -> IntegerSum:
         """What the hardware adds: one scale per block, and a power of two to the output so that nothing multiplies.
 
-        The shift is the smallest with which the worst case sum still fits the output, so nothing ever saturates.
+        The shift is the smallest with which the worst case sum still fits the output, so nothing ever saturates. With a
+        scale per output, its encoded values are on a grid of their own that is a power of two finer than the block's;
+        the output's shift brings it back to the scale that all outputs have.
         """
+        if self.per_output:
+            return self._integers_per_output()
         encoded = self.pruned_encoded()
         # The second term keeps the integer bias within the 24 bits that float32 holds, even where all E are zero.
         scale = torch.maximum(self.grid.scale(encoded), self.bias.abs().max() / 2**22).clamp_min(1e-10)
-        encoded_int = self.grid.integers(encoded, scale)
-        if self.live is not None:
-            encoded_int = torch.zeros_like(self.encoded).flatten().index_copy(0, self.live, encoded_int)
-        encoded_int = encoded_int.view_as(self.encoded)
+        encoded_int = self._placed(self.grid.integers(encoded, scale))
+        bias_int, bit_length = self._bias_and_bits(encoded_int, scale)
+        shift = (bit_length.max() + 1 - self.output_bits).clamp_min(0)
+        return IntegerSum(encoded_int, bias_int, shift, self.output_bits, scale * 2.0**shift)
+
+    def _integers_per_output(self) -> IntegerSum:
+        encoded = self._placed(self.pruned_encoded())
+        base = self.grid.scale(encoded.flatten()).clamp_min(1e-10)
+        exponent = torch.ceil(torch.log2(encoded.abs().amax(dim=0) / (self.grid.largest * base)).clamp(-40, 40))
+        if self.grid.bits < 8:  # finer grids that clip what is rare, as `EncodedGrid.scale` does for a block
+            tried = torch.stack([exponent - step for step in range(8 - self.grid.bits + 1)])  # (candidates, D)
+            errors = [
+                (base * 2.0**e * self.grid.integers(encoded, base * 2.0**e) - encoded).square().sum(dim=0)
+                for e in tried
+            ]
+            exponent = tried.gather(0, torch.stack(errors).argmin(dim=0)[None])[0]
+        # The bias must stay within the 24 bits that float32 holds.
+        exponent = torch.maximum(exponent, torch.ceil(torch.log2(self.bias.abs() / (base * 2**22)).clamp_min(-40)))
+        encoded_int = self.grid.integers(encoded, base * 2.0**exponent)
+        bias_int, bit_length = self._bias_and_bits(encoded_int, base * 2.0**exponent)
+        # The outputs' own scale: as fine as the widest output allows, but no finer than the finest grid.
+        highest = torch.maximum((exponent + bit_length + 1 - self.output_bits).max(), exponent.min())
+        return IntegerSum(encoded_int, bias_int, highest - exponent, self.output_bits, base * 2.0**highest)
+
+    def _bias_and_bits(self, encoded_int: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """The integer bias (D,), and for each output the bits of the largest magnitude that its sum can take."""
         constant = encoded_int.sum(dim=0) / 2 if self.centred else torch.zeros_like(self.bias)
         bias_int = torch.floor(self.bias.float() / scale - constant + 0.5)
-        high = (bias_int + encoded_int.clamp_min(0).sum(dim=0)).max()
-        low = (bias_int + encoded_int.clamp_max(0).sum(dim=0)).min()
-        worst = torch.maximum(high + 1, -low)
-        bit_length = torch.frexp(worst - 1).exponent
-        shift = (bit_length + 1 - self.output_bits).clamp_min(0)
-        return IntegerSum(encoded_int, bias_int, shift, self.output_bits, scale * 2.0**shift)
+        high = bias_int + encoded_int.clamp_min(0).sum(dim=0)
+        low = bias_int + encoded_int.clamp_max(0).sum(dim=0)
+        return bias_int, torch.frexp(torch.maximum(high + 1, -low) - 1).exponent
+
+    def _placed(self, live: Tensor) -> Tensor:
+        """(R, D) of the values that the groups leave, one row, with zeros elsewhere."""
+        if self.live is not None:
+            live = torch.zeros_like(self.encoded, dtype=live.dtype).flatten().index_copy(0, self.live, live)
+        return live.view_as(self.encoded)
 
     def pruned_encoded(self) -> Tensor:
         """All encoded values that are summed, one row, with zeros in the place of those that are not kept."""
@@ -127,9 +169,11 @@ class ConditionalSummation(nn.Module):
         float32 holds every intermediate exactly: sums of int8 values stay below 2^24.
         """
         with torch.no_grad(), torch.autocast(bits.device.type, enabled=False):
-            total = torch.addmm(integers.bias, bits.float().t(), integers.encoded)
-            step = 2.0**integers.shift
-            half = torch.floor(step / 2)
-            limit = 2.0 ** (self.output_bits - 1)
-            y = torch.floor((total + half) / step).clamp(-limit, limit - 1)
-            return y * integers.output_scale
+            return self.requantise(torch.addmm(integers.bias, bits.float().t(), integers.encoded), integers)
+
+    def requantise(self, total: Tensor, integers: IntegerSum) -> Tensor:
+        """Integer sums (N, D) -> the values of the requantised outputs (N, D)."""
+        step = 2.0**integers.shift
+        half = torch.floor(step / 2)
+        limit = 2.0 ** (self.output_bits - 1)
+        return torch.floor((total + half) / step).clamp(-limit, limit - 1) * integers.output_scale

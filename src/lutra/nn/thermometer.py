@@ -31,7 +31,7 @@ class Thermometer(nn.Module):
         self.window: Tensor
         self.register_buffer("window", torch.tensor(torch.nan))
         self.calibrated = False  # window is finite, without reading the device in every forward pass
-        self.register_load_state_dict_post_hook(_refresh_calibrated)
+        self.register_load_state_dict_post_hook(_refresh_calibrated)  # type: ignore[no-untyped-call]
 
     @property
     def output_width(self) -> int:

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from lutra import escape
+
 
 @dataclass(frozen=True)
 class Row:
@@ -34,12 +36,12 @@ class PaperTable:
 
     def to_markdown(self) -> str:
         """The table as Markdown, with its notes below."""
-        lines = [f"**{self.title}**", "", "| quantity | unit | paper | ours | ours / paper | remark |"]
+        lines = [f"**{escape.markdown(self.title)}**", "", "| quantity | unit | paper | ours | ours / paper | remark |"]
         lines.append("| --- | --- | ---: | ---: | ---: | --- |")
         for row in self.rows:
             cells = (row.quantity, row.unit, _number(row.paper), _number(row.ours), _number(row.ratio, 3), row.remark)
-            lines.append(f"| {' | '.join(cells)} |")
-        lines += ["", *(f"- {note}" for note in self.notes)] if self.notes else []
+            lines.append(f"| {' | '.join(map(escape.markdown, cells))} |")
+        lines += ["", *(f"- {escape.markdown(note)}" for note in self.notes)] if self.notes else []
         return "\n".join(lines) + "\n"
 
     def to_json(self) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from lutra.limits import EPOCHS, ITERATIONS, THREADS, WIDTH
+from lutra.names import FileName, Text
 from lutra.recipes.bert_config import QuantisationConfig
 from lutra.recipes.sections import Experiment, Section
 
@@ -30,79 +32,117 @@ Origin = Literal["checkpoint", "narrow", "requantise", "split"]
 class OptimiserConfig(Section):
     """What every stage has: warm-up, then linear decay to 0; defaults are BinaryBERT's."""
 
-    batch: int = Field(16, ge=1)
+    batch: int = Field(16, ge=1, le=WIDTH)
     step_learning_rate: float = Field(1e-4, gt=0)
     """Of quantiser steps and column scales, which do not decay."""
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0)
     """Largest norm of each parameter's gradient by itself."""
     warmup_fraction: float = Field(0.1, ge=0, lt=1)
-    evaluate_every: int = Field(100, ge=1)
+    evaluate_every: int = Field(100, ge=1, le=ITERATIONS)
 
 
 class OneLesson(OptimiserConfig):
     """A stage that learns in one go."""
 
     learning_rate: float = Field(gt=0)
-    epochs: float = Field(gt=0)
+    epochs: float = Field(gt=0, le=EPOCHS)
 
 
 class TwoLessons(OptimiserConfig):
     """A stage that learns scores and hidden states of its teacher, then the logits."""
 
     intermediate_learning_rate: float = Field(gt=0)
-    intermediate_epochs: float = Field(ge=0)
+    intermediate_epochs: float = Field(ge=0, le=EPOCHS)
     """0: the logits only."""
     logits_learning_rate: float = Field(gt=0)
-    logits_epochs: float = Field(gt=0)
+    logits_epochs: float = Field(gt=0, le=EPOCHS)
 
 
 class FineTuneConfig(OneLesson):
     """The checkpoint learns the labels."""
 
     learning_rate: float = Field(5e-5, gt=0)
-    epochs: float = Field(3.0, gt=0)
+    epochs: float = Field(3.0, gt=0, le=EPOCHS)
 
 
 class WidthConfig(OneLesson):
     """The half model learns logits and hidden states of the full one (DynaBERT)."""
 
     learning_rate: float = Field(5e-5, gt=0)
-    epochs: float = Field(3.0, gt=0)
+    epochs: float = Field(3.0, gt=0, le=EPOCHS)
 
 
 class Q8Config(OneLesson):
     """The quantised full model learns the labels (Q8BERT)."""
 
     learning_rate: float = Field(2e-5, gt=0)
-    epochs: float = Field(3.0, gt=0)
+    epochs: float = Field(3.0, gt=0, le=EPOCHS)
 
 
 class TernaryConfig(TwoLessons):
     """The ternary model learns scores and hidden states of the half one, then its logits."""
 
     intermediate_learning_rate: float = Field(2.5e-5, gt=0)
-    intermediate_epochs: float = Field(2.0, ge=0)
+    intermediate_epochs: float = Field(2.0, ge=0, le=EPOCHS)
     logits_learning_rate: float = Field(1e-5, gt=0)
-    logits_epochs: float = Field(2.0, gt=0)
+    logits_epochs: float = Field(2.0, gt=0, le=EPOCHS)
 
 
 class BinaryConfig(TwoLessons):
     """The split model learns the same once more."""
 
     intermediate_learning_rate: float = Field(1.25e-4, gt=0)
-    intermediate_epochs: float = Field(2.0, ge=0)
+    intermediate_epochs: float = Field(2.0, ge=0, le=EPOCHS)
     logits_learning_rate: float = Field(5e-5, gt=0)
-    logits_epochs: float = Field(2.0, gt=0)
+    logits_epochs: float = Field(2.0, gt=0, le=EPOCHS)
 
 
 class BitConfig(OneLesson):
     """One stage on hidden states and logits together; the chain starts from, and is taught by, `start`."""
 
     learning_rate: float = Field(5e-4, gt=0)
-    epochs: float = Field(20.0, gt=0)
+    epochs: float = Field(20.0, gt=0, le=EPOCHS)
     start: Literal["full", "half"] = "full"
     """BiT binarises the full width, whose size is that of two half-width halves."""
+
+
+class ModuleConfig(Section):
+    """Parallelism of one module of the accelerator; accelerators/bat/config.py says what fits together."""
+
+    p_dpu: int = Field(16, ge=1)
+    """Dot product units of the engine."""
+    p_pe: int = Field(128, ge=1)
+    """Products that each adds up per cycle."""
+    p_vu: int = Field(32, ge=1)
+    """Lanes of the vector unit."""
+    p_quan: int = Field(32, ge=1)
+    """Lanes of the quantisation unit."""
+    p_ln: int = Field(8, ge=1)
+    """Lanes of the layer norm."""
+    p_softmax: int = Field(4, ge=1)
+    """Lanes of the softmax, in the module that runs attention."""
+
+
+class AcceleratorConfig(Section):
+    """BAT, for the methods with one-bit weights: RTL, simulation, synthesis."""
+
+    modules: Literal[1, 2] = 2
+    """One that runs whole layers, or two that take turns: one for attention, one for feed-forward blocks."""
+    attention: ModuleConfig = ModuleConfig()
+    """The first or only module."""
+    feed_forward: ModuleConfig = ModuleConfig()
+    """The second one, if there are two."""
+    sums: Literal["count", "pe"] = "count"
+    """How a dot product unit adds: ones counted per bit, or the paper's processing elements."""
+    memory_latency: int = Field(32, ge=1)
+    """Cycles from the address of a burst to its first beat."""
+    memory_gap: int = Field(1, ge=1)
+    """Cycles per beat of 16 bytes."""
+    clock_mhz: float = Field(200.0, gt=0)
+    """What cycles are turned into milliseconds with."""
+    sentences: int = Field(8, ge=1, le=64)
+    """Of the development set that are simulated."""
 
 
 _METHOD = re.compile(r"(q8|ternarybert|ternary|binarybert|tws|bmt|bit)-w(\d)a(\d)")
@@ -122,13 +162,14 @@ class BertRecipe(Experiment):
     """A chain of stages from a float checkpoint to quantised models of one task."""
 
     kind: ClassVar[str] = "bert"
+    newer: ClassVar[frozenset[str]] = frozenset({"accelerator"})
 
     task: Literal["MNLI", "QQP", "QNLI", "SST-2", "CoLA", "STS-B", "MRPC", "RTE"]
-    checkpoint: str = Field(min_length=1)
+    checkpoint: Text = Field(min_length=1)
     """Folder of a Hugging Face BERT, an installed Python package that carries one, or a name on the hub."""
     methods: tuple[str, ...] = Field(min_length=1)
     max_length: int = Field(128, ge=8, le=512)
-    train_split: str = "train"
+    train_split: FileName = "train"
     width_fraction: float = Field(0.5, gt=0, le=1)
     """Heads and neurons of the half model, of those of the full one."""
     activation: Literal["relu", "gelu"] = "relu"
@@ -138,7 +179,7 @@ class BertRecipe(Experiment):
     """BinaryBERT's scripts leave the teacher's dropout on: "train"."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Of the matrix products in training; weights stay, and evaluations run, in float32."""
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=THREADS)
     """Of the processor; results repeat to the bit with the same number."""
     fine_tune: FineTuneConfig = FineTuneConfig()
     width: WidthConfig = WidthConfig()
@@ -146,6 +187,7 @@ class BertRecipe(Experiment):
     ternary: TernaryConfig = TernaryConfig()
     binary: BinaryConfig = BinaryConfig()
     bit: BitConfig = BitConfig()
+    accelerator: AcceleratorConfig = AcceleratorConfig()
 
     @property
     def record_name(self) -> str:

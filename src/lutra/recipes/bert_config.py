@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from lutra.limits import HEADS, LAYERS, PARAMETERS, POSITIONS, VOCABULARY, WIDTH
 from lutra.recipes.sections import Section
 
 
@@ -69,20 +70,35 @@ class BertConfig(Section):
     `heads * head_width`, the width of the attention, may differ from the residual `width` (DynaBERT's half width).
     """
 
-    layers: int = Field(12, ge=1)
-    heads: int = Field(12, ge=1)
-    head_width: int = Field(64, ge=1)
-    width: int = Field(768, ge=1)
-    intermediate: int = Field(3072, ge=1)
-    vocabulary: int = Field(30522, ge=1)
-    positions: int = Field(512, ge=1)
-    token_types: int = Field(2, ge=1)
+    layers: int = Field(12, ge=1, le=LAYERS)
+    heads: int = Field(12, ge=1, le=HEADS)
+    head_width: int = Field(64, ge=1, le=WIDTH)
+    width: int = Field(768, ge=1, le=WIDTH)
+    intermediate: int = Field(3072, ge=1, le=WIDTH)
+    vocabulary: int = Field(30522, ge=1, le=VOCABULARY)
+    positions: int = Field(512, ge=1, le=POSITIONS)
+    token_types: int = Field(2, ge=1, le=VOCABULARY)
     activation: Literal["relu", "gelu"] = "gelu"
     dropout: float = Field(0.1, ge=0, lt=1)
-    layer_norm_epsilon: float = Field(1e-12, gt=0)
-    outputs: int = Field(2, ge=1)
+    layer_norm_epsilon: float = Field(1e-12, gt=0, le=1)
+    outputs: int = Field(2, ge=1, le=VOCABULARY)
     """Classes of the task, or 1 for a regression."""
     quantisation: QuantisationConfig = QuantisationConfig.model_validate({})
+
+    @model_validator(mode="after")
+    def _check_size(self) -> BertConfig:
+        if self.parameters > PARAMETERS:
+            raise ValueError(f"a model of these sizes has {self.parameters:,} parameters, at most {PARAMETERS:,} fit")
+        return self
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases of the float model."""
+        attention = 4 * self.width * self.attention_width + 3 * self.attention_width + self.width
+        feed_forward = 2 * self.width * self.intermediate + self.intermediate + self.width
+        embeddings = (self.vocabulary + self.positions + self.token_types + 2) * self.width
+        head = self.width * (self.width + 1) + self.outputs * (self.width + 1)
+        return embeddings + self.layers * (attention + feed_forward + 4 * self.width) + head
 
     @property
     def attention_width(self) -> int:

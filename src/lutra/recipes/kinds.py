@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lutra.errors import RecipeError
+from lutra.names import shown
 from lutra.recipes.bert import BertRecipe
+from lutra.recipes.convert import ConvertRecipe
 from lutra.recipes.language import Recipe
 from lutra.recipes.sections import Experiment, read_overridden, validate
 from lutra.recipes.vision import VisionRecipe
@@ -131,15 +133,67 @@ BERT = Kind(
             ("stages/*/log.jsonl", "stages/*/best.safetensors", "stages/*/result.json"),
             _MAX_MINUTES,
         ),
-        Step("freeze", "lutra.freeze.step_bert:freeze_chain", ("train",), ("frozen/*/*",)),
+        Step("freeze", "lutra.freeze.step_bert:freeze_chain", ("train",), ("frozen/*/*", "frozen/*.safetensors")),
         Step("evaluate", "lutra.evaluate.bert:evaluate_chain", ("train", "freeze"), ("evaluate.json",)),
-        Step("report", "lutra.report.bert:report_bert", ("train", "evaluate"), ("report.html",)),
+        Step("rtl", "lutra.accelerators.bat.runs:generate_run", ("freeze",), ("rtl/**/*",)),
+        Step(
+            "simulate",
+            "lutra.accelerators.bat.runs:simulate_run",
+            ("freeze", "rtl"),
+            ("simulate.json",),
+            frozenset({"sentences"}),
+        ),
+        Step("report", "lutra.report.bert:report_bert", ("train", "evaluate", "simulate"), ("report.html",)),
     ),
     tables="lutra.report.bert:summary_tables",
     summarise="lutra.report.record:summarise_bert",
     require_complete="lutra.report.record:require_complete_bert",
     results_table="lutra.report.bert:results_table",
     record_folder="bert",
+)
+
+CONVERT = Kind(
+    ConvertRecipe,
+    (
+        Step("plan", "lutra.train.healing.run:plan_run", (), ("plan.json", "source.json")),
+        Step("fit", "lutra.train.healing.run:fit_run", ("plan",), ("fit.json", "fitted/*")),
+        Step("heal", "lutra.train.healing.run:heal_run", ("plan", "fit"), ("heal/log.jsonl", "model/*"), _MAX_MINUTES),
+        Step(
+            "baselines",
+            "lutra.train.healing.run:baselines_run",
+            ("plan",),
+            ("baselines/none/log.jsonl", "baselines/none/model.safetensors"),
+            _MAX_MINUTES,
+        ),
+        Step("freeze", "lutra.freeze.step_convert:freeze_run", ("heal",), ("frozen/*",)),
+        Step(
+            "evaluate",
+            "lutra.evaluate.convert:evaluate_run",
+            ("plan", "heal", "baselines", "freeze"),
+            ("evaluate.json",),
+        ),
+        Step("rtl", "lutra.accelerators.block.emit:generate_run", ("freeze",), ("rtl/**/*",)),
+        Step(
+            "simulate",
+            "lutra.accelerators.block.simulate:simulate_run",
+            ("freeze", "rtl"),
+            ("simulate.json",),
+            frozenset({"fold_factors", "rows"}),
+        ),
+        Step("synth", "lutra.accelerators.block.synthesise:synthesise_run", ("freeze", "rtl"), ("synth.json",)),
+        Step("cost", "lutra.cost.step:cost_run", ("plan", "freeze", "simulate", "synth"), ("cost.json",)),
+        Step(
+            "report",
+            "lutra.report.convert:report_run",
+            ("plan", "fit", "heal", "baselines", "freeze", "evaluate", "simulate", "synth", "cost"),
+            ("report.html",),
+        ),
+    ),
+    tables="lutra.report.convert:summary_tables",
+    summarise="lutra.report.convert:summarise",
+    require_complete="lutra.report.convert:require_complete",
+    results_table="lutra.report.convert:results_table",
+    record_folder="convert",
 )
 
 _BLOCK_STEPS = LANGUAGE.steps[4:]
@@ -179,7 +233,7 @@ VISION = Kind(
     record_folder="vision",
 )
 
-KINDS: dict[str, Kind] = {"language": LANGUAGE, "bert": BERT, "vision": VISION}
+KINDS: dict[str, Kind] = {"language": LANGUAGE, "bert": BERT, "convert": CONVERT, "vision": VISION}
 """Every kind by the `kind` of its recipes; a recipe that names none is a language model's."""
 
 
@@ -197,5 +251,5 @@ def load_any_recipe(path: Path, overrides: list[str] | None = None) -> Experimen
     tree = read_overridden(path, overrides)
     kind = tree.get("kind", "language")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise RecipeError(f"{path}: kind {kind!r} is unknown; the kinds are {', '.join(KINDS)}")
+        raise RecipeError(f"{path}: kind {shown(str(kind))} is unknown; the kinds are {', '.join(KINDS)}")
     return validate(KINDS[kind].recipe, tree, str(path))

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from lutra.limits import (
+    ELEMENTS,
+    FOLD_FACTOR,
+    HEADS,
+    ITERATIONS,
+    LAYERS,
+    PARAMETERS,
+    POSITIONS,
+    ROWS,
+    THRESHOLDS,
+    WIDTH,
+)
 from lutra.recipes.sections import Experiment, Section, read_overridden, validate
 
 Feedforward = Literal["mlp", "weightless", "none"]
+_LUTS = re.compile(r"(?P<number>\d{1,9}(?:\.\d{1,9})?|)(?P<multiple>D?)", re.ASCII)
 
 
 def resolve_width(luts: str | int, width: int) -> int:
@@ -18,13 +32,16 @@ def resolve_width(luts: str | int, width: int) -> int:
     Raises:
         ValueError: neither a positive integer nor a positive multiple such as "4D".
     """
-    try:
-        multiple = isinstance(luts, str) and luts.endswith("D")
-        count = round(float(str(luts).removesuffix("D") or 1) * (width if multiple else 1))
-    except ValueError:
-        count = 0
-    if count < 1:
-        raise ValueError(f'luts must be a positive integer or a multiple of the width such as "4D", got {luts!r}')
+    match = _LUTS.fullmatch(str(luts))
+    count = 0
+    if match and match["multiple"]:
+        count = round(float(match["number"] or 1) * width)
+    elif match and match["number"].isdecimal():
+        count = int(match["number"])
+    if not 1 <= count <= WIDTH:
+        raise ValueError(
+            f'luts must be a positive integer or a multiple of the width such as "4D", at most {WIDTH}, got {luts!r}'
+        )
     return count
 
 
@@ -37,7 +54,7 @@ class LutLayerConfig(Section):
     """Inputs per table, n; a table has 2^n entries."""
     mapping: Literal["random", "candidate", "learnable"] = "random"
     """How table inputs are connected: drawn once; chosen among `candidates`; chosen among all bits."""
-    candidates: int = Field(32, ge=2)
+    candidates: int = Field(32, ge=2, le=WIDTH)
     mapping_temperature: float = Field(0.001, gt=0)
     table_init: Literal["uniform", "smooth", "residual"] = "uniform"
     """Start of the tables: uniform in (-1, 1); a random linear threshold function of the inputs; or a copy of the first
@@ -53,7 +70,7 @@ class LutLayerConfig(Section):
 class BlockConfig(Section):
     """The weightless block that replaces an MLP (QuWeiT section 3.1)."""
 
-    thermometer_bits: int = Field(8, ge=1, le=255)
+    thermometer_bits: int = Field(8, ge=1, le=THRESHOLDS)
     thresholds: Literal["uniform", "gaussian", "distributive", "learned"] = "gaussian"
     """How thresholds are calibrated from activations; "learned" starts as gaussian and is then trained."""
     per_feature: bool = True
@@ -70,7 +87,7 @@ class BlockConfig(Section):
     """Weights of the extended finite difference: alpha * beta^H, or 1/(H+1) divided by their sum."""
     sum_reads: tuple[int, ...] = ()
     """Whose bits the conditional summation reads: 0 the thermometer, k LUT layer k; empty: the last layer."""
-    groups: int = Field(8, ge=1)
+    groups: int = Field(8, ge=1, le=WIDTH)
     """1: dense, every output sums every bit; G: outputs and bits are cut into G groups, each summed within itself."""
     centred: bool = True
     """Train with bits as -1/2 and +1/2 (the constant is folded into the bias) instead of 0 and 1."""
@@ -80,6 +97,8 @@ class BlockConfig(Section):
     """What encoded values become in integers: any integer, or 0 and plus or minus a power of two."""
     encoded_bits: int = Field(8, ge=2, le=8)
     """Bits of the integers, in a symmetric range: of 8 bits 127 ("int") or 64 is the largest; 2 bits are ternary."""
+    encoded_scale: Literal["block", "output"] = "block"
+    """One scale for all encoded values of a block, or each output's own power of two of it (outliers among outputs)."""
     encoded_kept: float = Field(1.0, gt=0, le=1)
     """Fraction of a block's encoded values, those of largest magnitude, that does not become 0 in integers."""
     output_bits: int = Field(16, ge=4, le=32)
@@ -99,17 +118,32 @@ class BlockConfig(Section):
         return tuple(sorted(self.sum_reads)) or (len(self.lut_layers),)
 
 
+class BinaryAttentionConfig(Section):
+    """Attention with 1-bit weights: the linear layers and quantisers of BMT (docs/recovery.md, joined models)."""
+
+    activation_bits: Literal[2, 4, 8] = 8
+    """Of all that is multiplied: the inputs of the linear layers, queries, keys, values and probabilities."""
+    copies: Literal[1, 2] = 1
+    """Binary matrices that are added up to one weight: BMT has two in a layer of half the width."""
+    column_scales: bool = True
+    """A learned factor per copy and output (BMT's weighted splitting); otherwise one scale per matrix."""
+    step_learning_rate: float = Field(1e-3, gt=0)
+    """Of the quantisers' steps and the column scales, which do not decay."""
+
+
 class ModelConfig(Section):
     """A decoder-only transformer in nanoGPT's shapes."""
 
     kind: Literal["gpt"] = "gpt"
-    layers: int = Field(4, ge=1)
-    heads: int = Field(4, ge=1)
-    width: int = Field(128, ge=1)
-    context: int = Field(64, ge=1)
+    layers: int = Field(4, ge=1, le=LAYERS)
+    heads: int = Field(4, ge=1, le=HEADS)
+    width: int = Field(128, ge=1, le=WIDTH)
+    context: int = Field(64, ge=1, le=POSITIONS)
     dropout: float = Field(0.0, ge=0, lt=1)
     bias: bool = False
     ffn: Feedforward = "weightless"
+    binary_attention: BinaryAttentionConfig | None = None
+    """Present: attention has 1-bit weights; absent: float ones."""
 
     @model_validator(mode="after")
     def _check_heads(self) -> ModelConfig:
@@ -127,8 +161,8 @@ class DataConfig(Section):
 class TrainConfig(Section):
     """Optimisation; one schedule from the first iteration to the last."""
 
-    iterations: int = Field(2000, ge=1)
-    batch: int = Field(12, ge=1)
+    iterations: int = Field(2000, ge=1, le=ITERATIONS)
+    batch: int = Field(12, ge=1, le=WIDTH)
     learning_rate: float = Field(1e-3, gt=0)
     min_learning_rate: float = Field(1e-4, ge=0)
     table_learning_rate: float = Field(1e-1, gt=0)
@@ -136,7 +170,7 @@ class TrainConfig(Section):
     threshold_learning_rate: float = Field(1e-3, gt=0)
     encoded_learning_rate: float = Field(2e-2, gt=0)
     """Of the encoded values and the bias of the conditional summation."""
-    warmup_iterations: int = Field(100, ge=0)
+    warmup_iterations: int = Field(100, ge=0, le=ITERATIONS)
     weight_decay: float = Field(0.1, ge=0)
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
@@ -144,12 +178,12 @@ class TrainConfig(Section):
     """Of weightless blocks: few tokens address a table entry, so its gradients are sparse and want a longer memory."""
     gradient_clip: float = Field(1.0, ge=0)
     """Largest norm of the whole gradient; 0 switches clipping off."""
-    evaluate_every: int = Field(250, ge=1)
-    evaluate_batch: int = Field(64, ge=1)
+    evaluate_every: int = Field(250, ge=1, le=ITERATIONS)
+    evaluate_batch: int = Field(64, ge=1, le=WIDTH)
     quantise_fraction: float = Field(0.1, ge=0, le=1)
     """Last part of the iterations that trains with integer (fake-quantised) blocks."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    checkpoint_every: int = Field(250, ge=1)
+    checkpoint_every: int = Field(250, ge=1, le=ITERATIONS)
 
 
 _BLOCK_TRAINING = (
@@ -172,14 +206,16 @@ class HardwareConfig(Section):
     """Bits added per cycle and output (accumulate), or outputs per cycle (tree): each is generated and simulated."""
     synthesise_fold_factors: tuple[int | Literal["all"], ...] = (1,)
     """Which of them are also synthesised."""
-    rows: int = Field(1024, ge=1)
+    rows: int = Field(1024, ge=1, le=ROWS)
     """Real validation rows that each block's simulation compares."""
 
     @field_validator("fold_factors", "synthesise_fold_factors")
     @classmethod
     def _check_folds(cls, folds: tuple[int | str, ...]) -> tuple[int | str, ...]:
-        if any(isinstance(fold, int) and fold < 1 for fold in folds):
-            raise ValueError(f'fold factors are integers from 1, or "all", got {list(folds)}')
+        if any(isinstance(fold, int) and not 1 <= fold <= FOLD_FACTOR for fold in folds):
+            raise ValueError(f'fold factors are integers from 1 to {FOLD_FACTOR}, or "all", got {list(folds)}')
+        if len(set(folds)) != len(folds):
+            raise ValueError(f"fold factors must differ from each other, got {list(folds)}")
         return folds
 
     @model_validator(mode="after")
@@ -201,6 +237,29 @@ class Recipe(Experiment):
     hardware: HardwareConfig = HardwareConfig()
     baselines: tuple[Literal["mlp", "none"], ...] = ("mlp", "none")
     """Models trained beside ours with the same recipe, for the recovery and the report."""
+
+    @field_validator("baselines")
+    @classmethod
+    def _check_baselines(cls, baselines: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(baselines)) != len(baselines):
+            raise ValueError(f"baselines must differ from each other, got {list(baselines)}")
+        return baselines
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Recipe:
+        """Whether model and block fit into a computer at all, before anybody tries to build them."""
+        width, block = self.model.width, self.block
+        bits = [width * block.thermometer_bits, *(resolve_width(layer.luts, width) for layer in block.lut_layers)]
+        summed = sum(bits[source] for source in block.sum_sources)
+        for before, luts, layer in zip(bits, bits[1:], block.lut_layers, strict=False):
+            choices = {"random": 1, "candidate": layer.candidates, "learnable": before}[layer.mapping]
+            if luts * layer.inputs * choices > ELEMENTS:
+                raise ValueError(f"a {layer.mapping} mapping of {luts:,} tables is too large; take fewer")
+        if max(bits) > WIDTH or summed * width > ELEMENTS:
+            raise ValueError(f"blocks of {max(bits):,} bits and {summed * width:,} encoded values are too large")
+        if (parameters := 12 * self.model.layers * width**2 + self.model.context * width) > PARAMETERS:
+            raise ValueError(f"a model with {parameters:,} parameters is too large, at most {PARAMETERS:,} fit")
+        return self
 
     @property
     def has_blocks(self) -> bool:

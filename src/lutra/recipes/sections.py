@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -15,6 +16,10 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lutra.errors import RecipeError
+from lutra.escape import brief, toml
+from lutra.limits import SEED, TOML_BYTES
+from lutra.names import FileName
+from lutra.reading import read_bytes
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -22,7 +27,19 @@ Model = TypeVar("Model", bound=BaseModel)
 class Section(BaseModel):
     """A table of a recipe: no unknown keys, nothing to change afterwards."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_as_tuples(cls, given: Any) -> Any:
+        """TOML and JSON have lists only; every other type must be as it is (true is not 1, "8" is not 8)."""
+        if not isinstance(given, dict):
+            return given
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+
+
+_ADDED: dict[tuple[str, str], Any] = {("block", "encoded_scale"): "block"}
+"""Keys that came after results had been recorded: at their defaults they leave a recipe's hash as it was."""
 
 
 class Experiment(Section):
@@ -30,9 +47,11 @@ class Experiment(Section):
 
     kind: ClassVar[str]
     """By which `recipes.kinds.KINDS` knows recipes of this class."""
+    newer: ClassVar[frozenset[str]] = frozenset()
+    """Sections that came after results were recorded: left as they are by default they do not change a hash."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = Field(1337, ge=0)
+    name: FileName
+    seed: int = Field(1337, ge=0, le=SEED)
 
     @model_validator(mode="before")
     @classmethod
@@ -56,11 +75,16 @@ class Experiment(Section):
 
     def to_toml(self) -> str:
         """The recipe with its kind and every value spelled out; read back it is equal."""
-        return dump_toml({"kind": self.kind, **self.model_dump(mode="json")})
+        return dump_toml({"kind": self.kind, **self.model_dump(mode="json", exclude_none=True)})
 
     def content_hash(self) -> str:
         """First 16 hex digits of the SHA-256 of the recipe's canonical JSON."""
-        tree = self.model_dump(mode="json")
+        fields = type(self).model_fields
+        unchanged = {name for name in self.newer if getattr(self, name) == fields[name].default}
+        tree = self.model_dump(mode="json", exclude=unchanged, exclude_none=True)
+        for (section, key), default in _ADDED.items():
+            if isinstance(tree.get(section), dict) and tree[section].get(key) == default:
+                del tree[section][key]
         if self.kind != "language":  # which had no name when its first results were recorded
             tree["kind"] = self.kind
         canonical = json.dumps(tree, sort_keys=True)
@@ -75,7 +99,7 @@ def read_overridden(path: Path, overrides: list[str] | None = None) -> dict[str,
     """
     tree = read_toml(path)
     for override in overrides or []:
-        _apply_override(tree, override)
+        apply_override(tree, override)
     return tree
 
 
@@ -86,11 +110,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         RecipeError: no such file, or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_bytes(path, TOML_BYTES).decode("utf-8"))
     except OSError as error:
         raise RecipeError(f"{path}: cannot read it ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # beside TOMLDecodeError: not UTF-8, a number of 5,000 digits
+        raise RecipeError(f"{path}: not TOML: {brief(str(error))}") from None
 
 
 def validate(model: type[Model], tree: dict[str, Any], source: str) -> Model:
@@ -115,9 +139,9 @@ def _toml_table(table: dict[str, Any], path: tuple[str, ...]) -> list[str]:
         return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
     scalars = {key: value for key, value in table.items() if not isinstance(value, dict) and not is_tables(value)}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in scalars.items()]
+    lines = [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in scalars.items()]
     for key, value in table.items():
-        name = ".".join((*path, key))
+        name = ".".join(map(_toml_key, (*path, key)))
         if isinstance(value, dict):
             lines += ["", f"[{name}]", *_toml_table(value, (*path, key))]
         elif is_tables(value):
@@ -126,15 +150,29 @@ def _toml_table(table: dict[str, Any], path: tuple[str, ...]) -> list[str]:
     return lines
 
 
-def _apply_override(tree: dict[str, Any], override: str) -> None:
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key, re.ASCII) else toml(key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, str):
+        return toml(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    return json.dumps(value, allow_nan=False)
+
+
+def apply_override(tree: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
-        raise RecipeError(f"--set {override}: write key=value, for instance train.iterations=500")
+        raise RecipeError(f"--set {brief(override)}: write key=value, for instance train.iterations=500")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    set_value(tree, key.strip(), value, f"--set {override}")
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"--set {brief(override)}: {error}") from None
+    set_value(tree, key.strip(), value, f"--set {brief(override)}")
 
 
 def set_value(tree: dict[str, Any], key: str, value: Any, source: str) -> None:
@@ -159,15 +197,15 @@ def set_value(tree: dict[str, Any], key: str, value: Any, source: str) -> None:
 
 
 def _explain(detail: Any, model: type[BaseModel], source: str) -> str:
-    key = ".".join(str(part) for part in detail["loc"]) or model.__name__.lower()
+    key = brief(".".join(str(part) for part in detail["loc"])) or model.__name__.lower()
     if detail["type"] == "extra_forbidden":
         section: Any = model
         for part in detail["loc"][:-1]:
             if isinstance(part, str):
                 section = _section_type(section.model_fields[part].annotation)
         return f"{source}: unknown key {key}; allowed here: {', '.join(sorted(section.model_fields))}"
-    message = detail["msg"].removeprefix("Value error, ")
-    given = "" if detail["type"] == "missing" or ", got " in message else f", got {detail['input']!r}"
+    message = brief(detail["msg"].removeprefix("Value error, "), 300)
+    given = "" if detail["type"] == "missing" or ", got " in message else f", got {brief(repr(detail['input']))}"
     return f"{source}: {key}: {message}{given}"
 
 

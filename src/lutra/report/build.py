@@ -95,7 +95,11 @@ def report_run(files: RunFiles, recipe: Recipe | VisionRecipe) -> dict[str, Any]
 def write_page(files: RunFiles, page: Page) -> dict[str, Any]:
     """Write `report.html` and say what `report_run` says."""
     source = resources.files("lutra.report").joinpath("page.html.mako").read_text(encoding="utf-8")
-    written = str(Template(source, default_filters=["h"]).render(page=page))
+    written = str(
+        Template(source, default_filters=["as_html"], imports=["from lutra.escape import html as as_html"]).render(
+            page=page
+        )
+    )
     write_text(files.report, written)
     return {
         "report": str(files.report),
@@ -146,13 +150,17 @@ def _figures(evidence: Evidence) -> tuple[Figure, ...]:
 
 
 def _warnings(evidence: Evidence) -> tuple[str, ...]:
-    return tuple(
+    failed = (f"{name} failed: {reason}" for name, reason in evidence.failed.items() if name != "report")
+    stale = (
         f"{name}.json was made from an earlier frozen model than the one in this folder; `lutra run` renews it."
         for name in sorted(evidence.stale)
     )
+    return (*failed, *stale)
 
 
 def _not_run(evidence: Evidence, step: str) -> str:
+    if step in evidence.failed:
+        return f"{step} failed: {evidence.failed[step]}"
     return f"Not run yet: lutra {step} {evidence.files.root.name}"
 
 

@@ -6,13 +6,13 @@ Every colour is a CSS variable named as in `PALETTE`, set by the page or, in a f
 from __future__ import annotations
 
 import contextlib
-import html
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lutra import escape
 from lutra.frozen.graph import WeightlessBlock
 
 PALETTE = {
@@ -217,13 +217,13 @@ def _rect(x: float, y: float, width: float, height: float, colour: str) -> str:
 def svg_text(x: float, y: float, text: str, anchor: str, size: int, colour: str, weight: int = 400) -> str:
     return (
         f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" '
-        f'fill="var(--{colour})">{html.escape(text)}</text>'
+        f'fill="var(--{colour})">{escape.html(text)}</text>'
     )
 
 
 def svg_picture(width: float, height: float, label: str, parts: Sequence[str]) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{html.escape(label)}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape.html(label)}" '
         f'viewBox="0 0 {width:g} {height:g}" {FONTS}>' + "".join(parts) + "</svg>"
     )
 
@@ -243,6 +243,7 @@ def plotting(salt: str) -> Iterator[None]:
     matplotlib.use("svg")
     settings: Any = {
         "svg.fonttype": "none",
+        "text.parse_math": False,  # a name with two $ in it is no formula
         "svg.hashsalt": salt,
         "font.size": 9.5,
         "text.color": PLOT_COLOURS["ink"],
@@ -276,7 +277,7 @@ def page_svg(figure: Any, label: str) -> str:
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px", svg)
     namespaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    attributes = f'{namespaces} role="img" aria-label="{html.escape(label)}" {FONTS}'
+    attributes = f'{namespaces} role="img" aria-label="{escape.html(label)}" {FONTS}'
     return re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', lambda found: f"<svg {attributes} {found[1]}>", svg, count=1)
 
 

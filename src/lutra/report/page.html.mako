@@ -1,6 +1,4 @@
 <%!
-    import html
-
     def classed(position):
         return "" if position == 0 else ' class="number"'
 %>
@@ -8,10 +6,10 @@
 <h3>${content.title}</h3>
 <div class="scroll" tabindex="0" role="region" aria-label="${content.title}">
 <table>
-<thead><tr>${"".join(f'<th scope="col"{classed(i)}>{html.escape(name)}</th>' for i, name in enumerate(content.header)) | n}</tr></thead>
+<thead><tr>${"".join(f'<th scope="col"{classed(i)}>{as_html(name)}</th>' for i, name in enumerate(content.header)) | n}</tr></thead>
 <tbody>
 % for row in content.rows:
-<tr>${"".join(f'<th scope="row">{html.escape(cell)}</th>' if i == 0 else f'<td class="number">{html.escape(cell)}</td>' for i, cell in enumerate(row)) | n}</tr>
+<tr>${"".join(f'<th scope="row">{as_html(cell)}</th>' if i == 0 else f'<td class="number">{as_html(cell)}</td>' for i, cell in enumerate(row)) | n}</tr>
 % endfor
 </tbody>
 </table>

@@ -12,6 +12,8 @@ from typing import Any
 
 from lutra.cost.bert import flops, size_mib
 from lutra.errors import InputError, RunDirectoryError
+from lutra.escape import brief
+from lutra.names import require_file_name
 from lutra.recipes.bert import BertRecipe
 from lutra.recipes.bert_config import BertConfig
 from lutra.recipes.kinds import KINDS, kind_of
@@ -20,6 +22,7 @@ from lutra.recipes.sections import Experiment
 from lutra.report.bert import read_chain
 from lutra.report.evidence import read_run
 from lutra.runs.files import RunFiles, read_json, write_json
+from lutra.runs.record import changed_outputs, failed_steps
 
 EXPLORATION_FILE = "explore.json"
 
@@ -93,9 +96,17 @@ def add_exploration(exploration: Path, folder: Path) -> Path:
         RunDirectoryError: no exploration there, or not a single run of it has finished.
     """
     record = read_json(exploration / EXPLORATION_FILE, "explore")
-    if not any(variant["loss"] for variant in record["variants"]):
+    where = f"{exploration / EXPLORATION_FILE}: name"
+    try:
+        name = require_file_name(record["name"], where)
+        finished = any(variant["loss"] for variant in record["variants"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunDirectoryError(
+            f"{exploration / EXPLORATION_FILE}: not an exploration ({error!r}); run it again"
+        ) from None
+    if not finished:
         raise RunDirectoryError(f"{exploration}: no variant has finished yet; run `lutra explore` first")
-    path = folder / "explore" / f"{record['name']}.json"
+    path = folder / "explore" / f"{name}.json"
     write_json(path, {**record, "recorded": time.strftime("%Y-%m-%d")})
     return path
 
@@ -118,8 +129,10 @@ def require_complete_language(files: RunFiles, recipe: Recipe) -> None:
     """Raise where a run of a language model can not be recorded.
 
     Raises:
-        RunDirectoryError: it has no evaluation, or a file made from another frozen model than the present one.
+        RunDirectoryError: it has no evaluation, a step that failed, a file that was changed after its step, or one made
+            from another frozen model than the present one.
     """
+    _require_sound(files)
     evidence, root = read_run(files, recipe), files.root
     if evidence.evaluate is None:
         raise RunDirectoryError(f"{root}: has no evaluation; run `lutra evaluate {root}` first")
@@ -132,10 +145,19 @@ def require_complete_bert(files: RunFiles, recipe: BertRecipe) -> None:
     """Raise where a run of BERTs can not be recorded.
 
     Raises:
-        RunDirectoryError: it has no evaluation.
+        RunDirectoryError: it has no evaluation, a step that failed, or a file that was changed after its step.
     """
+    _require_sound(files)
     if not files.evaluate.exists():
         raise RunDirectoryError(f"{files.root}: has no evaluation; run `lutra evaluate {files.root}` first")
+
+
+def _require_sound(files: RunFiles) -> None:
+    failed = {name: reason for name, reason in failed_steps(files).items() if name != "report"}
+    for name, reason in failed.items():
+        raise RunDirectoryError(f"{files.root}: {name} failed ({brief(reason)}); run `lutra run` again")
+    for path in changed_outputs(files):
+        raise RunDirectoryError(f"{files.root / path}: was changed after its step; run `lutra run` again")
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:

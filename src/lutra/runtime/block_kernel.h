@@ -7,21 +7,22 @@
 
 #include "block.h"
 
+namespace lutra {
 namespace {
 
-typedef uint64_t Plane __attribute__((vector_size(64)));  // 512 tokens
-typedef int16_t Sums __attribute__((vector_size(64)));    // 32 outputs
+using Plane = uint64_t __attribute__((vector_size(64)));  // 512 tokens
+using Sums = int16_t __attribute__((vector_size(64)));    // 32 outputs
 
 inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 struct Workspace {
-    int8_t* columns;      // (width rounded up to 64, kColumnStride)
-    Plane* planes;        // (planes)
-    uint8_t* addresses;   // (groups, kAddressStride); 64 tokens at a time, in the order that the instruction set wants
-    Sums* tables;         // (kGroupsAtOnce, kGroupEntries)
-    Sums* sums;           // (kBlockTokens)
-    int16_t* turned[2];   // (kColumns, kSumStride) sums by output
-    int32_t* wide;        // (kBlockTokens, kColumns)
+    int8_t* columns;     // (width rounded up to 64, COLUMN_STRIDE)
+    Plane* planes;       // (planes)
+    uint8_t* addresses;  // (groups, ADDRESS_STRIDE); 64 tokens at a time, in the order that the instruction set wants
+    Sums* tables;        // (GROUPS_AT_ONCE, GROUP_ENTRIES)
+    Sums* sums;          // (BLOCK_TOKENS)
+    int16_t* turned[2];  // (COLUMNS, SUM_STRIDE) sums by output
+    int32_t* wide;       // (BLOCK_TOKENS, COLUMNS)
     int64_t bytes;
 
     Workspace(const Block& block, char* base) {
@@ -31,30 +32,30 @@ struct Workspace {
             next += round_up(size, 64);
             return taken;
         };
-        tables = reinterpret_cast<Sums*>(take(kGroupsAtOnce * kGroupEntries * sizeof(Sums)));
+        tables = reinterpret_cast<Sums*>(take(GROUPS_AT_ONCE * GROUP_ENTRIES * sizeof(Sums)));
         // Three that share memory, so that more of the workspace stays in the L2 cache: columns are done with when the
         // planes of LUT layers are made, and both are when sums by output are.
         char* const shared = next;
         for (int16_t*& sums_by_output : turned)
-            sums_by_output = reinterpret_cast<int16_t*>(take(kColumns * kSumStride * sizeof(int16_t)));
+            sums_by_output = reinterpret_cast<int16_t*>(take(COLUMNS * SUM_STRIDE * sizeof(int16_t)));
         char* const after_turned = next;
         next = shared;
         planes = reinterpret_cast<Plane*>(take(block.planes * sizeof(Plane)));
         columns = reinterpret_cast<int8_t*>(planes + block.width * block.thermometer_bits);
-        char* const after_columns = shared + block.width * block.thermometer_bits * sizeof(Plane) +
-                                    round_up(block.width, 64) * kColumnStride;
+        char* const after_columns =
+            shared + block.width * block.thermometer_bits * sizeof(Plane) + round_up(block.width, 64) * COLUMN_STRIDE;
         if (next < after_columns) next = after_columns;
         if (next < after_turned) next = after_turned;
-        addresses = reinterpret_cast<uint8_t*>(take(block.group_count * kAddressStride));
-        sums = reinterpret_cast<Sums*>(take(kBlockTokens * sizeof(Sums)));
-        wide = reinterpret_cast<int32_t*>(take(kBlockTokens * kColumns * sizeof(int32_t)));
+        addresses = reinterpret_cast<uint8_t*>(take(block.group_count * ADDRESS_STRIDE));
+        sums = reinterpret_cast<Sums*>(take(BLOCK_TOKENS * sizeof(Sums)));
+        wide = reinterpret_cast<int32_t*>(take(BLOCK_TOKENS * COLUMNS * sizeof(int32_t)));
         bytes = next - base;
     }
 };
 
 template <class Out>
 void narrow(const int32_t* values, int64_t count, char* out) {
-    for (int64_t i = 0; i < count; i++) reinterpret_cast<Out*>(out)[i] = Out(values[i]);
+    for (int64_t i = 0; i < count; ++i) reinterpret_cast<Out*>(out)[i] = Out(values[i]);
 }
 
 // Outputs beside each other; they lie in the range of their type, signed or not.
@@ -70,17 +71,17 @@ inline void store_outputs(const Block& block, const int32_t* values, int64_t cou
 struct Portable {
     static Plane mux(Plane select, Plane zero, Plane one) { return zero ^ ((zero ^ one) & select); }
 
-    // Bytes of 512 tokens, feature by feature: columns[f * kColumnStride + t] = x[t * width + f].
+    // Bytes of 512 tokens, feature by feature: columns[f * COLUMN_STRIDE + t] = x[t * width + f].
     static void transpose(const int8_t* x, int64_t tokens, int64_t width, int8_t* columns) {
-        for (int64_t t = 0; t < tokens; t++)
-            for (int64_t f = 0; f < width; f++) columns[f * kColumnStride + t] = x[t * width + f];
+        for (int64_t t = 0; t < tokens; ++t)
+            for (int64_t f = 0; f < width; ++f) columns[f * COLUMN_STRIDE + t] = x[t * width + f];
     }
 
     static uint64_t at_least(const int8_t* values, int8_t threshold) {
         uint64_t bits = 0;
-        for (int64_t part = 0; part < 8; part++) {
+        for (int64_t part = 0; part < 8; ++part) {
             uint64_t flags = 0;  // eight bytes of 0 or 1
-            for (int64_t i = 0; i < 8; i++) flags |= uint64_t(values[8 * part + i] >= threshold) << (8 * i);
+            for (int64_t i = 0; i < 8; ++i) flags |= uint64_t(values[8 * part + i] >= threshold) << (8 * i);
             bits |= (flags * 0x0102040810204080u >> 56) << (8 * part);
         }
         return bits;
@@ -93,9 +94,9 @@ struct Portable {
 
     // Addresses of 64 tokens from one word of six planes.
     static void addresses(const uint64_t* word, uint8_t* out) {
-        for (int64_t part = 0; part < 8; part++) {
+        for (int64_t part = 0; part < 8; ++part) {
             uint64_t bytes = 0;
-            for (int64_t i = 0; i < kGroupBits; i++) {
+            for (int64_t i = 0; i < GROUP_BITS; ++i) {
                 const uint64_t bits = word[i] >> (8 * part) & 0xff;
                 // Bit j to byte j: copy the byte eight times, keep bit j in byte j, move it to the lowest place.
                 const uint64_t spread = bits * 0x0101010101010101u & 0x8040201008040201u;
@@ -108,7 +109,7 @@ struct Portable {
     // 32 outputs from their sums, by doubles: exact, since every product is below 2^52.
     static void requantise(const int32_t* sums, const double* scale, const double* offset, double low, double high,
                            int32_t* out) {
-        for (int64_t i = 0; i < kColumns; i++) {
+        for (int64_t i = 0; i < COLUMNS; ++i) {
             double value = double(sums[i]) * scale[i] + offset[i];
             value = value < low ? low : value;
             value = value > high ? high : value;
@@ -130,14 +131,14 @@ struct Portable {
         void write(int64_t column) const {
             const auto low = int32_t(block.low), high = int32_t(block.high);
             const int32_t* offset = block.int32_offset + column;
-            for (int64_t t = 0; t < tokens; t++) {
-                int32_t values[kColumns];
-                for (int64_t i = 0; i < kColumns; i++) {
+            for (int64_t t = 0; t < tokens; ++t) {
+                int32_t values[COLUMNS];
+                for (int64_t i = 0; i < COLUMNS; ++i) {
                     const auto product = uint32_t(space.sums[t][i]) * uint32_t(block.int32_multiplier[column + i]);
                     const int32_t value = int32_t(product + uint32_t(offset[i])) >> block.int32_shift[column + i];
                     values[i] = value < low ? low : value > high ? high : value;
                 }
-                store_outputs(block, values, kColumns, out + (t * block.output_width + column) * block.output_bytes);
+                store_outputs(block, values, COLUMNS, out + (t * block.output_width + column) * block.output_bytes);
             }
         }
 
@@ -151,15 +152,14 @@ struct Portable {
     static void turn_sums(int64_t, const Workspace&, const Writer&) {}
 
     static void widen(Sums sums, int32_t* out) {
-        for (int64_t i = 0; i < kColumns; i++) out[i] = sums[i];
+        for (int64_t i = 0; i < COLUMNS; ++i) out[i] = sums[i];
     }
 };
 
 template <class Isa>
-void thermometer_words(const int8_t* column, int64_t words, const int8_t* thresholds, int64_t count,
-                       uint64_t* planes) {
-    for (int64_t t = 0; t < count; t++)
-        for (int64_t w = 0; w < words; w++) planes[t * kWords + w] = Isa::at_least(column + 64 * w, thresholds[t]);
+void thermometer_words(const int8_t* column, int64_t words, const int8_t* thresholds, int64_t count, uint64_t* planes) {
+    for (int64_t t = 0; t < count; ++t)
+        for (int64_t w = 0; w < words; ++w) planes[t * WORDS + w] = Isa::at_least(column + 64 * w, thresholds[t]);
 }
 
 inline void Portable::thermometer(const int8_t* column, int64_t words, const int8_t* thresholds, int64_t count,
@@ -187,10 +187,10 @@ void select_layer(const LutLayer& layer, Plane* planes) {
     Plane functions[16];
     functions[0] = Plane{};
     functions[15] = ~Plane{};
-    for (int64_t l = 0; l < layer.luts; l++) {
+    for (int64_t l = 0; l < layer.luts; ++l) {
         const int32_t* connections = layer.connections + l * inputs;
         Plane x[inputs];
-        for (int i = 0; i < inputs; i++) x[i] = planes[connections[i]];
+        for (int i = 0; i < inputs; ++i) x[i] = planes[connections[i]];
         const Plane a = x[0], b = x[1];
         // Entry k of a nibble belongs to (b, a) = k.
         functions[1] = ~(a | b), functions[2] = a & ~b, functions[3] = ~b, functions[4] = ~a & b;
@@ -221,11 +221,11 @@ inline void Portable::lut_layer(const LutLayer& layer, Plane* planes) { select_l
 
 inline void build_table(const int16_t* pairs, Sums* table) {
     table[0] = Sums{};
-    for (int bit = 0; bit < kGroupBits; bit++) {
+    for (int bit = 0; bit < GROUP_BITS; ++bit) {
         Sums row;
-        memcpy(&row, pairs + bit / 2 * kColumns, sizeof row);
+        memcpy(&row, pairs + bit / 2 * COLUMNS, sizeof row);
         row = (bit % 2 ? row : row << 8) >> 8;
-        for (int i = 0; i < 1 << bit; i++) table[(1 << bit) + i] = table[i] + row;
+        for (int i = 0; i < 1 << bit; ++i) table[(1 << bit) + i] = table[i] + row;
     }
 }
 
@@ -233,33 +233,32 @@ inline void build_table(const int16_t* pairs, Sums* table) {
 template <int groups>
 void add_tables(const Sums* tables, const uint8_t* const* addresses, int64_t tokens, const Sums* start, Sums* sums) {
     const uint8_t* rows[groups];
-    for (int g = 0; g < groups; g++) rows[g] = addresses[g];
-    for (int64_t t = 0; t < tokens; t++) {
+    for (int g = 0; g < groups; ++g) rows[g] = addresses[g];
+    for (int64_t t = 0; t < tokens; ++t) {
         Sums sum = start ? *start : sums[t];
-        for (int g = 0; g < groups; g++)
-            sum += tables[g * kGroupEntries + rows[g][t]];
+        for (int g = 0; g < groups; ++g) sum += tables[g * GROUP_ENTRIES + rows[g][t]];
         sums[t] = sum;
     }
 }
 
 using AddTables = void (*)(const Sums*, const uint8_t* const*, int64_t, const Sums*, Sums*);
-constexpr AddTables kAddTables[] = {nullptr,       add_tables<1>, add_tables<2>, add_tables<3>, add_tables<4>,
+constexpr AddTables ADD_TABLES[] = {nullptr,       add_tables<1>, add_tables<2>, add_tables<3>, add_tables<4>,
                                     add_tables<5>, add_tables<6>, add_tables<7>, add_tables<8>};
 
 inline void Portable::sum_segment(const Block& block, int64_t segment, int64_t tokens, const Workspace& space,
                                   const Writer&) {
     Sums start_value;
-    memcpy(&start_value, block.segment_start + segment * kColumns, sizeof start_value);
+    memcpy(&start_value, block.segment_start + segment * COLUMNS, sizeof start_value);
     const Sums* start = &start_value;
     const int64_t end = block.segment_tables[segment + 1];
-    for (int64_t table = block.segment_tables[segment]; table < end; table += kGroupsAtOnce) {
-        const int64_t groups = end - table < kGroupsAtOnce ? end - table : kGroupsAtOnce;
-        const uint8_t* addresses[kGroupsAtOnce];
-        for (int64_t g = 0; g < groups; g++) {
-            build_table(block.table_pairs + (table + g) * 3 * kColumns, space.tables + g * kGroupEntries);
-            addresses[g] = space.addresses + block.table_group[table + g] * kAddressStride;
+    for (int64_t table = block.segment_tables[segment]; table < end; table += GROUPS_AT_ONCE) {
+        const int64_t groups = end - table < GROUPS_AT_ONCE ? end - table : GROUPS_AT_ONCE;
+        const uint8_t* addresses[GROUPS_AT_ONCE];
+        for (int64_t g = 0; g < groups; ++g) {
+            build_table(block.table_pairs + (table + g) * 3 * COLUMNS, space.tables + g * GROUP_ENTRIES);
+            addresses[g] = space.addresses + block.table_group[table + g] * ADDRESS_STRIDE;
         }
-        kAddTables[groups](space.tables, addresses, tokens, start, space.sums);
+        ADD_TABLES[groups](space.tables, addresses, tokens, start, space.sums);
         start = nullptr;
     }
 }
@@ -267,12 +266,12 @@ inline void Portable::sum_segment(const Block& block, int64_t segment, int64_t t
 // The outputs from `column` on, 32 or as many as there are; `row` is that of their token.
 template <class Isa>
 void requantise(const Block& block, int64_t column, const int32_t* sums, bool centred, char* row) {
-    int32_t values[kColumns];
+    int32_t values[COLUMNS];
     if (block.exact_in_double) {
         const double* offset = (centred ? block.offset : block.token_offset) + column;
         Isa::requantise(sums, block.scale + column, offset, double(block.low), double(block.high), values);
     } else {
-        for (int64_t i = 0; i < kColumns; i++) {
+        for (int64_t i = 0; i < COLUMNS; ++i) {
             const int64_t shift = block.shift[column + i];
             const int64_t sum = sums[i] + (centred ? block.constant : block.bias)[column + i];
             const int64_t half = shift > 0 ? int64_t(1) << (shift - 1) : 0;
@@ -281,7 +280,7 @@ void requantise(const Block& block, int64_t column, const int32_t* sums, bool ce
         }
     }
     const int64_t left = block.output_width - column;
-    store_outputs(block, values, left < kColumns ? left : kColumns, row + column * block.output_bytes);
+    store_outputs(block, values, left < COLUMNS ? left : COLUMNS, row + column * block.output_bytes);
 }
 
 // ---- Many tokens ------------------------------------------------------------------------------------------------
@@ -291,17 +290,17 @@ void compute_addresses(const Block& block, const int8_t* x, int64_t tokens, cons
     const int64_t words = (tokens + 63) / 64;
     Isa::transpose(x, tokens, block.width, space.columns);
     uint64_t* thermometer = reinterpret_cast<uint64_t*>(space.planes);
-    for (int64_t f = 0; f < block.width; f++)
-        Isa::thermometer(space.columns + f * kColumnStride, words, block.thresholds + f * block.thermometer_bits,
-                         block.thermometer_bits, thermometer + f * block.thermometer_bits * kWords);
-    for (int64_t i = 0; i < block.dead_count; i++) space.planes[block.dead[i]] = Plane{};
-    for (int64_t k = 0; k < block.layer_count; k++) Isa::lut_layer(block.layers[k], space.planes);
-    for (int64_t g = 0; g < block.group_count; g++) {
-        const int32_t* planes = block.group_planes + g * kGroupBits;
-        for (int64_t w = 0; w < words; w++) {
-            uint64_t word[kGroupBits];
-            for (int64_t i = 0; i < kGroupBits; i++) word[i] = space.planes[planes[i]][w];
-            Isa::addresses(word, space.addresses + g * kAddressStride + first + 64 * w);
+    for (int64_t f = 0; f < block.width; ++f)
+        Isa::thermometer(space.columns + f * COLUMN_STRIDE, words, block.thresholds + f * block.thermometer_bits,
+                         block.thermometer_bits, thermometer + f * block.thermometer_bits * WORDS);
+    for (int64_t i = 0; i < block.dead_count; ++i) space.planes[block.dead[i]] = Plane{};
+    for (int64_t k = 0; k < block.layer_count; ++k) Isa::lut_layer(block.layers[k], space.planes);
+    for (int64_t g = 0; g < block.group_count; ++g) {
+        const int32_t* planes = block.group_planes + g * GROUP_BITS;
+        for (int64_t w = 0; w < words; ++w) {
+            uint64_t word[GROUP_BITS];
+            for (int64_t i = 0; i < GROUP_BITS; ++i) word[i] = space.planes[planes[i]][w];
+            Isa::addresses(word, space.addresses + g * ADDRESS_STRIDE + first + 64 * w);
         }
     }
 }
@@ -310,30 +309,30 @@ template <class Isa>
 void run_block(const Block& block, const int8_t* x, int64_t tokens, char* out, bool past_cache, char* memory) {
     const Workspace space(block, memory);
     const int64_t row_bytes = block.output_width * block.output_bytes;
-    for (int64_t first = 0; first < tokens; first += kTokens) {
-        const int64_t count = tokens - first < kTokens ? tokens - first : kTokens;
+    for (int64_t first = 0; first < tokens; first += TOKENS) {
+        const int64_t count = tokens - first < TOKENS ? tokens - first : TOKENS;
         compute_addresses<Isa>(block, x + first * block.width, count, space, first);
     }
     typename Isa::Writer writer(block, tokens, space, out, past_cache, x + tokens * block.width);
-    for (int64_t c = 0; c < block.column_blocks; c++) {
-        const int64_t column = c * kColumns, first = block.column_segments[c], end = block.column_segments[c + 1];
-        if (end - first == 1 && block.exact_in_int32 && column + kColumns <= block.output_width) {
+    for (int64_t c = 0; c < block.column_blocks; ++c) {
+        const int64_t column = c * COLUMNS, first = block.column_segments[c], end = block.column_segments[c + 1];
+        if (end - first == 1 && block.exact_in_int32 && column + COLUMNS <= block.output_width) {
             Isa::sum_segment(block, first, tokens, space, writer);
             writer.write(column);
             continue;
         }
-        for (int64_t segment = first; segment < end; segment++) {
+        for (int64_t segment = first; segment < end; ++segment) {
             Isa::sum_segment(block, segment, tokens, space, writer);
             Isa::turn_sums(tokens, space, writer);
-            for (int64_t t = 0; t < tokens; t++) {
-                int32_t wide[kColumns];
+            for (int64_t t = 0; t < tokens; ++t) {
+                int32_t wide[COLUMNS];
                 Isa::widen(space.sums[t], wide);
-                for (int64_t i = 0; i < kColumns; i++)
-                    space.wide[t * kColumns + i] = wide[i] + (segment == first ? 0 : space.wide[t * kColumns + i]);
+                for (int64_t i = 0; i < COLUMNS; ++i)
+                    space.wide[t * COLUMNS + i] = wide[i] + (segment == first ? 0 : space.wide[t * COLUMNS + i]);
             }
         }
-        for (int64_t t = 0; t < tokens; t++)
-            requantise<Isa>(block, column, space.wide + t * kColumns, true, out + t * row_bytes);
+        for (int64_t t = 0; t < tokens; ++t)
+            requantise<Isa>(block, column, space.wide + t * COLUMNS, true, out + t * row_bytes);
     }
     writer.finish();
 }
@@ -344,36 +343,37 @@ template <class Isa>
 void run_token(const Block& block, const int8_t* x, char* out, char* memory) {
     uint8_t* bits = reinterpret_cast<uint8_t*>(memory);  // one byte per plane
     const int64_t count = block.thermometer_bits;
-    for (int64_t f = 0; f < block.width; f++)
-        for (int64_t t = 0; t < count; t++) bits[f * count + t] = x[f] >= block.thresholds[f * count + t];
-    for (int64_t i = 0; i < block.dead_count; i++) bits[block.dead[i]] = 0;
-    for (int64_t k = 0; k < block.layer_count; k++) {
+    for (int64_t f = 0; f < block.width; ++f)
+        for (int64_t t = 0; t < count; ++t) bits[f * count + t] = x[f] >= block.thresholds[f * count + t];
+    for (int64_t i = 0; i < block.dead_count; ++i) bits[block.dead[i]] = 0;
+    for (int64_t k = 0; k < block.layer_count; ++k) {
         const LutLayer& layer = block.layers[k];
-        for (int64_t l = 0; l < layer.luts; l++) {
+        for (int64_t l = 0; l < layer.luts; ++l) {
             int64_t address = 0;
-            for (int64_t i = 0; i < layer.inputs; i++)
+            for (int64_t i = 0; i < layer.inputs; ++i)
                 address |= int64_t(bits[layer.connections[l * layer.inputs + i]]) << i;
             const uint8_t nibble = layer.nibbles[(l << layer.inputs >> 2) + (address >> 2)];
             bits[layer.first_plane + l] = nibble >> (address & 3) & 1;
         }
     }
-    const int64_t columns = block.column_blocks * kColumns;
+    const int64_t columns = block.column_blocks * COLUMNS;
     int32_t* sums = reinterpret_cast<int32_t*>(memory + round_up(block.planes, 64));
     memset(sums, 0, columns * sizeof *sums);
-    for (int64_t r = 0; r < block.sum_rows; r++) {
+    for (int64_t r = 0; r < block.sum_rows; ++r) {
         if (!bits[block.sum_planes[r]]) continue;
         const int8_t* row = block.encoded + r * columns;
-        for (int64_t d = 0; d < columns; d++) sums[d] += row[d];
+        for (int64_t d = 0; d < columns; ++d) sums[d] += row[d];
     }
-    for (int64_t column = 0; column < columns; column += kColumns)
+    for (int64_t column = 0; column < columns; column += COLUMNS)
         requantise<Isa>(block, column, sums + column, false, out);
 }
 
 inline int64_t workspace_bytes(const Block& block) {
-    const int64_t one_token = block.planes + block.sum_rows + block.column_blocks * kColumns * 4 + block.width +
-                              block.packed_words * 8 + 4096;
+    const int64_t one_token =
+        block.planes + block.sum_rows + block.column_blocks * COLUMNS * 4 + block.width + block.packed_words * 8 + 4096;
     const int64_t many = Workspace(block, nullptr).bytes;
     return many > one_token ? many : one_token;
 }
 
 }  // namespace
+}  // namespace lutra

@@ -1,11 +1,12 @@
-// A shorter way in for few tokens: a function object of Python, which gets the array objects themselves and asks for their
-// memory here. Going through ctypes, or asking NumPy for an address from Python, takes as long as the whole block.
+// A shorter way in for few tokens: a function object of Python, which gets the array objects themselves and asks for
+// their memory here. Going through ctypes, or asking NumPy for an address from Python, takes as long as a whole block.
 #include "block.h"
-#include "memory.h"
+#include "export.h"
 
+namespace lutra {
 namespace {
 
-// `Py_buffer`, `PyMethodDef` and what is called below belong to Python's stable ABI since 3.11; no Python headers are needed.
+// `Py_buffer`, `PyMethodDef` and what is called below belong to Python's stable ABI since 3.11: no header is needed.
 struct PyBuffer {
     void* data;
     void* owner;
@@ -21,7 +22,7 @@ struct PyMethod {
     int flags;
     const char* documentation;
 };
-constexpr int kReadable = 0, kWritable = 1, kFastCall = 0x80;
+constexpr int READABLE = 0, WRITABLE = 1, FAST_CALL = 0x80;
 
 }  // namespace
 
@@ -31,8 +32,7 @@ __attribute__((weak)) void PyBuffer_Release(PyBuffer* buffer);
 __attribute__((weak)) long long PyLong_AsLongLong(void* number);
 __attribute__((weak)) void* PyLong_FromLong(long value);
 __attribute__((weak)) void* PyCFunction_NewEx(PyMethod* method, void* self, void* module);
-int64_t lutra_run_block(const Block* block, int64_t isa, const int8_t* x, char* out, int64_t tokens,
-                        int64_t threads);
+int64_t lutra_run_block(const Block* block, int64_t isa, const int8_t* x, char* out, int64_t tokens, int64_t threads);
 }
 
 namespace {
@@ -41,8 +41,8 @@ namespace {
 // array objects. Called with the GIL held; an exception is set if the objects lack memory.
 void* run_few(void*, void* const* arguments, intptr_t) {
     PyBuffer source, target;
-    if (PyObject_GetBuffer(arguments[2], &source, kReadable)) return nullptr;
-    if (PyObject_GetBuffer(arguments[3], &target, kWritable)) {
+    if (PyObject_GetBuffer(arguments[2], &source, READABLE)) return nullptr;
+    if (PyObject_GetBuffer(arguments[3], &target, WRITABLE)) {
         PyBuffer_Release(&source);
         return nullptr;
     }
@@ -54,7 +54,7 @@ void* run_few(void*, void* const* arguments, intptr_t) {
     return PyLong_FromLong(failed);
 }
 
-PyMethod kRunFew = {"run_few", run_few, kFastCall, nullptr};
+PyMethod run_few_method = {"run_few", run_few, FAST_CALL, nullptr};
 
 }  // namespace
 
@@ -64,4 +64,6 @@ LUTRA_EXPORT int64_t lutra_has_buffers() {
 }
 
 // `run_few` as a new function object; called with the GIL held.
-LUTRA_EXPORT void* lutra_few_function() { return PyCFunction_NewEx(&kRunFew, nullptr, nullptr); }
+LUTRA_EXPORT void* lutra_few_function() { return PyCFunction_NewEx(&run_few_method, nullptr, nullptr); }
+
+}  // namespace lutra

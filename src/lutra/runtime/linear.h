@@ -7,18 +7,20 @@
 
 #include <cstdint>
 
-constexpr int64_t kWeightBits = 6;       // weights that address one table
-constexpr int64_t kWeightBytes = 48;     // 64 columns of six bits: one bit per weight
-constexpr int64_t kPanel = 256;          // columns whose addresses are expanded at once: 32 KiB for a chunk
-constexpr int64_t kChunk = 128;          // groups of six weights in a chunk; 16-bit sums hold 6 * 128 levels of 4 bits
-constexpr int64_t kRows = 32;            // tokens at once: 256 KiB of tables
+namespace lutra {
+
+constexpr int64_t WEIGHT_BITS = 6;    // weights that address one table
+constexpr int64_t WEIGHT_BYTES = 48;  // 64 columns of six bits: one bit per weight
+constexpr int64_t PANEL = 256;        // columns whose addresses are expanded at once: 32 KiB for a chunk
+constexpr int64_t CHUNK = 128;        // groups of six weights in a chunk; 16-bit sums hold 6 * 128 levels of 4 bits
+constexpr int64_t ROWS = 32;          // tokens at once: 256 KiB of tables
 
 struct Linear {
     int64_t inputs, outputs;
-    int64_t groups;            // inputs / 6, rounded up; one is added where that is odd
-    int64_t bits;              // of an activation
-    int64_t lowest_code;       // 0, or -2^(bits-1)
-    const uint8_t* weights;    // (groups, padded outputs / 64, 48): 64 columns of six bits, in the order of kPosition
+    int64_t groups;               // inputs / 6, rounded up; one is added where that is odd
+    int64_t bits;                 // of an activation
+    int64_t lowest_code;          // 0, or -2^(bits-1)
+    const uint8_t* weights;       // (groups, padded outputs / 64, 48): 64 columns of six bits, in the order of POSITION
     const int32_t* weight_sum;    // (padded outputs) sum of a column's +1 and -1; outputs are padded to 256
     float scale_inverse, offset;  // level = clamp(floor((x - offset) * scale_inverse + 0.5) - lowest_code)
     const float* column_scale;    // (padded outputs)
@@ -38,3 +40,5 @@ struct LinearKernels {
 };
 
 extern const LinearKernels linear_scalar, linear_avx512;
+
+}  // namespace lutra

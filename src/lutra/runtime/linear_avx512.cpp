@@ -6,10 +6,11 @@
 
 #include "linear.h"
 
+namespace lutra {
 namespace {
 
-constexpr int kVectors = 4;  // of 64 columns: one panel
-constexpr int kTokensAtOnce = 2;
+constexpr int VECTORS = 4;  // of 64 columns: one panel
+constexpr int TOKENS_AT_ONCE = 2;
 
 int32_t quantise(const Linear& layer, const float* x, uint8_t* levels) {
     const __m512 offset = _mm512_set1_ps(layer.offset), inverse = _mm512_set1_ps(layer.scale_inverse);
@@ -41,21 +42,21 @@ struct Spread {
     alignas(64) uint8_t bit_offset[64] = {};
 
     constexpr Spread() {
-        for (int byte = 0; byte < 64; byte++) {
-            for (int i = 0; i < 3; i++) {
+        for (int byte = 0; byte < 64; ++byte) {
+            for (int i = 0; i < 3; ++i) {
                 digit[i][byte] = uint8_t(3 * (byte / 8) + i);
                 adds[i] |= uint64_t(byte >> i & 1) << byte;
             }
-            for (int g = 0; g < 4; g++) {
+            for (int g = 0; g < 4; ++g) {
                 low[g][byte] = uint8_t(16 * g + byte % 8);
                 high[g][byte] = uint8_t(16 * g + 8 + byte / 8);
             }
             six_of_eight[byte] = uint8_t(byte % 8 < 6 ? byte / 8 * 6 + byte % 8 : 0);
-            bit_offset[byte] = uint8_t(byte % 8 * kWeightBits);
+            bit_offset[byte] = uint8_t(byte % 8 * WEIGHT_BITS);
         }
     }
 };
-constexpr Spread kSpread;
+constexpr Spread SPREAD;
 
 inline __m512i constant(const uint8_t* bytes) { return _mm512_load_si512(bytes); }
 
@@ -63,27 +64,27 @@ inline __m512i constant(const uint8_t* bytes) { return _mm512_load_si512(bytes);
 void build_tables(const uint8_t* digits, int64_t groups, __m512i* tables) {
     for (int64_t g = 0; g < groups; g += 4) {
         const __m512i given = _mm512_castsi256_si512(
-            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(digits + g * kWeightBits)));  // 24 of 32 are used
-        __m512i triples = _mm512_maskz_permutexvar_epi8(kSpread.adds[0], constant(kSpread.digit[0]), given);
-        for (int i = 1; i < 3; i++)
-            triples = _mm512_add_epi8(
-                triples, _mm512_maskz_permutexvar_epi8(kSpread.adds[i], constant(kSpread.digit[i]), given));
-        for (int64_t k = 0; k < 4 && g + k < groups; k++)
-            tables[g + k] = _mm512_add_epi8(_mm512_permutexvar_epi8(constant(kSpread.low[k]), triples),
-                                            _mm512_permutexvar_epi8(constant(kSpread.high[k]), triples));
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(digits + g * WEIGHT_BITS)));  // 24 of 32 are used
+        __m512i triples = _mm512_maskz_permutexvar_epi8(SPREAD.adds[0], constant(SPREAD.digit[0]), given);
+        for (int i = 1; i < 3; ++i)
+            triples = _mm512_add_epi8(triples,
+                                      _mm512_maskz_permutexvar_epi8(SPREAD.adds[i], constant(SPREAD.digit[i]), given));
+        for (int64_t k = 0; k < 4 && g + k < groups; ++k)
+            tables[g + k] = _mm512_add_epi8(_mm512_permutexvar_epi8(constant(SPREAD.low[k]), triples),
+                                            _mm512_permutexvar_epi8(constant(SPREAD.high[k]), triples));
     }
 }
 
 // Six bits a column to one byte a column; the two highest bits are left over, a byte permute ignores them.
 void expand_panel(const Linear& layer, int64_t first_group, int64_t groups, int64_t panel, __m512i* addresses) {
-    const int64_t blocks = (layer.outputs + kPanel - 1) / kPanel * kVectors;
-    const __mmask64 present = (uint64_t(1) << kWeightBytes) - 1;
-    for (int64_t g = 0; g < groups; g++) {
-        const uint8_t* weights = layer.weights + ((first_group + g) * blocks + panel * kVectors) * kWeightBytes;
-        for (int v = 0; v < kVectors; v++) {
-            const __m512i packed = _mm512_maskz_loadu_epi8(present, weights + v * kWeightBytes);
-            addresses[g * kVectors + v] = _mm512_multishift_epi64_epi8(
-                constant(kSpread.bit_offset), _mm512_permutexvar_epi8(constant(kSpread.six_of_eight), packed));
+    const int64_t blocks = (layer.outputs + PANEL - 1) / PANEL * VECTORS;
+    const __mmask64 present = (uint64_t(1) << WEIGHT_BYTES) - 1;
+    for (int64_t g = 0; g < groups; ++g) {
+        const uint8_t* weights = layer.weights + ((first_group + g) * blocks + panel * VECTORS) * WEIGHT_BYTES;
+        for (int v = 0; v < VECTORS; ++v) {
+            const __m512i packed = _mm512_maskz_loadu_epi8(present, weights + v * WEIGHT_BYTES);
+            addresses[g * VECTORS + v] = _mm512_multishift_epi64_epi8(
+                constant(SPREAD.bit_offset), _mm512_permutexvar_epi8(constant(SPREAD.six_of_eight), packed));
         }
     }
 }
@@ -99,21 +100,21 @@ inline void add_wide(__m512i words, int64_t shift, int32_t* sums, int half) {
 template <int at_once>
 void multiply_panel(const __m512i* const* tables, const __m512i* addresses, int64_t groups, int64_t shift,
                     int32_t* const* sums) {
-    __m512i both[kTokensAtOnce][kVectors], odd[kTokensAtOnce][kVectors];
+    __m512i both[TOKENS_AT_ONCE][VECTORS], odd[TOKENS_AT_ONCE][VECTORS];
 #pragma GCC unroll 2
-    for (int t = 0; t < kTokensAtOnce; t++)
+    for (int t = 0; t < TOKENS_AT_ONCE; ++t)
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) both[t][v] = odd[t][v] = _mm512_setzero_si512();
+        for (int v = 0; v < VECTORS; ++v) both[t][v] = odd[t][v] = _mm512_setzero_si512();
     for (int64_t g = 0; g < groups; g += at_once) {
 #pragma GCC unroll 2
-        for (int t = 0; t < kTokensAtOnce; t++) {
+        for (int t = 0; t < TOKENS_AT_ONCE; ++t) {
 #pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++) {
-                __m512i bytes = _mm512_permutexvar_epi8(addresses[g * kVectors + v], tables[t][g]);
+            for (int v = 0; v < VECTORS; ++v) {
+                __m512i bytes = _mm512_permutexvar_epi8(addresses[g * VECTORS + v], tables[t][g]);
 #pragma GCC unroll 8
-                for (int k = 1; k < at_once; k++)
+                for (int k = 1; k < at_once; ++k)
                     bytes = _mm512_add_epi8(
-                        bytes, _mm512_permutexvar_epi8(addresses[(g + k) * kVectors + v], tables[t][g + k]));
+                        bytes, _mm512_permutexvar_epi8(addresses[(g + k) * VECTORS + v], tables[t][g + k]));
                 both[t][v] = _mm512_add_epi16(both[t][v], bytes);
                 odd[t][v] = _mm512_add_epi16(odd[t][v], _mm512_srli_epi16(bytes, 8));
                 asm volatile("" : "+v"(both[t][v]), "+v"(odd[t][v]));  // in this order: otherwise registers spill
@@ -121,9 +122,9 @@ void multiply_panel(const __m512i* const* tables, const __m512i* addresses, int6
         }
     }
 #pragma GCC unroll 2
-    for (int t = 0; t < kTokensAtOnce; t++)
+    for (int t = 0; t < TOKENS_AT_ONCE; ++t)
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) {
+        for (int v = 0; v < VECTORS; ++v) {
             const __m512i even = _mm512_sub_epi16(both[t][v], _mm512_slli_epi16(odd[t][v], 8));
             const __m512i low = _mm512_unpacklo_epi16(even, odd[t][v]), high = _mm512_unpackhi_epi16(even, odd[t][v]);
             int32_t* sum = sums[t] + 64 * v;
@@ -137,20 +138,20 @@ void multiply_panel(const __m512i* const* tables, const __m512i* addresses, int6
 void add_product(const Linear& layer, const uint8_t* digits, int64_t digit_bits, int64_t rows, int64_t first_group,
                  int64_t groups, int64_t shift, int32_t* sums, char* workspace) {
     __m512i* addresses = reinterpret_cast<__m512i*>(workspace);
-    __m512i* tables = addresses + kChunk * kVectors;
-    const int64_t panels = (layer.outputs + kPanel - 1) / kPanel;
-    for (int64_t t = 0; t < rows; t++)
-        build_tables(digits + (t * layer.groups + first_group) * kWeightBits, groups, tables + t * kChunk);
+    __m512i* tables = addresses + CHUNK * VECTORS;
+    const int64_t panels = (layer.outputs + PANEL - 1) / PANEL;
+    for (int64_t t = 0; t < rows; ++t)
+        build_tables(digits + (t * layer.groups + first_group) * WEIGHT_BITS, groups, tables + t * CHUNK);
     // Six digits of 4 bits sum to 90: two groups fit a byte. Of 2 bits to 18: eight groups.
     const bool few_bits = digit_bits <= 2 && groups % 8 == 0;
-    for (int64_t panel = 0; panel < panels; panel++) {
+    for (int64_t panel = 0; panel < panels; ++panel) {
         expand_panel(layer, first_group, groups, panel, addresses);
-        int32_t unused[kPanel];
-        for (int64_t t = 0; t < rows; t += kTokensAtOnce) {
+        int32_t unused[PANEL];
+        for (int64_t t = 0; t < rows; t += TOKENS_AT_ONCE) {
             const bool second = t + 1 < rows;
-            const __m512i* two_tables[] = {tables + t * kChunk, tables + (second ? t + 1 : t) * kChunk};
-            int32_t* first_sums = sums + (t * panels + panel) * kPanel;
-            int32_t* two_sums[] = {first_sums, second ? first_sums + panels * kPanel : unused};
+            const __m512i* two_tables[] = {tables + t * CHUNK, tables + (second ? t + 1 : t) * CHUNK};
+            int32_t* first_sums = sums + (t * panels + panel) * PANEL;
+            int32_t* two_sums[] = {first_sums, second ? first_sums + panels * PANEL : unused};
             if (few_bits) multiply_panel<8>(two_tables, addresses, groups, shift, two_sums);
             else multiply_panel<2>(two_tables, addresses, groups, shift, two_sums);
         }
@@ -173,4 +174,6 @@ void dequantise(const Linear& layer, const int32_t* sums, int32_t level_sum, flo
 }  // namespace
 
 const LinearKernels linear_avx512 = {quantise, add_product, dequantise};
+
+}  // namespace lutra
 #endif

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <vector>
 
+namespace lutra {
 namespace {
 
 std::mutex idle_lock;
@@ -30,3 +31,5 @@ void release_memory(const Memory& memory) {
     const std::lock_guard<std::mutex> guard(idle_lock);
     idle.push_back(memory);
 }
+
+}  // namespace lutra

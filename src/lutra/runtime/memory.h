@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+namespace lutra {
+
 struct Memory {
     char* data = nullptr;
     int64_t bytes = 0;
@@ -11,4 +13,4 @@ struct Memory {
 bool acquire_memory(int64_t bytes, Memory& memory);  // false when memory is short
 void release_memory(const Memory& memory);
 
-#define LUTRA_EXPORT extern "C" __attribute__((visibility("default")))
+}  // namespace lutra

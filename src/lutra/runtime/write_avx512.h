@@ -8,6 +8,7 @@
 
 #include "sum_avx512.h"
 
+namespace lutra {
 namespace {
 
 // 32 outputs from sums in the order of turn_back.
@@ -141,7 +142,7 @@ private:
         char* first = out + next * row_bytes + column * sizeof(Out);
         // The rows that will be read next are fetched on the way, a part of them with every block of outputs.
         const int64_t step = (block.width + block.column_blocks - 1) / block.column_blocks;
-        const int8_t* part = next_x + (column / kColumns * tokens + next) * step;
+        const int8_t* part = next_x + (column / COLUMNS * tokens + next) * step;
         turn_back(space.turned[1 - making] + next, [=](int64_t t, __m512i sums) {
             if (t >= left) return;
             write_token<Out, limited, to_memory>(requantise, sums, first + t * row_bytes);
@@ -161,3 +162,4 @@ private:
 };
 
 }  // namespace
+}  // namespace lutra

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lutra.data.glue import EncodedSplit
 from lutra.errors import InputError
-from lutra.models.bert import Bert
+from lutra.models.bert import Bert, FeedForward
 from lutra.train.distill import label_loss, to_device_of
 
 
@@ -50,12 +50,12 @@ def measure_importance(model: Bert, data: EncodedSplit, batch: int = 32) -> Impo
             each = to_device_of(model, each)
             contexts.clear()
             model.zero_grad()
-            label_loss(data.task, model(*each[:3]).logits, each.labels).backward()  # type: ignore[no-untyped-call]
+            label_loss(data.task, model(*each[:3]).logits, each.labels).backward()
             for index, (layer, context) in enumerate(zip(model.layers, contexts, strict=True)):
                 assert context.grad is not None
                 of_mask = (context * context.grad).detach().unflatten(2, (config.heads, config.head_width))
                 heads[index] += of_mask.sum(dim=(0, 1, 3)).abs()
-                neurons[index] += _neuron_importance(layer.feed_forward.intermediate, layer.feed_forward.output)
+                neurons[index] += _neuron_importance(layer.feed_forward)
     finally:
         for hook in hooks:
             hook.remove()
@@ -100,8 +100,10 @@ def narrowed(model: Bert, heads: int, intermediate: int, importance: Importance)
     return narrow.train(model.training)
 
 
-def _neuron_importance(first: nn.Linear, second: nn.Linear) -> Tensor:
+def _neuron_importance(feed_forward: FeedForward) -> Tensor:
     """(intermediate,): of the rows and biases of the first layer and the columns of the second."""
+    first, second = feed_forward.intermediate, feed_forward.output
+    assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)  # the model is float
     assert first.weight.grad is not None and first.bias.grad is not None and second.weight.grad is not None
     incoming = (first.weight * first.weight.grad).sum(dim=1) + first.bias * first.bias.grad
     outgoing = (second.weight * second.weight.grad).sum(dim=0)

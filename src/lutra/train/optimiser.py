@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lutra.nn.binary_linear import QuantisedLinear
+from lutra.nn.quantizers import ActivationQuantiser
 from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.language import TrainConfig
 
@@ -21,14 +23,15 @@ def create_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW
     Weight decay acts on matrices and embeddings outside of weightless blocks, as in nanoGPT. The parameters of a block
     have learning rates of their own by kind, a longer memory of squared gradients, and do not decay: decay would pull
     table entries to their threshold, 0. Their learning rates end at 0, so that bits and connections stop flipping
-    before the last evaluation.
+    before the last evaluation. Nor do quantiser steps and column scales of a binary attention decay.
     """
     floor = config.min_learning_rate / config.learning_rate
     special: dict[str, list[nn.Parameter]] = {"tables": [], "mapping": [], "thresholds": [], "encoded": []}
     for block in weightless_blocks(model).values():
         for kind, parameters in block.parameter_groups().items():
             special[kind] += parameters
-    grouped = {id(parameter) for parameters in special.values() for parameter in parameters}
+    steps = _quantiser_steps(model)
+    grouped = {id(parameter) for parameters in (*special.values(), steps) for parameter in parameters}
     ordinary = [parameter for parameter in model.parameters() if id(parameter) not in grouped]
     peaks = {
         "tables": config.table_learning_rate,
@@ -45,12 +48,23 @@ def create_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW
     ]
     for group in groups:
         group |= {"peak": config.learning_rate, "floor": floor, "betas": (config.beta1, config.beta2)}
+    binary = getattr(model.config, "binary_attention", None)  # of language models only
+    if binary is not None:
+        groups.append({**groups[1], "name": "steps", "params": steps, "peak": binary.step_learning_rate})
     block_betas = (config.beta1, config.block_beta2)
     groups += [
         {"name": kind, "params": special[kind], "peak": peak, "floor": 0.0, "betas": block_betas}
         for kind, peak in peaks.items()
     ]
     return torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=0.0, fused=True)
+
+
+def _quantiser_steps(model: nn.Module) -> list[nn.Parameter]:
+    """Steps of activation quantisers and column scales of binary linear layers."""
+    modules = list(model.modules())
+    scales = [module.column_scales for module in modules if isinstance(module, QuantisedLinear)]
+    steps = [module.step for module in modules if isinstance(module, ActivationQuantiser)]
+    return [*steps, *(scale for scale in scales if scale is not None)]
 
 
 def learning_rate_shape(config: TrainConfig, iteration: int, floor: float) -> float:

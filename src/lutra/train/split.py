@@ -76,8 +76,10 @@ def split_ternary(model: Bert, config: BertConfig) -> Bert:
     ):
         raise InputError('a split needs the same model with quantisation method "binary" or "bmt"')
     if config.quantisation.activation_bits != source.activation_bits:
-        bits = config.quantisation.activation_bits
-        raise InputError(f"the ternary model has {source.activation_bits}-bit activations, a split can not make {bits}")
+        wanted = config.quantisation.activation_bits
+        raise InputError(
+            f"the ternary model has {source.activation_bits}-bit activations, a split can not make {wanted}"
+        )
     target = Bert(config).to(next(model.parameters()))
     state = model.state_dict()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The schedule against cycle counts worked out by hand (and, in tests/simulate, against simulated cycles)."""
+"""The schedule against cycle counts worked out by hand (and, in test_simulate.py, against simulated cycles)."""
 
 import numpy as np
 import pytest

@@ -21,6 +21,7 @@ from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel
 from lutra.frozen.random_block import ENCODED_VALUES, random_block
 from lutra.hardware.bench import verilator
+from lutra.hardware.bench.streams import STALLING_PASSES
 from lutra.recipes.language import Recipe
 from lutra.runs.files import RunFiles
 
@@ -242,26 +243,34 @@ def faultless(device, **changes):
         "output_cycles": last - np.arange(3 * s.output_beats)[::-1],
         "extra_beats": 0,
         "unstable_cycle": None,
+        "source_stalled_cycles": 9,
+        "sink_stalled_cycles": 9,
     }
     return Recording(**(values | changes))
 
 
 def test_every_kind_of_fault_is_reported(device):
     good = faultless(device)
-    assert compare(device, [good, good]).problem is None
+
+    def problem(free, stalled, *rest):
+        return compare(device, [free, stalled, *rest, *[good] * (len(STALLING_PASSES) - 2 - len(rest))]).problem
+
+    assert problem(good, good) is None
     wrong = good.output.copy()
     wrong[2, 5] += 1
-    late = good.output_cycles + 1
+    late, never = good.output_cycles + 1, {"source_stalled_cycles": 0, "sink_stalled_cycles": 0}
     faults = {
         "row 2, element 5 \\(with stalls\\)": [good, faultless(device, output=wrong)],
+        "element 5 \\(with stalls at the sink\\)": [good, good, faultless(device, output=wrong)],
         "only 2 of 3 rows came out without stalls": [faultless(device, output=good.output[:2]), good],
         "1 beats too many came out with stalls": [good, faultless(device, extra_beats=1)],
         "changed before it was taken in cycle 7 with stalls": [good, faultless(device, unstable_cycle=7)],
         "cycles measured": [faultless(device, output_cycles=late), good],
         "only 0 of 3 rows": [faultless(device, output=good.output[:0], output_cycles=late[:0]), good],
+        "the source stalled in 0 cycles only, at least 3 prove": [faultless(device, **never)] * len(STALLING_PASSES),
     }
     for pattern, recordings in faults.items():
-        assert re.search(pattern, compare(device, recordings).problem or ""), pattern
+        assert re.search(pattern, problem(*recordings) or ""), pattern
 
 
 @pytest.mark.parametrize(("bits", "lanes", "signed"), [(8, 1, True), (8, 9, True), (5, 13, False), (32, 3, True)])

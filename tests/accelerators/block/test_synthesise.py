@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save
 
 from frozen_blocks import random_rows
+from lutra import settings
 from lutra.accelerators.block import synthesise as step
 from lutra.accelerators.block.emit import fold_folder, generate_run
 from lutra.accelerators.block.synthesise import synthesise_run
@@ -52,7 +53,7 @@ def synthesised(tmp_path_factory) -> RunFiles:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(step, "map_fpga", keep)
-        patch.delenv(step.LIBERTY_VARIABLE, raising=False)
+        patch.delenv(settings.LIBERTY.name, raising=False)
         synthesise_run(run, RECIPE)
     return run
 
@@ -62,7 +63,7 @@ def without_default_library(monkeypatch, request):
     """Only what a test gives counts; the variable of the tests is also the one of the step."""
     if "liberty" in request.fixturenames:
         request.getfixturevalue("liberty")
-    monkeypatch.delenv(step.LIBERTY_VARIABLE, raising=False)
+    monkeypatch.delenv(settings.LIBERTY.name, raising=False)
 
 
 def test_luts_and_flip_flops_of_a_small_block(synthesised):

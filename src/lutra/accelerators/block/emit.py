@@ -30,7 +30,8 @@ logger = logging.getLogger("lutra")
 
 @cache
 def _template(name: str) -> Template:
-    return Template(filename=str(RTL / f"{name}.sv.mako"), strict_undefined=True)
+    imports = ["from lutra.escape import comment"]
+    return Template(filename=str(RTL / f"{name}.sv.mako"), strict_undefined=True, imports=imports)
 
 
 def block_files(plan: BlockPlan) -> dict[str, str]:

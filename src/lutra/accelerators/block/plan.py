@@ -15,6 +15,7 @@ from lutra.frozen.graph import Graph, as_weightless
 from lutra.frozen.ops import LutLayer, Requantise, Thermometer
 from lutra.frozen.types import IntArray
 from lutra.hardware.literals import address_bits, literal, rom_order
+from lutra.names import require_identifier
 from lutra.recipes.groups import group_bounds
 
 
@@ -44,11 +45,11 @@ class BlockPlan:
 
     Raises:
         FrozenModelError: the graph is not a weightless block.
-        InputError: the fold factor is out of range, or there is no such dataflow.
+        InputError: the fold factor is out of range, there is no such dataflow, or `name` is not an identifier.
     """
 
     def __init__(self, graph: Graph, name: str, fold_factor: FoldFactor, dataflow: Dataflow = "accumulate") -> None:
-        self.name = name
+        self.name = require_identifier(name, "module of the RTL")
         self.graph = graph
         self.block = as_weightless(graph)
         self.schedule = schedule(self.block, fold_factor, dataflow)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -19,6 +19,8 @@ Dataflow = Literal["accumulate", "tree"]
 accumulate: the paper's (QuWeiT section 3.3). All outputs work at the same time, each with an accumulator, and add F
 bits per cycle. tree: F outputs per cycle, each from all of its bits in one pipelined tree of adders.
 """
+DATAFLOWS: dict[str, Dataflow] = {name: name for name in get_args(Dataflow)}
+"""The same, by what users write."""
 
 FIXED_CYCLES = 3
 """Cycles of every row beside beats, steps, draining and stages at the input: tables, product, output register."""

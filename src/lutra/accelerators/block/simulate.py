@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as parse_tensors
 
+from lutra import children
 from lutra.accelerators.block.bench import harness
 from lutra.accelerators.block.bench import waveform as waves
 from lutra.accelerators.block.bench.compare import BlockResult, compare, require_match
@@ -21,11 +18,12 @@ from lutra.accelerators.block.bench.harness import Device
 from lutra.accelerators.block.emit import block_design, fold_folder, run_design
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.schedule import Dataflow, FoldFactor
-from lutra.errors import InputError, RunDirectoryError
+from lutra.errors import FrozenModelError, InputError, RunDirectoryError
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel, Graph
 from lutra.frozen.types import IntArray
 from lutra.hardware.bench import verilator
+from lutra.hardware.bench.streams import STALL_SEED
 from lutra.recipes.language import Recipe
 from lutra.runs.files import RunFiles, write_json
 
@@ -53,14 +51,14 @@ def simulate_graphs(
 def simulate_devices(devices: list[Device], rtl: Path, waves_folder: Path) -> list[BlockResult]:
     """Simulate blocks of the design in the folder `rtl` in one build. The first one that differs is looked into."""
     patience = harness.patience(devices)
-    with tempfile.TemporaryDirectory(prefix="lutra-simulate-") as temporary:
-        bench = harness.build(devices, rtl, Path(temporary) / "all")
+    with children.temporary_folder("simulate") as temporary:
+        bench = harness.build(devices, rtl, temporary / "all")
         passes = harness.run(bench, patience)
         results = [compare(device, list(both)) for device, *both in zip(devices, *passes, strict=True)]
         failed = next((index for index, result in enumerate(results) if result.problem), None)
         if failed is not None:
             target = waves_folder / f"{results[failed].name}.vcd"
-            alone = Path(temporary) / "alone"
+            alone = temporary / "alone"
             results[failed] = waves.explain(devices[failed], results[failed], rtl, alone, patience, target)
     return results
 
@@ -91,14 +89,17 @@ def simulate_run(
         return fold_factor, results
 
     # Verilator translates with one thread: while it does, the design before it is compiled or runs.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        designs = list(pool.map(simulate, fold_factors or recipe.hardware.fold_factors))
+    designs = children.concurrently(simulate, fold_factors or recipe.hardware.fold_factors, os.cpu_count() or 1)
     every = [result for _, results in designs for result in results]
     evidence = {
         "frozen_hash": store.content_hash(run.frozen),
         "simulator": verilator.version(),
         "rows": sum(result.rows for result in every),
         "mismatches": sum(result.mismatches + result.mismatches_with_stalls for result in every),
+        "stall_seed": STALL_SEED,
+        "stalled_cycles": {
+            end: sum(getattr(result.stalled_cycles, end) for result in every) for end in ("source", "sink")
+        },
         "cycles_match": all(result.cycles_measured == result.cycles_predicted for result in every),
         "designs": [
             {"fold_factor": fold_factor, "blocks": [result.to_json() for result in results]}
@@ -118,12 +119,18 @@ def captured_rows(run: RunFiles, model: FrozenModel, rows: int) -> dict[str, np.
         RunDirectoryError: they cannot be read, or a graph has none.
     """
     try:
-        tensors = parse_tensors(run.samples.read_bytes())
-    except (OSError, SafetensorError) as error:
-        raise RunDirectoryError(f"{run.samples}: cannot read it ({error}); run `lutra freeze` again") from None
-    missing = [graph.name for graph in model.graphs if not len(tensors.get(graph.name, ()))]
-    if missing:
-        raise RunDirectoryError(f"{run.samples}: no rows for {missing[0]}; run `lutra freeze` again")
+        tensors = store.read_tensors(run.samples)
+    except FrozenModelError as error:
+        raise RunDirectoryError(str(error)) from None
+    for graph in model.graphs:
+        found = tensors.get(graph.name)
+        if found is None or not found.size:
+            raise RunDirectoryError(f"{run.samples}: no rows for {graph.name}; run `lutra freeze` again")
+        if found.dtype != np.int8 or found.ndim != 2 or found.shape[1] != graph.input_width:
+            wanted = f"int8 (rows, {graph.input_width})"
+            raise RunDirectoryError(
+                f"{run.samples}: {graph.name} is {found.dtype} {found.shape}, not {wanted}; run `lutra freeze` again"
+            )
     return {graph.name: tensors[graph.name][:rows] for graph in model.graphs}
 
 

@@ -8,14 +8,13 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lutra import settings
+from lutra import children, settings
 from lutra.accelerators.block.cells.measure import identity_of_measurement, measure_block
 from lutra.accelerators.block.emit import fold_folder, run_design
 from lutra.accelerators.block.plan import BlockPlan
@@ -29,6 +28,7 @@ from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
 from lutra.recipes.language import Recipe
 from lutra.runs.files import RunFiles, read_json, write_json
+from lutra.sources import require_harmless
 from lutra.synth.tools import dc, vivado
 from lutra.synth.tools.asic import Asic
 from lutra.synth.tools.find import Tool, fpga_yosys, native_yosys, opensta
@@ -83,6 +83,7 @@ def synthesise_run(
         plans = designed.plans
         if not designed.design.is_current(rtl):
             designed.design.write(rtl)
+        require_harmless(rtl / source for source in sources_of(rtl))
         graphs = {plan.name: plan.graph.name for plan in plans}
         entries += _vendor_entries(run, rtl, fold, graphs)
         for target in targets:
@@ -198,8 +199,7 @@ def _blocks(
         folder = run.root / "synth" / f"fold_{fold}" / f"{target.name}_{plan.name}"
         return _block(target, rtl, folder, plan, fresh)
 
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        return list(pool.map(build, plans))
+    return children.concurrently(build, plans, jobs)
 
 
 def _block(target: _Target, rtl: Path, folder: Path, plan: BlockPlan, fresh: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from mako.template import Template
 from lutra.errors import InputError
 from lutra.frozen.shift import EXPONENT_SHIFT, largest_unit
 from lutra.hardware.design import Design, library_files
+from lutra.names import require_identifier
 
 RTL = Path(__file__).parent / "rtl"
 REGULAR_MODULES = (
@@ -137,6 +138,7 @@ def sufficient_output_lanes(size: int, inner: int) -> int:
 
 def systolic_design(config: SystolicConfig, name: str, activation: ActivationConfig | None = None) -> Design:
     """The array as module `name`; with `activation` it has ShiftGELU behind it and computes both products of an MLP."""
+    require_identifier(name, "module of the RTL")
     template = Template(filename=str(RTL / "systolic.sv.mako"), strict_undefined=True)
     text = str(template.render(config=config, name=name, activation=activation))
     described = {"module": name, **asdict(config)} | ({"activation": asdict(activation)} if activation else {})

@@ -21,6 +21,7 @@ from lutra.hardware.design import Design, library_files
 from lutra.synth.netlist.gates import LANES_PER_WORD, GateNetlist
 from lutra.synth.netlist.switching import Switching, SwitchingCount, annotation, to_words, words_of
 from lutra.synth.tools.asic import Asic
+from lutra.synth.tools.find import Tool
 from lutra.synth.tools.hierarchy import write_sources
 from lutra.synth.tools.opensta import measured_power, time_and_power
 
@@ -241,13 +242,18 @@ def _joined(values: IntArray, bits: int) -> IntArray:
     return words
 
 
-def _map(asic: Asic, folder: Path, top: str, text: str) -> tuple[dict[str, Any], GateNetlist]:
-    """Area, cells, slack and power at 12.5 % of `top`, and its cells."""
+def _opensta(asic: Asic) -> Tool:
     if asic.sta is None:
         raise ToolError("timing and power need OpenSTA (sta)")
+    return asic.sta
+
+
+def _map(asic: Asic, folder: Path, top: str, text: str) -> tuple[dict[str, Any], GateNetlist]:
+    """Area, cells, slack and power at 12.5 % of `top`, and its cells."""
+    sta = _opensta(asic)
     sources = write_sources(Design.complete({f"{top}.sv": text}, library_files(RTL)).files, folder)
     use, module = asic.map(folder, sources, top)
-    timing = time_and_power(asic.sta, folder, top, asic.clock_hz)
+    timing = time_and_power(sta, folder, top, asic.clock_hz)
     measured = {**asdict(use), "slack_ns": timing.slack_ns, "power_uniform": asdict(timing.power_uniform)}
     return measured, asic.netlist(module, top)
 
@@ -258,7 +264,7 @@ def _measure(
     mapped, netlist = _map(asic, folder, top, text)
     switching = _count(netlist, inputs, shown)
     lines = annotation(netlist, switching)
-    power = measured_power(asic.sta, folder, top, asic.clock_hz, lines, netlist.clock_gate_pins())
+    power = measured_power(_opensta(asic), folder, top, asic.clock_hz, lines, netlist.clock_gate_pins())
     return {
         **mapped,
         "power_measured": asdict(power),

@@ -7,7 +7,7 @@ numbered constraints, and `tests/frozen/ops/test_KIND.py`.
 from __future__ import annotations
 
 from lutra.frozen.ops.attention import Attention, AttentionParts, ShiftmaxAttention
-from lutra.frozen.ops.base import Operation, Past
+from lutra.frozen.ops.base import DIMENSIONS, Operation, Past
 from lutra.frozen.ops.block import ConditionalSum, LutLayer, Thermometer, accumulator_range
 from lutra.frozen.ops.embedding import PIXEL_OFFSET, Embedding, Patches, Positions
 from lutra.frozen.ops.gelu import ShiftGelu
@@ -17,7 +17,8 @@ from lutra.frozen.ops.pool import MeanRows, Select
 from lutra.recipes.groups import group_bounds, group_mask
 
 __all__ = [
-    "OPERATIONS", "PIXEL_OFFSET", "Attention", "AttentionParts", "ConditionalSum", "Embedding", "IntegerLayerNorm",
+    "DIMENSIONS", "OPERATIONS", "PIXEL_OFFSET", "Attention", "AttentionParts", "ConditionalSum", "Embedding",
+    "IntegerLayerNorm",
     "LayerNorm", "LutLayer", "MatMul", "MeanRows", "Operation", "Past", "Patches", "Positions", "Requantise",
     "Residual", "Select", "ShiftGelu", "ShiftmaxAttention", "Table", "Thermometer", "accumulator_range", "group_bounds",
     "group_mask", "product_range",

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
 from lutra.errors import FrozenModelError, InputError
 from lutra.frozen.arithmetic import fits
-from lutra.frozen.types import IntArray, TensorType, Value
+from lutra.frozen.types import IntArray, TensorType, Value, type_problem
+from lutra.limits import ELEMENTS, WIDTH
+
+DIMENSIONS = {
+    **dict.fromkeys(("thresholds", "connections", "tables", "encoded", "weights", "tokens", "positions", "leading"), 2),
+    **dict.fromkeys(("bias", "multiplier", "shift", "values", "exponentials", "gain"), 1),
+}
+"""Axes of every stored array, by its field."""
+MOST = (1 << 63) - 1
+"""Of a number that is a field; each operation bounds its own more narrowly."""
 
 
 @dataclass
@@ -45,6 +54,28 @@ class Operation:
     positional: ClassVar[bool] = False
     inputs: tuple[str, ...]
     output: str
+
+    def check_fields(self, where: str) -> None:
+        """Check what holds for the fields of every operation, whatever they mean: kinds of numbers, axes, limits.
+
+        Raises:
+            FrozenModelError: naming `where`, the field and what is wrong.
+        """
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name in self.stored:
+                axes = DIMENSIONS[each.name]
+                whole = isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.integer)
+                self.require(whole, where, each.name, "must be an array of integers")
+                self.require(value.ndim == axes, where, each.name, f"must have {axes} axes, found {value.ndim}")
+                self.require(value.size <= ELEMENTS, where, each.name, f"has more than {ELEMENTS} elements")
+                self.require(max(value.shape) <= WIDTH, where, each.name, f"has an axis of more than {WIDTH}")
+            elif isinstance(value, TensorType):
+                problem = type_problem(value)
+                self.require(problem is None, where, each.name, str(problem))
+            elif each.type == "int":
+                whole = type(value) is int and 0 <= value <= MOST
+                self.require(whole, where, each.name, f"must be an integer from 0 to {MOST}")
 
     def check(self, inputs: list[Value], where: str) -> None:
         """Check shapes and ranges against the inputs.

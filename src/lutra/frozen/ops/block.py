@@ -10,6 +10,7 @@ import numpy as np
 from lutra.frozen.arithmetic import fits
 from lutra.frozen.ops.base import Operation
 from lutra.frozen.types import BIT, IntArray, TensorType, Value
+from lutra.limits import LUT_INPUTS, THRESHOLDS
 from lutra.recipes.groups import group_mask
 
 
@@ -30,6 +31,10 @@ class Thermometer(Operation):
         (x,) = inputs
         two = self.thresholds.ndim == 2 and len(self.thresholds) == x.width
         self.require(two, where, "thresholds", f"must have {x.width} rows")
+        count = self.thresholds.shape[1]
+        self.require(
+            count <= THRESHOLDS, where, "thresholds", f"must be at most {THRESHOLDS} per feature, found {count}"
+        )
         self.require_range(where, "thresholds", x.type.minimum, x.type.maximum + 1)
         ascending = (np.diff(self.thresholds, axis=1) >= 0).all()
         self.require(ascending, where, "thresholds", "must ascend along each row")
@@ -77,7 +82,7 @@ class LutLayer(_OfBits):
         matrices = self.connections.ndim == 2 and self.tables.ndim == 2
         self.require(matrices, where, "tables", "and connections must be matrices")
         luts, count = self.connections.shape
-        self.require(2 <= count <= 8, where, "connections", f"must have 2 to 8 columns, found {count}")
+        self.require(2 <= count <= LUT_INPUTS, where, "connections", f"must have 2 to 8 columns, found {count}")
         self.require(self.tables.shape == (luts, 2**count), where, "tables", f"must have shape {(luts, 2**count)}")
         self.require_range(where, "connections", 0, width - 1)
         self.require(fits(self.tables, 0, 1), where, "tables", "must hold bits")

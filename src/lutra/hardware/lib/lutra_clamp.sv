@@ -11,6 +11,10 @@ module lutra_clamp #(
   output logic [OutBits-1:0]     y_o         // requantised value
 );
 
+  if (OutBits < 1 || ProductBits <= OutBits + 1 || ProductBits <= Shift) begin : gen_wrong
+    $error("OutBits must be at least 1, ProductBits over OutBits + 1 and over Shift");
+  end
+
   localparam logic signed [ProductBits-1:0] One = 1;
   localparam logic signed [ProductBits-1:0] Low = OutSigned ? -(One <<< (OutBits - 1)) : '0;
   localparam logic signed [ProductBits-1:0] High = Low + (One <<< OutBits) - One;

@@ -14,6 +14,10 @@ module lutra_delay #(
   output logic [(Taps-FirstTap)*Width-1:0] taps_o     // tap k at [(k-FirstTap)*Width +: Width]
 );
 
+  if (Width < 1 || FirstTap >= Taps) begin : gen_wrong
+    $error("Width must be at least 1, FirstTap below Taps");
+  end
+
   logic [Taps*Width-1:0] taps_q, taps_d;
   assign taps_o = taps_q[Taps*Width-1:FirstTap*Width];
 

@@ -14,6 +14,10 @@ module lutra_lut #(
   output logic              bit_o       // the table's entry
 );
 
+  if (Inputs < 1) begin : gen_wrong
+    $error("Inputs must be at least 1");
+  end
+
 `ifdef LUTRA_FAST_SIMULATION
   assign bit_o = Table[address_i];
 `elsif LUTRA_XILINX

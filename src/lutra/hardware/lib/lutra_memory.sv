@@ -17,6 +17,10 @@ module lutra_memory #(
   output logic [Bits-1:0]        data_o            // the word
 );
 
+  if (Words < 1 || Bits < 1 || 2**AddressBits < Words) begin : gen_wrong
+    $error("Words and Bits must be at least 1, and AddressBits must reach all Words");
+  end
+
   (* ram_style = "block" *) logic [Bits-1:0] words [0:Words-1];
 
   always_ff @(posedge clk_i) begin

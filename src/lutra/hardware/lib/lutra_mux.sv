@@ -13,6 +13,10 @@ module lutra_mux #(
   output logic [Width-1:0]                  word_o      // the chosen word
 );
 
+  if (AddressBits < 1 || Width < 1) begin : gen_wrong
+    $error("AddressBits and Width must be at least 1");
+  end
+
 `ifdef LUTRA_FAST_SIMULATION
   assign word_o = words_i[address_i*Width +: Width];
 `else

@@ -17,6 +17,10 @@ module lutra_pipeline #(
   output logic [BeatBits-1:0] beat_o      // which beat of the row it is
 );
 
+  if (Stages < 1 || Beats < 1 || BeatBits < 1 || 2**BeatBits < Beats) begin : gen_wrong
+    $error("Stages, Beats and BeatBits must be at least 1, and BeatBits must count all Beats");
+  end
+
   localparam logic [BeatBits-1:0] LastBeat = BeatBits'(Beats - 1);
 
   logic [Stages-1:0]   valid_q;

@@ -14,12 +14,17 @@ module lutra_product #(
   output logic [ProductBits-1:0]    product_o      // rounded product before the shift, two's complement
 );
 
+  if (SumBits < 1 || MultiplierBits < 1 || ProductBits <= SumBits + MultiplierBits ||
+      ProductBits <= Shift + 1) begin : gen_wrong
+    $error("SumBits and MultiplierBits must be at least 1, ProductBits over their sum and over Shift + 1");
+  end
+
   localparam logic [ProductBits-1:0] One = 1;
-  localparam logic [ProductBits-1:0] Half = Shift > 0 ? One << (Shift > 0 ? Shift - 1 : 0) : '0;
+  localparam logic [ProductBits-1:0] Rounding = Shift > 0 ? One << (Shift > 0 ? Shift - 1 : 0) : '0;
 
   logic signed [ProductBits-1:0] sum, multiplier;
   assign sum = {{(ProductBits-SumBits){sum_i[SumBits-1]}}, sum_i};
   assign multiplier = {{(ProductBits-MultiplierBits){1'b0}}, multiplier_i};
-  assign product_o = sum * multiplier + Half;
+  assign product_o = sum * multiplier + Rounding;
 
 endmodule

@@ -17,6 +17,10 @@ module lutra_reciprocal #(
   output logic [TagBits-1:0]     tag_o        // tag_i of this quotient
 );
 
+  if (Skip < 1 || Skip >= DivisorBits || DivisorBits > 31 || TagBits < 1) begin : gen_wrong
+    $error("Skip must be from 1 and below DivisorBits, this at most 31, and TagBits at least 1");
+  end
+
   localparam int unsigned Steps = 31 - Skip;
 
   for (genvar i = 1; i <= Steps; i++) begin : gen_step

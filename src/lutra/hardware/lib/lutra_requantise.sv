@@ -1,4 +1,4 @@
-// Requantises one sum: y = clamp((sum * multiplier + half) >> Shift), half = 2**(Shift-1), or 0 for Shift 0.
+// Requantises one sum: y = clamp((sum * multiplier + rounding) >> Shift), rounding = 2**(Shift-1), or 0 for Shift 0.
 //
 // The multiplier is a constant in most models; with multiplier 1 and Shift 0 only the clamp remains.
 //
@@ -14,6 +14,10 @@ module lutra_requantise #(
   input  logic [MultiplierBits-1:0] multiplier_i,  // multiplier, unsigned
   output logic [OutBits-1:0]        y_o            // requantised value
 );
+
+  if (SumBits < 1 || MultiplierBits < 1 || OutBits < 1) begin : gen_wrong
+    $error("SumBits, MultiplierBits and OutBits must be at least 1");
+  end
 
   // Wide enough for the product, the rounding term and every value of the output, each with a sign.
   localparam int unsigned FactorBits = SumBits + MultiplierBits;

@@ -10,6 +10,10 @@ module lutra_rom #(
   output logic [Width-1:0]       word_o      // the word
 );
 
+  if (AddressBits < 1 || Width < 1) begin : gen_wrong
+    $error("AddressBits and Width must be at least 1");
+  end
+
   for (genvar b = 0; b < Width; b++) begin : gen_bit
     lutra_lut #(.Inputs(AddressBits), .Table(Tables[b*(2**AddressBits) +: 2**AddressBits])) u_lut (
       .address_i(address_i),

@@ -19,6 +19,11 @@ module lutra_shift_exp #(
   output logic [ValueBits-1:0]    value_o        // the exponential
 );
 
+  if (Unit < 1 || Shift < 1 || Shift > 23 || MantissaBits != $clog2(2*Unit + 1) ||
+      ValueBits != $clog2(Unit + 1) + Shift) begin : gen_wrong
+    $error("Unit must be from 1, Shift 1 to 23, MantissaBits and ValueBits of 2 * Unit and Unit * 2**Shift");
+  end
+
   localparam int unsigned WordBits = MantissaBits + 5;
 
   // Bit b of the word for difference d is at b * 256 + d, as lutra_rom wants it.

@@ -15,7 +15,7 @@ module lutra_shift_gelu #(
   parameter int unsigned Unit = 16,            // the integer that stands for about 1 in the exponent
   parameter int unsigned Shift = 23,           // bits below the binary point of the exponentials
   parameter int unsigned MultiplierBits = 16,  // bits of Multiplier
-  parameter logic [MultiplierBits-1:0] Multiplier = '0,  // y = clamp((x * sigmoid * Multiplier + half) >> OutputShift)
+  parameter logic [MultiplierBits-1:0] Multiplier = '0,  // y = clamp((x * sigmoid * Multiplier + rounding) >> OutputShift)
   parameter int unsigned OutputShift = 22      // bits that requantising rounds away
 ) (
   input  logic                clk_i,           // clock
@@ -28,6 +28,11 @@ module lutra_shift_gelu #(
   input  logic                ready_i,         // it is taken
   output logic [Lanes*8-1:0]  data_o           // the same elements, activated
 );
+
+  if (Size < 2 || (Size & (Size - 1)) != 0 || Lanes < 1 || (Lanes & (Lanes - 1)) != 0 || Lanes > Size || MaxTiles < 1 ||
+      (MaxTiles >> TileBits) != 0) begin : gen_wrong
+    $error("Size must be a power of two from 2, Lanes one up to Size, MaxTiles from 1 and within TileBits");
+  end
 
   localparam int unsigned RowBits = $clog2(Size);
   localparam int unsigned PlaceBits = $clog2(Size / Lanes) + RowBits;  // of a beat in its tile: row, then group

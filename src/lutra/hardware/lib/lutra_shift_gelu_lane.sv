@@ -12,7 +12,7 @@ module lutra_shift_gelu_lane #(
   parameter int unsigned Skip = 5,             // 2 * Unit is at least 2**Skip
   parameter int unsigned ValueBits = 28,       // bits of Unit * 2**Shift
   parameter int unsigned MultiplierBits = 16,  // bits of Multiplier
-  parameter logic [MultiplierBits-1:0] Multiplier = '0,  // y = clamp((x * sigmoid * Multiplier + half) >> OutputShift)
+  parameter logic [MultiplierBits-1:0] Multiplier = '0,  // y = clamp((x * sigmoid * Multiplier + rounding) >> OutputShift)
   parameter int unsigned OutputShift = 22      // bits that requantising rounds away
 ) (
   input  logic                 clk_i,         // clock
@@ -22,6 +22,10 @@ module lutra_shift_gelu_lane #(
   input  logic [ValueBits-1:0] rest_i,        // exponential of minus that largest element
   output logic [7:0]           y_o            // activated element, two's complement
 );
+
+  if (2*Unit < 2**Skip || MultiplierBits < 1) begin : gen_wrong
+    $error("2 * Unit must be at least 2**Skip, MultiplierBits at least 1");
+  end
 
   localparam int unsigned QuotientBits = 31 - Skip;
   localparam int unsigned ProductBits = MantissaBits + QuotientBits;

@@ -16,6 +16,10 @@ module lutra_stream_register #(
   output logic [Bits-1:0] data_o    // beat to the sink
 );
 
+  if (Bits < 1) begin : gen_wrong
+    $error("Bits must be at least 1");
+  end
+
   logic            valid_q, spare_valid_q;
   logic [Bits-1:0] data_q, spare_q;
   logic            advance;

@@ -42,7 +42,8 @@ class Layer:
         self.slopes = gradient_tables(tables, efd)
         self.candidates = candidates.int().contiguous() if candidates.numel() else None
         self.learned = scores.numel() > 0
-        self.matrix = self.shares = None
+        self.matrix: Tensor | None = None
+        self.shares: Tensor | None = None
         share = _softmax_shares(scores, temperature) if self.learned else None  # (choices, slots)
         if share is not None and self.candidates is None:
             self.matrix = share
@@ -160,8 +161,10 @@ def backward(
     lut_layers = LutLayers(bits.shape[1], tables, connections)
     widths = (lut_layers.planes, *lut_layers.luts)
     layers = [
-        Layer(*arguments, efd)
-        for arguments in zip(widths[:-1], tables, connections, scores, candidates, temperatures, strict=True)
+        Layer(planes, table, connection, score, candidate, temperature, efd)
+        for planes, table, connection, score, candidate, temperature in zip(
+            widths[:-1], tables, connections, scores, candidates, temperatures, strict=True
+        )
     ]
     T = thresholds.shape[1]
     unit = torch.ones(1, device=bits.device)
@@ -228,12 +231,12 @@ def _chunk(
         )
         if k == 0 and thermometer is None:
             break
-        if slot_grad is not None:
+        if layer.matrix is not None and slot_grad is not None:
             spread = layer.matrix @ slot_grad
             direct = spread if direct is None else direct + spread
         if k > 0:
             grad, _ = layer.plane_gradients(grad, addresses[k], direct, None)
-        else:
+        elif thermometer is not None:
             T, scale = thermometer
             grad_x, sums = layer.plane_gradients(grad, addresses[k], direct, (T, inside, scale))
     per_layer = [*reversed(grad_tables), *reversed(grad_scores)]

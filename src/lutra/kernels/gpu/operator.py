@@ -7,13 +7,14 @@ import functools
 import importlib.util
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from lutra import settings
 from lutra.errors import InputError
+from lutra.kernels.reference import EfdForm
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 WORD = 32
@@ -141,7 +142,7 @@ def _backward(
     with _on_device_of(grad_y):
         return backward(
             grad_y, bits, inside, thresholds, window, tables, connections, scores, candidates, encoded,
-            temperatures, sum_sources, gradient, efd, centred, want_input,
+            temperatures, sum_sources, gradient, cast(EfdForm, efd), centred, want_input,
         )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 Prints a record; finished designs are kept in FOLDER and taken from there the next time:
 
-    lutra run recipes/ivit-t-block.toml --to freeze --out RUN
+    lutra run recipes/language/ivit-t-block.toml --to freeze --out RUN
     LUTRA_LIBERTY=cells.lib python -m lutra.papers.experiments.asic_block FOLDER RUN:accumulate:1:gated ...
 
 A design is a run directory with a frozen model, whose first block is taken, a dataflow, a fold factor and a clock,
@@ -24,7 +24,7 @@ from safetensors.numpy import load_file
 from lutra import settings
 from lutra.accelerators.block.cells.parts import build_parts
 from lutra.accelerators.block.plan import BlockPlan
-from lutra.accelerators.block.schedule import Dataflow
+from lutra.accelerators.block.schedule import DATAFLOWS, Dataflow
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock
 from lutra.papers.recorded_asic import RECORDED_BLOCKS
@@ -40,7 +40,7 @@ SAMPLED_LANES = {"accumulate": 4, "tree": 1}
 
 
 def shape_of(block: WeightlessBlock) -> str:
-    """As the variants of `recipes/explore/gpt-mini-recovery.toml` are called: "8D-in-8-groups", "paper-4D-D-dense"."""
+    """As the variants of `spaces/gpt-mini-recovery.toml` are called: "8D-in-8-groups", "paper-4D-D-dense"."""
     width, groups = block.graph.input_width, block.summation.groups
     luts = [f"{layer.width // width}D".replace("1D", "D") for layer in block.lut_layers]
     return f"{luts[0]}-in-{groups}-groups" if groups > 1 else f"paper-{'-'.join(luts)}-dense"
@@ -80,7 +80,7 @@ def main() -> None:
         kept = folder / f"{run.root.name}_{dataflow}_{fold}_{clock}.json"
         if not kept.exists():
             asic = Asic(front, mapper, sta, settings.LIBERTY.path, CLOCK_HZ, clock != "plain")
-            write_json(kept, measure(asic, kept.with_suffix(""), run, dataflow, int(fold)))
+            write_json(kept, measure(asic, kept.with_suffix(""), run, DATAFLOWS[dataflow], int(fold)))
         recipe = tomllib.loads(run.recipe.read_text(encoding="utf-8"))["name"]
         targets.append({"recipe": recipe, **json.loads(kept.read_text(encoding="utf-8"))})
     widths = {target["width"] for target in targets}

@@ -17,6 +17,7 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,13 @@ from lutra.synth.tools.yosys import copy_sources, sources_of
 from lutra.version import __version__
 
 SEED = 0
-BLOCK_SHAPE = {"width": 64, "thermometer_bits": 8, "luts": (256, 64), "inputs": (6, 6), "output_bits": 8}
+BLOCK_SHAPE: dict[str, Any] = {
+    "width": 64,
+    "thermometer_bits": 8,
+    "luts": (256, 64),
+    "inputs": (6, 6),
+    "output_bits": 8,
+}
 LANE = """\
 module lane (
   input logic clk_i, look_up_i, add_i, restart_i, bit_i,

@@ -23,6 +23,7 @@ import numpy as np
 
 from lutra.accelerators.block.cells.lanes import synthesise_lane
 from lutra.accelerators.block.plan import BlockPlan
+from lutra.accelerators.block.schedule import DATAFLOWS, Dataflow
 from lutra.cost.technology import quweit_paper
 from lutra.cost.weightless import fitted_fpga_energy
 from lutra.frozen.random_block import random_block
@@ -35,7 +36,7 @@ SEED = 0
 TOKENS = 196
 RECORD = RECORDED / "synth" / "weightless_designs.json"
 SHAPE_NAME = "8D-in-8-groups"
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "width": 192,
     "thermometer_bits": 8,
     "luts": (1536,),
@@ -46,7 +47,7 @@ SHAPE = {
 }
 
 
-def synthesise(yosys: Tool, folder: Path, dataflow: str, fold: int, kind: str) -> dict[str, object]:
+def synthesise(yosys: Tool, folder: Path, dataflow: Dataflow, fold: int, kind: str) -> dict[str, object]:
     block = random_block(np.random.default_rng(SEED), encoded_values=kind, **SHAPE)
     plan = BlockPlan(block, "block_0", fold, dataflow)
     start = time.process_time(), os.times().children_user
@@ -92,7 +93,7 @@ def main() -> None:
         dataflow, fold, kind = name.split(":")
         kept = folder / f"{name.replace(':', '_')}.json"
         if not kept.exists():
-            write_json(kept, synthesise(yosys, kept.with_suffix(""), dataflow, int(fold), kind))
+            write_json(kept, synthesise(yosys, kept.with_suffix(""), DATAFLOWS[dataflow], int(fold), kind))
         target = json.loads(kept.read_text(encoding="utf-8"))
         targets.append(target | whole_block(target, RECORD))
     record = {

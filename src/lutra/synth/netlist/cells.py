@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -38,7 +38,8 @@ class _Arrays:
         return ~bit
 
     def xor(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        return left ^ right
+        differs: np.ndarray = left ^ right
+        return differs
 
     def lookup(self, table: Sequence[bool], inputs: Sequence[np.ndarray]) -> np.ndarray:
         columns = [bit.astype(np.uint8) << i for i, bit in enumerate(inputs)]
@@ -135,7 +136,7 @@ class Netlist:
             functions[net] = self._output(net, inputs, diagrams)
         return functions[net]
 
-    def leaves(self, net: Net, known: set[int]) -> set[int]:
+    def leaves(self, net: Net, known: Set[Net]) -> set[int]:
         """The known nets that are met first on all ways back from `net`."""
         found: set[int] = set()
         seen: set[Net] = set()

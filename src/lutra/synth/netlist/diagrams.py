@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 FALSE, TRUE = 0, 1
+T = TypeVar("T")
 
 
 class Diagrams:
@@ -81,6 +83,6 @@ class Diagrams:
         return self._numbers[key]
 
 
-def extended(number: Sequence[int], bits: int) -> list[int]:
+def extended(number: Sequence[T], bits: int) -> list[T]:
     """A number in two's complement with its sign repeated, or its high bits left out."""
     return [*number[:bits], *[number[-1]] * (bits - len(number))]

@@ -240,4 +240,5 @@ class ToggleCounter:
 
 def population(values: Words) -> np.ndarray:
     """Lanes that are 1, summed over the words, (rows,)."""
-    return np.bitwise_count(values).sum(axis=1, dtype=np.int64)
+    lanes: np.ndarray = np.bitwise_count(values).sum(axis=1, dtype=np.int64)
+    return lanes

@@ -185,7 +185,8 @@ def _cell(group: _Group) -> Cell:
         return Cell(group.name, {}, {}, clock_gate=_clock_gate(pins))
     formulas = {pin.name: pin.attributes["function"] for pin in pins if "function" in pin.attributes}
     parsed = {name: parse_function(formula, f"cell {group.name}") for name, formula in formulas.items()}
-    functions, reads = ({name: each[k] for name, each in parsed.items()} for k in (0, 1))
+    functions = {name: function for name, (function, _) in parsed.items()}
+    reads = {name: names for name, (_, names) in parsed.items()}
     flip_flops = group.of("ff")
     if group.of("latch", "statetable", "ff_bank", "latch_bank"):
         raise InputError(f"cell {group.name}: a latch or bank, which cannot be simulated; leave it out of the mapping")
@@ -221,7 +222,7 @@ def parse_function(formula: str, where: str) -> tuple[Function, tuple[str, ...]]
     Raises:
         InputError: not such a formula.
     """
-    tokens = _OPERATOR.findall(formula)
+    tokens: list[str] = _OPERATOR.findall(formula)
     if "".join(tokens) != re.sub(r"\s", "", formula):
         raise InputError(f"{where}: cannot read the function {formula!r}")
     names = tuple(dict.fromkeys(token for token in tokens if re.match(r"[A-Za-z_]", token)))

@@ -76,7 +76,7 @@ def size_gates(abc: Tool, folder: Path, module: dict[str, Any], gates: set[str],
     _put_back(module, back, driven - read)
 
 
-def _put_back(module: dict[str, Any], gates: list[tuple[str, dict[str, str]]], lost: set[int]) -> None:
+def _put_back(module: dict[str, Any], gates: list[tuple[str, dict[str, str]]], lost: set[int | str]) -> None:
     """Insert the gates that ABC returned; nets between them get new numbers, and names of `lost` nets go."""
     cells, names = module["cells"], module["netnames"]
     free = 1 + max(net for each in names.values() for net in each["bits"] if isinstance(net, int))

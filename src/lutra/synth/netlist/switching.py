@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lutra.synth.netlist.gates import CUT, LANES_PER_WORD, GateNetlist, ToggleCounter, Words
+from lutra import escape
+from lutra.synth.netlist.gates import CUT, LANES_PER_WORD, GateNetlist, ToggleCounter
+from lutra.synth.netlist.liberty import Words
 from lutra.synth.tools.opensta import CLOCK_PORT
 
 
@@ -84,14 +86,14 @@ def annotation(
             port = f"{name}[{bit}]" if len(nets) > 1 else name
             if name in netlist.inputs and name != CLOCK_PORT and CUT not in name:
                 figures = f"-activity {toggles[place]:.6g} -duty {duty[place]:.6g}"
-                yield f"set_power_activity -input_ports [get_ports {{{port}}}] {figures}"
+                yield f"set_power_activity -input_ports [get_ports {escape.tcl(port)}] {figures}"
     for prefix, (part, its) in {"": (netlist, switching), **(inside or {})}.items():
         path = f"{prefix}/" if prefix else ""
         toggles, duty = its.toggles_per_cycle, its.duty
         for instance, (_, pins) in part.instances.items():
             for pin, net in pins.items():
                 place = part.place(net)
-                yield f"switching {{{path}{instance}/{pin}}} {toggles[place]:.6g} {duty[place]:.6g}"
+                yield f"switching {escape.tcl(f'{path}{instance}/{pin}')} {toggles[place]:.6g} {duty[place]:.6g}"
 
 
 def _driven_rows(netlist: GateNetlist) -> np.ndarray:

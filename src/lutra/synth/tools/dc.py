@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from lutra import escape
 from lutra.errors import ToolError
 from lutra.runs.files import write_text
 from lutra.synth.tools.opensta import ACTIVITY, CLOCK_PORT
@@ -37,18 +38,18 @@ def write_dc_scripts(rtl: Path, out: Path, tops: list[str], clock_hz: float = CL
         RunDirectoryError: no generated RTL in `rtl`.
     """
     sources, relative = sources_of(rtl), os.path.relpath(rtl, out)
-    scripts = [out / f"{top}.tcl" for top in tops]
+    scripts = [out / f"{top}.tcl" for top in map(escape.identifier, tops)]
     for top, script in zip(tops, scripts, strict=True):
         write_text(script, _script(top, sources, relative, clock_hz))
     return scripts
 
 
 def _script(top: str, sources: list[str], rtl: str, clock_hz: float) -> str:
-    files = " ".join(f"[file join $rtl {source}]" for source in sources)
+    files = " ".join(f"[file join $rtl {escape.tcl(source)}]" for source in sources)
     return f"""\
 # Synthesis and reports of {top}: LUTRA_TARGET_LIBRARY=cells.db dc_shell -f {top}.tcl
 set here [file dirname [file normalize [info script]]]
-set rtl [file normalize [file join $here {{{rtl}}}]]
+set rtl [file normalize [file join $here {escape.tcl(rtl)}]]
 
 if {{![info exists env(LUTRA_TARGET_LIBRARY)]}} {{
     error "set LUTRA_TARGET_LIBRARY to the .db of the standard cells"

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lutra import escape
 from lutra.errors import ToolError
 from lutra.synth.tools.find import Tool, run_tool
 
@@ -64,7 +65,7 @@ def measured_script(top: str, clock_hz: float, clock_gate_pins: Collection[str])
     return "\n".join(
         [
             *_design(top, clock_hz),
-            *(f"set_disable_timing [get_pins {pin}]" for pin in clock_gate_pins),
+            *(f"set_disable_timing [get_pins {escape.tcl(pin)}]" for pin in clock_gate_pins),
             *([PATHS_BEHIND_GATES] if clock_gate_pins else []),
             "source activity.tcl",
             "report_power -digits 6",

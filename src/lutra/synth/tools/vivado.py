@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from lutra import escape
 from lutra.errors import ToolError
 from lutra.runs.files import write_text
 from lutra.synth.tools.opensta import ACTIVITY, CLOCK_PORT
@@ -45,18 +46,18 @@ def write_vivado_scripts(
     sources, relative = sources_of(rtl), os.path.relpath(rtl, out)
     constraints = out / "clock.xdc"
     write_text(constraints, f"create_clock -name clock -period {1e9 / clock_hz:.6g} [get_ports {CLOCK_PORT}]\n")
-    scripts = [out / f"{top}.tcl" for top in tops]
+    scripts = [out / f"{top}.tcl" for top in map(escape.identifier, tops)]
     for top, script in zip(tops, scripts, strict=True):
         write_text(script, _project_script(top, sources, relative, part))
     return [constraints, *scripts]
 
 
 def _project_script(top: str, sources: list[str], rtl: str, part: str) -> str:
-    files = " ".join(f"[file join $rtl {source}]" for source in sources)
+    files = " ".join(f"[file join $rtl {escape.tcl(source)}]" for source in sources)
     return f"""\
 # Project, implementation and reports of {top}: vivado -mode batch -source {top}.tcl
 set here [file dirname [file normalize [info script]]]
-set rtl [file normalize [file join $here {{{rtl}}}]]
+set rtl [file normalize [file join $here {escape.tcl(rtl)}]]
 
 create_project -force {top} [file join $here {top}] -part {part}
 add_files -norecurse [list {files}]

@@ -7,6 +7,7 @@ import pytest
 
 from frozen_blocks import random_rows
 from lutra.accelerators.block.cells.lane_models import LaneNetlist
+from lutra.accelerators.block.cells.measure import measure_block
 from lutra.accelerators.block.cells.parts import build_parts, split
 from lutra.accelerators.block.emit import block_design
 from lutra.accelerators.block.plan import BlockPlan
@@ -47,7 +48,7 @@ def test_parts_are_the_whole(tmp_path, standard_cells, dataflow, samples, gated)
     assert [each["instances"] for each in parts["parts"]] == [1] + [len(split(plan).lanes) // samples] * samples
     block_design([plan]).write(tmp_path / "rtl")
     copy_sources(tmp_path / "rtl", tmp_path / "whole")
-    whole = tool.build(tmp_path / "whole", sources_of(tmp_path / "rtl"), plan, rows)
+    whole = measure_block(tool, tmp_path / "whole", sources_of(tmp_path / "rtl"), plan, rows)
     assert parts.keys() == whole.keys() | {"parts"}
     # The whole shares clock gates between parts.
     assert parts["area_mm2"] == pytest.approx(whole["area_mm2"], rel=0.07 if gated else 0.05)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lutra.accelerators.block.bench.harness import Device, Recording
+from lutra.accelerators.block.bench.harness import SHORT_ROWS, Device, Recording
 from lutra.errors import MismatchError
 from lutra.frozen import golden
 from lutra.frozen.types import IntArray
-from lutra.hardware.bench.streams import PASSES
+from lutra.hardware.bench.streams import STALLING_PASSES, too_few_stalls
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,13 @@ class Difference:
     cycle: int
 
 
+class StalledCycles(NamedTuple):
+    """How long the two ends of a block held beats back, over all passes."""
+
+    source: int
+    sink: int
+
+
 @dataclass(frozen=True)
 class BlockResult:
     """How one block compared; mismatches count elements, and elements that never came out."""
@@ -36,6 +43,8 @@ class BlockResult:
     rows: int
     mismatches: int
     mismatches_with_stalls: int
+    """In all passes with stalls together."""
+    stalled_cycles: StalledCycles
     cycles_measured: int
     cycles_predicted: int
     interval_cycles: int
@@ -47,41 +56,54 @@ class BlockResult:
 
     def to_json(self) -> dict[str, Any]:
         hidden = {"difference"} | ({"problem"} if self.problem is None else set())
-        return {key: value for key, value in vars(self).items() if key not in hidden}
+        plain = {**vars(self), "stalled_cycles": self.stalled_cycles._asdict()}
+        return {key: value for key, value in plain.items() if key not in hidden}
 
 
 def compare(device: Device, recordings: list[Recording]) -> BlockResult:
-    """Compare both passes of one block with golden outputs and predicted cycles."""
+    """Compare the passes of one block, in the order of `STALLING_PASSES`, with golden outputs and predicted cycles."""
     plan = device.plan
-    expected = golden.run(plan.graph, device.rows)
-    wrong = [_count_wrong(recording.output, expected) for recording in recordings]
-    difference = next(
-        (d for index, recording in enumerate(recordings) if (d := _first(device, index, recording, expected))), None
-    )
+    golden_rows = golden.run(plan.graph, device.rows)
+    fed = [golden_rows[: SHORT_ROWS if each.short else None] for each in STALLING_PASSES]
+    wrong = [_count_wrong(each.output, rows) for each, rows in zip(recordings, fed, strict=True)]
+    found = (_first(device, index, each, fed[index]) for index, each in enumerate(recordings))
+    difference = next(filter(None, found), None)
     free = recordings[0]
     measured = int(free.output_cycles[-1] - free.row_cycles[0]) + 1 if len(free.output_cycles) else 0
     predicted = plan.schedule.cycles(len(device.rows))
     problems = []
     if difference:
         problems.append(
-            f"row {difference.row}, element {difference.element} ({PASSES[difference.pass_index]}): "
+            f"row {difference.row}, element {difference.element} ({STALLING_PASSES[difference.pass_index].name}): "
             f"RTL {difference.rtl}, golden {difference.golden}"
         )
-    for name, recording in zip(PASSES, recordings, strict=True):
-        if len(recording.output) < len(expected):
-            problems.append(f"only {len(recording.output)} of {len(expected)} rows came out {name}")
+    for name, recording, rows in zip((each.name for each in STALLING_PASSES), recordings, fed, strict=True):
+        if len(recording.output) < len(rows):
+            problems.append(f"only {len(recording.output)} of {len(rows)} rows came out {name}")
         if recording.extra_beats:
             problems.append(f"{recording.extra_beats} beats too many came out {name}")
         if recording.unstable_cycle is not None:
             problems.append(f"the output changed before it was taken in cycle {recording.unstable_cycle} {name}")
     if not problems and measured != predicted:
         problems.append(f"{measured} cycles measured, {predicted} predicted")
+    stalled = StalledCycles(
+        sum(recording.source_stalled_cycles for recording in recordings),
+        sum(recording.sink_stalled_cycles for recording in recordings),
+    )
+    if not problems:
+        input_beats, output_beats = plan.schedule.input_beats, plan.schedule.output_beats
+        lacking = (
+            too_few_stalls("source", stalled.source, [len(rows) * input_beats for rows in fed]),
+            too_few_stalls("sink", stalled.sink, [len(rows) * output_beats for rows in fed]),
+        )
+        problems += filter(None, lacking)
     return BlockResult(
         name=plan.name,
         graph=plan.graph.name,
         rows=len(device.rows),
         mismatches=wrong[0],
-        mismatches_with_stalls=wrong[1],
+        mismatches_with_stalls=sum(wrong[1:]),
+        stalled_cycles=stalled,
         cycles_measured=measured,
         cycles_predicted=predicted,
         interval_cycles=plan.schedule.interval_cycles,

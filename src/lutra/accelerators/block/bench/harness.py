@@ -15,7 +15,8 @@ from lutra.hardware.bench import verilator
 from lutra.hardware.bench.streams import (
     DEFINES,
     NEVER,
-    PASSES,
+    STALL_SEED,
+    STALLING_PASSES,
     Reader,
     execute,
     pack,
@@ -23,11 +24,13 @@ from lutra.hardware.bench.streams import (
     words_of_bits,
     write_bench_header,
 )
-from lutra.hardware.design import FILE_LIST
 from lutra.runs.files import write_text
+from lutra.sources import listed_sources
 
 HERE = Path(__file__).parent
 TOP = "lutra_testbench_top"
+SHORT_ROWS = 32
+"""Rows of passes that take a part of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,10 @@ class Recording:
     """Beats after the last row."""
     unstable_cycle: int | None
     """First cycle in which an offered beat was withdrawn or changed before it was taken."""
+    source_stalled_cycles: int = 0
+    """Cycles in which the source had a beat and held it back."""
+    sink_stalled_cycles: int = 0
+    """Cycles in which the block offered a beat and the sink did not take it."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +88,20 @@ def build(devices: list[Device], rtl: Path, folder: Path, probes: tuple[Probe, .
     """
     folder.mkdir(parents=True, exist_ok=True)
     plans = [device.plan for device in devices]
-    described = [(probe.name, probe.strobes, probe.signal, probe.bits) for probe in probes]
+    described = {
+        "plans": plans,
+        "passes": STALLING_PASSES,
+        "short_rows": SHORT_ROWS,
+        "probes": [(probe.name, probe.strobes, probe.signal, probe.bits) for probe in probes],
+        "words_of": words_of_bits,
+        "input_words": _input_words,
+        "output_words": _output_words,
+    }
     for name in ("testbench_top.sv", "testbench.cpp"):
-        text = Template(filename=str(HERE / f"{name}.mako"), strict_undefined=True).render(
-            plans=plans, probes=described, words_of=words_of_bits, input_words=_input_words, output_words=_output_words
-        )
+        text = Template(filename=str(HERE / f"{name}.mako"), strict_undefined=True).render(**described)
         write_text(folder / name, str(text))
     write_bench_header(folder)
-    listed = (rtl / FILE_LIST).read_text(encoding="utf-8").split()
-    files = [*(rtl / name for name in listed), folder / "testbench_top.sv"]
+    files = [*(rtl / name for name in listed_sources(rtl)), folder / "testbench_top.sv"]
     main = folder / "testbench.cpp"
     executable = verilator.build(files, TOP, main, folder, defines=DEFINES, waves=bool(probes))
     return Bench(executable, tuple(devices), probes)
@@ -100,10 +112,10 @@ def patience(devices: list[Device]) -> int:
     return 1000 + 4 * max(device.plan.schedule.latency_cycles for device in devices)
 
 
-def run(bench: Bench, patience_cycles: int) -> list[list[Recording]]:
-    """Both passes; recordings by pass and device."""
-    reader = Reader(execute(bench.executable, _vectors(bench, patience_cycles)))
-    return [[_recording(reader, device) for device in bench.devices] for _ in PASSES]
+def run(bench: Bench, patience_cycles: int, seed: int = STALL_SEED) -> list[list[Recording]]:
+    """All passes, with stalls drawn from `seed` (32 bits); recordings by pass and device."""
+    reader = Reader(execute(bench.executable, _vectors(bench, patience_cycles, seed)))
+    return [[_recording(reader, device) for device in bench.devices] for _ in STALLING_PASSES]
 
 
 def run_with_waves(
@@ -112,7 +124,7 @@ def run_with_waves(
     """One pass with a VCD waveform of the cycles of `window` (first, last); the probes' bits, (records, bits)."""
     probed = bench.executable.with_name("probes.bin")
     arguments = [str(probed), str(waves), str(pass_index), *map(str, window)]
-    execute(bench.executable, _vectors(bench, patience_cycles), arguments)
+    execute(bench.executable, _vectors(bench, patience_cycles, STALL_SEED), arguments)
     reader = Reader(probed.read_bytes())
     records: dict[str, list[np.ndarray]] = {probe.name: [] for probe in bench.probes}
     while not reader.at_end():
@@ -124,9 +136,9 @@ def run_with_waves(
     }
 
 
-def _vectors(bench: Bench, patience_cycles: int) -> bytes:
+def _vectors(bench: Bench, patience_cycles: int, seed: int) -> bytes:
     rows = (struct.pack("<I", len(device.rows)) + _input_beats(device).tobytes() for device in bench.devices)
-    return struct.pack("<I", patience_cycles) + b"".join(rows)
+    return struct.pack("<2I", patience_cycles, seed) + b"".join(rows)
 
 
 def _input_beats(device: Device) -> np.ndarray:
@@ -139,7 +151,7 @@ def _input_beats(device: Device) -> np.ndarray:
 
 def _recording(reader: Reader, device: Device) -> Recording:
     s, type_ = device.plan.schedule, device.plan.graph.output_type
-    extra_beats, unstable_cycle = reader.word(), reader.word()
+    extra_beats, unstable_cycle, source_stalled, sink_stalled = (reader.word() for _ in range(4))
     row_cycles, output_cycles = reader.counted(), reader.counted()
     words = reader.counted().astype(np.uint32).reshape(-1, _output_words(device.plan))
     rows = len(words) // s.output_beats
@@ -150,6 +162,8 @@ def _recording(reader: Reader, device: Device) -> Recording:
         output_cycles=output_cycles,
         extra_beats=extra_beats,
         unstable_cycle=None if unstable_cycle == NEVER else unstable_cycle,
+        source_stalled_cycles=source_stalled,
+        sink_stalled_cycles=sink_stalled,
     )
 
 

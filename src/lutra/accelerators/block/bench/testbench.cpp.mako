@@ -1,10 +1,11 @@
 // Feeds every block of lutra_testbench_top from a file of input beats and writes what comes out, with cycles.
 //
-// Pass 0 never stalls. Before pass 1 the blocks are reset in the middle of other rows; pass 1 stalls source and sink
-// at random. Usage: testbench VECTORS RESULTS [PROBES WAVES PASS FIRST_CYCLE LAST_CYCLE]
+// Pass 0 never stalls. Before pass 1 the blocks are reset in the middle of other rows; all passes from there on stall
+// source, sink or both. Usage: testbench VECTORS RESULTS [PROBES WAVES PASS FIRST_CYCLE LAST_CYCLE]
 <%
 trace = bool(probes)
 %>\
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -25,6 +26,16 @@ static const Shape shapes[] = {
 };
 constexpr int blocks = ${len(plans)};
 constexpr uint32_t never = 0xFFFFFFFFu;
+
+struct Pass {
+    Stalls::Style source, sink;
+    uint32_t most_rows;
+};
+static const Pass passes[] = {
+% for each in passes:
+    {Stalls::${each.source}, Stalls::${each.sink}, ${short_rows if each.short else "never"}},  // ${each.name}
+% endfor
+};
 
 // Never destroyed: Verilator's own statics may be gone before these.
 static VerilatedContext& context = *new VerilatedContext;
@@ -57,6 +68,7 @@ struct Source {
 
 struct Progress {
     uint32_t sent = 0, received = 0, extra = 0, unstable_cycle = never, idle = 0;
+    uint32_t source_hold = 0, sink_hold = 0, source_stalled = 0, sink_stalled = 0;
     bool offered = false, held_back = false;
     Words output, output_cycles, row_cycles, held_data;
 };
@@ -124,15 +136,20 @@ static void disturb(const std::vector<Source>& sources, uint32_t cycles) {
 }
 
 // Runs until every block delivered its rows, or `patience` cycles passed without a transfer at a block.
-static std::vector<Progress> run(const std::vector<Source>& sources, bool stalls, uint32_t patience,
+static std::vector<Progress> run(const std::vector<Source>& sources, int pass, uint32_t seed, uint32_t patience,
                                  uint32_t first_dump, uint32_t last_dump) {
     std::vector<Progress> all(blocks);
     std::vector<Stalls> source_stalls, sink_stalls;
+    std::vector<uint32_t> rows;
     for (int k = 0; k < blocks; ++k) {
         // Seeded by the block's own rows, so that a block stalls the same way when it runs alone.
-        source_stalls.emplace_back(2 * sources[k].words.size() + 1);
-        sink_stalls.emplace_back(2 * sources[k].words.size() + 2);
+        const uint64_t own = (static_cast<uint64_t>(seed) << 40) + 2 * sources[k].words.size() * (pass + 1);
+        source_stalls.emplace_back(own + 1, passes[pass].source);
+        sink_stalls.emplace_back(own + 2, passes[pass].sink);
+        all[k].source_hold = source_stalls[k].hold();
+        all[k].sink_hold = sink_stalls[k].hold();
         all[k].held_data.resize(shapes[k].output_words);
+        rows.push_back(std::min(sources[k].rows, passes[pass].most_rows));
     }
     Words data;
     uint32_t after = 0;
@@ -140,13 +157,17 @@ static std::vector<Progress> run(const std::vector<Source>& sources, bool stalls
         bool working = false;
         for (int k = 0; k < blocks; ++k) {
             Progress& p = all[k];
-            const uint32_t to_send = sources[k].rows * shapes[k].input_beats;
-            if (!p.offered && p.sent < to_send && (!stalls || source_stalls[k].go())) {
-                p.offered = true;
-                put_x_data(k, &sources[k].words[p.sent * static_cast<std::size_t>(shapes[k].input_words)]);
+            const uint32_t to_send = rows[k] * shapes[k].input_beats;
+            if (!p.offered && p.sent < to_send) {
+                if (source_stalls[k].go() && p.source_stalled >= p.source_hold) {
+                    p.offered = true;
+                    put_x_data(k, &sources[k].words[p.sent * static_cast<std::size_t>(shapes[k].input_words)]);
+                } else {
+                    ++p.source_stalled;
+                }
             }
             *x_valid[k] = p.offered;
-            *y_ready[k] = !stalls || sink_stalls[k].go();
+            *y_ready[k] = sink_stalls[k].go() && p.sink_stalled >= p.sink_hold;
         }
 % if trace:
         dumping = cycle >= first_dump && cycle <= last_dump;
@@ -174,9 +195,10 @@ static std::vector<Progress> run(const std::vector<Source>& sources, bool stalls
                 p.held_data = data;
             }
             p.held_back = *y_valid[k] && !*y_ready[k];
+            p.sink_stalled += p.held_back;
             if (*y_valid[k] && *y_ready[k]) {
                 p.idle = 0;
-                if (p.received == sources[k].rows * shape.output_beats) {
+                if (p.received == rows[k] * shape.output_beats) {
                     ++p.extra;
                 } else {
                     ++p.received;
@@ -184,7 +206,7 @@ static std::vector<Progress> run(const std::vector<Source>& sources, bool stalls
                     p.output_cycles.push_back(cycle);
                 }
             }
-            working |= p.received < sources[k].rows * shape.output_beats && p.idle < patience;
+            working |= p.received < rows[k] * shape.output_beats && p.idle < patience;
         }
         high_phase();
         after = working ? 0 : after + 1;
@@ -196,7 +218,7 @@ int main(int argc, char** argv) {
     std::FILE* vectors = std::fopen(argv[1], "rb");
     std::FILE* results = std::fopen(argv[2], "wb");
     if (argc < 3 || !vectors || !results) return 1;
-    const uint32_t patience = read_word(vectors);
+    const uint32_t patience = read_word(vectors), seed = read_word(vectors);
     std::vector<Source> sources;
     for (int k = 0; k < blocks; ++k) {
         Source source{read_word(vectors), {}};
@@ -217,16 +239,16 @@ int main(int argc, char** argv) {
     top.trace(&waves, 99);
     waves.open(argv[4]);
 % endif
-    for (int pass = 0; pass < 2; ++pass) {
+    for (int pass = 0; pass < ${len(passes)}; ++pass) {
         if (only_pass >= 0 && pass != only_pass) continue;
         if (pass == 1) {
             reset();
             disturb(sources, patience / 8);
         }
         reset();
-        for (const Progress& p : run(sources, pass == 1, patience, first_dump, last_dump)) {
-            const uint32_t counts[] = {p.extra, p.unstable_cycle};
-            std::fwrite(counts, 4, 2, results);
+        for (const Progress& p : run(sources, pass, seed, patience, first_dump, last_dump)) {
+            const uint32_t counts[] = {p.extra, p.unstable_cycle, p.source_stalled, p.sink_stalled};
+            std::fwrite(counts, 4, 4, results);
             write_words(results, p.row_cycles);
             write_words(results, p.output_cycles);
             write_words(results, p.output);

@@ -16,7 +16,8 @@ from lutra.accelerators.block.tree import TreePlan
 from lutra.accelerators.block.wave import WavePlan
 from lutra.errors import MismatchError
 from lutra.frozen.types import IntArray
-from lutra.synth.netlist.gates import CUT, LANES_PER_WORD, GateNetlist, Words
+from lutra.synth.netlist.gates import CUT, LANES_PER_WORD, GateNetlist
+from lutra.synth.netlist.liberty import Words
 from lutra.synth.netlist.switching import SwitchingCount
 
 

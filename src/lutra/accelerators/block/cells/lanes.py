@@ -14,6 +14,7 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
+from lutra import escape
 from lutra.accelerators.block.emit import RTL, block_files, with_library
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.schedule import addend_levels
@@ -88,7 +89,7 @@ def _without(yosys: Tool, folder: Path, plan: BlockPlan, design: Design, empty: 
     """The block of `design` without what is inside the modules `empty`."""
     sources = [name for name in write_sources(design.files, folder) if name not in empty]
     write_sources(empty, folder)
-    script = f"read_verilog -sv -lib {' '.join(empty)}\n" + fpga_script(sources, plan.name)
+    script = f"read_verilog -sv -lib {' '.join(map(escape.yosys, empty))}\n" + fpga_script(sources, plan.name)
     cells = run_script(yosys, folder, script, plan.name)[plan.name]["cells"]
     inside = tuple(name.removesuffix(".sv") for name in empty)
     own = {name: cell for name, cell in cells.items() if not cell["type"].endswith(inside)}

@@ -15,7 +15,8 @@ from lutra.accelerators.block.plan import BlockPlan
 from lutra.errors import MismatchError, ToolError
 from lutra.frozen import golden
 from lutra.frozen.types import IntArray
-from lutra.synth.netlist.gates import EVERY_LANE, LANES_PER_WORD, GateNetlist, Words
+from lutra.synth.netlist.gates import EVERY_LANE, LANES_PER_WORD, GateNetlist
+from lutra.synth.netlist.liberty import Words
 from lutra.synth.netlist.switching import Switching, SwitchingCount, to_words, words_of
 
 LANES = 256

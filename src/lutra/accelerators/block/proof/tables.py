@@ -23,7 +23,7 @@ import numpy as np
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.errors import MismatchError, ToolError
 from lutra.frozen import golden
-from lutra.frozen.ops import LutLayer
+from lutra.frozen.ops import LutLayer, Thermometer
 from lutra.synth.netlist.cells import Net, Netlist, SettledNetlist
 
 RANDOM_ROWS = 2048
@@ -64,7 +64,7 @@ class _Prover:
     def __init__(self, plan: BlockPlan, module: dict[str, Any]) -> None:
         self.plan, self.netlist = plan, Netlist(module, plan.name)
         self.settled = SettledNetlist(module, plan.name, re.compile(CONTROL_REGISTERS).fullmatch)
-        self.layers = [plan.block.thermometer, *plan.block.lut_layers]
+        self.layers: list[Thermometer | LutLayer] = [plan.block.thermometer, *plan.block.lut_layers]
         type_ = plan.graph.input_type
         codes = np.arange(1 << type_.bits)
         self.activations = np.where(codes > type_.maximum, codes - len(codes), codes)
@@ -184,12 +184,12 @@ class _Prover:
         for net in outputs:
             self.netlist.evaluate(net, values)
         nets = {value.tobytes(): net for net, value in values.items() if isinstance(net, int)}
-        bits = {}
+        bits: dict[Bit, int] = {}
         for layer, op in enumerate(self.layers):
             for place in self.plan.existing(layer):
-                net = nets.get((trained[op.output][:, place] != 0).tobytes())
-                if net is not None:
-                    bits[layer, place] = net
+                candidate = nets.get((trained[op.output][:, place] != 0).tobytes())
+                if candidate is not None:
+                    bits[layer, place] = candidate
         return bits
 
     def _compare(self, bit: Bit, net: Net) -> None:
@@ -265,7 +265,8 @@ class _Prover:
         return self._feature(place) if layer == 0 else None
 
     def _feature(self, place: int) -> int:
-        return place // self.plan.block.thermometer.thresholds.shape[1]
+        bits: int = self.plan.block.thermometer.thresholds.shape[1]
+        return place // bits
 
     def _threshold(self, place: int) -> int:
         return int(self.plan.block.thermometer.thresholds.reshape(-1)[place])
@@ -285,7 +286,8 @@ class _Prover:
             address = np.zeros(len(values["0"]), np.int64)
             for i, source in enumerate(op.connections[place]):
                 address |= self._trained((layer - 1, int(source)), values, direct=False).astype(np.int64) << i
-            return op.tables[place, address] != 0
+            looked_up: np.ndarray = op.tables[place, address] != 0
+            return looked_up
         if self._constant(place):
             return values["1" if self._threshold(place) <= self.plan.graph.input_type.minimum else "0"]
         return values[self.net_of[bit]]

@@ -127,8 +127,8 @@ class _Prover:
             diagrams = Diagrams()
             functions: dict[Net, int] = {"0": FALSE, "1": TRUE}
             functions |= {net: at >> place & 1 for place, net in enumerate(step)}
-            for net in _nets(q):
-                functions[net] = diagrams.variable(len(functions))
+            for bit in _nets(q):
+                functions[bit] = diagrams.variable(len(functions))
             rows = self._places(lane, at)
             for place, net in enumerate(lane_step):
                 if not self._takes(net, at >> place & 1, diagrams, functions):

@@ -1,4 +1,4 @@
-// ${plan.name}_summation: conditional summation of ${plan.graph.name}, by accumulators.
+// ${plan.name}_summation: conditional summation of ${plan.graph.name | comment}, by accumulators.
 //
 // Every output adds ${s.bits_per_step} of the row's bits per cycle for ${s.steps} cycles: its encoded value where a bit is 1. The bits travel
 // along the outputs, from one output beat to the next in a cycle, and with them marks of a row's first and last step.

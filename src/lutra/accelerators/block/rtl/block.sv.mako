@@ -1,4 +1,4 @@
-// ${plan.name}: weightless block ${plan.graph.name}, dataflow ${s.dataflow}, fold factor ${s.fold_factor}.
+// ${plan.name}: weightless block ${plan.graph.name | comment}, dataflow ${s.dataflow}, fold factor ${s.fold_factor}.
 //
 // Rows of ${graph.input_width} activations come in and rows of ${graph.output_width} outputs go out, as streams of beats with valid and ready: a beat is
 // transferred in every cycle in which both are 1, and data stays unchanged until then. Lanes of the last beat that

@@ -1,5 +1,5 @@
 <% stages = sum(map(bool, lane.registers)) %>\
-// ${plan.name}_lane_${number}: sums output ${number} of every beat of ${plan.graph.name}, whole.
+// ${plan.name}_lane_${number}: sums output ${number} of every beat of ${plan.graph.name | comment}, whole.
 //
 // Timing: sum_o belongs to the bits that were there ${stages} advances before, and to the step of ${"the advance before that" if tree.selects else "then"}.
 <%

@@ -28,6 +28,11 @@ module lutra_accumulator #(
   output logic [SumBits-1:0]      sum_o       // the sum
 );
 
+  if (AddendBits < ValueBits || AddendBits > SumBits || Steps < 1 || StepBits < 1 ||
+      2**StepBits < Steps) begin : gen_wrong
+    $error("AddendBits must be ValueBits to SumBits, Steps and StepBits from 1, StepBits for all Steps");
+  end
+
   logic [Fold*ValueBits-1:0] values;
 
   if (Steps > 1) begin : gen_values

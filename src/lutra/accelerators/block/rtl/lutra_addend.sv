@@ -20,6 +20,12 @@ module lutra_addend #(
 );
 
   localparam int unsigned Levels = $clog2(Fold);
+  localparam int unsigned Registers = Levels > 1 ? 1 + (Levels + LevelsPerStage - 2) / LevelsPerStage : 1;
+
+  if (Fold < 1 || ValueBits < 2 || AddendBits < ValueBits || LevelsPerStage < 1 ||
+      Stages != Registers) begin : gen_wrong
+    $error("Fold and LevelsPerStage must be from 1, ValueBits from 2, AddendBits from ValueBits, Stages Registers");
+  end
 
   for (genvar l = 0; l <= Levels; l++) begin : gen_level
     localparam int unsigned Numbers = (Fold + 2**l - 1) / 2**l;

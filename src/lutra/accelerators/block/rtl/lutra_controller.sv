@@ -22,6 +22,11 @@ module lutra_controller #(
   input  logic                     step_ready_i   // it is done in this cycle
 );
 
+  if (InputBeats < 1 || InputBeats > Steps || InputBeatBits < 1 || 2**InputBeatBits < InputBeats || StepBits < 1 ||
+      2**StepBits < Steps) begin : gen_wrong
+    $error("InputBeats must be 1 to Steps, and InputBeatBits and StepBits from 1 and enough for them");
+  end
+
   localparam logic [InputBeatBits-1:0] LastInputBeat = InputBeatBits'(InputBeats - 1);
   localparam logic [StepBits-1:0]      LastStep = StepBits'(Steps - 1);
 

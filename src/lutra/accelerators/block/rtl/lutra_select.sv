@@ -12,6 +12,10 @@ module lutra_select #(
   output logic [Width-1:0]       word_o     // the chosen word, or 0
 );
 
+  if (Words < 1 || Width < 1) begin : gen_wrong
+    $error("Words and Width must be at least 1");
+  end
+
   for (genvar b = 0; b < Width; b++) begin : gen_bit
     logic [Words-1:0] gated;
     for (genvar k = 0; k < Words; k++) begin : gen_word

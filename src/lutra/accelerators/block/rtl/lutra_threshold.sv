@@ -10,6 +10,10 @@ module lutra_threshold #(
   output logic            bit_o         // 1 if the activation reaches the threshold
 );
 
+  if (Bits < 2) begin : gen_wrong
+    $error("Bits must be at least 2");
+  end
+
   // Flipping the sign bit turns two's complement into an offset from the smallest value.
   logic [Bits-1:0] offset;
   assign offset = x_i ^ {Signed, {(Bits-1){1'b0}}};

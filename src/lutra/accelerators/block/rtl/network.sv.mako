@@ -1,4 +1,4 @@
-// ${plan.name}_network: LUT layers of ${plan.graph.name}.
+// ${plan.name}_network: LUT layers of ${plan.graph.name | comment}.
 //
 // Only the bits that the conditional summation needs exist, and only those that are not constant.
 //

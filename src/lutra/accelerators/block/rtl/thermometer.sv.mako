@@ -1,4 +1,4 @@
-// ${plan.name}_thermometer: thermometer of ${plan.graph.name}, at the input.
+// ${plan.name}_thermometer: thermometer of ${plan.graph.name | comment}, at the input.
 //
 // Activations are compared as they come, with the thresholds of their beat, and only the bits are kept: those that a
 // table or the summation reads, and that are not constant.

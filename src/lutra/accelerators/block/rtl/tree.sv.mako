@@ -1,4 +1,4 @@
-// ${plan.name}_summation: conditional summation of ${plan.graph.name}, by trees of adders.
+// ${plan.name}_summation: conditional summation of ${plan.graph.name | comment}, by trees of adders.
 //
 // Every step sums ${s.output_lanes} outputs whole, one per lane, each from up to ${tree.places} bits.
 //

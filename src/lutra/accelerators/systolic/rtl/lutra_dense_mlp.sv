@@ -38,6 +38,10 @@ module lutra_dense_mlp #(
   output logic [Lanes*8-1:0]         y_data_o         // Lanes int8 results of one row, the first in the lowest bits
 );
 
+  if (MaxTiles < 1 || (MaxTiles >> TileBits) != 0) begin : gen_wrong
+    $error("MaxTiles must be from 1 and within TileBits");
+  end
+
   logic               product_valid, product_ready, gelu_ready, gelu_valid;
   logic [Lanes*8-1:0] product, activated;
 

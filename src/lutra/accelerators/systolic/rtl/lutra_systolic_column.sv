@@ -21,6 +21,10 @@ module lutra_systolic_column #(
   output logic [SumBits-1:0] sum_o       // that sum
 );
 
+  if (Size < 2 || (Size & (Size - 1)) != 0 || RowBits != $clog2(Size) || SumBits <= 16) begin : gen_wrong
+    $error("Size must be a power of two from 2, RowBits its logarithm, SumBits over 16");
+  end
+
   logic [Size*SumBits-1:0] sums;
 
   for (genvar i = 0; i < Size; i++) begin : gen_row

@@ -37,6 +37,11 @@ module lutra_systolic_controller #(
   output logic [GroupBits-1:0] group_o          // its place in the row
 );
 
+  if (Size < 2 || (Size & (Size - 1)) != 0 || RowBits != $clog2(Size) || Groups < 1 || (Groups & (Groups - 1)) != 0 ||
+      GroupBits < 1 || 2**GroupBits < Groups || InnerBits <= KBits || TileBits < 1) begin : gen_wrong
+    $error("Size and Groups must be powers of two for RowBits and GroupBits, InnerBits over KBits");
+  end
+
   localparam logic [RowBits-1:0]   LastRow = RowBits'(Size - 1);
   localparam logic [GroupBits-1:0] LastGroup = GroupBits'(Groups - 1);
   localparam int unsigned SlotBits = InnerBits > RowBits ? InnerBits : RowBits + 1;

@@ -23,6 +23,10 @@ module lutra_systolic_edge #(
   output logic [7:0]             operand_o         // operand to the array
 );
 
+  if (Depth < 1 || (Depth & (Depth - 1)) != 0 || AddressBits != $clog2(2*Depth)) begin : gen_wrong
+    $error("Depth must be a power of two, AddressBits the logarithm of 2 * Depth");
+  end
+
   lutra_memory #(.Words(2*Depth), .Bits(8), .AddressBits(AddressBits)) u_memory (
     .clk_i, .write_i, .write_address_i, .data_i(operand_i),
     .read_i(1'b1), .clear_i(!read_i), .read_address_i(address_i), .data_o(operand_o)

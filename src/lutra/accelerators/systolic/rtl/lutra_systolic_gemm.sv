@@ -4,7 +4,7 @@
 // brings Size rows of the left matrix once, K beats of one value per row; for each tile the stream b brings Size columns
 // of the right matrix, K beats of one value per column. Both are buffered twice, so that the operands of the next tile
 // are loaded while one is computed. Results leave tile by tile and row by row, Groups = Size / Lanes beats per row.
-// Rows and columns that fill up the last tiles are computed like all others. y = clamp((sum * multiplier_i + half) >>
+// Rows and columns that fill up the last tiles are computed like all others. y = clamp((sum * multiplier_i + rounding) >>
 // Shift). inner_i, column_tiles_i and multiplier_i stay the same from the first beat of a product to its last.
 //
 // Pipelined, the elements have two register stages more, for clocks at which a product and an addition do not fit into
@@ -37,6 +37,11 @@ module lutra_systolic_gemm #(
   input  logic                       y_ready_i,       // it is taken
   output logic [Lanes*8-1:0]         y_data_o         // Lanes int8 results of one row, the first in the lowest bits
 );
+
+  if (Size < 2 || (Size & (Size - 1)) != 0 || Depth < 2 || (Depth & (Depth - 1)) != 0 || Lanes < 1 ||
+      (Lanes & (Lanes - 1)) != 0 || Lanes > Size) begin : gen_wrong
+    $error("Size and Depth must be powers of two from 2, Lanes one up to Size");
+  end
 
   localparam int unsigned SumBits = 32;
   localparam int unsigned KBits = $clog2(Depth);

@@ -18,6 +18,10 @@ module lutra_systolic_loader #(
   output logic                   read_bank_o    // which bank that is
 );
 
+  if (AddressBits < 2 || InnerBits < AddressBits) begin : gen_wrong
+    $error("AddressBits must be at least 2, InnerBits at least AddressBits");
+  end
+
   logic [AddressBits-2:0] beat_q;
   logic                   write_bank_q, read_bank_q, last;
   logic [1:0]             full_q, filled, freed;

@@ -22,6 +22,10 @@ module lutra_systolic_pe #(
   output logic [SumBits-1:0] sum_o       // the sum, two's complement
 );
 
+  if (SumBits <= 16) begin : gen_wrong
+    $error("SumBits must be over 16");
+  end
+
   logic [15:0]        product;
   logic               carry;
   logic [SumBits-1:0] sum_q, sum_d;

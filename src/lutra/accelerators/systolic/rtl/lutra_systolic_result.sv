@@ -21,6 +21,10 @@ module lutra_systolic_result #(
   output logic [SumBits-1:0] sum_o        // the sum
 );
 
+  if (Size < 1 || (Size & (Size - 1)) != 0 || RowBits < 1 || RowBits != $clog2(Size)) begin : gen_wrong
+    $error("Size must be a power of two from 2, RowBits its logarithm");
+  end
+
   logic             write;
   logic [RowBits:0] place;
 

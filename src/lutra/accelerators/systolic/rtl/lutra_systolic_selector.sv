@@ -14,6 +14,10 @@ module lutra_systolic_selector #(
   output logic [SumBits-1:0]      sum_o    // that sum
 );
 
+  if (Size < 2 || (Size & (Size - 1)) != 0 || RowBits != $clog2(Size) || SumBits <= 16) begin : gen_wrong
+    $error("Size must be a power of two from 2, RowBits its logarithm, SumBits over 16");
+  end
+
   if (Pipelined) begin : gen_pipelined
     localparam int unsigned LowBits = 15;
     localparam int unsigned HighBits = SumBits - LowBits;

@@ -1,0 +1,1 @@
+"""Frozen graphs in formats of others."""

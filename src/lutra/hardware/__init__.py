@@ -1,0 +1,1 @@
+"""What every accelerator's RTL shares."""

@@ -1,0 +1,79 @@
+"""Recipes of kind "convert": an existing text model, what of it becomes blocks, how it is healed; never torch."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from lutra.recipes.language import BlockConfig, HardwareConfig
+from lutra.recipes.sections import Experiment, Section
+
+
+class SourceConfig(Section):
+    """What is converted."""
+
+    model: str = Field(min_length=1)
+    """A folder of Hugging Face (config.json, weights, tokenizer) or a hub name."""
+
+
+class TextConfig(Section):
+    """The text that the model is healed on: a file with one text per line."""
+
+    text: str = Field(min_length=1)
+    tokens: int = Field(64, ge=4)
+    """Longer texts are cut."""
+    batch: int = Field(32, ge=2)
+    held_out: int = Field(200, ge=4)
+    """Texts, spread over the file, that nothing is fitted or healed on: for the evaluation and the simulation."""
+
+
+class PlanConfig(Section):
+    """Which feed-forward parts are converted (see `lutra plan`)."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    minimum_share: float = Field(0.9, ge=0, le=1)
+    """Refuse to go on where less than this share of the feed-forward weights would be converted."""
+
+
+class FitConfig(Section):
+    """The start of the blocks, layer by layer."""
+
+    texts: int = Field(2000, ge=2)
+    ridge: float = Field(0.03, gt=0)
+    local_steps: int = Field(200, ge=0)
+    massive: bool = True
+    """Give tokens with massive results a row of their own."""
+
+
+class HealConfig(Section):
+    """Training of the whole model towards the original."""
+
+    steps: int = Field(2000, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    train_blocks: bool = True
+    losses: tuple[Literal["hidden", "embedding", "logits"], ...] = ()
+    """Empty: logits where the model has them, else hidden state and embedding."""
+    quantise_fraction: float = Field(0.15, ge=0, le=1)
+    save_every: int = Field(200, ge=1)
+
+
+class ConvertRecipe(Experiment):
+    """One conversion: everything that decides its result but the model's weights, whose hash source.json holds."""
+
+    kind: ClassVar[str] = "convert"
+
+    source: SourceConfig
+    data: TextConfig
+    plan: PlanConfig = PlanConfig()
+    block: BlockConfig = BlockConfig(encoded_scale="output")
+    fit: FitConfig = FitConfig()
+    heal: HealConfig = HealConfig()
+    hardware: HardwareConfig = HardwareConfig()
+    baseline: bool = True
+    """Also heal the model without any feed-forward part, alike: what the blocks must beat."""
+
+    @property
+    def has_blocks(self) -> bool:
+        return True

@@ -1,0 +1,53 @@
+"""A tiny BERT of Hugging Face with its tokenizer, and text for it."""
+
+import random
+
+import torch
+import transformers
+
+WORDS = [
+    "the",
+    "cat",
+    "sat",
+    "dog",
+    "ran",
+    "sun",
+    "sea",
+    "up",
+    "in",
+    "on",
+    "red",
+    "big",
+    "old",
+    "new",
+    "and",
+    "or",
+    "but",
+    "so",
+    "far",
+    "near",
+]
+
+
+def write_model(folder, **changes):
+    """A folder as Hugging Face writes one: 2 layers, width 16, random weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 40}
+    config = transformers.BertConfig(vocab_size=5 + len(WORDS), max_position_embeddings=32, **{**sizes, **changes})
+    model = transformers.BertModel(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(6)  # so that the parts matter
+    model.save_pretrained(folder)
+    transformers.BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    return folder
+
+
+def write_text(path, lines=160):
+    """Different lines of 3 to 9 words."""
+    draw = random.Random(1)
+    path.write_text("".join(" ".join(draw.choices(WORDS, k=draw.randint(3, 9))) + "\n" for _ in range(lines)))
+    return path
