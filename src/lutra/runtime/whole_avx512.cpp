@@ -5,55 +5,56 @@
 
 #include "whole_kernel.h"
 
+namespace lutra {
 namespace {
 
 // A tile of sums in registers: up to 6 rows by 4 panels, one dot product of four bytes for 16 columns at a time.
-template <int kRowCount, int kPanelCount>
+template <int ROW_COUNT, int PANEL_COUNT>
 inline void tile(const uint8_t* left, int64_t left_stride, const int8_t* panels, int64_t panel_stride, int64_t groups,
                  int32_t* sums, int64_t sums_stride) {
-    __m512i total[kRowCount][kPanelCount];
+    __m512i total[ROW_COUNT][PANEL_COUNT];
 #pragma GCC unroll 6
-    for (int r = 0; r < kRowCount; r++)
+    for (int r = 0; r < ROW_COUNT; r++)
 #pragma GCC unroll 4
-        for (int p = 0; p < kPanelCount; p++) total[r][p] = _mm512_setzero_si512();
+        for (int p = 0; p < PANEL_COUNT; p++) total[r][p] = _mm512_setzero_si512();
     for (int64_t g = 0; g < groups; g++) {
-        __m512i weights[kPanelCount];
+        __m512i weights[PANEL_COUNT];
 #pragma GCC unroll 4
-        for (int p = 0; p < kPanelCount; p++)
-            weights[p] = _mm512_loadu_si512(panels + p * panel_stride + g * kGroupBytes);
+        for (int p = 0; p < PANEL_COUNT; p++)
+            weights[p] = _mm512_loadu_si512(panels + p * panel_stride + g * GROUP_BYTES);
 #pragma GCC unroll 6
-        for (int r = 0; r < kRowCount; r++) {
+        for (int r = 0; r < ROW_COUNT; r++) {
             int32_t four;
-            std::memcpy(&four, left + r * left_stride + g * kPanelGroup, sizeof four);
+            std::memcpy(&four, left + r * left_stride + g * PANEL_GROUP, sizeof four);
             const __m512i values = _mm512_set1_epi32(four);
 #pragma GCC unroll 4
-            for (int p = 0; p < kPanelCount; p++) total[r][p] = _mm512_dpbusd_epi32(total[r][p], values, weights[p]);
+            for (int p = 0; p < PANEL_COUNT; p++) total[r][p] = _mm512_dpbusd_epi32(total[r][p], values, weights[p]);
         }
     }
 #pragma GCC unroll 6
-    for (int r = 0; r < kRowCount; r++)
+    for (int r = 0; r < ROW_COUNT; r++)
 #pragma GCC unroll 4
-        for (int p = 0; p < kPanelCount; p++)
-            _mm512_storeu_si512(sums + r * sums_stride + p * kPanelColumns, total[r][p]);
+        for (int p = 0; p < PANEL_COUNT; p++)
+            _mm512_storeu_si512(sums + r * sums_stride + p * PANEL_COLUMNS, total[r][p]);
 }
 
 using Tile = void (*)(const uint8_t*, int64_t, const int8_t*, int64_t, int64_t, int32_t*, int64_t);
-constexpr int64_t kTileRows = 6;
+constexpr int64_t TILE_ROWS = 6;
 
-template <int kRowCount>
-constexpr Tile kTilesOfRows[4] = {tile<kRowCount, 1>, tile<kRowCount, 2>, tile<kRowCount, 3>, tile<kRowCount, 4>};
-constexpr const Tile* kTiles[kTileRows] = {kTilesOfRows<1>, kTilesOfRows<2>, kTilesOfRows<3>,
-                                           kTilesOfRows<4>, kTilesOfRows<5>, kTilesOfRows<6>};
+template <int ROW_COUNT>
+constexpr Tile TILES_OF_ROWS[4] = {tile<ROW_COUNT, 1>, tile<ROW_COUNT, 2>, tile<ROW_COUNT, 3>, tile<ROW_COUNT, 4>};
+constexpr const Tile* TILES[TILE_ROWS] = {TILES_OF_ROWS<1>, TILES_OF_ROWS<2>, TILES_OF_ROWS<3>,
+                                          TILES_OF_ROWS<4>, TILES_OF_ROWS<5>, TILES_OF_ROWS<6>};
 
 struct Avx512Whole : PortableWhole {
     static void product(const uint8_t* left, int64_t left_stride, const int8_t* panels, int64_t panel_stride,
                         int64_t groups, int64_t rows, int64_t panel_count, int32_t* sums, int64_t sums_stride) {
-        for (int64_t p = 0; p < panel_count; p += kPanelsAtOnce) {
-            const int64_t some = panel_count - p < kPanelsAtOnce ? panel_count - p : kPanelsAtOnce;
-            for (int64_t r = 0; r < rows; r += kTileRows) {
-                const int64_t count = rows - r < kTileRows ? rows - r : kTileRows;
-                kTiles[count - 1][some - 1](left + r * left_stride, left_stride, panels + p * panel_stride, panel_stride,
-                                            groups, sums + r * sums_stride + p * kPanelColumns, sums_stride);
+        for (int64_t p = 0; p < panel_count; p += PANELS_AT_ONCE) {
+            const int64_t some = panel_count - p < PANELS_AT_ONCE ? panel_count - p : PANELS_AT_ONCE;
+            for (int64_t r = 0; r < rows; r += TILE_ROWS) {
+                const int64_t count = rows - r < TILE_ROWS ? rows - r : TILE_ROWS;
+                TILES[count - 1][some - 1](left + r * left_stride, left_stride, panels + p * panel_stride, panel_stride,
+                                           groups, sums + r * sums_stride + p * PANEL_COLUMNS, sums_stride);
             }
         }
     }
@@ -92,7 +93,7 @@ struct Avx512Whole : PortableWhole {
                 const __mmask32 mask = __mmask32(present >> 32 * part);
                 const __m512i s = _mm512_maskz_loadu_epi16(mask, scores + j + 32 * part);
                 const __m512i distance = _mm512_sub_epi16(_mm512_broadcastw_epi16(_mm256_castsi256_si128(top)), s);
-                near |= __mmask64(_mm512_cmplt_epu16_mask(distance, _mm512_set1_epi16(kTableEntries))) << 32 * part;
+                near |= __mmask64(_mm512_cmplt_epu16_mask(distance, _mm512_set1_epi16(TABLE_ENTRIES))) << 32 * part;
                 const __m256i narrow = _mm512_cvtepi16_epi8(distance);
                 bytes = part ? _mm512_inserti64x4(bytes, narrow, 1) : _mm512_inserti64x4(bytes, narrow, 0);
             }
@@ -110,4 +111,6 @@ struct Avx512Whole : PortableWhole {
 }  // namespace
 
 const WholeKernels whole_avx512 = {run_whole<Avx512Whole>};
+
+}  // namespace lutra
 #endif
