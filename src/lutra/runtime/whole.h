@@ -55,6 +55,7 @@ struct PositionsStep {
 
 struct NormStep {
     int64_t width, epsilon, shift, low, high;
+    int64_t narrow;  // gain, bias and rounding fit 32 bits together
     const int16_t* gain;
     const int32_t* bias;
 };
@@ -69,7 +70,7 @@ struct LinearStep {
     int64_t residual_low, residual_high;
     const int8_t* weights;  // (panels, groups, 16, 4)
     const int32_t *bias, *multiplier;
-    const int16_t* table;  // (high - low + 1) entries, or null
+    const int16_t* table;  // (high - low + 1) entries and one that is read but not used, or null
     int64_t table_bytes;   // of an entry in the output
 };
 

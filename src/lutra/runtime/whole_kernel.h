@@ -3,39 +3,13 @@
 // sets).
 #pragma once
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-
 #include "block.h"
-#include "memory.h"
-#include "whole.h"
+#include "whole_attention.h"
 
 extern "C" int64_t lutra_run_block(const lutra::Block*, int64_t, const int8_t*, char*, int64_t, int64_t);
 
 namespace lutra {
 namespace {
-
-inline int64_t padded(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-inline int64_t clamped(int64_t value, int64_t low, int64_t high) {
-    return value < low ? low : value > high ? high : value;
-}
-inline int64_t rounded(int64_t value, int64_t shift) { return (value + (int64_t(1) << shift >> 1)) >> shift; }
-
-struct Reciprocal {
-    int64_t factor, exponent;
-    explicit Reciprocal(int64_t v) {
-        exponent = 63 - __builtin_clzll(uint64_t(v));
-        factor = (int64_t(1) << (16 + exponent)) / v;
-    }
-};
-
-inline int64_t square_root(int64_t v) {
-    int64_t root = int64_t(std::sqrt(double(v)));
-    root -= root * root > v;
-    root += (root + 1) * (root + 1) <= v;
-    return root;
-}
 
 // Work in `count` parts on some threads; each part once. (Threads are started in whole.cpp: what templates of the
 // standard library become here must not be shared with code for other instruction sets.)
@@ -48,47 +22,6 @@ void in_parts(int64_t threads, int64_t count, const Part& part) {
     whole_in_parts(
         threads, count, [](const void* data, int64_t i) { (*static_cast<const Part*>(data))(i); }, &part);
 }
-
-// What any processor can do; the other instruction sets replace the three that take the time.
-struct PortableWhole {
-    // sums (rows, panels * 16) of left (rows, 4 * groups) and panels, `sums_stride` apart.
-    static void product(const uint8_t* left, int64_t left_stride, const int8_t* panels, int64_t panel_stride,
-                        int64_t groups, int64_t rows, int64_t panel_count, int32_t* sums, int64_t sums_stride) {
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t p = 0; p < panel_count; p++) {
-                int32_t total[PANEL_COLUMNS] = {};
-                const int8_t* panel = panels + p * panel_stride;
-                for (int64_t g = 0; g < groups; g++) {
-                    const uint8_t* a = left + r * left_stride + g * PANEL_GROUP;
-                    for (int64_t c = 0; c < PANEL_COLUMNS; c++)
-                        for (int64_t k = 0; k < PANEL_GROUP; k++)
-                            total[c] += int32_t(a[k]) * panel[g * GROUP_BYTES + c * PANEL_GROUP + k];
-                }
-                std::memcpy(sums + r * sums_stride + p * PANEL_COLUMNS, total, sizeof total);
-            }
-    }
-
-    // In place: clamp(((sums + bias) * multiplier rounded) >> shift); `count` is a multiple of 16.
-    static void requantise(int32_t* sums, const int32_t* bias, const int32_t* multiplier, int64_t count, int64_t shift,
-                           int64_t low, int64_t high, bool) {
-        for (int64_t i = 0; i < count; i++) {
-            const int32_t sum = int32_t(uint32_t(sums[i]) + uint32_t(bias[i]));
-            sums[i] = int32_t(clamped(rounded(int64_t(sum) * multiplier[i], shift), low, high));
-        }
-    }
-
-    // 0 where the distance is beyond the table; returns the sum.
-    static int64_t exponentials(const int16_t* scores, int64_t count, int32_t largest, const uint8_t* table,
-                                uint8_t* out) {
-        int64_t total = 0;
-        for (int64_t j = 0; j < count; j++) {
-            const int32_t distance = largest - scores[j];
-            out[j] = distance < TABLE_ENTRIES ? table[distance] : 0;
-            total += out[j];
-        }
-        return total;
-    }
-};
 
 template <class Isa>
 struct Runner {
@@ -163,40 +96,12 @@ struct Runner {
     void norm(const Step& step, const NormStep& c) {
         const int16_t* x = slot<const int16_t>(step.input);
         int8_t* out = slot<int8_t>(step.output);
-        const int64_t half = int64_t(1) << c.shift >> 1;
-        for (int64_t i = 0; i < rows(step); i++, x += c.width, out += c.width) {
-            int64_t total = 0, squares = 0;
-            for (int64_t d = 0; d < c.width; d++) {
-                total += x[d];
-                squares += int32_t(x[d]) * int32_t(x[d]);
-            }
-            const int64_t root = square_root(c.width * squares - total * total + c.epsilon);
-            const Reciprocal inverse(root > 1 ? root : 1);
-            const int64_t shift = inverse.exponent + 6;
-            for (int64_t d = 0; d < c.width; d++) {
-                const int32_t centred = int32_t(c.width * x[d] - total);
-                const int64_t n = (int64_t(centred) * int32_t(inverse.factor)) >> shift;
-                const int64_t y = (int64_t(int32_t(n)) * int32_t(c.gain[d]) + c.bias[d] + half) >> c.shift;
-                out[d] = int8_t(clamped(y, c.low, c.high));
-            }
-        }
-    }
-
-    // Rows of int8 as unsigned left operands, zeros after the last.
-    static void to_left(const int8_t* x, int64_t width, int64_t groups, uint8_t* left) {
-        for (int64_t k = 0; k < width; k++) left[k] = uint8_t(x[k]) ^ 0x80;
-        for (int64_t k = width; k < groups * PANEL_GROUP; k++) left[k] = 0;
-    }
-
-    template <class Out>
-    static void write(const int32_t* values, int64_t count, Out* out) {
-        for (int64_t i = 0; i < count; i++) out[i] = Out(values[i]);
-    }
-
-    static void write_bytes(const int32_t* values, int64_t count, int64_t bytes, char* out) {
-        if (bytes == 1) return write(values, count, reinterpret_cast<int8_t*>(out));
-        if (bytes == 2) return write(values, count, reinterpret_cast<int16_t*>(out));
-        write(values, count, reinterpret_cast<int32_t*>(out));
+        const int64_t count = rows(step);
+        in_parts(threads, (count + PRODUCT_ROWS - 1) / PRODUCT_ROWS, [&](int64_t part) {
+            const int64_t first = part * PRODUCT_ROWS,
+                          end = first + PRODUCT_ROWS < count ? first + PRODUCT_ROWS : count;
+            for (int64_t i = first; i < end; i++) Isa::norm(c, x + i * c.width, out + i * c.width);
+        });
     }
 
     void linear(const Step& step, const LinearStep& c) {
@@ -242,34 +147,11 @@ struct Runner {
                      stride);
         const int64_t present =
             c.outputs - column < panels * PANEL_COLUMNS ? c.outputs - column : panels * PANEL_COLUMNS;
+        const int64_t bytes = c.table ? c.table_bytes : c.output_bytes;
         for (int64_t r = 0; r < some; r++) {
-            int32_t* row = sums + r * stride;
-            Isa::requantise(row, c.bias + column, c.multiplier + column, panels * PANEL_COLUMNS, c.shift, c.low, c.high,
-                            c.narrow);
-            if (c.table)
-                for (int64_t i = 0; i < present; i++) row[i] = c.table[row[i] - c.low];
             const int64_t place = (first + r) * c.outputs + column;
-            if (stream)
-                for (int64_t i = 0; i < present; i++)
-                    row[i] = int32_t(clamped(int32_t(stream[place + i]) + row[i], c.residual_low, c.residual_high));
-            const int64_t bytes = c.table ? c.table_bytes : c.output_bytes;
-            write_bytes(row, present, bytes, out + place * bytes);
+            Isa::finish(c, sums + r * stride, column, present, stream ? stream + place : nullptr, out + place * bytes);
         }
-    }
-
-    // Keys and values of one head of one sequence.
-    struct Kept {
-        int8_t *keys, *values;
-        int32_t* offsets;
-    };
-
-    Kept kept(const AttentionStep& c, char* base, int64_t capacity, int64_t number) const {
-        const int64_t head = c.width / c.heads;
-        char* memory = base + number * attention_bytes(c, capacity);
-        const int64_t keys = padded(capacity * padded(head, PANEL_GROUP), 64);
-        const int64_t values = padded(padded(head, PANEL_COLUMNS) * capacity, 64);
-        return {reinterpret_cast<int8_t*>(memory), reinterpret_cast<int8_t*>(memory + keys),
-                reinterpret_cast<int32_t*>(memory + keys + values)};
     }
 
     // Where the attention's part of a cache begins.
@@ -303,90 +185,13 @@ struct Runner {
         }
         in_parts(threads, sequences * c.heads, [&](int64_t part) {
             const int64_t s = part / c.heads, h = part % c.heads, offset = h * (c.width / c.heads);
-            const Kept own = kept(c, base, capacity, (first + s) * c.heads + h);
-            keep(c, own, capacity, key + s * keys * c.width + offset, value + s * keys * c.width + offset, keys);
-            if (!head(c, own, capacity, query + s * queries * c.width + offset, queries, past + keys,
-                      out + s * queries * c.width + offset))
+            const Head<Isa> head(c, capacity, base + ((first + s) * c.heads + h) * attention_bytes(c, capacity));
+            head.keep(key + s * keys * c.width + offset, value + s * keys * c.width + offset, past, keys);
+            if (!head.contexts(query + s * queries * c.width + offset, queries, past + keys,
+                               out + s * queries * c.width + offset))
                 failed = true;
         });
         if (memory.data) release_memory(memory);
-    }
-
-    // Put new rows of keys and values into their panels, behind those of `past` tokens.
-    void keep(const AttentionStep& c, const Kept& own, int64_t capacity, const int8_t* key, const int8_t* value,
-              int64_t count) const {
-        const int64_t head = c.width / c.heads, groups = padded(head, PANEL_GROUP) / PANEL_GROUP;
-        for (int64_t i = 0; i < count; i++, key += c.width, value += c.width) {
-            const int64_t n = past + i;
-            int8_t* panel = own.keys + n / PANEL_COLUMNS * groups * GROUP_BYTES + n % PANEL_COLUMNS * PANEL_GROUP;
-            int32_t sum = 0;
-            for (int64_t w = 0; w < head; w++) {
-                panel[w / PANEL_GROUP * GROUP_BYTES + w % PANEL_GROUP] = key[w];
-                sum += key[w];
-            }
-            own.offsets[n] = -128 * sum;
-            int8_t* column = own.values + n / PANEL_GROUP * GROUP_BYTES + n % PANEL_GROUP;
-            for (int64_t w = 0; w < head; w++)
-                column[w / PANEL_COLUMNS * capacity * PANEL_COLUMNS + w % PANEL_COLUMNS * PANEL_GROUP] = value[w];
-        }
-    }
-
-    bool head(const AttentionStep& c, const Kept& own, int64_t capacity, const int8_t* query, int64_t queries,
-              int64_t keys, int8_t* out) const {
-        const int64_t width = c.width / c.heads, groups = padded(width, PANEL_GROUP) / PANEL_GROUP;
-        const int64_t value_panels = padded(width, PANEL_COLUMNS) / PANEL_COLUMNS;
-        const int64_t left_bytes = padded(groups * PANEL_GROUP, 64);
-        const int64_t sums_bytes = QUERIES_AT_ONCE * capacity * int64_t(sizeof(int32_t));
-        const int64_t context_bytes = QUERIES_AT_ONCE * value_panels * PANEL_COLUMNS * int64_t(sizeof(int32_t));
-        Memory memory;
-        if (!acquire_memory(padded(sums_bytes, 64) + padded(context_bytes, 64) +
-                                QUERIES_AT_ONCE * (left_bytes + capacity) + 6 * capacity + 256,
-                            memory))
-            return false;
-        char* next = memory.data;
-        int32_t* sums = reinterpret_cast<int32_t*>(next);
-        int32_t* contexts = reinterpret_cast<int32_t*>(next += padded(sums_bytes, 64));
-        uint8_t* left = reinterpret_cast<uint8_t*>(next += padded(context_bytes, 64));
-        uint8_t* weights = left + QUERIES_AT_ONCE * left_bytes;
-        int16_t* scores = reinterpret_cast<int16_t*>(weights + QUERIES_AT_ONCE * capacity);
-        int32_t* multipliers = reinterpret_cast<int32_t*>(padded(int64_t(scores + capacity), 64));
-        for (int64_t j = 0; j < capacity; j++) multipliers[j] = int32_t(c.multiplier);
-        const int64_t before = keys - queries;  // with causal, the keys before the first query
-        for (int64_t i = 0; i < queries; i += QUERIES_AT_ONCE) {
-            const int64_t some = queries - i < QUERIES_AT_ONCE ? queries - i : QUERIES_AT_ONCE;
-            const int64_t most = c.causal ? before + i + some : keys;  // keys that any of them sees
-            for (int64_t r = 0; r < some; r++) to_left(query + (i + r) * c.width, width, groups, left + r * left_bytes);
-            Isa::product(left, left_bytes, own.keys, groups * GROUP_BYTES, groups, some,
-                         padded(most, PANEL_COLUMNS) / PANEL_COLUMNS, sums, capacity);
-            int64_t totals[QUERIES_AT_ONCE];
-            for (int64_t r = 0; r < some; r++) {
-                const int64_t seen = c.causal ? before + i + r + 1 : keys;
-                int32_t* row = sums + r * capacity;
-                Isa::requantise(row, own.offsets, multipliers, padded(seen, PANEL_COLUMNS), c.shift, -32768, 32767,
-                                c.narrow);
-                write(row, seen, scores);
-                int16_t largest = scores[0];
-                for (int64_t j = 1; j < seen; j++) largest = scores[j] > largest ? scores[j] : largest;
-                uint8_t* weight = weights + r * capacity;
-                totals[r] = Isa::exponentials(scores, seen, largest, c.exponentials, weight);
-                for (int64_t j = seen; j < padded(most, PANEL_GROUP); j++) weight[j] = 0;
-            }
-            const int64_t context_stride = value_panels * PANEL_COLUMNS;
-            Isa::product(weights, capacity, own.values, capacity * PANEL_COLUMNS,
-                         padded(most, PANEL_GROUP) / PANEL_GROUP, some, value_panels, contexts, context_stride);
-            for (int64_t r = 0; r < some; r++) {
-                const Reciprocal inverse(totals[r]);
-                const int64_t shift = 16 + inverse.exponent - c.gain, half = int64_t(1) << shift >> 1;
-                const int32_t* row = contexts + r * context_stride;
-                int8_t* target = out + (i + r) * c.width;
-                for (int64_t w = 0; w < width; w++) {
-                    const int64_t y = (int64_t(row[w]) * int32_t(inverse.factor) + half) >> shift;
-                    target[w] = int8_t(clamped(y, c.low, c.high));
-                }
-            }
-        }
-        release_memory(memory);
-        return true;
     }
 
     void block(const Step& step, const Block& c) {
@@ -394,33 +199,17 @@ struct Runner {
             failed = true;
     }
 
-    static int64_t element(const char* x, int64_t index, int64_t bytes, bool is_signed) {
-        if (bytes == 1)
-            return is_signed ? int64_t(reinterpret_cast<const int8_t*>(x)[index])
-                             : reinterpret_cast<const uint8_t*>(x)[index];
-        if (bytes == 2)
-            return is_signed ? int64_t(reinterpret_cast<const int16_t*>(x)[index])
-                             : reinterpret_cast<const uint16_t*>(x)[index];
-        return reinterpret_cast<const int32_t*>(x)[index];
-    }
-
     void requantise(const Step& step, const RequantiseStep& c) {
-        const char* x = slots[step.input];
         const int16_t* stream = step.second < 0 ? nullptr : slot<const int16_t>(step.second);
-        int32_t row[1024];
-        for (int64_t i = 0; i < rows(step); i++)
-            for (int64_t begin = 0; begin < c.width; begin += 1024) {
-                const int64_t count = c.width - begin < 1024 ? c.width - begin : 1024, place = i * c.width + begin;
-                for (int64_t d = 0; d < count; d++) {
-                    const int64_t value =
-                        element(x, place + d, c.input_bytes, c.input_signed) * c.multiplier[begin + d];
-                    row[d] = int32_t(clamped(rounded(value, c.shift[begin + d]), c.low, c.high));
-                }
-                if (stream)
-                    for (int64_t d = 0; d < count; d++)
-                        row[d] = int32_t(clamped(int32_t(stream[place + d]) + row[d], c.residual_low, c.residual_high));
-                write_bytes(row, count, c.output_bytes, slots[step.output] + place * c.output_bytes);
-            }
+        const int64_t count = rows(step);
+        in_parts(threads, (count + PRODUCT_ROWS - 1) / PRODUCT_ROWS, [&](int64_t part) {
+            const int64_t first = part * PRODUCT_ROWS,
+                          end = first + PRODUCT_ROWS < count ? first + PRODUCT_ROWS : count;
+            for (int64_t i = first; i < end; i++)
+                Isa::requantise(c, slots[step.input] + i * c.width * c.input_bytes,
+                                stream ? stream + i * c.width : nullptr,
+                                slots[step.output] + i * c.width * c.output_bytes);
+        });
     }
 
     void add(const Step& step, const ElementStep& c) {
@@ -433,7 +222,7 @@ struct Runner {
     void look_up(const Step& step, const ElementStep& c) {
         for (int64_t i = 0; i < rows(step) * c.width; i++) {
             const int32_t y = c.table[element(slots[step.input], i, c.input_bytes, true) + c.table_half];
-            write_bytes(&y, 1, c.output_bytes, slots[step.output] + i * c.output_bytes);
+            put(y, i, c.output_bytes, slots[step.output]);
         }
     }
 
@@ -451,7 +240,7 @@ struct Runner {
                 for (int64_t i = 0; i < count; i++)
                     total += element(slots[step.input], (s * count + i) * c.width + d, c.input_bytes, true);
                 const int32_t y = int32_t(clamped(rounded(total * c.multiplier, c.shift), c.low, c.high));
-                write_bytes(&y, 1, c.output_bytes, slots[step.output] + (s * c.width + d) * c.output_bytes);
+                put(y, s * c.width + d, c.output_bytes, slots[step.output]);
             }
     }
 };
