@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from lutra.data.glue import EncodedSplit, Task, encode_split, find_task, load_tokenizer, read_split
+from lutra.data.glue import EncodedSplit, Task, encode_split, find_task, read_split
+from lutra.data.tokenizer import load_tokenizer
 from lutra.errors import InputError
 from lutra.models.bert import Bert, requantised
 from lutra.models.bert_files import find_checkpoint, load_bert
