@@ -8,7 +8,7 @@ import torch
 from safetensors.numpy import load_file
 
 from lutra.errors import FrozenModelError, InputError
-from lutra.evaluate.language import evaluate_run, generate_run
+from lutra.evaluate.language import evaluate_run, generate_from_run
 from lutra.freeze.block import freeze_model, weightless_blocks
 from lutra.freeze.engines import load_with_engine
 from lutra.freeze.step import capture_inputs, freeze_run
@@ -73,9 +73,9 @@ def test_captured_rows_are_what_the_blocks_receive(trained):
 
 def test_text_is_the_same_with_every_arithmetic_of_the_same_block(trained):
     run, recipe, _ = trained
-    torch_text = generate_run(run, recipe, "ROMEO:", characters=20, engine="torch")
+    torch_text = generate_from_run(run, recipe, "ROMEO:", characters=20, engine="torch")
     assert torch_text.startswith("ROMEO:") and len(torch_text) == 26
-    assert generate_run(run, recipe, "ROMEO:", characters=20, engine="golden") == torch_text
+    assert generate_from_run(run, recipe, "ROMEO:", characters=20, engine="golden") == torch_text
 
 
 def test_a_model_without_blocks_cannot_be_frozen(trained):

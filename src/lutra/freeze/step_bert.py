@@ -19,7 +19,7 @@ def freeze_chain(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
 
     Raises:
         CheckpointError: a method has not been trained to its end.
-        InputError, FrozenModelError: values beyond the range of a half.
+        InputError, FrozenModelError: values beyond the range of binary16.
     """
     sizes = {}
     for plan in plan_stages(recipe):

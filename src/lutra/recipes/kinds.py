@@ -86,7 +86,7 @@ LANGUAGE = Kind(
             ("evaluate.json", "sample.txt"),
             frozenset({"engine"}),
         ),
-        Step("rtl", "lutra.accelerators.block.emit:generate_run", ("freeze",), ("rtl/**/*",), blocks_only=True),
+        Step("rtl", "lutra.accelerators.block.emit:write_rtl", ("freeze",), ("rtl/**/*",), blocks_only=True),
         Step(
             "simulate",
             "lutra.accelerators.block.simulate:simulate_run",
@@ -114,7 +114,7 @@ LANGUAGE = Kind(
     summarise="lutra.report.record:summarise_language",
     require_complete="lutra.report.record:require_complete_language",
     results_table="lutra.report.tables:results_table",
-    generate="lutra.evaluate.language:generate_run",
+    generate="lutra.evaluate.language:generate_from_run",
 )
 
 BERT = Kind(
@@ -158,7 +158,7 @@ CONVERT = Kind(
             ("plan", "heal", "baselines", "freeze"),
             ("evaluate.json",),
         ),
-        Step("rtl", "lutra.accelerators.block.emit:generate_run", ("freeze",), ("rtl/**/*",)),
+        Step("rtl", "lutra.accelerators.block.emit:write_rtl", ("freeze",), ("rtl/**/*",)),
         Step(
             "simulate",
             "lutra.accelerators.block.simulate:simulate_run",

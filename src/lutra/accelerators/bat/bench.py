@@ -14,7 +14,7 @@ from lutra.accelerators.bat import compiler, emit
 from lutra.accelerators.bat.compiler import Image
 from lutra.accelerators.bat.config import BatConfig, ModuleConfig
 from lutra.accelerators.bat.layout import chunks
-from lutra.frozen.binary16 import HalfArray
+from lutra.frozen.binary16 import Binary16Array
 from lutra.hardware.bench import streams, verilator
 from lutra.hardware.bench.streams import NEVER
 from lutra.runs.files import write_text
@@ -55,7 +55,7 @@ class Run:
     """What sentences did that ran at the same time."""
 
     modules: list[ModuleRun]
-    rows: list[HalfArray]
+    rows: list[Binary16Array]
     """Of the last layer, (tokens, width) per sentence."""
 
     @property
@@ -97,7 +97,7 @@ def tap_bits(config: BatConfig, module: ModuleConfig, attention: bool) -> dict[s
 
 
 def simulate(
-    bench: BatBench, image: Image, groups: Sequence[Sequence[HalfArray]], stalls: bool = False, taps: bool = True
+    bench: BatBench, image: Image, groups: Sequence[Sequence[Binary16Array]], stalls: bool = False, taps: bool = True
 ) -> list[Run]:
     """Run embedded sentences, rows (tokens, width) each, through all layers; those of a group at the same time.
 
@@ -129,7 +129,7 @@ def _pieces(pieces: Sequence[tuple[int, bytes]]) -> bytes:
     return struct.pack("<I", len(pieces)) + b"".join(packed)
 
 
-def _run(reader: streams.Reader, bench: BatBench, image: Image, group: Sequence[HalfArray]) -> Run:
+def _run(reader: streams.Reader, bench: BatBench, image: Image, group: Sequence[Binary16Array]) -> Run:
     modules = [_module_run(reader, bench.config, index) for index in range(len(bench.config.modules))]
     rows = []
     for given in group:
