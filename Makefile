@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/lutra run recipes/demo.toml --out runs/demo
@@ -22,6 +22,11 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $$(find src -name "*.cpp" -o -name "*.h")
 	$(BIN)/python -m pytest tests/hardware tests/accelerators -k "lint or warning"
+
+# With the kernels compiled for every instruction set; an old build folder would bring files that are gone.
+wheel: $(VENV)/installed-dev
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info

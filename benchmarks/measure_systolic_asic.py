@@ -2,7 +2,7 @@
 
 Prints a record; finished parts are kept in FOLDER and taken from there the next time:
 
-    lutra run recipes/ivit-t-block.toml --to freeze --out RUN
+    lutra run recipes/language/ivit-t-block.toml --to freeze --out RUN
     LUTRA_LIBERTY=cells.lib python benchmarks/measure_systolic_asic.py FOLDER RUN > record.json
 
 One processing element is mapped, a 4 x 4 grid of them to check that they can be counted, what takes the sums out of a

@@ -5,6 +5,7 @@ from __future__ import annotations
 import graphlib
 import itertools
 import runpy
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,17 +156,18 @@ def _house_picture(house: House) -> str:
         start += width + _GAP
     _arrange(rows, places)
     width, foot = start - _GAP, top + height
+    lines = textwrap.wrap(", ".join(house.ground), int(width / 11))
     parts = [
         _roof(width, ", ".join(house.roof), "start what a call needs"),
         *panels,
         *_arrows(places, foot),
         *(_room_box(place.x, _top(place, foot), place.room) for place in places if place.is_room),
-        _ground(foot + _GAP, width, ", ".join(house.ground), "the ground: every room may import it"),
+        _ground(foot + _GAP, width, lines, "the ground: every room may import it"),
     ]
     label = "The rooms of Lutra in floors: " + "; ".join(
         f"{room} imports {', '.join(below)}" for room, below in house.arrows.items() if below
     )
-    return svg_picture(width + 1, foot + _GAP + 62, label, parts)
+    return svg_picture(width + 1, foot + _GAP + 42 + 20 * len(lines), label, parts)
 
 
 def _places(house: House) -> list[_Place]:
@@ -293,11 +295,16 @@ def _roof(width: float, names: str, words: str) -> str:
     )
 
 
-def _ground(y: float, width: float, names: str, words: str) -> str:
+def _ground(y: float, width: float, lines: list[str], words: str) -> str:
+    height = 32 + 20 * len(lines)
     return (
-        f'<rect x="1" y="{y:g}" width="{width - 1:g}" height="52" rx="6" fill="var(--card)" stroke="var(--rule)"/>'
-        + svg_text(width / 2, y + 22, names, "middle", 13, "ink", weight=600)
-        + svg_text(width / 2, y + 40, words, "middle", 11, "muted")
+        f'<rect x="1" y="{y:g}" width="{width - 1:g}" height="{height}" rx="6" fill="var(--card)" '
+        f'stroke="var(--rule)"/>'
+        + "".join(
+            svg_text(width / 2, y + 22 + 20 * number, line, "middle", 13, "ink", weight=600)
+            for number, line in enumerate(lines)
+        )
+        + svg_text(width / 2, y + height - 12, words, "middle", 11, "muted")
     )
 
 

@@ -17,7 +17,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("results
 PACKAGE = Path(lutra.__file__).parent
 SOURCES = sorted(
     path
-    for folder in (PACKAGE, ROOT / "benchmarks", ROOT / "docs", ROOT / "recipes")
+    for folder in (PACKAGE, ROOT / "benchmarks", ROOT / "docs", ROOT / "examples", ROOT / "recipes", ROOT / "spaces")
     for path in folder.rglob("*")
     if path.suffix in {".py", ".toml", ".mako", ".sv", ".cpp", ".h"}
 )
@@ -109,3 +109,9 @@ def test_every_record_is_described():
     records += [path.name for path in (ROOT / "results" / "benchmarks").glob("*.json")]
     assert len(records) > 20
     assert [name for name in records if f"`{name}`" not in text] == []
+
+
+def test_every_page_is_in_the_reading_order():
+    linked = set(LINK.findall((ROOT / "docs" / "index.md").read_text(encoding="utf-8")))
+    names = {target.partition("#")[0] for target in linked}
+    assert {path.name for path in ROOT.glob("docs/*.md")} - names == {"index.md"}

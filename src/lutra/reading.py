@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,9 +32,64 @@ def read_bytes(path: Path, largest: int) -> bytes:
         if status.st_size > largest:
             raise OSError(errno.EFBIG, f"has {status.st_size:,} bytes, at most {largest:,} are read", str(path))
         with os.fdopen(handle, "rb", closefd=False) as opened:
-            return opened.read()
+            content = opened.read()
     finally:
         os.close(handle)
+    for journal in _journals:
+        journal.read(path, content)
+    return content
+
+
+class Journal:
+    """What a step reads, and what it writes itself, by the SHA-256 of the content at that moment."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+        self.digests: dict[str, str] = {}
+        """Of what was read, by path relative to the folder; the first time counts."""
+        self.written: dict[str, str | None] = {}
+        """Of what was written; None for what was removed."""
+
+    def read(self, path: Path, content: bytes) -> None:
+        """Note what was read of a file."""
+        if (name := self._name(path)) is not None and name not in self.written:
+            self.digests.setdefault(name, hashlib.sha256(content).hexdigest())
+
+    def wrote(self, path: Path) -> None:
+        """Note a file that was just written, or removed."""
+        if (name := self._name(path)) is not None:
+            self.written[name] = digest(path) if path.is_file() else None
+
+    def _name(self, path: Path) -> str | None:
+        place = path.parent.resolve() / path.name
+        return place.relative_to(self._root).as_posix() if place.is_relative_to(self._root) else None
+
+
+_journals: list[Journal] = []
+
+
+@contextlib.contextmanager
+def keeping_journal(root: Path) -> Iterator[Journal]:
+    """Note what this process reads and writes below the folder `root`, in all of its threads."""
+    journal = Journal(root)
+    _journals.append(journal)
+    try:
+        yield journal
+    finally:
+        _journals.remove(journal)
+
+
+def note_written(*paths: Path) -> None:
+    """Tell the journals that this process has written, or removed, files."""
+    for journal in _journals:
+        for path in paths:
+            journal.wrote(path)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 _STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)

@@ -41,13 +41,19 @@ def test_a_run_from_recipe_to_record(recipe, tmp_path):
     ran = lutra("run", recipe, "--out", out, "--json")
     assert ran.exit_code == 0, ran.stderr
     printed = json.loads(ran.stdout)
-    assert list(printed["steps"]) == ["train", "freeze", "evaluate", "report"]
+    assert list(printed["steps"]) == ["train", "freeze", "evaluate", "rtl", "simulate", "report"]
     frozen = printed["summary"]["methods"]["bmt-w1a4"]["golden"]
     assert frozen["file_bytes"] == sum(path.stat().st_size for path in (out / "frozen" / "bmt-w1a4").iterdir())
     assert frozen["median_logit_difference"] < 0.05
     assert "golden" not in printed["summary"]["methods"]["half"]
     assert list(printed["summary"]["methods"]) == ["full", "half", "ternary-w2a4", "bmt-w1a4"]
+    simulated = printed["steps"]["simulate"]
+    assert list(simulated["designs"]) == ["bmt-w1a4"] and "2-bit weights" in simulated["refused"]["ternary-w2a4"]
+    assert simulated["mismatches"] == 0 and simulated["cycles_match"]
+    assert simulated["designs"]["bmt-w1a4"]["sentences"] == 2
+    assert 0 < simulated["designs"]["bmt-w1a4"]["utilisation"] <= 1
     page = (out / "report.html").read_text()
+    assert "values of every block" in page
     assert "bmt-w1a4" in page and "Not run: lutra evaluate run --robustness" in page
     assert "up to date" in lutra("run", recipe, "--out", out).stderr
 
@@ -109,7 +115,8 @@ def test_commands_of_language_models_are_refused(recipe, tmp_path):
     out = tmp_path / "run"
     lutra("run", recipe, "--out", out, "--max-minutes", 0)
     before = files_of(out)
-    assert_refused(lutra("rtl", out), "no step named rtl; the steps are train, freeze, evaluate, report")
+    steps = "train, freeze, evaluate, rtl, simulate, report"
+    assert_refused(lutra("synth", out), f"no step named synth; the steps are {steps}")
     assert_refused(lutra("run", recipe, "--out", out, "--to", "synth"), "no step named synth")
     assert_refused(lutra("evaluate", out, "--engine", "golden"), "evaluate: not for a run of this kind: engine")
     assert_refused(lutra("generate", out, "--prompt", "a"), "only a language model writes text")

@@ -50,7 +50,7 @@ def test_what_is_not_cifar_is_one_line(monkeypatch, tmp_path):
     path = folder / "test_batch.bin"
     content = bytearray(path.read_bytes())
     path.write_bytes(content[:-1])
-    with pytest.raises(InputError, match=r"test_batch\.bin: \d+ bytes are not 30 images of cifar10"):
+    with pytest.raises(InputError, match=r"test_batch\.bin: \d+ bytes are not 50 images of cifar10"):
         load_images("cifar10", str(folder))
     content[0] = 10
     path.write_bytes(content)
@@ -76,5 +76,5 @@ def test_evaluation_sees_every_image_once(monkeypatch, tmp_path):
     assert torch.equal(torch.cat([pixels for pixels, _ in batches]), test.pixels)
     assert torch.equal(torch.cat([labels for _, labels in batches]), test.labels)
     larger = resized(test.pixels, 64)
-    assert larger.shape == (30, 3, 64, 64) and larger.dtype == torch.uint8
+    assert larger.shape == (50, 3, 64, 64) and larger.dtype == torch.uint8
     assert (larger.float().mean() - test.pixels.float().mean()).abs() < 1

@@ -49,4 +49,5 @@ if recipe.model.ffn == "weightless":
 last = {"iteration": recipe.train.iterations, "validation_loss": losses["float"], "seconds": 2.5}
 write_text(files.train_log, json.dumps(last) + "\n")
 write_json(files.evaluate, {"validation_loss": losses})
-write_json(files.steps, {arguments.to: {"recipe": recipe.content_hash()}})
+record = {"recipe": recipe.content_hash(), "seconds": 2.5, "ended": "2026-01-02T03:04:05Z", "environment": {}}
+write_json(files.steps, {arguments.to: record})

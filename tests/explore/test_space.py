@@ -9,7 +9,7 @@ import pytest
 from lutra.errors import RecipeError
 from lutra.explore.space import baseline_recipe, load_space
 
-FOLDER = Path(__file__).parents[2] / "recipes" / "explore"
+FOLDER = Path(__file__).parents[2] / "spaces"
 
 
 def test_a_variant_changes_the_base_after_the_common_changes(write_space):

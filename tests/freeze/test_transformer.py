@@ -16,9 +16,11 @@ from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, as_weightless
 from lutra.models.gpt import GPT
 from lutra.models.integer import IntegerTransformer
+from lutra.models.vit import VisionTransformer
 from lutra.nn.calibrate import calibrate_
 from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.language import BlockConfig, LutLayerConfig, ModelConfig
+from lutra.recipes.vision import VisionModelConfig
 
 VOCABULARY = 11
 
@@ -150,3 +152,76 @@ def test_what_is_missing_is_one_line():
     model = integer_gpt("none", 0)
     with pytest.raises(InputError, match=r"^9 tokens are more than the model's context of 8$"):
         model(torch.zeros(1, 9, dtype=torch.int64))
+
+
+def small_vit(ffn, seed, *, layers=2, width=12, heads=2, image=8, patch=4, pool="class"):
+    torch.manual_seed(seed)
+    block = BlockConfig(thermometer_bits=3, lut_layers=(LutLayerConfig(luts="2D", table_init="smooth"),), groups=2)
+    config = VisionModelConfig(
+        layers=layers, heads=heads, width=width, image=image, patch=patch, pool=pool, drop_path=0.0, ffn=ffn
+    )
+    model = VisionTransformer(config, 5, block, seed).eval()
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dim() >= 2:
+            parameter.data.add_(torch.randn_like(parameter) * 0.15)
+        elif parameter.dim() == 1:
+            parameter.data.add_(torch.randn_like(parameter) * 0.3)
+    if ffn == "weightless":
+        calibrate_(model, model.normalised(pixels_of(model, seed)))
+        quantise_blocks(model)
+    return model
+
+
+def pixels_of(model, seed, images=6):
+    generator, side = torch.Generator().manual_seed(seed), model.config.image
+    return torch.randint(256, (images, 3, side, side), generator=generator).byte()
+
+
+def integer_vit(ffn, seed, **changes):
+    model = IntegerTransformer(small_vit(ffn, seed, **changes))
+    model.calibrate_([pixels_of(model.model, seed + 1)])
+    return model
+
+
+def frozen_logits(program, pixels):
+    rows = pixels.permute(0, 2, 3, 1).flatten(1, 2).numpy()  # (B, pixels, channels)
+    return golden.run(program, rows)[:, 0]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from(["weightless", "mlp", "none"]),
+    st.sampled_from(["class", "mean"]),
+    st.sampled_from([(8, 4), (6, 2), (4, 4), (9, 3)]),
+    st.integers(1, 3),
+    st.integers(0, 2**31),
+)
+def test_every_logit_of_random_vision_models_is_equal(ffn, pool, shape, heads, seed):
+    image, patch = shape
+    model = integer_vit(ffn, seed, pool=pool, image=image, patch=patch, heads=heads, width=4 * heads)
+    pixels = pixels_of(model.model, seed + 2)
+    with torch.no_grad():
+        ours = model.integer_logits(pixels).numpy().astype(np.int64)
+    assert (frozen_logits(freeze_transformer(model), pixels) == ours).all()
+
+
+@pytest.mark.parametrize("ffn", ["weightless", "mlp"])
+@pytest.mark.parametrize("pool", ["class", "mean"])
+def test_vision_integers_stay_near_the_real_model(ffn, pool):
+    model = integer_vit(ffn, 3, width=32, heads=4, pool=pool)
+    pixels = pixels_of(model.model, 5, images=20)
+    with torch.no_grad():
+        real, ours = model.real_logits(pixels), model(pixels)
+    assert F.cosine_similarity(real.flatten(), ours.flatten(), dim=0) > (0.9 if ffn == "weightless" else 0.995)
+    assert len(ours.unique()) > 90
+    model.zero_grad()
+    model(pixels).square().sum().backward()
+    assert model.model.patch_embed.proj.weight.grad.abs().max() > 0
+
+
+def test_pixels_of_another_size_or_type_are_one_line():
+    model = integer_vit("mlp", 0)
+    with pytest.raises(InputError, match=r"^images must be \(B, 3, 8, 8\), got \(1, 3, 9, 8\)$"):
+        model(torch.zeros(1, 3, 9, 8, dtype=torch.uint8))
+    with pytest.raises(InputError, match=r"^pixels must be uint8 in \[0, 255\], got torch.float32$"):
+        model(torch.zeros(1, 3, 8, 8))

@@ -9,12 +9,13 @@ from lutra.models.zoo import PRESETS
 from lutra.recipes.kinds import load_any_recipe
 from lutra.recipes.language import load_recipe
 
-FOLDER = Path(__file__).parents[2] / "recipes"
+ROOT = Path(__file__).parents[2]
+FOLDER, LANGUAGE = ROOT / "recipes", ROOT / "recipes" / "language"
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.toml")), ids=lambda path: path.stem)
 def test_every_recipe_is_valid_and_named_for_its_file(path):
-    assert load_any_recipe(path).name == path.stem
+    assert load_any_recipe(path).name in (path.stem, f"{path.parent.name}-{path.stem}")
 
 
 @pytest.mark.parametrize("task", ["mrpc", "rte", "cola"])
@@ -24,7 +25,7 @@ def test_the_comparison_on_a_task_holds_the_methods_of_its_table(task):
     assert {"full", "half", "binarybert-w1a4", "tws-w1a4", "bmt-w1a4", "bmt-w1a2", "bit-w1a1"} <= set(recipe.methods)
 
 
-@pytest.mark.parametrize("path", sorted((FOLDER / "explore").glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "spaces").glob("*.toml")), ids=lambda path: path.stem)
 def test_every_exploration_is_valid_and_named_for_its_file(path):
     assert load_space(path).space.name == path.stem
 
@@ -32,6 +33,6 @@ def test_every_exploration_is_valid_and_named_for_its_file(path):
 @pytest.mark.parametrize("ffn", ["mlp", "none"])
 @pytest.mark.parametrize("name", ["gpt-mini", "gpt-baby"])
 def test_baselines_differ_in_the_ffn_alone(name, ffn):
-    ours, baseline = load_recipe(FOLDER / f"{name}.toml"), load_recipe(FOLDER / f"{name}-{ffn}.toml")
+    ours, baseline = load_recipe(LANGUAGE / f"{name}.toml"), load_recipe(LANGUAGE / f"{name}-{ffn}.toml")
     assert ours.with_ffn(ffn) == baseline
     assert ours.model == PRESETS[name]

@@ -158,9 +158,9 @@ def test_interrupted_training_interrupts_the_run(steps, started):
 
 
 def test_a_model_without_weightless_blocks_has_no_hardware_steps(steps, started):
-    files, _ = started
     recipe = small_recipe(model={"ffn": "mlp"}, baselines=[])
-    assert steps.calls_of(run_steps, files, recipe) == ["train", "baselines", "evaluate", "report"]
+    files = open_run(recipe, started[0].root.with_name("another"))
+    assert steps.calls_of(run_steps, files, recipe) == ["train", "baselines", "freeze", "evaluate", "report"]
 
 
 def test_the_recipe_is_kept_and_another_one_is_refused(tmp_path):

@@ -36,7 +36,7 @@ FAULTS = {
     "count": {
         "the sign positive": ("b == Bits - 1 && Bits > 1 && signed_i", "0"),
         "unsigned taken as signed": ("Bits > 1 && signed_i", "Bits > 1"),
-        "-1 taken as 0": ("x_i[2*i] == y_i[i]", "x_i[2*i] && y_i[i]"),
+        "-1 taken as 0": ("plane ~^ y_i", "plane & y_i"),
     },
     "dpu": {
         "a sum never restarts": ("restart_q ? '0 : shift_q", "shift_q"),

@@ -11,11 +11,23 @@ from lutra.accelerators.bat.config import ModuleConfig, config_for
 from lutra.errors import InputError
 from lutra.freeze.bert import freeze_bert
 from lutra.frozen import bert_golden
+from lutra.frozen.bert import FrozenBert, layout
 
 
 def frozen(config, seed):
     """A frozen model whose factors, biases and steps are not what they start with."""
     return freeze_bert(trained_like(config, seed))
+
+
+def untrained(config, seed):
+    """A frozen model with anything in it."""
+    rng, tensors = np.random.default_rng(seed), {}
+    for name, wanted in layout(config).items():
+        if wanted.dtype == "uint8":
+            tensors[name] = rng.integers(0, 256, wanted.shape, np.uint8)
+        else:
+            tensors[name] = np.asarray(rng.uniform(0.1, 1, wanted.shape)).astype(np.float16)
+    return FrozenBert(config, tensors)
 
 
 def embedded(model, lengths, seed):

@@ -99,6 +99,7 @@ def tiny_tree(checkpoint: Path, *methods: str, **changes: Any) -> dict[str, Any]
         "evaluate_every": 2,
     }
     one = {"learning_rate": 5e-3, "epochs": 1, "batch": 16, "evaluate_every": 4}
+    lanes = {"p_dpu": 2, "p_pe": 8, "p_vu": 2, "p_quan": 2, "p_ln": 2, "p_softmax": 2}
     return {
         "kind": "bert",
         "name": "tiny",
@@ -113,6 +114,7 @@ def tiny_tree(checkpoint: Path, *methods: str, **changes: Any) -> dict[str, Any]
         "bit": one,
         "ternary": two,
         "binary": two,
+        "accelerator": {"modules": 1, "attention": lanes, "sentences": 2},
         **changes,
     }
 

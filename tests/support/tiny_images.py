@@ -12,7 +12,7 @@ from lutra.data import images
 from lutra.recipes.language import BlockConfig, Feedforward, LutLayerConfig
 from lutra.recipes.vision import AugmentConfig, VisionDataConfig, VisionModelConfig, VisionRecipe, VisionTrainConfig
 
-TRAIN_IMAGES, TEST_IMAGES = 40, 30
+TRAIN_IMAGES, TEST_IMAGES = 40, 50
 
 
 def records(rng: np.random.Generator, count: int, label_bytes: int, classes: int) -> np.ndarray:

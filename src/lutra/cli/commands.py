@@ -85,7 +85,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """The main job: train, baselines, freeze, evaluate, rtl, simulate, synth, cost, report (of a BERT: train,
-    freeze, evaluate, report).
+    freeze, evaluate, rtl, simulate, report).
 
     Steps that are up to date are skipped, so the same command resumes.
     """
@@ -136,7 +136,7 @@ def freeze(root: RunArgument, as_json: JsonOption = False) -> None:
 
 @command(app)
 def rtl(root: RunArgument, as_json: JsonOption = False) -> None:
-    """Write SystemVerilog, test bench and scripts for the frozen blocks."""
+    """Write SystemVerilog, test bench and scripts for the frozen blocks, or the accelerator of a frozen BERT."""
     _run_step(root, "rtl", as_json)
 
 
@@ -147,11 +147,12 @@ def simulate(
         list[str] | None, typer.Option(metavar="F", help='Fold factor, an integer or "all"; repeatable.')
     ] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Input rows per block.", show_default=False)] = None,
+    sentences: Annotated[int | None, typer.Option(min=1, help="Of a BERT: sentences.", show_default=False)] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate the RTL on real rows and compare every output bit with the frozen model."""
+    """Simulate the RTL on real rows or sentences and compare every bit with the frozen model."""
     folds = [_fold_factor(text) for text in fold] if fold else None
-    _run_step(root, "simulate", as_json, fold_factors=folds, rows=rows)
+    _run_step(root, "simulate", as_json, fold_factors=folds, rows=rows, sentences=sentences)
 
 
 def _fold_factor(text: str) -> int | str:

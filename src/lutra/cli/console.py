@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
 
-from lutra import settings
+from lutra import children, settings
 from lutra.errors import LutraError
 from lutra.escape import visible
 
@@ -30,7 +30,8 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[P
         @functools.wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
-                function(*args, **kwargs)
+                with children.ending_cleanly():
+                    function(*args, **kwargs)
             except LutraError as error:
                 _fail(str(error), error.exit_status)
             except KeyboardInterrupt:

@@ -9,23 +9,28 @@ from typing import Any
 
 from lutra.cost.workload import TransformerShape
 from lutra.errors import InputError
+from lutra.recipes.convert import ConvertRecipe
 from lutra.recipes.language import ModelConfig, Recipe
+from lutra.recipes.vision import VisionRecipe
+from lutra.runs.files import RunFiles, read_json
 
 VOCABULARY_OF_DATASET = {"shakespeare-char": 65}
 
 
-def vision_shape(name: str, width: int, heads: int, classes: int = 1000, layers: int = 12) -> TransformerShape:
-    """A ViT or DeiT on 224 x 224 images in 16 x 16 patches with a class token."""
+def vision_shape(
+    name: str, width: int, heads: int, classes: int = 1000, layers: int = 12, patches: int = 196, patch: int = 16
+) -> TransformerShape:
+    """A ViT or DeiT on so many square patches of 3 channels, with a class token."""
     return TransformerShape(
         name,
         layers=layers,
         width=width,
         heads=heads,
-        tokens=197,
+        tokens=patches + 1,
         hidden=4 * width,
-        position_embeddings=197,
-        patches=196,
-        patch_inputs=3 * 16**2,
+        position_embeddings=patches + 1,
+        patches=patches,
+        patch_inputs=3 * patch**2,
         special_tokens=1,
         classes=classes,
     )
@@ -129,11 +134,47 @@ def preset(name: str) -> TransformerShape:
         raise InputError(f"no model shape {name}; there are {', '.join(PRESETS)}") from None
 
 
-def shape_of_recipe(recipe: Recipe) -> TransformerShape:
-    """The dense model that the recipe's model replaces; the sequence is its whole context."""
+def shape_of_recipe(recipe: Recipe | VisionRecipe) -> TransformerShape:
+    """The dense model that the recipe's model replaces; the sequence is its whole context, or an image.
+
+    Raises:
+        InputError: a vision model without a class token, for which there are no counts.
+    """
+    if isinstance(recipe, VisionRecipe):
+        vision = recipe.model
+        if vision.pool != "class":
+            raise InputError(f"{recipe.name}: costs are counted with a class token; set model.pool to class")
+        sizes = vision.width, vision.heads, recipe.classes, vision.layers, vision.patches, vision.patch
+        return vision_shape(recipe.name, *sizes)
     model: ModelConfig = recipe.model
     vocabulary = VOCABULARY_OF_DATASET[recipe.data.dataset]
     return gpt_shape(recipe.name, model.layers, model.width, model.heads, model.context, vocabulary, bias=model.bias)
+
+
+def shape_of_conversion(run: RunFiles, recipe: ConvertRecipe) -> TransformerShape:
+    """The original model of a conversion, by what the plan measured; the sequence is the recipe's longest text.
+
+    Raises:
+        InputError: its feed-forward parts are of several shapes, or the model does not say how many heads it has.
+    """
+    plan, source = (read_json(run.root / name, "run") for name in ("plan.json", "source.json"))
+    try:
+        rows = [row for row in plan["found"] if row["convert"]]
+        shapes = {(int(row["inputs"]), int(row["hidden"]), int(row["outputs"]), bool(row["gated"])) for row in rows}
+        layers, heads = sum(max(1, int(row["calls"])) for row in rows), source["heads"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{run.root}: plan.json or source.json is damaged ({error!r}); run it again") from None
+    if len(shapes) != 1 or heads is None:
+        what = "does not say how many heads it has" if len(shapes) == 1 else f"has parts of {len(shapes)} shapes"
+        raise InputError(
+            f"{recipe.source.model}: {what}, so that there is no one layer to compare with; leave cost out"
+        )
+    ((width, hidden, outputs, gated),) = shapes
+    if width != outputs:
+        raise InputError(
+            f"{recipe.source.model}: parts from {width} to {outputs} features are no layer; leave cost out"
+        )
+    return TransformerShape(recipe.name, layers, width, int(heads), recipe.data.tokens, hidden, gated=gated)
 
 
 class _Config:

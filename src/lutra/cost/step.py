@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from lutra.accelerators.block.schedule import BlockSchedule, FoldFactor, schedule
 from lutra.cost.layer import LEAVES_OUT, GemmCost, LayerCost, layer_cost, total
-from lutra.cost.shapes import shape_of_recipe
+from lutra.cost.shapes import shape_of_conversion, shape_of_recipe
 from lutra.cost.systolic import systolic_array
 from lutra.cost.weightless import (
     fitted_fpga_energy,
@@ -22,8 +21,11 @@ from lutra.cost.workload import ENCODER, TransformerShape, workload
 from lutra.errors import InputError, RunDirectoryError
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock, as_weightless
+from lutra.recipes.convert import ConvertRecipe
 from lutra.recipes.language import Recipe
+from lutra.recipes.vision import VisionRecipe
 from lutra.runs.files import RunFiles, read_json, write_json
+from lutra.runs.record import failed_steps
 
 ARRAY_SIZE = 32
 """The paper's choice for end-to-end comparisons (section 4.3.2)."""
@@ -41,7 +43,7 @@ T = TypeVar("T")
 logger = logging.getLogger("lutra")
 
 
-def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
+def cost_run(run: RunFiles, recipe: Recipe | VisionRecipe | ConvertRecipe) -> dict[str, Any]:
     """Write `run.cost`: what one sequence costs on the run's blocks and on the dense baseline.
 
     Reads the frozen model. Measured cycles of `run.simulate` stand beside the predicted ones. From `run.synth` comes
@@ -53,15 +55,15 @@ def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
         RunDirectoryError: `run.simulate` or `run.synth` is damaged.
         InputError: attention has 1-bit weights, which the int8 array does not compute.
     """
-    if recipe.model.binary_attention:
+    if isinstance(recipe, Recipe) and recipe.model.binary_attention:
         raise InputError(f"{run.recipe}: attention with 1-bit weights has no cost model yet; run --to synth")
     graphs = store.load(run.frozen).graphs
     blocks = {f"block_{index}": as_weightless(graph) for index, graph in enumerate(graphs)}
-    shape, frozen_hash = shape_of_recipe(recipe), store.content_hash(run.frozen)
+    shape, frozen_hash = _shape(run, recipe), store.content_hash(run.frozen)
     layer = layer_cost(shape, systolic_array(ARRAY_SIZE))
-    measured = _evidence(run.simulate, "simulate", frozen_hash, _measured)
-    luts = _evidence(run.synth, "synth", frozen_hash, _synthesised)
-    asic_j_per_cycle = _evidence(run.synth, "synth", frozen_hash, _asic_j_per_cycle)
+    measured = _evidence(run, "simulate", frozen_hash, _measured)
+    luts = _evidence(run, "synth", frozen_hash, _synthesised)
+    asic_j_per_cycle = _evidence(run, "synth", frozen_hash, _asic_j_per_cycle)
     rows = [
         _block_row(
             name,
@@ -95,6 +97,10 @@ def cost_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
     }
     write_json(run.cost, result)
     return result
+
+
+def _shape(run: RunFiles, recipe: Recipe | VisionRecipe | ConvertRecipe) -> TransformerShape:
+    return shape_of_conversion(run, recipe) if isinstance(recipe, ConvertRecipe) else shape_of_recipe(recipe)
 
 
 def _model(shape: TransformerShape) -> dict[str, Any]:
@@ -219,10 +225,14 @@ def _asic_j_per_cycle(synthesis: dict[str, Any]) -> dict[Place, float]:
 
 
 def _evidence(
-    path: Path, step: str, frozen_hash: str, extract: Callable[[dict[str, Any]], dict[Place, T]]
+    run: RunFiles, step: Literal["simulate", "synth"], frozen_hash: str, extract: Callable[[Any], dict[Place, T]]
 ) -> dict[Place, T]:
-    """What another step found out about the same frozen model; nothing where it did not run."""
+    """What another step found out about the same frozen model; nothing where it did not run, or failed."""
+    path = {"simulate": run.simulate, "synth": run.synth}[step]
     if not path.exists():
+        return {}
+    if step in failed_steps(run):
+        logger.warning("%s: left out, the step failed; run `lutra %s` again", path, step)
         return {}
     content = read_json(path, step)
     try:

@@ -8,7 +8,8 @@ from lutra.data.text import load_dataset
 from lutra.evaluate.recovery import recovery
 from lutra.evaluate.text import generate_text
 from lutra.freeze.block import quantise_blocks
-from lutra.freeze.engines import ENGINES, EngineName, install, load_with_engine
+from lutra.freeze.engines import EngineName, load_with_engine
+from lutra.freeze.whole import FrozenGpt
 from lutra.frozen import store
 from lutra.models.gpt import GPT
 from lutra.nn.weightless import weightless_blocks
@@ -19,19 +20,20 @@ from lutra.train.evaluate import validation_loss
 
 
 def evaluate_run(run: RunFiles, recipe: Recipe, engine: EngineName = "golden") -> dict[str, Any]:
-    """Losses on the whole validation text: of the model with real-valued, fake-quantised and frozen integer blocks, and
-    of the baselines; and the recovery of the integer model. Writes `run.evaluate` and a sample text.
+    """Losses on the whole validation text: of the trained model, of the frozen one, of the baselines in both; and the
+    recovery. Writes `run.evaluate` and a sample text.
 
     Returns:
-        `validation_loss` by arithmetic ("float", "fake_quantised" and the engine's name, or "float" alone where there
-        is no weightless block), `baselines` by ffn, `recovery` (None unless both baselines are trained), `tokens`.
+        `validation_loss` by arithmetic: the engine's name (whole in integers), "fake_quantised" (integer blocks, the
+        rest in floating point), "float"; the latter alone where nothing was frozen. `baselines` (float) and
+        `frozen_baselines` (whole in integers) by ffn. `recovery`, of integers among integers where there are all of
+        them (None unless both baselines are trained), `tokens`, `engine`.
 
     Raises:
-        InputError: an engine was asked for a model without weightless blocks; CheckpointError, FrozenModelError: see
-            `load_with_engine`.
+        CheckpointError, FrozenModelError, InputError: see `load_with_engine`.
     """
     tokens, batch = load_dataset(recipe.data.dataset).validation, recipe.train.evaluate_batch
-    model = load_model(run)
+    model: GPT | FrozenGpt = load_model(run)
     blocks = weightless_blocks(model).values()
     losses: dict[str, float] = {}
     if blocks:
@@ -40,20 +42,24 @@ def evaluate_run(run: RunFiles, recipe: Recipe, engine: EngineName = "golden") -
         for block in blocks:
             block.dequantise_()
     losses["float"] = validation_loss(model, tokens, batch)
-    if blocks:
-        install(model, store.load(run.frozen), ENGINES[engine])
+    if engine != "torch" and (blocks or store.exists(run.frozen)):
+        model = load_with_engine(run, engine)
         losses = {engine: validation_loss(model, tokens, batch), **losses}
-    baselines = {
-        ffn: validation_loss(load_model(run.baseline(ffn)), tokens, batch)
-        for ffn in recipe.baselines
-        if run.baseline(ffn).best_checkpoint.exists()
+    trained = [ffn for ffn in recipe.baselines if run.baseline(ffn).best_checkpoint.exists()]
+    baselines = {ffn: validation_loss(load_model(run.baseline(ffn)), tokens, batch) for ffn in trained}
+    frozen_baselines = {
+        ffn: validation_loss(load_with_engine(run.baseline(ffn), engine), tokens, batch)
+        for ffn in trained
+        if engine in losses and store.exists(run.baseline(ffn).frozen)
     }
+    compared = frozen_baselines if frozen_baselines.keys() == baselines.keys() else baselines
+    both = {"mlp", "none"} <= compared.keys()
     ours = losses.get(engine, losses["float"])
-    both = {"mlp", "none"} <= baselines.keys()
     result = {
         "validation_loss": losses,
         "baselines": baselines,
-        "recovery": recovery(baselines["none"], ours, baselines["mlp"]) if both else None,
+        "frozen_baselines": frozen_baselines,
+        "recovery": recovery(compared["none"], ours, compared["mlp"]) if both else None,
         "tokens": len(tokens) - 1,
         "engine": engine if engine in losses else "torch",
     }
@@ -80,7 +86,7 @@ def generate_from_run(
     return _write(model, recipe, prompt, characters, recipe.seed if seed is None else seed, temperature)
 
 
-def _write(model: GPT, recipe: Recipe, prompt: str, characters: int, seed: int, temperature: float) -> str:
+def _write(model: GPT | FrozenGpt, recipe: Recipe, prompt: str, characters: int, seed: int, temperature: float) -> str:
     return generate_text(
         model,
         prompt,

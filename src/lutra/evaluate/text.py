@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 
 from lutra.data.text import decode, encode
+from lutra.freeze.whole import FrozenGpt
 from lutra.models.gpt import GPT
 
 
 def generate_text(
-    model: GPT,
+    model: GPT | FrozenGpt,
     prompt: str,
     characters: str,
     *,
@@ -25,7 +26,7 @@ def generate_text(
     Raises:
         InputError: a character that the model does not know, or sampling options out of range (`GPT.generate`).
     """
-    device = model.lm_head.weight.device
+    device = model.lm_head.weight.device if isinstance(model, GPT) else torch.device("cpu")
     start = encode(prompt or "\n", characters).to(device)[None]
     generator = torch.Generator(device=device).manual_seed(seed)
     tokens = model.eval().generate(start, max_new_characters, temperature, top_k, generator)

@@ -13,6 +13,7 @@ from lutra.runs.files import RunFiles
 
 if TYPE_CHECKING:
     from lutra.freeze.engines import EngineName
+    from lutra.freeze.whole import FrozenGpt
     from lutra.models.gpt import GPT
     from lutra.runtime.engine import BlockRuntime
 
@@ -44,8 +45,8 @@ class TrainedRun:
 
         return BlockRuntime(self.frozen[block] if block else self.frozen.graphs[0], threads)
 
-    def model(self, engine: EngineName = "torch") -> GPT:
-        """The trained model in evaluation mode: as trained, or with frozen blocks run by "golden" or "runtime".
+    def model(self, engine: EngineName = "torch") -> GPT | FrozenGpt:
+        """The trained model in evaluation mode: as trained, or frozen and run by "golden" or "runtime".
 
         Raises:
             CheckpointError, FrozenModelError: something is missing or does not fit.

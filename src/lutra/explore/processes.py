@@ -17,9 +17,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from lutra import children
 from lutra.errors import RunDirectoryError
 from lutra.recipes.language import Recipe
-from lutra.runs.files import RunFiles
+from lutra.runs.files import LOCK_NAME, RunFiles
+from lutra.runs.lock import describe_holder, naming_holder
 
 LUTRA = (sys.executable, "-m", "lutra")
 OUTPUT_NAME = "output.log"
@@ -113,14 +115,11 @@ def _late(deadline: float | None) -> bool:
 def _start(job: Job, command: Sequence[str], threads: int, lock: int) -> subprocess.Popen[bytes]:
     arguments = ["run", job.files.recipe, "--out", job.files.root, "--to", job.last_step, "--json"]
     with (job.files.root / OUTPUT_NAME).open("wb") as output:
-        return subprocess.Popen(
+        return children.start(
             [*command, *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=output,
             env={"OMP_NUM_THREADS": str(threads), **os.environ},
-            # Its own group: the terminal's Ctrl-C reaches us alone, and we reach the simulators that it starts.
-            start_new_session=True,
             pass_fds=(lock,),
         )
 
@@ -141,7 +140,7 @@ def _end(processes: list[subprocess.Popen[bytes]], stop: _Stop) -> None:
 def _signal(processes: list[subprocess.Popen[bytes]], number: signal.Signals) -> None:
     for process in processes:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
+            process.send_signal(number)  # what it has started ends with it (`lutra.children`)
 
 
 def _error(job: Job, status: int) -> str | None:
@@ -162,15 +161,14 @@ def exclusive(folder: Path) -> Iterator[int]:
     Raises:
         RunDirectoryError: somebody else holds it.
     """
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunDirectoryError(
-                f"{folder}: another `lutra explore`, or a run that a killed one left behind, works there; "
-                "wait for its end, or end it"
-            ) from None
-        yield handle
+            holder = describe_holder(folder)
+            raise RunDirectoryError(f"{folder}: {holder} works there; wait for its end, or end it") from None
+        with naming_holder(folder):
+            yield handle
     finally:
         os.close(handle)

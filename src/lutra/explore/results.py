@@ -16,6 +16,7 @@ from lutra.explore.space import Variant
 from lutra.frozen import store
 from lutra.frozen.graph import as_weightless
 from lutra.runs.files import RunFiles, read_json
+from lutra.runs.record import finished_steps
 
 COSTS = {
     "luts": "LUTs",
@@ -29,8 +30,7 @@ COSTS = {
 def finished_result(job: Job) -> dict[str, Any] | None:
     """The result of a job that has run to its last step before, or None."""
     try:
-        steps = read_json(job.files.steps, "run")
-        recorded = steps.get(job.last_step, {}).get("recipe") == job.recipe.content_hash()
+        recorded = finished_steps(job.files).get(job.last_step, {}).get("recipe") == job.recipe.content_hash()
         return read_result(job) if recorded else None
     except LutraError:  # a file is missing or damaged: `lutra run` makes it again
         return None

@@ -19,7 +19,7 @@ from lutra.explore.table import markdown
 from lutra.recipes.language import Recipe
 from lutra.runs.claim import claim_run
 from lutra.runs.environment import environment
-from lutra.runs.files import RunFiles, read_json, write_json, write_text
+from lutra.runs.files import HOLDER_NAME, LOCK_NAME, RunFiles, read_json, write_json, write_text
 
 log = logging.getLogger("lutra.explore")
 
@@ -75,7 +75,9 @@ def _claim(plan: Plan, root: Path) -> None:
     if (root / RECORD_NAME).exists():
         if (there := load_exploration(root)["name"]) != plan.space.name:
             raise RunDirectoryError(f"{root}: belongs to the exploration {there}; choose another folder (--out)")
-    elif root.exists() and (not root.is_dir() or any(path.name != ".lock" for path in root.iterdir())):
+    elif root.exists() and (
+        not root.is_dir() or any(path.name not in (LOCK_NAME, HOLDER_NAME) for path in root.iterdir())
+    ):
         raise RunDirectoryError(f"{root}: not an exploration and not empty; choose another folder (--out)")
     root.mkdir(parents=True, exist_ok=True)
 

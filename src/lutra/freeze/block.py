@@ -11,6 +11,7 @@ from lutra.frozen.graph import FrozenModel, Graph
 from lutra.frozen.ops import ConditionalSum, LutLayer, Requantise, Thermometer
 from lutra.frozen.types import TensorType
 from lutra.nn.weightless import WeightlessBlock, weightless_blocks
+from lutra.recipes.sections import Experiment
 from lutra.version import __version__
 
 
@@ -52,7 +53,17 @@ def freeze_model(model: nn.Module, origin: dict[str, str] | None = None) -> Froz
         )
     quantise_blocks(model)
     graphs = tuple(freeze_block(name, block) for name, block in blocks.items())
-    return FrozenModel(graphs, {"lutra": __version__, "torch": torch.__version__, **(origin or {})})
+    return FrozenModel(graphs, {**versions(), **(origin or {})})
+
+
+def versions() -> dict[str, str]:
+    """What a frozen model was made with."""
+    return {"lutra": __version__, "torch": torch.__version__}
+
+
+def origin_of(recipe: Experiment) -> dict[str, str]:
+    """Where a frozen model of a recipe came from."""
+    return {**versions(), "recipe": recipe.name, "recipe_hash": recipe.content_hash(), "seed": str(recipe.seed)}
 
 
 def quantise_blocks(model: nn.Module) -> None:

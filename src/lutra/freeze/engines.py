@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from lutra.errors import InputError
+from lutra.freeze.whole import FrozenGpt, FrozenVit, WholeEngine
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph
 from lutra.models.gpt import GPT
 from lutra.nn.weightless import weightless_blocks
 from lutra.runs.files import RunFiles
+from lutra.runtime.whole_engine import GoldenWhole, whole_runtime
 from lutra.train.checkpoint import load_model
 
 EngineName = Literal["torch", "golden", "runtime"]
@@ -63,9 +65,7 @@ def replace_blocks(model: nn.Module, frozen: FrozenModel, make: Callable[[Graph]
         FrozenModelError, InputError: see `install`.
     """
     expected, found = set(weightless_blocks(model)), {graph.name for graph in frozen.graphs}
-    if expected != found:
-        odd = sorted(expected ^ found)
-        raise InputError(f"frozen model and checkpoint differ in {', '.join(odd)}; run `lutra freeze` again")
+    require_same_blocks(expected, found)
     for graph in frozen.graphs:
         block, made = model.get_submodule(graph.name), make(graph)
         places = [path for path, module in model.named_modules(remove_duplicate=False) if module is block]
@@ -74,16 +74,43 @@ def replace_blocks(model: nn.Module, frozen: FrozenModel, make: Callable[[Graph]
             setattr(model.get_submodule(parent), attribute, made)
 
 
-def load_with_engine(run: RunFiles, engine: EngineName) -> GPT:
-    """The best model of a run: as trained ("torch"), or with its frozen blocks in place ("golden", "runtime").
+def load_with_engine(run: RunFiles, engine: EngineName) -> GPT | FrozenGpt:
+    """The best model of a run: as trained ("torch"), or whole in integers ("golden", "runtime").
+
+    Of a run in which only blocks were frozen, the trained model with its frozen blocks in place.
 
     Raises:
         CheckpointError, FrozenModelError, InputError: see `load_model`, `store.load` and `install`.
     """
     model = load_model(run)
-    if engine != "torch":
-        install(model, store.load(run.frozen), ENGINES[engine])
+    if engine == "torch":
+        return model
+    frozen = store.load(run.frozen)
+    if frozen.whole is not None:
+        expected, found = set(weightless_blocks(model)), {graph.name for graph in frozen.graphs}
+        require_same_blocks(expected, found)
+        return FrozenGpt(frozen.whole, WHOLE_ENGINES[engine](frozen.whole))
+    install(model, frozen, ENGINES[engine])
     return model
+
+
+def load_vision_with_engine(run: RunFiles, engine: EngineName) -> FrozenVit:
+    """The frozen vision transformer of a run, computed by "golden" or "runtime".
+
+    Raises:
+        FrozenModelError: it was not frozen; InputError: engine "torch", which computes no integers.
+    """
+    if engine == "torch":
+        raise InputError('engine "torch" computes no integers; choose golden or runtime')
+    whole = store.load(run.frozen).require_whole()
+    return FrozenVit(whole, WHOLE_ENGINES[engine](whole))
+
+
+def require_same_blocks(expected: set[str], found: set[str]) -> None:
+    """Raise InputError unless a checkpoint and a frozen model have the same blocks, by name."""
+    if expected != found:
+        odd = ", ".join(sorted(expected ^ found))
+        raise InputError(f"frozen model and checkpoint differ in {odd}; run `lutra freeze` again")
 
 
 def _runtime_engine(graph: Graph) -> IntegerEngine:
@@ -94,3 +121,5 @@ def _runtime_engine(graph: Graph) -> IntegerEngine:
 
 ENGINES: dict[str, Callable[[Graph], IntegerEngine]] = {"golden": golden_engine, "runtime": _runtime_engine}
 """What creates the engine of a graph, by name."""
+WHOLE_ENGINES: dict[str, Callable[[Graph], WholeEngine]] = {"golden": GoldenWhole, "runtime": whole_runtime}
+"""The same of a whole model."""

@@ -1,69 +1,136 @@
-"""The step `freeze` of a language model: its blocks as integers, and real rows for the simulation."""
+"""The step `freeze`: the whole model in integers, its baselines too, and real rows for the simulation of its blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from safetensors.numpy import save as dump_tensors
-from torch import Tensor, nn
+from torch import Tensor
 
-from lutra.data.text import load_dataset, validation_windows
+from lutra.data.images import evaluation_batches, load_images, resized, training_images
+from lutra.data.text import load_dataset, training_batch, validation_windows
 from lutra.errors import InputError
-from lutra.freeze.block import freeze_model
+from lutra.freeze.block import origin_of, quantise_blocks
+from lutra.freeze.transformer import freeze_transformer
+from lutra.freeze.whole import rows_of_pixels
 from lutra.frozen import golden, store
-from lutra.frozen.graph import FrozenModel, Graph
+from lutra.frozen.graph import FrozenModel, Graph, block_inputs
 from lutra.models.gpt import GPT
+from lutra.models.integer import IntegerTransformer
+from lutra.models.vit import VisionTransformer
 from lutra.recipes.language import Recipe
+from lutra.recipes.vision import VisionRecipe
 from lutra.runs.files import RunFiles, replacing
-from lutra.train.checkpoint import load_model
+from lutra.train.checkpoint import load_model, load_vision_model
+
+CALIBRATION_BATCHES, CALIBRATION_WINDOWS = 8, 32
 
 
 def freeze_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
-    """Freeze the best checkpoint of a run into `run.frozen`, and capture real input rows for the simulation.
+    """Freeze the best checkpoint of a run whole into `run.frozen`, and so every baseline that is trained.
 
-    The rows (`run.samples`) are what each block receives on the first windows of the validation text.
+    Scales come from training text. The rows (`run.samples`) are what each weightless block receives on the first
+    windows of the validation text.
 
     Returns:
-        `content_hash`, `graphs` (names) and `rows` per graph.
+        `content_hash`, `graphs` (names of the blocks), `rows` per block, and the `baselines` that were frozen.
 
     Raises:
-        CheckpointError, InputError: no usable checkpoint, or a model without weightless blocks.
+        CheckpointError, InputError: no usable checkpoint, or scales that do not fit together.
     """
-    model = load_model(run)
-    frozen = freeze_model(
-        model, {"recipe": recipe.name, "recipe_hash": recipe.content_hash(), "seed": str(recipe.seed)}
-    )
-    store.save(frozen, run.frozen)
-    samples = capture_inputs(model, frozen, load_dataset(recipe.data.dataset).validation, recipe.hardware.rows)
-    with replacing(run.samples) as temporary:
-        temporary.write_bytes(dump_tensors(samples))
+    text = load_dataset(recipe.data.dataset)
+    context = min(recipe.model.context, len(text.train) - 1)
+
+    def batches() -> Iterator[Tensor]:
+        for batch in range(CALIBRATION_BATCHES):
+            yield training_batch(text.train, recipe.seed, batch, CALIBRATION_WINDOWS, context)[0]
+
+    def inputs() -> Iterator[np.ndarray]:
+        for window, _ in validation_windows(text.validation, 1, recipe.model.context):
+            yield window.numpy()[:, :, None]
+
+    def freeze(files: RunFiles, each: Recipe) -> FrozenModel:
+        return freeze_whole(load_model(files), each, batches(), files)
+
+    return freeze_all(run, recipe, freeze, inputs())
+
+
+def freeze_vision(run: RunFiles, recipe: VisionRecipe) -> dict[str, Any]:
+    """As `freeze_run`, of a vision transformer: scales from training images, rows from test images.
+
+    Raises:
+        CheckpointError, InputError: as `freeze_run`; or images that are not there.
+    """
+    data, side = load_images(recipe.data.dataset, recipe.data.folder), recipe.model.image
+    train = data.train.first(recipe.data.train_images)
+
+    def batches() -> Iterator[Tensor]:
+        for batch in range(CALIBRATION_BATCHES):
+            size = min(CALIBRATION_WINDOWS, len(train) // CALIBRATION_BATCHES or 1)
+            yield resized(training_images(train, recipe.seed, batch, size)[0], side)
+
+    def inputs() -> Iterator[np.ndarray]:
+        for pixels, _ in evaluation_batches(data.test, 1, side):
+            yield rows_of_pixels(pixels)
+
+    def freeze(files: RunFiles, each: VisionRecipe) -> FrozenModel:
+        return freeze_whole(load_vision_model(files), each, batches(), files)
+
+    return freeze_all(run, recipe, freeze, inputs())
+
+
+AnyRecipe = TypeVar("AnyRecipe", Recipe, VisionRecipe)
+
+
+def freeze_all(
+    run: RunFiles, recipe: AnyRecipe, freeze: Callable[[RunFiles, AnyRecipe], FrozenModel], inputs: Iterator[np.ndarray]
+) -> dict[str, Any]:
+    """Freeze a run's model and its baselines, and capture the rows of the blocks on `inputs`."""
+    frozen = freeze(run, recipe)
     names = [graph.name for graph in frozen.graphs]
-    return {"content_hash": store.content_hash(run.frozen), "graphs": names, "rows": recipe.hardware.rows}
+    if names:
+        samples = capture_inputs(frozen.require_whole(), inputs, recipe.hardware.rows)
+        with replacing(run.samples) as temporary:
+            temporary.write_bytes(dump_tensors(samples))
+    baselines = [ffn for ffn in recipe.baselines if run.baseline(ffn).best_checkpoint.exists()]
+    for ffn in baselines:
+        freeze(run.baseline(ffn), recipe.with_ffn(ffn))
+    return {
+        "content_hash": store.content_hash(run.frozen),
+        "graphs": names,
+        "rows": recipe.hardware.rows,
+        "baselines": baselines,
+    }
 
 
-@torch.no_grad()
-def capture_inputs(model: GPT, frozen: FrozenModel, text: Tensor, rows: int) -> dict[str, np.ndarray]:
-    """int8 input rows (rows, D) of every frozen block, as `text`, character numbers (N,), produces them."""
-    caught: dict[str, list[np.ndarray]] = {graph.name: [] for graph in frozen.graphs}
+def freeze_whole(
+    model: GPT | VisionTransformer, recipe: Recipe | VisionRecipe, batches: Iterator[Tensor], run: RunFiles
+) -> FrozenModel:
+    """Calibrate a trained model on `batches`, and write its program into `run.frozen`."""
+    quantise_blocks(model)
+    integer = IntegerTransformer(model)
+    integer.calibrate_(batches)
+    frozen = FrozenModel.of_whole(freeze_transformer(integer), origin_of(recipe))
+    store.save(frozen, run.frozen)
+    return frozen
 
-    def catch(graph: Graph) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            real = inputs[0].float().reshape(-1, graph.input_width).numpy()
-            caught[graph.name].append(golden.quantise(real, graph.input_type).astype(np.int8))
 
-        return hook
+def capture_inputs(program: Graph, inputs: Iterator[np.ndarray], rows: int) -> dict[str, np.ndarray]:
+    """int8 input rows (rows, D) of every weightless block of a whole model, by the block's name, as `inputs`, sequences
+    (1, T, width) of the program's input, produce them.
 
-    hooks = [model.get_submodule(graph.name).register_forward_pre_hook(catch(graph)) for graph in frozen.graphs]
-    windows = validation_windows(text, 1, model.config.context)
-    try:
-        while sum(map(len, caught[frozen.graphs[0].name])) < rows:
-            model(next(windows)[0])
-    except StopIteration:
-        raise InputError(f"hardware.rows: the validation text has fewer than {rows} rows") from None
-    finally:
-        for hook in hooks:
-            hook.remove()
+    Raises:
+        InputError: the inputs have fewer rows.
+    """
+    blocks = block_inputs(program)
+    caught: dict[str, list[np.ndarray]] = {name: [] for name in blocks}
+    while min(sum(map(len, parts)) for parts in caught.values()) < rows:
+        try:
+            values = golden.trace(program, next(inputs))
+        except StopIteration:
+            raise InputError(f"hardware.rows: the validation data has fewer than {rows} rows") from None
+        for name, source in blocks.items():
+            caught[name].append(values[source][0].astype(np.int8))
     return {name: np.concatenate(parts)[:rows] for name, parts in caught.items()}

@@ -12,18 +12,24 @@ from lutra.frozen.ops import (
     Embedding,
     LayerNorm,
     MatMul,
+    MeanRows,
     Operation,
+    Patches,
+    Positions,
     Requantise,
     Residual,
+    Select,
     Table,
 )
 from lutra.frozen.ops.attention import exponential_table
 from lutra.frozen.types import IntArray, TensorType
-from lutra.models.integer import FINAL_NORM, LOGITS, STREAM, Feedforward, IntegerTransformer, Layer
+from lutra.models.integer import FINAL_NORM, LOGITS, POOLED, STREAM, Feedforward, IntegerTransformer, Layer
+from lutra.models.vit import VisionTransformer
 from lutra.nn import integer
 from lutra.nn.weightless import WeightlessBlock
+from lutra.recipes.vision import CHANNELS
 
-TOKENS = "tokens"
+TOKENS, PIXELS = "tokens", "pixels"
 
 
 def freeze_transformer(model: IntegerTransformer) -> Graph:
@@ -33,14 +39,16 @@ def freeze_transformer(model: IntegerTransformer) -> Graph:
         InputError: a scale is missing, or constants do not fit their types.
         FrozenModelError: the model leaves the bounds of the frozen operations.
     """
-    writer = _Writer(model)
-    x = writer.embedding()
-    for layer in model.parts.layers:
-        x = writer.layer(layer, x)
+    writer, vision = _Writer(model), isinstance(model.model, VisionTransformer)
+    x = writer.image() if vision else writer.embedding()
+    for index, layer in enumerate(model.parts.layers):
+        x = writer.layer(layer, x, only_class=model.ends_with_class(index))
     y = writer.norm(model.parts.norm, FINAL_NORM, x)
+    if model.parts.pool == "mean":
+        y = writer.mean(y)
     head = model.parts.head
-    writer.linear(model.linear_constants(head.weight, head.bias, FINAL_NORM, LOGITS), LOGITS, y, LOGITS)
-    program = Graph("model", TOKENS, writer.input_type, 1, tuple(writer.ops))
+    writer.linear(model.linear_constants(head.weight, head.bias, model.head_source, LOGITS), LOGITS, y, LOGITS)
+    program = writer.program()
     program.check()
     return program
 
@@ -52,7 +60,7 @@ class _Writer:
         self.model = model
         self.ops: list[Operation] = []
         self.stream = TensorType(True, 16, model.scale(STREAM))
-        self.input_type = TensorType(False, 8)
+        self.input: tuple[str, TensorType, int, int | None]
 
     def add(self, op: Operation) -> str:
         self.ops.append(op)
@@ -65,12 +73,36 @@ class _Writer:
 
     def embedding(self) -> str:
         tokens, positions = map(_array, self.model.embedding_rows())
-        self.input_type = TensorType(False, max(1, (len(tokens) - 1).bit_length()))
+        self.input = TOKENS, TensorType(False, max(1, (len(tokens) - 1).bit_length())), 1, None
         return self.add(Embedding((TOKENS,), "embedding", tokens, positions, self.stream))
 
-    def layer(self, layer: Layer, x: str) -> str:
+    def image(self) -> str:
+        model = self.model.model
+        assert isinstance(model, VisionTransformer)
+        side = model.config.image
+        self.input = PIXELS, TensorType(False, 8), CHANNELS, side * side
+        self.add(Patches((PIXELS,), "patches", side, side, model.config.patch))
+        x = self.linear(self.model.patch_constants(), "projected", "patches", STREAM)
+        leading, positions = map(_array, self.model.position_rows())
+        return self.add(Positions((x,), "embedding", leading, positions, self.stream))
+
+    def program(self) -> Graph:
+        name, type_, width, rows = self.input
+        return Graph("model", name, type_, width, tuple(self.ops), rows)
+
+    def mean(self, y: str) -> str:
+        model = self.model.model
+        assert isinstance(model, VisionTransformer)
+        multiplier, shift = self.model.mean_constants(model.config.patches)
+        return self.add(MeanRows((y,), POOLED, multiplier, shift, self.type_of(POOLED)))
+
+    def layer(self, layer: Layer, x: str, only_class: bool = False) -> str:
+        """`only_class`: the values end with the class token's row."""
         name = layer.name
-        x = self.add(Residual((x, self.attention(layer, x)), f"{name}.x", self.stream))
+        y = self.norm(layer.norm_1, f"{name}.norm_1", x)
+        if only_class:
+            x = self.add(Select((x,), f"{name}.class", 0))
+        x = self.add(Residual((x, self.attention(layer, y, only_class)), f"{name}.x", self.stream))
         if layer.norm_2 is None:
             return x
         y = self.norm(layer.norm_2, f"{name}.norm_2", x)
@@ -80,13 +112,14 @@ class _Writer:
             branch = self.block(layer, y)
         return self.add(Residual((x, branch), f"{name}.out", self.stream))
 
-    def attention(self, layer: Layer, x: str) -> str:
-        model, name = self.model, layer.name
-        y = self.norm(layer.norm_1, f"{name}.norm_1", x)
+    def attention(self, layer: Layer, y: str, only_class: bool) -> str:
+        model, name, norm = self.model, layer.name, y
+        if only_class:
+            y = self.add(Select((y,), f"{name}.class_norm", 0))
         parts = []
-        for part, (weight, bias) in layer.query_key_value().items():
+        for source, (part, (weight, bias)) in zip((y, norm, norm), layer.query_key_value().items(), strict=True):
             site = f"{name}.{part}"
-            parts.append(self.linear(model.linear_constants(weight, bias, f"{name}.norm_1", site), site, y, site))
+            parts.append(self.linear(model.linear_constants(weight, bias, f"{name}.norm_1", site), site, source, site))
         c = model.attention_constants(layer)
         type_ = TensorType(True, 8, model.context_scale(layer, c))
         context = self.add(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from lutra.errors import FrozenModelError
 from lutra.frozen.ops import ConditionalSum, LutLayer, Operation, Requantise, Thermometer
@@ -59,6 +60,10 @@ class Graph:
 
     def values(self) -> dict[str, Value]:
         """Type and shape of every value, by name."""
+        return dict(self._values)
+
+    @cached_property
+    def _values(self) -> dict[str, Value]:
         values = {self.input: self.input_value}
         for op in self.ops:
             values[op.output] = op.result([values[name] for name in op.inputs])
@@ -151,19 +156,36 @@ class FrozenModel:
 
 
 def weightless_parts(program: Graph) -> tuple[Graph, ...]:
-    """The weightless blocks of a program as graphs of their own, in order, with the values' names as they are.
+    """The weightless blocks of a program as graphs of their own, in order: rows "x" to the first requantise.
 
-    A block is named by what its values' names share: "h.0.mlp" for "h.0.mlp.bits0" to "h.0.mlp.y".
+    A block is named by what its values' names share: "h.0.mlp" for "h.0.mlp.bits0" to "h.0.mlp.y", in the block "bits0"
+    to "y".
     """
     values, parts = program.values(), []
-    for first, op in enumerate(program.ops):
-        if isinstance(op, Thermometer):
-            ends = (i for i in range(first, len(program.ops)) if isinstance(program.ops[i], Requantise))
-            last = next(ends, len(program.ops) - 1)
-            (source,) = op.inputs
-            name = op.output.rpartition(".")[0] or program.name
-            parts.append(Graph(name, source, values[source].type, values[source].width, program.ops[first : last + 1]))
+    for name, (source, first) in _blocks(program).items():
+        ends = (i for i in range(first, len(program.ops)) if isinstance(program.ops[i], Requantise))
+        ops = program.ops[first : next(ends, len(program.ops) - 1) + 1]
+        short = {source: "x"} | {op.output: op.output.removeprefix(f"{name}.") for op in ops}
+        renamed = (
+            replace(op, inputs=tuple(short.get(each, each) for each in op.inputs), output=short[op.output])
+            for op in ops
+        )
+        parts.append(Graph(name, "x", values[source].type, values[source].width, tuple(renamed)))
     return tuple(parts)
+
+
+def block_inputs(program: Graph) -> dict[str, str]:
+    """The program's value that each of its weightless blocks reads, by the block's name."""
+    return {name: source for name, (source, _) in _blocks(program).items()}
+
+
+def _blocks(program: Graph) -> dict[str, tuple[str, int]]:
+    """What each weightless block reads, and the position of its first operation."""
+    return {
+        op.output.rpartition(".")[0] or program.name: (op.inputs[0], position)
+        for position, op in enumerate(program.ops)
+        if isinstance(op, Thermometer)
+    }
 
 
 def as_weightless(graph: Graph) -> WeightlessBlock:

@@ -192,6 +192,11 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
+def exists(folder: Path) -> bool:
+    """Whether something was frozen into `folder`; `load` says whether it is whole."""
+    return (folder / MODEL_FILE).exists()
+
+
 def content_hash(folder: Path) -> str:
     """The content hash that `folder` claims (see `load` for the check).
 

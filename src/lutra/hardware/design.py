@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lutra.errors import InputError, LutraError
-from lutra.runs.files import read_json, write_json
+from lutra.reading import note_written
+from lutra.runs.files import PREFIX, cannot_write, read_json, write_json
 
 LIBRARY = Path(__file__).parent / "lib"
 FILE_LIST = "filelist.f"
@@ -76,23 +77,23 @@ class Design:
             raise InputError(f"{out}: holds something other than generated RTL; choose an empty folder")
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+            staging = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{out.name}.", dir=out.parent))
             try:
                 for name, text in self.files.items():
                     (staging / name).write_text(text, encoding="utf-8")
                 write_json(staging / MANIFEST, {"design_hash": self.content_hash, **self.manifest})
                 staging.chmod(0o755)
                 old = staging.with_name(f"{staging.name}.old")
+                before = [path for path in out.rglob("*") if path.is_file()]
                 if out.exists():
                     out.rename(old)
                 staging.rename(out)
+                note_written(*before, *(out / name for name in [*self.files, MANIFEST]))
                 shutil.rmtree(old, ignore_errors=True)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
         except OSError as error:
-            raise LutraError(
-                f"{out}: cannot write ({error.strerror}); free some space or choose another folder"
-            ) from error
+            raise LutraError(cannot_write(out, error)) from error
         return [out / name for name in [*self.files, MANIFEST]]
 
 

@@ -163,6 +163,11 @@ class GPT(nn.Module):
         logits: Tensor = self.lm_head(self.transformer.ln_f(x))  # (B, T, V)
         return logits
 
+    @property
+    def context(self) -> int:
+        """How many tokens a sequence can have."""
+        return self.config.context
+
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """`load_state_dict` with strict names and shapes, for a dictionary with or without the tied `lm_head.weight`.
 
@@ -193,19 +198,24 @@ class GPT(nn.Module):
         Raises:
             InputError: no token to start from, a negative temperature, or top_k below 1.
         """
-        if tokens.shape[1] == 0:
-            raise InputError("generation needs at least one token to start from")
-        if not 0 <= temperature < math.inf:
-            raise InputError(f"temperature must be a number from 0, got {temperature}")
-        if top_k is not None and top_k < 1:
-            raise InputError(f"top_k must be at least 1, got {top_k}")
+        check_sampling(tokens, temperature, top_k)
         for _ in range(max_new_tokens):
             logits = self(tokens[:, -self.config.context :])[:, -1]  # (B, V)
-            tokens = torch.cat([tokens, _sample(logits, temperature, top_k, generator)], dim=1)
+            tokens = torch.cat([tokens, sample(logits, temperature, top_k, generator)], dim=1)
         return tokens
 
 
-def _sample(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator | None) -> Tensor:
+def check_sampling(tokens: Tensor, temperature: float, top_k: int | None) -> None:
+    """Raise InputError for no token to start from, a negative temperature, or top_k below 1."""
+    if tokens.shape[1] == 0:
+        raise InputError("generation needs at least one token to start from")
+    if not 0 <= temperature < math.inf:
+        raise InputError(f"temperature must be a number from 0, got {temperature}")
+    if top_k is not None and top_k < 1:
+        raise InputError(f"top_k must be at least 1, got {top_k}")
+
+
+def sample(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator | None) -> Tensor:
     """One token per row of logits: (B, V) -> (B, 1)."""
     if temperature == 0:
         return logits.argmax(dim=-1, keepdim=True)

@@ -9,21 +9,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lutra.errors import InputError
 from lutra.kernels.reference import straight_through
-from lutra.models.gpt import GPT, MLP, CausalSelfAttention
+from lutra.models.gpt import GPT, MLP
+from lutra.models.vit import Mlp, VisionTransformer
 from lutra.nn import integer
 from lutra.nn.integer import INT8_LARGEST, INT16_LARGEST
 from lutra.nn.weightless import WeightlessBlock
 
 STREAM_MARGIN = 1.5
 """How far the residual stream and the logits may exceed what calibration met."""
-STREAM, FINAL_NORM, LOGITS = "stream", "norm", "logits"
+STREAM, FINAL_NORM, POOLED, LOGITS = "stream", "norm", "pooled", "logits"
+PIXEL_LEVELS, PIXEL_OFFSET = 255, 128
+"""Pixels in [0, 255] enter as `pixel - 128`; what normalises them is part of the patch embedding's weights."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Parts:
     head: nn.Linear
     heads: int
     causal: bool
+    pool: Literal["class", "mean"] | None = None
+    """How rows become one before the head; None: every row has logits."""
 
 
 def parts_of(model: nn.Module) -> Parts:
@@ -69,15 +75,26 @@ def parts_of(model: nn.Module) -> Parts:
     Raises:
         InputError: it has none.
     """
+    if isinstance(model, VisionTransformer):
+        return _parts_of_vit(model)
     if not isinstance(model, GPT):
         raise InputError(f"a {type(model).__name__} has no integer form; a GPT and a VisionTransformer have one")
     layers, transformer = [], cast("Any", model.transformer)
     for index, block in enumerate(transformer.h):
-        attention: CausalSelfAttention = block.attn
         mlp = Feedforward(block.mlp.c_fc, block.mlp.c_proj) if isinstance(block.mlp, MLP) else block.mlp
         norm_2 = None if block.mlp is None else block.ln_2
-        layers.append(Layer(f"transformer.h.{index}", block.ln_1, attention.c_attn, attention.c_proj, norm_2, mlp))
+        layers.append(Layer(f"transformer.h.{index}", block.ln_1, block.attn.c_attn, block.attn.c_proj, norm_2, mlp))
     return Parts(tuple(layers), transformer.ln_f, model.lm_head, model.config.heads, causal=True)
+
+
+def _parts_of_vit(model: VisionTransformer) -> Parts:
+    layers = []
+    for index, block in enumerate(cast("Any", model.blocks)):
+        mlp = Feedforward(block.mlp.fc1, block.mlp.fc2) if isinstance(block.mlp, Mlp) else block.mlp
+        norm_2 = None if block.mlp is None else block.norm2
+        layers.append(Layer(f"blocks.{index}", block.norm1, block.attn.qkv, block.attn.proj, norm_2, mlp))
+    config = model.config
+    return Parts(tuple(layers), model.norm, model.head, config.heads, causal=False, pool=config.pool)
 
 
 def sites(parts: Parts) -> tuple[str, ...]:
@@ -90,11 +107,11 @@ def sites(parts: Parts) -> tuple[str, ...]:
         if isinstance(layer.feedforward, Feedforward):
             inner += ["hidden", "gelu"]
         names += [f"{layer.name}.{name}" for name in inner]
-    return (*names, FINAL_NORM, LOGITS)
+    return (*names, FINAL_NORM, *((POOLED,) if parts.pool == "mean" else ()), LOGITS)
 
 
 class IntegerTransformer(nn.Module):
-    """`model` in integers: the same inputs, logits as float32 of the same shape.
+    """`model` in integers: tokens (B, T) or pixels (B, 3, side, side) uint8, logits as float32 of the model's shape.
 
     The parameters are the model's own, and gradients reach them straight through every rounding. Weightless blocks
     must be quantised. `calibrate_` comes before use.
@@ -122,12 +139,19 @@ class IntegerTransformer(nn.Module):
         hooks = list(self._hooks(met))
         try:
             for batch in batches:
-                self._observe(met, LOGITS, self.model(batch))
+                self._observe(met, LOGITS, self.real_logits(batch))
         finally:
             for hook in hooks:
                 hook.remove()
             self.model.train(training)
         self.largest.copy_(torch.tensor([met[name] for name in self.sites], dtype=torch.float64))
+
+    def real_logits(self, inputs: Tensor) -> Tensor:
+        """What the model gives in floating point for the same inputs."""
+        if isinstance(self.model, VisionTransformer):
+            inputs = self.model.normalised(inputs)
+        logits: Tensor = self.model(inputs)
+        return logits
 
     @staticmethod
     def _observe(met: dict[str, float], name: str, values: Tensor) -> None:
@@ -165,6 +189,10 @@ class IntegerTransformer(nn.Module):
                 yield outputs(layer.feedforward.second, STREAM)
             elif layer.feedforward is not None:
                 yield outputs(layer.feedforward, STREAM)
+        if isinstance(self.model, VisionTransformer):
+            yield outputs(self.model.patch_embed, STREAM)
+        if self.parts.pool == "mean":
+            yield inputs(self.parts.head, POOLED)
         yield inputs(self.parts.norm, STREAM)
         yield outputs(self.parts.norm, FINAL_NORM)
 
@@ -191,21 +219,38 @@ class IntegerTransformer(nn.Module):
         return (self.integer_logits(inputs) * self.scale(LOGITS)).float()
 
     def integer_logits(self, inputs: Tensor) -> Tensor:
-        """Tokens (B, T) -> int16 logits (B, T, V), as float64."""
-        x = self.embed(inputs)
-        for layer in self.parts.layers:
-            x = self._attention(layer, x)
+        """int16 logits (B, T, V) of tokens, or (B, classes) of pixels, as float64."""
+        x = self.embed_pixels(inputs) if isinstance(self.model, VisionTransformer) else self.embed(inputs)
+        for index, layer in enumerate(self.parts.layers):
+            x = self._attention(layer, x, only_class=self.ends_with_class(index))
             if layer.norm_2 is not None:
                 x = self._feedforward(layer, x)
         y = self._norm(self.parts.norm, FINAL_NORM, x)
-        return self._linear(self.parts.head.weight, self.parts.head.bias, FINAL_NORM, LOGITS, y, bits=16)
+        if self.parts.pool == "mean":
+            y = integer.mean_rows(y, *self.mean_constants(y.shape[1]))
+        y = self._linear(self.parts.head.weight, self.parts.head.bias, self.head_source, LOGITS, y, bits=16)
+        return y if self.parts.pool is None else y[:, 0]
+
+    def ends_with_class(self, index: int) -> bool:
+        """Whether a layer computes the class token's row only: the last one, if nothing else is read afterwards."""
+        return self.parts.pool == "class" and index == len(self.parts.layers) - 1
+
+    @property
+    def head_source(self) -> str:
+        return POOLED if self.parts.pool == "mean" else FINAL_NORM
+
+    def mean_constants(self, rows: int) -> tuple[int, int]:
+        """Multiplier and shift of the mean over `rows` rows."""
+        ratio = torch.tensor([self.scale(FINAL_NORM) / (rows * self.scale(POOLED))], dtype=torch.float64)
+        multiplier, shift = integer.dyadic(ratio, POOLED)
+        return int(multiplier), shift
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Tokens (B, T) -> the residual stream (B, T, D)."""
         assert isinstance(self.model, GPT)
         length = tokens.shape[1]
-        if length > self.model.config.context:
-            raise InputError(f"{length} tokens are more than the model's context of {self.model.config.context}")
+        if length > self.model.context:
+            raise InputError(f"{length} tokens are more than the model's context of {self.model.context}")
         wte, wpe = self.embedding_rows()
         return integer.residual(wte[tokens], wpe[:length])
 
@@ -217,11 +262,53 @@ class IntegerTransformer(nn.Module):
             integer.to_grid(transformer.wpe.weight, scale, 16),
         )
 
-    def _attention(self, layer: Layer, x: Tensor) -> Tensor:
+    def embed_pixels(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, 3, side, side) in [0, 255] -> the residual stream (B, T, D)."""
+        model = self.model
+        assert isinstance(model, VisionTransformer)
+        model.require_images(pixels)
+        if pixels.dtype != torch.uint8:
+            raise InputError(f"pixels must be uint8 in [0, 255], got {pixels.dtype}")
+        patches = F.unfold(pixels.double() - PIXEL_OFFSET, model.config.patch, stride=model.config.patch)
+        weight, bias = self.patch_weights()
+        x = integer.linear(patches.transpose(1, 2), weight, bias, self.patch_constants(), 1.0, bits=16)
+        leading, positions = self.position_rows()
+        x = integer.residual(x, positions)
+        return torch.cat([leading.expand(len(x), -1, -1), x], dim=1)
+
+    def patch_weights(self) -> tuple[Tensor, Tensor]:
+        """Weights (D, 3 * patch^2) and bias (D) that take `pixel - 128` instead of normalised images."""
+        model = self.model
+        assert isinstance(model, VisionTransformer)
+        projection = model.patch_embed.proj
+        assert projection.bias is not None
+        device = projection.weight.device
+        mean, std = (torch.tensor(each, dtype=torch.float64, device=device) for each in model.statistics)
+        weight = projection.weight.double() / (PIXEL_LEVELS * std)[:, None, None]
+        offset = (PIXEL_OFFSET - PIXEL_LEVELS * mean)[:, None, None]
+        return weight.flatten(1), projection.bias.double() + (weight * offset).flatten(1).sum(dim=1)
+
+    def patch_constants(self) -> integer.Linear:
+        weight, bias = self.patch_weights()
+        return integer.linear_constants(weight, bias.detach(), 1.0, self.scale(STREAM), "patch_embed")
+
+    def position_rows(self) -> tuple[Tensor, Tensor]:
+        """Integer rows that come first (1 or 0, D), and the positions of the patches (N, D), at the stream's scale."""
+        model, scale = self.model, self.scale(STREAM)
+        assert isinstance(model, VisionTransformer)
+        rows = model.pos_embed[0]
+        if model.cls_token is None:
+            return integer.to_grid(rows[:0], scale, 16), integer.to_grid(rows, scale, 16)
+        return integer.to_grid(model.cls_token[0] + rows[:1], scale, 16), integer.to_grid(rows[1:], scale, 16)
+
+    def _attention(self, layer: Layer, x: Tensor, only_class: bool = False) -> Tensor:
         y = self._norm(layer.norm_1, f"{layer.name}.norm_1", x)
+        queries = y
+        if only_class:
+            x, queries = x[:, :1], y[:, :1]
         query, key, value = (
-            self._linear(weight, bias, f"{layer.name}.norm_1", f"{layer.name}.{name}", y)
-            for name, (weight, bias) in layer.query_key_value().items()
+            self._linear(weight, bias, f"{layer.name}.norm_1", f"{layer.name}.{name}", rows)
+            for rows, (name, (weight, bias)) in zip((queries, y, y), layer.query_key_value().items(), strict=True)
         )
         constants = self.attention_constants(layer)
         context = integer.attention(query, key, value, self.parts.heads, self.parts.causal, constants)

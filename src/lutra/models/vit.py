@@ -137,11 +137,12 @@ class VisionTransformer(nn.Module):
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """Pixels in [0, 255], any type, (B, 3, image, image) -> what `forward` takes."""
-        mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in self._statistics)
+        mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in self.statistics)
         return (pixels.float() / 255 - mean) / std
 
     @property
-    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of the channels, of pixels in [0, 1]."""
         return self.config.mean, self.config.std
 
     def weights(self) -> dict[str, Tensor]:

@@ -16,11 +16,10 @@ import os
 import platform
 import shlex
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
-from lutra import settings
+from lutra import children, settings
 from lutra.errors import ToolError
 
 PREBUILT = Path(__file__).parent / "prebuilt"
@@ -33,11 +32,19 @@ BASE_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-
 SHARED_HEADERS = Path(__file__).parent
 
 
-def compiler() -> str | None:
-    """Path of the C++ compiler: `$CXX` if that is set, else g++, c++ or clang++ from PATH; None if there is none."""
-    if chosen := settings.CXX.text:
-        return shutil.which(chosen)
-    return next(filter(None, map(shutil.which, ("g++", "c++", "clang++"))), None)
+def compiler() -> tuple[str, ...] | None:
+    """How the C++ compiler is called: `$CXX` in words, as a shell splits it, if that is set, else g++, c++ or clang++.
+
+    None if there is none.
+    """
+    try:
+        chosen = shlex.split(settings.CXX.text or "")
+    except ValueError:  # a quote that does not end
+        return None
+    for program, *arguments in [chosen] if chosen else [["g++"], ["c++"], ["clang++"]]:
+        if path := shutil.which(program):
+            return (path, *arguments)
+    return None
 
 
 def compiler_available() -> bool:
@@ -62,10 +69,10 @@ def load_library(name: str, sources: list[Path], flags: list[str]) -> ctypes.CDL
     if prebuilt.exists():
         with contextlib.suppress(OSError):  # built for a newer C library than this machine's
             return ctypes.CDLL(str(prebuilt))
-    path = _compiler_or_error(name)
-    library = cache_folder() / f"{name}-{_key(sources, flags, _version(path))}.so"
+    compiler_call = _compiler_or_error(name)
+    library = cache_folder() / f"{name}-{_key(sources, flags, _version(compiler_call))}.so"
     if not library.exists():
-        _compile(name, library, _command(path, sources, flags))
+        _compile(name, library, _command(compiler_call, sources, flags))
     try:
         return ctypes.CDLL(str(library))
     except OSError as error:
@@ -82,15 +89,15 @@ def prebuild(name: str, sources: list[Path], flags: list[str], folder: Path) -> 
     _compile(name, folder / f"{name}-{_key(sources, flags, '')}.so", command)
 
 
-def _command(compiler_path: str, sources: list[Path], flags: list[str]) -> list[str]:
-    return [compiler_path, *BASE_FLAGS, f"-I{SHARED_HEADERS}", *flags, *map(str, sources), "-ldl"]
+def _command(compiler_call: tuple[str, ...], sources: list[Path], flags: list[str]) -> list[str]:
+    return [*compiler_call, *BASE_FLAGS, f"-I{SHARED_HEADERS}", *flags, *map(str, sources), "-ldl"]
 
 
-def _compiler_or_error(name: str) -> str:
-    path = compiler()
-    if path is None:
+def _compiler_or_error(name: str) -> tuple[str, ...]:
+    compiler_call = compiler()
+    if compiler_call is None:
         raise ToolError(f"{name}: no C++ compiler; install g++, or set CXX to one")
-    return path
+    return compiler_call
 
 
 def _key(sources: list[Path], flags: list[str], compiler_version: str) -> str:
@@ -106,11 +113,16 @@ def _key(sources: list[Path], flags: list[str], compiler_version: str) -> str:
 
 
 @functools.cache
-def _version(compiler_path: str) -> str:
+def _version(compiler_call: tuple[str, ...]) -> str:
+    """What the compiler says of itself, and how it is called: arguments in CXX decide what it makes."""
+    called = shlex.join(compiler_call)
     try:
-        return subprocess.run([compiler_path, "--version"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise ToolError(f"{compiler_path} --version failed ({error}); set CXX to a C++ compiler") from None
+        asked = children.run([*compiler_call, "--version"])
+    except OSError as error:
+        raise ToolError(f"{called}: cannot start it ({error.strerror}); set CXX to a C++ compiler") from None
+    if asked.returncode:
+        raise ToolError(f"{called} --version failed with status {asked.returncode}; set CXX to a C++ compiler")
+    return asked.stdout + " ".join(compiler_call[1:])
 
 
 def _compile(name: str, library: Path, command: list[str]) -> None:
@@ -121,7 +133,7 @@ def _compile(name: str, library: Path, command: list[str]) -> None:
     except OSError as error:
         raise ToolError(f"{library.parent}: cannot write ({error.strerror}); set LUTRA_CACHE to a folder") from None
     try:
-        done = subprocess.run([*command, "-o", temporary], capture_output=True, text=True)
+        done = children.run([*command, "-o", temporary])
         if done.returncode != 0:
             first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
             raise ToolError(f"{name}: compiling failed: {first}; the command was: {shlex.join(command)}")

@@ -262,3 +262,11 @@ def to_grid(real: Tensor, scale: float, bits: int) -> Tensor:
     scaled = real.double() / scale
     exact = floor_half(scaled.detach()).clamp(*type_range(bits))
     return straight_through(exact, scaled) if torch.is_grad_enabled() else exact
+
+
+def mean_rows(x: Tensor, multiplier: int, shift: int) -> Tensor:
+    """int8 integers (B, T, D) -> int8 (B, 1, D): the sum over the rows, requantised."""
+    sums = x.sum(dim=1, keepdim=True)
+    exact = requantised(sums.detach(), torch.tensor(multiplier, device=x.device), shift, 8)
+    real = sums * (multiplier / 2.0**shift)
+    return straight_through(exact, real.clamp(*type_range(8))) if torch.is_grad_enabled() else exact

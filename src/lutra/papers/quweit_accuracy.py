@@ -17,7 +17,7 @@ SMALLER_MODELS = {
 }
 """Recorded explorations of models that are not the paper's, and what to call them."""
 
-_NOT_RUN = "not run: needs a GPU; recipes/explore/gpt-baby.toml"
+_NOT_RUN = "not run: needs a GPU; spaces/gpt-baby.toml"
 
 
 def quweit_2(records: Records) -> PaperTable:

@@ -107,6 +107,44 @@ class BitConfig(OneLesson):
     """BiT binarises the full width, whose size is that of two binary copies of the half width."""
 
 
+class ModuleConfig(Section):
+    """Parallelism of one module of the accelerator; accelerators/bat/config.py says what fits together."""
+
+    p_dpu: int = Field(16, ge=1)
+    """Dot product units of the engine."""
+    p_pe: int = Field(128, ge=1)
+    """Products that each adds up per cycle."""
+    p_vu: int = Field(32, ge=1)
+    """Lanes of the vector unit."""
+    p_quan: int = Field(32, ge=1)
+    """Lanes of the quantisation unit."""
+    p_ln: int = Field(8, ge=1)
+    """Lanes of the layer norm."""
+    p_softmax: int = Field(4, ge=1)
+    """Lanes of the softmax, in the module that runs attention."""
+
+
+class AcceleratorConfig(Section):
+    """BAT, for the methods with one-bit weights: RTL, simulation, synthesis."""
+
+    modules: Literal[1, 2] = 2
+    """One that runs whole layers, or two that take turns: one for attention, one for feed-forward blocks."""
+    attention: ModuleConfig = ModuleConfig()
+    """The first or only module."""
+    feed_forward: ModuleConfig = ModuleConfig()
+    """The second one, if there are two."""
+    sums: Literal["count", "pe"] = "count"
+    """How a dot product unit adds: ones counted per bit, or the paper's processing elements."""
+    memory_latency: int = Field(32, ge=1)
+    """Cycles from the address of a burst to its first beat."""
+    memory_gap: int = Field(1, ge=1)
+    """Cycles per beat of 16 bytes."""
+    clock_mhz: float = Field(200.0, gt=0)
+    """What cycles are turned into milliseconds with."""
+    sentences: int = Field(8, ge=1, le=64)
+    """Of the development set that are simulated."""
+
+
 _METHOD = re.compile(r"(q8|ternarybert|ternary|binarybert|tws|bmt|bit)-w(\d)a(\d)")
 _BITS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "q8": ((2, 4, 8), (8,)),
@@ -124,6 +162,7 @@ class BertRecipe(Experiment):
     """A chain of stages from a float checkpoint to quantised models of one task."""
 
     kind: ClassVar[str] = "bert"
+    newer: ClassVar[frozenset[str]] = frozenset({"accelerator"})
 
     task: Literal["MNLI", "QQP", "QNLI", "SST-2", "CoLA", "STS-B", "MRPC", "RTE"]
     checkpoint: Text = Field(min_length=1)
@@ -148,6 +187,7 @@ class BertRecipe(Experiment):
     ternary: TernaryConfig = TernaryConfig()
     binary: BinaryConfig = BinaryConfig()
     bit: BitConfig = BitConfig()
+    accelerator: AcceleratorConfig = AcceleratorConfig()
 
     @property
     def record_name(self) -> str:

@@ -16,6 +16,7 @@ from lutra.recipes.bert import BertRecipe
 from lutra.recipes.convert import ConvertRecipe
 from lutra.recipes.language import Recipe
 from lutra.recipes.sections import Experiment, read_overridden, validate
+from lutra.recipes.vision import VisionRecipe
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,12 @@ LANGUAGE = Kind(
             ("baselines/*/train/log.jsonl", "baselines/*/train/best.safetensors"),
             _MAX_MINUTES,
         ),
-        Step("freeze", "lutra.freeze.step:freeze_run", ("train",), ("frozen/*",), blocks_only=True),
+        Step(
+            "freeze",
+            "lutra.freeze.step:freeze_run",
+            ("train", "baselines"),
+            ("frozen/*", "baselines/*/frozen/*"),
+        ),
         Step(
             "evaluate",
             "lutra.evaluate.language:evaluate_run",
@@ -127,9 +133,17 @@ BERT = Kind(
             ("stages/*/log.jsonl", "stages/*/best.safetensors", "stages/*/result.json"),
             _MAX_MINUTES,
         ),
-        Step("freeze", "lutra.freeze.step_bert:freeze_chain", ("train",), ("frozen/*/*",)),
+        Step("freeze", "lutra.freeze.step_bert:freeze_chain", ("train",), ("frozen/*/*", "frozen/*.safetensors")),
         Step("evaluate", "lutra.evaluate.bert:evaluate_chain", ("train", "freeze"), ("evaluate.json",)),
-        Step("report", "lutra.report.bert:report_bert", ("train", "evaluate"), ("report.html",)),
+        Step("rtl", "lutra.accelerators.bat.runs:write_rtl", ("freeze",), ("rtl/**/*",)),
+        Step(
+            "simulate",
+            "lutra.accelerators.bat.runs:simulate_run",
+            ("freeze", "rtl"),
+            ("simulate.json",),
+            frozenset({"sentences"}),
+        ),
+        Step("report", "lutra.report.bert:report_bert", ("train", "evaluate", "simulate"), ("report.html",)),
     ),
     tables="lutra.report.bert:summary_tables",
     summarise="lutra.report.record:summarise_bert",
@@ -167,6 +181,13 @@ CONVERT = Kind(
             frozenset({"fold_factors", "rows"}),
         ),
         Step("synth", "lutra.accelerators.block.synthesise:synthesise_run", ("freeze", "rtl"), ("synth.json",)),
+        Step("cost", "lutra.cost.step:cost_run", ("plan", "freeze", "simulate", "synth"), ("cost.json",)),
+        Step(
+            "report",
+            "lutra.report.convert:report_run",
+            ("plan", "fit", "heal", "baselines", "freeze", "evaluate", "simulate", "synth", "cost"),
+            ("report.html",),
+        ),
     ),
     tables="lutra.report.convert:summary_tables",
     summarise="lutra.report.convert:summarise",
@@ -175,7 +196,44 @@ CONVERT = Kind(
     record_folder="convert",
 )
 
-KINDS: dict[str, Kind] = {"language": LANGUAGE, "bert": BERT, "convert": CONVERT}
+_BLOCK_STEPS = LANGUAGE.steps[4:]
+
+VISION = Kind(
+    VisionRecipe,
+    (
+        Step(
+            "train", "lutra.train.vision:train_vision", (), ("train/log.jsonl", "train/best.safetensors"), _MAX_MINUTES
+        ),
+        Step(
+            "baselines",
+            "lutra.train.vision:train_vision_baselines",
+            (),
+            ("baselines/*/train/log.jsonl", "baselines/*/train/best.safetensors"),
+            _MAX_MINUTES,
+        ),
+        Step(
+            "freeze",
+            "lutra.freeze.step:freeze_vision",
+            ("train", "baselines"),
+            ("frozen/*", "baselines/*/frozen/*"),
+        ),
+        Step(
+            "evaluate",
+            "lutra.evaluate.vision:evaluate_vision",
+            ("train", "baselines", "freeze"),
+            ("evaluate.json",),
+            frozenset({"engine"}),
+        ),
+        *_BLOCK_STEPS,
+    ),
+    tables="lutra.report.tables:summary_tables",
+    summarise="lutra.report.record:summarise_language",
+    require_complete="lutra.report.record:require_complete_language",
+    results_table="lutra.report.tables:vision_results_table",
+    record_folder="vision",
+)
+
+KINDS: dict[str, Kind] = {"language": LANGUAGE, "bert": BERT, "convert": CONVERT, "vision": VISION}
 """Every kind by the `kind` of its recipes; a recipe that names none is a language model's."""
 
 

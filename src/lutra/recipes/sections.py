@@ -47,6 +47,8 @@ class Experiment(Section):
 
     kind: ClassVar[str]
     """By which `recipes.kinds.KINDS` knows recipes of this class."""
+    newer: ClassVar[frozenset[str]] = frozenset()
+    """Sections that came after results were recorded: left as they are by default they do not change a hash."""
 
     name: FileName
     seed: int = Field(1337, ge=0, le=SEED)
@@ -77,7 +79,9 @@ class Experiment(Section):
 
     def content_hash(self) -> str:
         """First 16 hex digits of the SHA-256 of the recipe's canonical JSON."""
-        tree = self.model_dump(mode="json", exclude_none=True)
+        fields = type(self).model_fields
+        unchanged = {name for name in self.newer if getattr(self, name) == fields[name].default}
+        tree = self.model_dump(mode="json", exclude=unchanged, exclude_none=True)
         for (section, key), default in _ADDED.items():
             if isinstance(tree.get(section), dict) and tree[section].get(key) == default:
                 del tree[section][key]

@@ -8,10 +8,12 @@ from typing import Any
 from lutra.cost.bert import flops, size_mib
 from lutra.recipes.bert import BertRecipe, plan_stages
 from lutra.recipes.bert_config import BertConfig
+from lutra.report.accelerator import accelerator_section, simulation_table
 from lutra.report.build import Figure, Page, Section, rebuild_section, write_page
 from lutra.report.figures import PLOT_COLOURS, page_svg, plotting
 from lutra.report.tables import UNKNOWN, Table, count, number
 from lutra.runs.files import RunFiles, read_json
+from lutra.runs.record import failed_steps, finished_steps
 
 METRICS = {
     "accuracy": "accuracy",
@@ -31,7 +33,10 @@ class ChainEvidence:
     recipe: BertRecipe
     stages: dict[str, dict[str, Any]]
     evaluate: dict[str, Any] | None
+    simulate: dict[str, Any] | None
     steps: dict[str, dict[str, Any]]
+    failed: dict[str, str]
+    """Steps that did not come to their end, with the reason."""
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -46,12 +51,15 @@ def read_chain(files: RunFiles, recipe: BertRecipe) -> ChainEvidence:
         RunDirectoryError: a file that is there cannot be read.
     """
     results = {plan.name: files.stage(plan.name).result for plan in plan_stages(recipe)}
+    failed = failed_steps(files)
     return ChainEvidence(
         files,
         recipe,
         {name: read_json(path, "train") for name, path in results.items() if path.exists()},
-        read_json(files.evaluate, "evaluate") if files.evaluate.exists() else None,
-        dict(read_json(files.steps, "run")) if files.steps.exists() else {},
+        read_json(files.evaluate, "evaluate") if "evaluate" not in failed and files.evaluate.exists() else None,
+        read_json(files.simulate, "simulate") if "simulate" not in failed and files.simulate.exists() else None,
+        finished_steps(files),
+        failed,
     )
 
 
@@ -61,6 +69,8 @@ def summary_tables(files: RunFiles, recipe: BertRecipe, step: str = "run") -> li
     tables: list[Table | None] = [methods_table(evidence)] if step in ("run", "train", "evaluate") else []
     if step in ("run", "evaluate"):
         tables += [frozen_table(evidence), robustness_table(evidence)]
+    if step in ("run", "simulate") and evidence.simulate:
+        tables.append(simulation_table(evidence.simulate))
     return [table for table in tables if table]
 
 
@@ -153,20 +163,33 @@ def report_bert(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
         kicker=f"{recipe.task} · {recipe.checkpoint} · seed {recipe.seed} · recipe {recipe.content_hash()}",
         result=_result(evidence),
         figures=_figures(evidence),
-        warnings=(f"Not trained to the end yet: {', '.join(evidence.waiting)}.",) if evidence.waiting else (),
+        warnings=_warnings(evidence),
         sections=(
             _methods(evidence),
             Section("frozen", "Frozen", tables=(frozen,))
             if (frozen := frozen_table(evidence))
-            else Section("frozen", "Frozen", missing=f"Not run: lutra evaluate {files.root.name}"),
+            else Section("frozen", "Frozen", missing=_not_evaluated(evidence)),
             Section("robustness", "Robustness", tables=(robustness,))
             if robustness
-            else Section("robustness", "Robustness", missing=f"Not run: lutra evaluate {files.root.name} --robustness"),
+            else Section("robustness", "Robustness", missing=_not_evaluated(evidence, " --robustness")),
+            accelerator_section(evidence.simulate, files.root.name),
             _left_out(evidence),
             rebuild_section(files, recipe, evidence.steps),
         ),
     )
     return write_page(files, page)
+
+
+def _not_evaluated(evidence: ChainEvidence, option: str = "") -> str:
+    if "evaluate" in evidence.failed:
+        return f"evaluate failed: {evidence.failed['evaluate']}"
+    return f"Not run: lutra evaluate {evidence.files.root.name}{option}"
+
+
+def _warnings(evidence: ChainEvidence) -> tuple[str, ...]:
+    failed = (f"{name} failed: {reason}" for name, reason in evidence.failed.items() if name != "report")
+    waiting = (f"Not trained to the end yet: {', '.join(evidence.waiting)}.",) if evidence.waiting else ()
+    return (*failed, *waiting)
 
 
 def _final(evidence: ChainEvidence) -> tuple[str, dict[str, Any]] | None:

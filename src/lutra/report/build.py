@@ -13,6 +13,7 @@ from lutra.cost.layer import LEAVES_OUT
 from lutra.frozen.graph import as_weightless
 from lutra.recipes.language import Recipe
 from lutra.recipes.sections import Experiment
+from lutra.recipes.vision import VisionRecipe
 from lutra.report import tables
 from lutra.report.evidence import Evidence, read_run
 from lutra.report.figures import BlockShape, block_picture, css_variables, training_curves
@@ -64,7 +65,7 @@ class Page:
     css_dark: str = field(default_factory=lambda: css_variables("dark"))
 
 
-def report_run(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
+def report_run(files: RunFiles, recipe: Recipe | VisionRecipe) -> dict[str, Any]:
     """Write `report.html` from what the run's steps have written so far.
 
     Returns:
@@ -73,7 +74,7 @@ def report_run(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
     evidence = read_run(files, recipe)
     sections = (
         _learning(evidence),
-        _sample(evidence),
+        *([_sample(evidence)] if recipe.kind == "language" else []),
         _proof(evidence),
         _block(evidence),
         _cost(evidence),
@@ -149,13 +150,17 @@ def _figures(evidence: Evidence) -> tuple[Figure, ...]:
 
 
 def _warnings(evidence: Evidence) -> tuple[str, ...]:
-    return tuple(
+    failed = (f"{name} failed: {reason}" for name, reason in evidence.failed.items() if name != "report")
+    stale = (
         f"{name}.json was made from an earlier frozen model than the one in this folder; `lutra run` renews it."
         for name in sorted(evidence.stale)
     )
+    return (*failed, *stale)
 
 
 def _not_run(evidence: Evidence, step: str) -> str:
+    if step in evidence.failed:
+        return f"{step} failed: {evidence.failed[step]}"
     return f"Not run yet: lutra {step} {evidence.files.root.name}"
 
 
@@ -172,7 +177,7 @@ def _learning(evidence: Evidence) -> Section:
         wide=training_curves(evidence.curves) if evidence.curves else "",
         narrow=training_curves(evidence.curves, narrow=True) if evidence.curves else "",
         caption="Loss on the whole validation set during training.",
-        tables=(losses,) if losses else (),
+        tables=tuple(table for table in (losses, tables.accuracy_table(evidence)) if table),
     )
 
 
@@ -194,7 +199,7 @@ def _proof(evidence: Evidence) -> Section:
         title="Hardware equals model",
         paragraphs=(
             f"{_verdict(evidence)} Every design is the generated SystemVerilog, simulated by "
-            f"{evidence.simulate['simulator']} on activations of real validation text, once at full speed and once "
+            f"{evidence.simulate['simulator']} on activations of real validation data, once at full speed and once "
             "with random stalls at both ends. F is the number of bits that each output adds per cycle.",
         ),
         tables=(table,),
@@ -205,6 +210,8 @@ def _block(evidence: Evidence) -> Section:
     title = "The block"
     if evidence.frozen is None:
         return Section("block", title, missing=_not_run(evidence, "freeze"))
+    if not evidence.frozen.graphs:
+        return Section("block", title, paragraphs=("This model has no weightless block.",))
     shapes = [BlockShape.of(as_weightless(graph)) for graph in evidence.frozen.graphs]
     same = "all of this size" if len(set(shapes)) == 1 else "of which this is the first; the others differ in size"
     return Section(

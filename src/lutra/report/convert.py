@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from lutra.cost.layer import LEAVES_OUT
 from lutra.errors import RunDirectoryError
+from lutra.frozen import store
 from lutra.recipes.convert import ConvertRecipe
+from lutra.report.build import Figure, Page, Section, rebuild_section, write_page
 from lutra.report.tables import Table
 from lutra.runs.files import RunFiles, read_json
+from lutra.runs.record import finished_steps
 
 _LABELS = {
     "golden": "frozen integers, as the hardware computes",
@@ -16,6 +20,133 @@ _LABELS = {
     "none": "no feed-forward part, healed alike",
     "none_untouched": "no feed-forward part, not healed",
 }
+
+
+_LEFT_OUT = (
+    "Attention, norms, embeddings and the rows of massive tokens stay in floating point, outside of the RTL.",
+    "One healing per model; differences between seeds are not shown here.",
+    *(f"{part[0].upper()}{part[1:]}." for part in LEAVES_OUT),
+)
+
+
+def report_run(files: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
+    """Write `report.html` from what the run's steps have written so far.
+
+    Returns:
+        As `lutra.report.build.report_run`.
+    """
+    source, plan = (read_json(files.root / name, "run") for name in ("source.json", "plan.json"))
+    read = {
+        name: read_json(path, name) if path.exists() else None
+        for name, path in (("evaluate", files.evaluate), ("simulate", files.simulate), ("cost", files.cost))
+    }
+    fit = files.root / "fit.json"
+    sections = [
+        Section("converted", "What was converted", paragraphs=(_told(plan, source),), tables=(_converted(plan),)),
+        _section("fit", "The start of the blocks", _fit(read_json(fit, "fit")) if fit.exists() else None, files),
+        _section("evaluate", "How near it is", read["evaluate"] and _scores(read["evaluate"], recipe), files),
+        _section("simulate", "RTL", read["simulate"] and _proof(read["simulate"]), files),
+        _section("cost", "What it costs", read["cost"] and _cost(read["cost"]), files),
+        Section("left-out", "What these numbers leave out", points=_LEFT_OUT),
+        rebuild_section(files, recipe, finished_steps(files)),
+    ]
+    stale = [name for name in read if (part := read[name]) and part.get("frozen_hash") != _frozen_hash(files)]
+    page = Page(
+        name=recipe.name,
+        kicker=f"{source['model']} ({source['class']}) · {source['text']} · seed {recipe.seed}",
+        result=_result(read["evaluate"]),
+        figures=_figures(read["evaluate"], plan),
+        warnings=tuple(f"{name}.json was made from an earlier frozen model; run it again." for name in stale),
+        sections=tuple(sections),
+    )
+    return write_page(files, page)
+
+
+def _frozen_hash(files: RunFiles) -> str | None:
+    return store.content_hash(files.frozen) if (files.frozen / store.MODEL_FILE).exists() else None
+
+
+def _section(step: str, title: str, table: Table | None, files: RunFiles) -> Section:
+    if table is None:
+        return Section(step, title, missing=f"Not run: lutra {step} {files.root.name}")
+    return Section(step, title, tables=(table,))
+
+
+def _told(plan: dict[str, Any], source: dict[str, Any]) -> str:
+    share = 100 * plan["weights_left_dense"]
+    tried = "returns exactly what it returned before" if plan["exact"] else "was not tried"
+    return (
+        f"{source['class']} with weights {source['weights_sha256'][:16]}; {plan['feedforward_weights']:,} feed-forward "
+        f"weights, of which {share:.1f} % stay dense. The model with its own functions in the blocks' places {tried}. "
+        f"Healed on {source['training_texts']:,} texts, measured on {source['held_out_texts']} others."
+    )
+
+
+def _converted(plan: dict[str, Any]) -> Table:
+    rows = [
+        (
+            row["path"],
+            row["kind"],
+            row["form"] if row["convert"] else "–",
+            f"{row['inputs']} → {row['hidden']} → {row['outputs']}",
+            "block" if row["convert"] else row["reason"],
+        )
+        for row in plan["found"]
+    ]
+    return Table("Feed-forward parts", ("path", "class", "form", "features", "what happened"), tuple(rows))
+
+
+def _fit(fit: dict[str, Any]) -> Table:
+    rows = [
+        (
+            block["path"],
+            f"{block['tokens']:,}",
+            f"{block['massive_tokens']:,}",
+            f"{block['r2_closed_form']:.3f}",
+            f"{block['r2']:.3f}",
+        )
+        for block in fit["blocks"]
+    ]
+    header = ("path", "tokens", "massive", "R², closed form", "R², after its own gradient")
+    return Table("Each block against the part that it replaced", header, tuple(rows))
+
+
+def _cost(cost: dict[str, Any]) -> Table:
+    def shown(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2f}"
+
+    rows = [
+        (
+            f"F = {layer['fold_factor']}",
+            f"{layer['block_cycles_per_sequence']:,.0f}",
+            shown(layer["fpga_ratio_paper_power"]),
+            shown(layer["asic_ratio_paper_power"]),
+            shown(layer["upper_limit_ratio"]),
+        )
+        for layer in cost["layers"]
+    ]
+    header = ("design", "cycles per sequence", "FPGA energy ratio", "ASIC energy ratio", "limit")
+    return Table(
+        f"An encoder layer, {cost['model']['sequence_tokens']} tokens, beside the dense one", header, tuple(rows)
+    )
+
+
+def _result(evaluate: dict[str, Any] | None) -> str:
+    if evaluate is None:
+        return "Not evaluated yet."
+    ours, none = evaluate["scores"]["golden"], evaluate["baselines"].get("none")
+    name = next(iter(ours))
+    text = f"The frozen integers reach a {name} of {ours[name]:.4f} to the original on held-out text"
+    if none is None:
+        return f"{text}; the model without feed-forward parts was not healed beside it."
+    return f"{text}; without any feed-forward part, healed alike, it is {none[name]:.4f}."
+
+
+def _figures(evaluate: dict[str, Any] | None, plan: dict[str, Any]) -> tuple[Figure, ...]:
+    figures = [Figure("Converted", f"{100 * (1 - plan['weights_left_dense']):.1f}", "% of the feed-forward weights")]
+    if evaluate is not None and evaluate["recovery"] is not None:
+        figures.append(Figure("Recovery", f"{evaluate['recovery']:.3f}", "0: no feed-forward part, 1: the original"))
+    return tuple(figures)
 
 
 def summary_tables(files: RunFiles, recipe: ConvertRecipe, step: str = "run") -> list[Table]:

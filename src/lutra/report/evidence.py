@@ -10,8 +10,10 @@ from lutra.errors import RunDirectoryError
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
 from lutra.recipes.language import Recipe
+from lutra.recipes.vision import VisionRecipe
 from lutra.report.figures import Curve
 from lutra.runs.files import RunFiles, read_json
+from lutra.runs.record import failed_steps, finished_steps
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Evidence:
     """What the steps of a run wrote. `stale` names the files that were made from an earlier frozen model."""
 
     files: RunFiles
-    recipe: Recipe
+    recipe: Recipe | VisionRecipe
     curves: dict[str, Curve]
     """(iteration, validation loss) by model: "ours", "mlp", "none"."""
     frozen: FrozenModel | None
@@ -30,10 +32,12 @@ class Evidence:
     cost: dict[str, Any] | None
     sample: str | None
     steps: dict[str, dict[str, Any]]
+    failed: dict[str, str]
+    """Steps that did not come to their end, with the reason; what they have left is None here."""
     stale: frozenset[str]
 
 
-def read_run(files: RunFiles, recipe: Recipe) -> Evidence:
+def read_run(files: RunFiles, recipe: Recipe | VisionRecipe) -> Evidence:
     """Read a run directory.
 
     Raises:
@@ -41,7 +45,10 @@ def read_run(files: RunFiles, recipe: Recipe) -> Evidence:
     """
     logs = {"ours": files, "mlp": files.baseline("mlp"), "none": files.baseline("none")}
     curves = {name: curve for name, run in logs.items() if (curve := _validation_curve(run))}
-    written = {name: _optional(files, name) for name in ("evaluate", "simulate", "synth", "cost")}
+    failed = failed_steps(files)
+    written = {
+        name: None if name in failed else _optional(files, name) for name in ("evaluate", "simulate", "synth", "cost")
+    }
     frozen = store.load(files.frozen) if files.frozen.exists() else None
     current = store.content_hash(files.frozen) if frozen else None
     hashes = {name: value.get("frozen_hash", current) for name, value in written.items() if value}
@@ -52,7 +59,8 @@ def read_run(files: RunFiles, recipe: Recipe) -> Evidence:
         frozen=frozen,
         frozen_hash=current,
         sample=files.sample.read_text(encoding="utf-8") if files.sample.exists() else None,
-        steps=dict(read_json(files.steps, "run")) if files.steps.exists() else {},
+        steps=finished_steps(files),
+        failed=failed,
         stale=frozenset(name for name, made_from in hashes.items() if made_from != current),
         **written,
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from lutra.cost.bert import flops, size_mib
 from lutra.errors import InputError, RunDirectoryError
+from lutra.escape import brief
 from lutra.names import require_file_name
 from lutra.recipes.bert import BertRecipe
 from lutra.recipes.bert_config import BertConfig
@@ -21,6 +22,7 @@ from lutra.recipes.sections import Experiment
 from lutra.report.bert import read_chain
 from lutra.report.evidence import read_run
 from lutra.runs.files import RunFiles, read_json, write_json
+from lutra.runs.record import changed_outputs, failed_steps
 
 EXPLORATION_FILE = "explore.json"
 
@@ -127,8 +129,10 @@ def require_complete_language(files: RunFiles, recipe: Recipe) -> None:
     """Raise where a run of a language model can not be recorded.
 
     Raises:
-        RunDirectoryError: it has no evaluation, or a file made from another frozen model than the present one.
+        RunDirectoryError: it has no evaluation, a step that failed, a file that was changed after its step, or one made
+            from another frozen model than the present one.
     """
+    _require_sound(files)
     evidence, root = read_run(files, recipe), files.root
     if evidence.evaluate is None:
         raise RunDirectoryError(f"{root}: has no evaluation; run `lutra evaluate {root}` first")
@@ -141,10 +145,19 @@ def require_complete_bert(files: RunFiles, recipe: BertRecipe) -> None:
     """Raise where a run of BERTs can not be recorded.
 
     Raises:
-        RunDirectoryError: it has no evaluation.
+        RunDirectoryError: it has no evaluation, a step that failed, or a file that was changed after its step.
     """
+    _require_sound(files)
     if not files.evaluate.exists():
         raise RunDirectoryError(f"{files.root}: has no evaluation; run `lutra evaluate {files.root}` first")
+
+
+def _require_sound(files: RunFiles) -> None:
+    failed = {name: reason for name, reason in failed_steps(files).items() if name != "report"}
+    for name, reason in failed.items():
+        raise RunDirectoryError(f"{files.root}: {name} failed ({brief(reason)}); run `lutra run` again")
+    for path in changed_outputs(files):
+        raise RunDirectoryError(f"{files.root / path}: was changed after its step; run `lutra run` again")
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:

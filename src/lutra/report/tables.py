@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lutra.recipes.language import Recipe
+from lutra.recipes.vision import VisionRecipe
 from lutra.report.evidence import Evidence, read_run
 from lutra.runs.files import RunFiles
 
@@ -22,17 +23,23 @@ class Table:
 
 
 _STEP_TABLES = {
-    "run": ("losses", "proof", "cost"),
-    "evaluate": ("losses",),
+    "run": ("losses", "accuracy", "proof", "cost"),
+    "evaluate": ("losses", "accuracy"),
     "simulate": ("proof",),
     "synth": ("synthesis",),
     "cost": ("cost",),
 }
 
 
-def summary_tables(files: RunFiles, recipe: Recipe, step: str = "run") -> list[Table]:
+def summary_tables(files: RunFiles, recipe: Recipe | VisionRecipe, step: str = "run") -> list[Table]:
     """What to print after a step, or after a whole run: the tables for which there are numbers."""
-    makers = {"losses": losses_table, "proof": proof_table, "synthesis": synthesis_table, "cost": cost_table}
+    makers = {
+        "accuracy": accuracy_table,
+        "losses": losses_table,
+        "proof": proof_table,
+        "synthesis": synthesis_table,
+        "cost": cost_table,
+    }
     names = _STEP_TABLES.get(step, ())
     if not names:
         return []
@@ -40,25 +47,52 @@ def summary_tables(files: RunFiles, recipe: Recipe, step: str = "run") -> list[T
     return [table for name in names if (table := makers[name](evidence))]
 
 
+ARITHMETICS = {
+    "golden": "frozen integers, as the hardware computes",
+    "runtime": "frozen integers, by the compiled runtime",
+    "fake_quantised": "integer blocks, the rest in floating point",
+    "float": "all in floating point",
+}
+
+
+def accuracy_table(evidence: Evidence) -> Table | None:
+    """Accuracies on the test images, of models that have some."""
+    if evidence.evaluate is None or "accuracy" not in evidence.evaluate:
+        return None
+    found = evidence.evaluate["accuracy"]
+    rows = [(label, _percent(found["ours"][key])) for key, label in ARITHMETICS.items() if key in found["ours"]]
+    labels = {"mlp": "the MLP, same recipe", "none": "no MLP at all, same recipe"}
+    for key, label in labels.items():
+        if key in found["frozen_baselines"]:
+            rows.append((f"{label}, frozen integers", _percent(found["frozen_baselines"][key])))
+        if key in found["baselines"]:
+            rows.append((label, _percent(found["baselines"][key])))
+    return Table("Accuracy on the test images", ("model", "accuracy"), tuple(rows))
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
 def losses_table(evidence: Evidence) -> Table | None:
     """Validation losses of the frozen model, of what it was frozen from, and of the baselines."""
     if evidence.evaluate is None:
         return None
     losses, baselines = evidence.evaluate["validation_loss"], evidence.evaluate.get("baselines", {})
-    names = {
-        "golden": "frozen integers, as the hardware computes",
-        "runtime": "frozen integers, by the compiled runtime",
-        "fake_quantised": "the same block before freezing, fake-quantised",
-        "float": "the same block in floating point",
-    }
-    rows = [(label, number(losses.get(key), 4)) for key, label in names.items() if key in losses]
+    rows = [(label, number(losses.get(key), 4)) for key, label in ARITHMETICS.items() if key in losses]
     labels = {"mlp": "the MLP, same recipe", "none": "no MLP at all, same recipe"}
-    rows += [(label, number(baselines.get(key), 4)) for key, label in labels.items() if key in baselines]
+    frozen = evidence.evaluate.get("frozen_baselines", {})
+    for key, label in labels.items():
+        if key in frozen:
+            rows.append((f"{label}, frozen integers", number(frozen[key], 4)))
+        if key in baselines:
+            rows.append((label, number(baselines[key], 4)))
     if evidence.evaluate.get("recovery") is not None:
         rows.append(
             ("recovery (0: block does nothing, 1: block replaces the MLP)", number(evidence.evaluate["recovery"], 3))
         )
-    return Table("Validation loss, nats per token", ("model", "loss"), tuple(rows))
+    unit = "image" if evidence.recipe.kind == "vision" else "token"
+    return Table(f"Validation loss, nats per {unit}", ("model", "loss"), tuple(rows))
 
 
 def proof_table(evidence: Evidence) -> Table | None:
@@ -201,6 +235,27 @@ def settings_table(found: dict[str, Any]) -> Table:
         (each["name"], each["value"] or "not set", each["decides"], each["without_it"]) for each in found["settings"]
     ]
     return Table("Environment variables", ("variable", "value", "decides", "when not set"), tuple(rows))
+
+
+def vision_results_table(entries: list[dict[str, Any]]) -> Table:
+    """Recorded results of vision models, one line each."""
+    rows = []
+    for entry in entries:
+        evaluate = entry.get("evaluate") or {}
+        found = evaluate.get("accuracy", {})
+        parts = found.get("ours", {}), found.get("frozen_baselines", {})
+        accuracies = (parts[0].get("float"), parts[0].get("golden"), parts[1].get("mlp"), parts[1].get("none"))
+        rows.append(
+            (
+                entry["recipe"]["name"],
+                str(entry["recipe"]["seed"]),
+                *("-" if accuracy is None else _percent(accuracy) for accuracy in accuracies),
+                number(evaluate.get("recovery"), 3),
+                entry["recorded"],
+            )
+        )
+    header = ("recipe", "seed", "float", "frozen", "MLP frozen", "no MLP frozen", "recovery", "recorded")
+    return Table("Recorded results (accuracy)", header, tuple(rows))
 
 
 def results_table(entries: list[dict[str, Any]]) -> Table:

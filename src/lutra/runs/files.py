@@ -6,8 +6,11 @@ Every step may use it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ from typing import Any
 
 from lutra.errors import LutraError, RunDirectoryError
 from lutra.limits import JSON_BYTES
-from lutra.reading import parse_json, read_bytes
+from lutra.reading import note_written, parse_json, read_bytes
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ class RunFiles:
 
     @property
     def samples(self) -> Path:
-        """int8 input rows of every frozen graph, captured from real validation data: one tensor per graph name."""
+        """Real validation data for the simulation: int8 input rows of every frozen graph, one tensor per graph name, or
+        sentences for frozen BERTs."""
         return self.root / "frozen" / "samples.safetensors"
 
     @property
@@ -122,6 +126,12 @@ class RunFiles:
         return StageFiles(self.root / "stages" / name)
 
 
+LOCK_NAME, HOLDER_NAME = ".lock", ".holder.json"
+"""Of the lock of a folder and of the note on who holds it (`runs.lock`)."""
+PREFIX = ".lutra."
+"""Of everything that is not whole yet: it is never evidence, and is removed when the next command starts."""
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on any failure.
@@ -131,7 +141,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f"{PREFIX}{path.name}.", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -139,12 +149,48 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+        note_written(path)
     except OSError as error:
-        reason = error.strerror or error
-        raise LutraError(f"{path}: cannot write ({reason}); free some space or choose another folder") from error
+        raise LutraError(cannot_write(path, error)) from error
     finally:
         if temporary != path:
             temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> str:
+    """What to say when writing failed, with what helps against it."""
+    remedies = {
+        errno.ENOSPC: "free some space or choose another folder",
+        errno.EDQUOT: "free some of your quota or choose another folder",
+        errno.EACCES: "you may not write there: change its permissions or choose another folder",
+        errno.EPERM: "you may not write there: change its permissions or choose another folder",
+        errno.EROFS: "it is on a file system that is read-only: choose another folder",
+        errno.ENAMETOOLONG: "choose a shorter path",
+    }
+    remedy = remedies.get(error.errno or 0, "choose another folder")
+    return f"{path}: cannot write ({error.strerror or error}); {remedy}"
+
+
+def clear_leftovers(root: Path) -> None:
+    """Remove what processes that were killed left half-written below `root`, whose lock the caller holds."""
+    for folder, folders, names in os.walk(root):
+        for name in names:
+            if is_leftover(name):
+                Path(folder, name).unlink(missing_ok=True)
+        for name in [each for each in folders if is_leftover(each)]:
+            folders.remove(name)
+            shutil.rmtree(Path(folder, name), ignore_errors=True)
+
+
+_EARLIER_LEFTOVER = re.compile(
+    r"\.(?:fold_\w+|[\w.-]+\.(?:json|jsonl|html|safetensors|toml|txt))\.[a-z0-9_]{8}(?:\.old)?"
+)
+"""How earlier versions named them."""
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file or a folder of this name was never finished."""
+    return name.startswith(PREFIX) or _EARLIER_LEFTOVER.fullmatch(name) is not None
 
 
 def _umask() -> int:

@@ -36,6 +36,13 @@ def library() -> ctypes.CDLL | None:
     kernels.lutra_run_block.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2]
     kernels.lutra_run_linear.restype = ctypes.c_int64
     kernels.lutra_run_linear.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 2, ctypes.c_int64]
+    kernels.lutra_whole_cache_bytes.restype = ctypes.c_int64
+    kernels.lutra_whole_cache_bytes.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
+    kernels.lutra_whole_run.restype = ctypes.c_int64
+    kernels.lutra_whole_run.argtypes = [
+        ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3, ctypes.c_void_p,
+        *[ctypes.c_int64] * 2,
+    ]  # fmt: skip
     return kernels
 
 

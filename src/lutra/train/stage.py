@@ -25,7 +25,7 @@ from lutra.nn.binary_linear import PackedWeight, pack_, prepare_packed_
 from lutra.recipes.bert import Lesson, OptimiserConfig
 from lutra.recipes.bert_config import BertConfig
 from lutra.runs.environment import environment
-from lutra.runs.files import StageFiles, write_json, write_text
+from lutra.runs.files import StageFiles, clear_leftovers, write_json, write_text
 from lutra.train.checkpoint import OPTIMISER_PREFIX, read_checkpoint, save_checkpoint
 from lutra.train.distill import evaluate, lesson_loss, to_device_of
 from lutra.train.optimiser import load_optimiser_tensors, optimiser_tensors
@@ -94,9 +94,7 @@ def train_stage(
         CheckpointError: the last checkpoint is corrupted.
         TrainingError: a loss or a gradient is not a number; no file is overwritten then.
     """
-    for path in (files.last_checkpoint, files.best_checkpoint, files.log, files.result):
-        for leftover in path.parent.glob(f".{path.name}.*"):  # of a process that was killed while it saved
-            leftover.unlink(missing_ok=True)
+    clear_leftovers(files.root)
     training = _StageTraining(files, plan, start, title, recipe_hash)
     with ProgressLine(title, training.iterations_done, plan.all_iterations) as progress:
         stopped = training.go_on(stop, progress)

@@ -25,7 +25,7 @@ from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.language import TrainConfig
 from lutra.recipes.sections import Experiment
 from lutra.runs.claim import claim_run
-from lutra.runs.files import RunFiles, write_text
+from lutra.runs.files import RunFiles, clear_leftovers, write_text
 from lutra.train.checkpoint import OPTIMISER_PREFIX, Trainable, load_weights, read_checkpoint, save_checkpoint
 from lutra.train.optimiser import (
     create_optimiser,
@@ -94,7 +94,7 @@ def train(
         TrainingError: a loss or a gradient is not a number; no file is overwritten then.
     """
     claim_run(run, recipe)
-    _remove_leftovers(run)
+    clear_leftovers(run.root)
     with StopRequest(max_minutes) as stop:
         training = _Training(run, recipe, create_task())  # type: ignore[arg-type]
         with ProgressLine(recipe.name, training.state.iteration, training.config.iterations) as progress:
@@ -121,13 +121,6 @@ def train_all(
         if not results[ffn]["finished"]:
             break
     return results
-
-
-def _remove_leftovers(run: RunFiles) -> None:
-    """Delete the half-written files (see `files.replacing`) of a process that was killed while it saved."""
-    for path in (run.last_checkpoint, run.best_checkpoint, run.train_log):
-        for leftover in path.parent.glob(f".{path.name}.*"):
-            leftover.unlink(missing_ok=True)
 
 
 @dataclass

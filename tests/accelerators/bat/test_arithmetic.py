@@ -99,12 +99,13 @@ def test_ones_are_counted(counting):
 
 
 def words(x, bits, signed):
-    """Values (n, elements) -> words of x as a dot product unit takes them; with one bit, the second says signed."""
+    """Values (n, elements) -> words of x as a dot product unit takes them, plane by plane; of one bit the second plane
+    says signed."""
     codes = code(x, bits, signed)
-    lane_bits = max(2, bits)
     if bits == 1 and signed:
         codes = codes | 2
-    return codes.astype(object).dot([1 << lane_bits * place for place in range(x.shape[1])])
+    planes = [codes >> bit & 1 for bit in range(max(2, bits))]
+    return np.concatenate(planes, axis=1).astype(object).dot([1 << place for place in range(x.shape[1] * max(2, bits))])
 
 
 def bit_words(bits):

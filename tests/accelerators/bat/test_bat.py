@@ -7,10 +7,10 @@ import pytest
 
 import bat_models
 from frozen_berts import small_config
-from lutra.accelerators.bat import bench, compiler, emit, schedule
+from lutra.accelerators.bat import bench, compiler, emit
 from lutra.accelerators.bat.config import ModuleConfig, config_for
-from lutra.accelerators.bat.latency import Memory, Module, Shape
-from lutra.errors import InputError
+from lutra.accelerators.bat.simulate import Sentences, require_match, simulate_model
+from lutra.errors import InputError, MismatchError, ToolError
 from lutra.hardware.bench import verilator
 
 QUANTISATION = {"method": "bmt", "activation_bits": 4}
@@ -68,23 +68,6 @@ def run_random(folder, seed):
     assert bat_models.problems(bench.build(accelerator, folder), model, groups) == []
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_instructions_and_closed_forms_predict_the_same_cycles(seed):
-    """The closed forms of the search know shapes only, the schedule reads instructions."""
-    config, accelerator = bat_models.draw(seed, modules=1)
-    image = compiler.compile_model(bat_models.frozen(config, seed), accelerator)
-    shape = Shape.of(config, accelerator.positions)
-    module = Module(accelerator.attention, shape, Memory(accelerator.memory_latency, accelerator.memory_gap))
-    closed = {"quantise": module.quantise}
-    closed |= {f"attention.{step.name}": step for step in module.attention}
-    closed |= {f"feed_forward.{step.name}": step for step in module.feed_forward()}
-    last = {f"feed_forward.{step.name}": step for step in module.feed_forward(last=True)}
-    for step in compiler.compile_sentences(image, [accelerator.positions])[0]:
-        kind = "quantise" if step.name.endswith("quantise") else step.name.split(".", 2)[2]
-        expected = (last if "last" in step.flags else closed)[kind]
-        assert schedule.step_cycles(step, accelerator, accelerator.attention) == expected.cycles(), step.name
-
-
 def test_a_value_that_is_not_goldens_is_named(two_modules, tiny):
     """The bench compares with another model's golden values: the first step whose weights differ is found."""
     other = bat_models.frozen(TINY, seed=3)
@@ -97,6 +80,64 @@ def test_a_value_that_is_not_goldens_is_named(two_modules, tiny):
     assert found[0].startswith(
         "here, module 1: step layers.1.feed_forward.hidden of sentence 0, vector unit, row 0, element "
     )
+
+
+FAULTS = {
+    "a bank is loaded while it is used": ("lutra_bat_loader", "if (!loaded_q[bank_q]) begin", "if (1) begin"),
+    "all steps in one bank": ("lutra_bat_loader", "bank_q           <= !bank_q", "bank_q           <= bank_q"),
+    "a section of weights is skipped": ("lutra_bat_loader", "following(words, 3'd0)", "following(words, 3'd1)"),
+    "words are not counted": ("lutra_bat_loader", "word_q <= word_q + 1'b1", "word_q <= word_q"),
+    "modules do not wait": ("lutra_bat_controller", "(!waits || jobs_q != '0)", "1'b1"),
+    "jobs are forgotten": ("lutra_bat_controller", "+ Jobs'(peer_job_end_i)", ""),
+    "steps end before rows are in memory": ("lutra_bat_controller", "written_q || written_i)", "1'b1)"),
+    "weights of the other bank": ("lutra_bat_products", "bank_i && !planes", "!bank_i && !planes"),
+    "inputs from the wrong memory": ("lutra_bat_products", "x_is_input ? input_word : work_word", "work_word"),
+    "planes from the weights": ("lutra_bat_products", "planes ? plane_word :", ""),
+    "factors of scores for each beat": ("lutra_bat_dequantise", ".same_factor_i(same_factor)", ".same_factor_i(1'b0)"),
+    "parameters of the other bank": ("lutra_bat_parameters", "{read_bank_i,", "{!read_bank_i,"),
+    "parts of a word in one place": ("lutra_bat_parameters", "write_i && part_i == Part", "write_i"),
+    "one head's biases for all": ("lutra_bat_encode", ".by_head_i(context_step)", ".by_head_i(1'b0)"),
+    "tables of the other bank": ("lutra_bat_encode", "bank_i ? table_1_q", "!bank_i ? table_1_q"),
+    "rows for memory lost": ("lutra_bat_normalise", "memory_ready && (codes_ready || !store)", "codes_ready || !store"),
+    "probabilities of whole beats": ("lutra_bat_probabilities", ".last_lanes_i(last_lanes)", ".last_lanes_i('1)"),
+    "codes for the other module kept": ("lutra_bat_module", "store_peer ? x_write : '0", "'0"),
+    "residuals taken for inputs": ("lutra_bat_module", "use_residual ? residual_ready", "0 ? residual_ready"),
+    "a burst too long": ("lutra_bat_dma_read", "8'(burst - 1'b1)", "8'(burst)"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_in_the_whole_are_found(tmp_path, monkeypatch, tiny, fault):
+    module, right, wrong = FAULTS[fault]
+    library = dict(emit.library_files(emit.RTL))
+    assert library[f"{module}.sv"].count(right) == 1
+    library[f"{module}.sv"] = library[f"{module}.sv"].replace(right, wrong)
+    monkeypatch.setattr(emit, "library_files", lambda *_: library)
+    monkeypatch.setattr(bench, "PATIENCE", 20_000)
+    built = bench.build(config_for(TINY, MODULES), tmp_path)
+    try:
+        found = bat_models.problems(built, tiny, groups_of(tiny, [[16, 7]]))
+    except ToolError as error:  # the external memory refuses what AXI4 forbids
+        found = [str(error)]
+    assert found != []
+
+
+def test_a_difference_leaves_a_waveform(tmp_path, monkeypatch):
+    """In the row of the first value that differs."""
+    library = dict(emit.library_files(emit.RTL))
+    library["lutra_bat_relu.sv"] = library["lutra_bat_relu.sv"].replace("enable_i && x_i[15]", "1'b0")
+    monkeypatch.setattr(emit, "library_files", lambda *_: library)
+    config = small_config(heads=1, head_width=4, width=8, intermediate=8, layers=1, quantisation=QUANTISATION)
+    model = bat_models.frozen(config, seed=3)
+    sentences = Sentences(np.arange(4)[None], np.zeros((1, 4), int), np.array([4]))
+    lanes = ModuleConfig(p_dpu=2, p_quan=2, p_vu=2, p_ln=2, p_pe=8, p_softmax=2)
+    waveform = tmp_path / "rows.vcd"
+    result = simulate_model(model, config_for(config, (lanes,)), sentences, tmp_path / "build", waveform)
+    where = r"bmt: step layers\.0\.feed_forward\.hidden of sentence 0, vector unit, row .* waveform .*rows\.vcd"
+    with pytest.raises(MismatchError, match=where):
+        require_match(result, "bmt")
+    assert "u_relu" in waveform.read_text()
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import bat_models
+from lutra.accelerators.bat import compiler, schedule
 from lutra.accelerators.bat.config import PAPER, PAPER_FFN, PAPER_MHA, ModuleConfig
 from lutra.accelerators.bat.latency import (
     BUILT,
@@ -115,11 +117,13 @@ def test_the_papers_equation_counts_half_of_the_stages_of_a_pair():
 units = st.builds(Unit, st.just("unit"), st.integers(1, 12), st.integers(0, 30))
 
 
+@settings(deadline=None)
 @given(st.lists(units, min_size=1, max_size=6), st.integers(1, 30))
 def test_the_closed_form_is_what_rows_do(path, rows):
     assert chain_cycles(path, rows) == row_by_row(path, rows)
 
 
+@settings(deadline=None)
 @given(st.lists(units, min_size=2, max_size=4), st.integers(1, 20), st.data())
 def test_the_closed_form_where_a_row_is_wanted_late(path, rows, data):
     place = data.draw(st.integers(1, len(path) - 1))
@@ -154,7 +158,7 @@ shapes = st.builds(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(lanes, lanes, shapes, st.sampled_from([(NO_WAIT, IDEAL), (Memory(), BUILT)]))
 def test_no_point_exceeds_the_peak(mha, ffn, shape, built):
     """Nor does an engine work in more cycles than there are."""
@@ -164,7 +168,7 @@ def test_no_point_exceeds_the_peak(mha, ffn, shape, built):
     assert giga_operations(shape, LAYERS, 2) / (pair / 200e6) <= peak
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(lanes, min_size=2, max_size=5), shapes)
 def test_arrays_of_points_are_points(points, shape):
     names = ("p_dpu", "p_pe", "p_quan", "p_vu", "p_ln", "p_softmax")
@@ -178,6 +182,7 @@ def test_arrays_of_points_are_points(points, shape):
 times = st.integers(1, 1000)
 
 
+@settings(deadline=None)
 @given(times, times, st.integers(1, 6))
 def test_equal_sentences_take_turns_as_the_equation_says(attention, feed_forward, layers):
     one, two = ([(attention, feed_forward)] * count for count in (1, 2))
@@ -185,6 +190,7 @@ def test_equal_sentences_take_turns_as_the_equation_says(attention, feed_forward
     assert pipelined(alternating(two, layers)) == equation_5_of_a_pair(attention, feed_forward, layers)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(times, times), min_size=2, max_size=4), st.integers(1, 4))
 def test_unequal_sentences_take_as_long_as_their_order_allows(sentences, layers):
     """Against a simulation that starts whatever can start, cycle by cycle."""
@@ -236,3 +242,32 @@ def test_a_step_waits_for_its_weights():
     assert times.ends[1] == times.starts[1] + 49
     assert times.loaded[2] == max(times.loaded[1], times.ends[0] + 1) + load
     assert times.total == times.starts[2] + 1000
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_closed_forms_are_what_programs_take(seed):
+    """Of a random model and accelerator; what its programs take is what simulation takes."""
+    config, accelerator = bat_models.draw(seed)
+    image = compiler.compile_model(bat_models.untrained(config, seed), accelerator)
+    memory = Memory(accelerator.memory_latency, accelerator.memory_gap)
+    attention, feed_forward = accelerator.attention, accelerator.feed_forward
+    for tokens in (1, 2, accelerator.positions):
+        programs = compiler.compile_sentences(image, [tokens])
+        shape = Shape.of(config, tokens)
+        first, second = Module(attention, shape, memory), Module(feed_forward, shape, memory)
+        blocks = [(first.attention, second.feed_forward(last=last)) for last in [False] * (config.layers - 1) + [True]]
+        steps = [
+            [first.quantise, *(step for block, _ in blocks for step in block)],
+            [step for _, block in blocks for step in block],
+        ]
+        if len(programs) == 1:
+            steps = [[first.quantise, *(step for both in blocks for block in both for step in block)]]
+        cycles = [cycles_of(each, BUILT) for each in steps]
+        assert cycles == [
+            [schedule.step_cycles(step, accelerator, module) for step in program]
+            for program, module in zip(programs, accelerator.modules, strict=True)
+        ]
+        if len(programs) == 1:
+            loads = [step["load_beats"] for step in programs[0]]
+            whole = program_cycles(cycles[0], loads, memory)
+            assert whole.total == schedule.program_cycles(programs, accelerator)

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from frozen_blocks import random_rows
 from lutra.accelerators.block.bench import harness
 from lutra.accelerators.block.bench.compare import compare
-from lutra.accelerators.block.bench.harness import PASSES, Device, Recording
+from lutra.accelerators.block.bench.harness import Device, Recording
 from lutra.accelerators.block.emit import block_design
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.simulate import simulate_devices, simulate_graphs, simulate_run
@@ -21,6 +21,7 @@ from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel
 from lutra.frozen.random_block import ENCODED_VALUES, random_block
 from lutra.hardware.bench import verilator
+from lutra.hardware.bench.streams import STALLING_PASSES
 from lutra.recipes.language import Recipe
 from lutra.runs.files import RunFiles
 
@@ -252,7 +253,7 @@ def test_every_kind_of_fault_is_reported(device):
     good = faultless(device)
 
     def problem(free, stalled, *rest):
-        return compare(device, [free, stalled, *rest, *[good] * (len(PASSES) - 2 - len(rest))]).problem
+        return compare(device, [free, stalled, *rest, *[good] * (len(STALLING_PASSES) - 2 - len(rest))]).problem
 
     assert problem(good, good) is None
     wrong = good.output.copy()
@@ -266,7 +267,7 @@ def test_every_kind_of_fault_is_reported(device):
         "changed before it was taken in cycle 7 with stalls": [good, faultless(device, unstable_cycle=7)],
         "cycles measured": [faultless(device, output_cycles=late), good],
         "only 0 of 3 rows": [faultless(device, output=good.output[:0], output_cycles=late[:0]), good],
-        "the source stalled in 0 cycles only, at least 3 prove": [faultless(device, **never)] * len(PASSES),
+        "the source stalled in 0 cycles only, at least 3 prove": [faultless(device, **never)] * len(STALLING_PASSES),
     }
     for pattern, recordings in faults.items():
         assert re.search(pattern, problem(*recordings) or ""), pattern

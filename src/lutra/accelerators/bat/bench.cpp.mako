@@ -1,10 +1,14 @@
 // Runs programs on BAT beside an external memory, one group of sentences after the other; records when steps start and
-// end, what units hand over, and the rows that are in memory afterwards. Usage: testbench VECTORS RESULTS
+// end, what units hand over, and the rows that are in memory afterwards. Usage: testbench VECTORS RESULTS [WAVEFORM
+// FIRST LAST], the last three only where it is built for them: a waveform of those cycles.
 #include <cstdint>
 #include <cstdio>
 #include <vector>
 #include "Vtestbench.h"
 #include "axi_memory.h"
+% if waveforms:
+#include "verilated_vcd_c.h"
+% endif
 
 constexpr uint32_t latency = ${config.memory_latency}, gap = ${config.memory_gap}, beat_bytes = 16;
 constexpr uint32_t never = 0xFFFFFFFFu;
@@ -14,11 +18,26 @@ static VerilatedContext& context = *new VerilatedContext;
 static Vtestbench& top = *new Vtestbench{&context};
 static Words memory;
 
+% if waveforms:
+static VerilatedVcdC& waveform = *new VerilatedVcdC;
+static uint64_t first_cycle = 0, last_cycle = 0, now = 0;
+
+static void dump(uint64_t half) {
+    if (now >= first_cycle && now <= last_cycle) waveform.dump(now * 10 + 5 * half);
+}
+% endif
+
 static void tick() {
     top.clk_i = 1;
     top.eval();
+% if waveforms:
+    dump(0);
+% endif
     top.clk_i = 0;
     top.eval();
+% if waveforms:
+    dump(1);
+% endif
 }
 
 static void read_into(Words::iterator place, uint32_t count, std::FILE* vectors) {
@@ -42,10 +61,17 @@ struct Recording {
 };
 
 int main(int argc, char** argv) {
-    if (argc != 3) return 1;
+    if (argc != ${6 if waveforms else 3}) return 1;
     std::FILE* vectors = std::fopen(argv[1], "rb");
     std::FILE* results = std::fopen(argv[2], "wb");
     if (!vectors || !results) return 1;
+% if waveforms:
+    context.traceEverOn(true);
+    top.trace(&waveform, 99);
+    waveform.open(argv[3]);
+    first_cycle = std::strtoull(argv[4], nullptr, 10);
+    last_cycle = std::strtoull(argv[5], nullptr, 10);
+% endif
     const uint32_t patience = read_word(vectors);
     const bool tapping = read_word(vectors);
 % for m in modules:
@@ -76,6 +102,9 @@ int main(int argc, char** argv) {
         uint32_t quiet = 0;
         for (uint32_t cycle = 0; (${" || ".join(f"module_{m}.finished == never" for m in modules)}) && quiet < patience;
              ++cycle, ++quiet) {
+% if waveforms:
+            now = cycle;
+% endif
             top.start_i = cycle == 0;
 % for m in modules:
             load_${m}.drive(stalling, top.m${m}_load_arready_i, top.m${m}_load_rvalid_i, top.m${m}_load_rdata_i, top.m${m}_load_rlast_i);
@@ -127,5 +156,8 @@ int main(int argc, char** argv) {
         }
     }
     top.final();
+% if waveforms:
+    waveform.close();
+% endif
     return std::fclose(results);
 }

@@ -65,8 +65,8 @@ class Run:
         return max(counts) if len(counts) == len(self.modules) else None
 
 
-def build(config: BatConfig, folder: Path) -> BatBench:
-    """Write and compile the accelerator and its test bench in `folder`.
+def build(config: BatConfig, folder: Path, waveforms: bool = False) -> BatBench:
+    """Write and compile the accelerator and its test bench in `folder`; with `waveforms` one that writes waveforms.
 
     Raises:
         ToolError: a tool is missing, or refuses the design.
@@ -80,10 +80,12 @@ def build(config: BatConfig, folder: Path) -> BatBench:
     template = Template(filename=str(Path(__file__).parent / "bench.cpp.mako"), strict_undefined=True)
     taps = [{name: chunks(bits, 32) for name, bits in each.items()} for each in widths]
     modules = range(len(config.modules))
-    write_text(folder / "testbench.cpp", str(template.render(config=config, taps=taps, modules=modules)))
+    main = folder / "testbench.cpp"
+    write_text(main, str(template.render(config=config, taps=taps, modules=modules, waveforms=waveforms)))
     streams.write_bench_header(folder)
     sources = [*(rtl / name for name in design.sources), folder / "testbench.sv"]
-    return BatBench(config, verilator.build(sources, TOP, folder / "testbench.cpp", folder), rtl)
+    executable = verilator.build(sources, TOP, main, folder, defines=streams.DEFINES, waveforms=waveforms)
+    return BatBench(config, executable, rtl)
 
 
 def tap_bits(config: BatConfig, module: ModuleConfig, attention: bool) -> dict[str, int]:
@@ -96,10 +98,26 @@ def tap_bits(config: BatConfig, module: ModuleConfig, attention: bool) -> dict[s
     }
 
 
+@dataclass(frozen=True)
+class Waveform:
+    """A file to write (VCD), and the cycles that it shows."""
+
+    path: Path
+    first: int
+    last: int
+
+
 def simulate(
-    bench: BatBench, image: Image, groups: Sequence[Sequence[Binary16Array]], stalls: bool = False, taps: bool = True
+    bench: BatBench,
+    image: Image,
+    groups: Sequence[Sequence[Binary16Array]],
+    stalls: bool = False,
+    taps: bool = True,
+    waveform: Waveform | None = None,
 ) -> list[Run]:
     """Run embedded sentences, rows (tokens, width) each, through all layers; those of a group at the same time.
+
+    A waveform needs a bench that was built for it, and a single group.
 
     Raises:
         InputError: sentences that the accelerator does not take.
@@ -117,7 +135,8 @@ def simulate(
         ]
         parts += [struct.pack("<I", stalls), _pieces([*code, *starts]), struct.pack("<I", len(group))]
         parts += [struct.pack("<2I", address, len(data) // 4) for address, data in starts]
-    reader = streams.Reader(streams.execute(bench.executable, b"".join(parts), folder=bench.rtl))
+    arguments = [str(waveform.path.resolve()), str(waveform.first), str(waveform.last)] if waveform else []
+    reader = streams.Reader(streams.execute(bench.executable, b"".join(parts), arguments, bench.rtl))
     return [_run(reader, bench, image, group) for group in groups]
 
 

@@ -284,8 +284,8 @@ class _SentenceCompiler:
         return flags | {"x_is_input", "bias", "relu", "store"}, numbers
 
     def _product(self, inputs: int, outputs: int, signed: bool) -> Product:
-        halves = self._model.quantisation.copies
-        return products.linear(self._module, self._tokens, inputs, outputs, halves, signed)
+        copies = self._model.quantisation.copies
+        return products.linear(self._module, self._tokens, inputs, outputs, copies, signed)
 
     def _linear(self, inputs: int, outputs: int, signed: bool) -> dict[str, int]:
         copies = self._model.quantisation.copies

@@ -251,6 +251,17 @@ def config_for(model: BertConfig, modules: tuple[ModuleConfig, ...], **settings:
     Raises:
         InputError: modules, settings or a model that BAT does not take.
     """
+    config = sized_for(model, modules, **settings)
+    check_model(config, model)
+    return config
+
+
+def sized_for(model: BertConfig, modules: tuple[ModuleConfig, ...], **settings: Any) -> BatConfig:
+    """As `config_for`, but whether BAT takes the model is left open.
+
+    Raises:
+        InputError: modules or settings out of range, or that do not fit each other.
+    """
     sizes = {
         "activation_bits": model.quantisation.activation_bits,
         "halves": model.quantisation.copies,
@@ -260,9 +271,7 @@ def config_for(model: BertConfig, modules: tuple[ModuleConfig, ...], **settings:
         "head_width": model.head_width,
         "max_intermediate": model.intermediate,
     }
-    config = _from_mapping(BatConfig, {**sizes, **settings, "modules": modules})
-    check_model(config, model)
-    return config
+    return _from_mapping(BatConfig, {**sizes, **settings, "modules": modules})
 
 
 def _is_count(value: object) -> bool:

@@ -191,7 +191,7 @@ def _times(product: DotProduct, diagrams: Diagrams, number: list[int], y: list[i
 def _top(product: DotProduct) -> str:
     """The unit with its row sum, as the engine has it."""
     parameters = f".Elements({product.elements}), .Bits({product.bits}), .SumBits({product.sum_bits})"
-    counted = "x_i" if product.bits > 1 else "counted"
+    counted = "planes" if product.bits > 1 else "counted"
     lines = [
         f"module {TOP} (",
         "  input  logic clk_i,",
@@ -201,17 +201,20 @@ def _top(product: DotProduct) -> str:
         f"  output logic [{product.sum_bits - 1}:0] sum_o",
         ");",
         f"  logic [{product.sum_bits - 1}:0] all, row_sum_q;",
-        f"  logic [{product.elements * product.x_bits - 1}:0] counted;",
-        f"  for (genvar i = 0; i < {product.elements}; i++) begin : gen_counted",
-        f"    assign counted[i*{product.x_bits} +: {product.x_bits}] = "
-        f"{product.x_bits}'(x_i[i*{product.x_bits}] || x_i[i*{product.x_bits}+1]);",
+        f"  logic [{product.elements * product.x_bits - 1}:0] planes, counted;",
+        f"  for (genvar i = 0; i < {product.elements}; i++) begin : gen_element",
+        f"    for (genvar b = 0; b < {product.x_bits}; b++) begin : gen_bit",
+        f"      assign planes[b*{product.elements}+i] = x_i[i*{product.x_bits}+b];",
+        "    end",
         "  end",
+        f"  assign counted = {product.elements * product.x_bits}'(planes[0 +: {product.elements}] | "
+        f"planes[{product.elements} +: {product.elements}]);",
         f"  lutra_bat_count #({parameters}) u_row (.clk_i, .enable_i(1'b1), .signed_i(1'b{int(product.signed)}),",
         f"    .x_i({counted}), .y_i({{{product.elements}{{1'b1}}}}), .sum_o(all));",
         "  always_ff @(posedge clk_i) row_sum_q <= all;",
         f"  lutra_bat_dpu #({parameters}, .Sums({int(product.sums == 'pe')})) u_unit (",
         f"    .clk_i, .enable_i(1'b1), .signed_i(1'b{int(product.signed)}), .binary_i(1'b{int(product.y_bits == 1)}),",
-        "    .x_i, .y_i, .restart_i, .shift_i, .negate_i, .take_i, .row_sum_i(row_sum_q), .sum_o);",
+        "    .x_i(planes), .y_i, .restart_i, .shift_i, .negate_i, .take_i, .row_sum_i(row_sum_q), .sum_o);",
         "endmodule",
         "",
     ]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lutra import children
 from lutra.accelerators.block.bench import harness, waveform
 from lutra.accelerators.block.bench.compare import BlockResult, compare, require_match
 from lutra.accelerators.block.bench.harness import Device
@@ -23,6 +22,7 @@ from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel, Graph
 from lutra.frozen.types import IntArray
 from lutra.hardware.bench import verilator
+from lutra.hardware.bench.streams import STALL_SEED
 from lutra.recipes.language import Recipe
 from lutra.runs.files import RunFiles, write_json
 
@@ -50,14 +50,14 @@ def simulate_graphs(
 def simulate_devices(devices: list[Device], rtl: Path, waves_folder: Path) -> list[BlockResult]:
     """Simulate blocks of the design in the folder `rtl` in one build. The first one that differs is looked into."""
     patience = harness.patience(devices)
-    with tempfile.TemporaryDirectory(prefix="lutra-simulate-") as temporary:
-        bench = harness.build(devices, rtl, Path(temporary) / "all")
+    with children.temporary_folder("simulate") as temporary:
+        bench = harness.build(devices, rtl, temporary / "all")
         passes = harness.run(bench, patience)
         results = [compare(device, list(both)) for device, *both in zip(devices, *passes, strict=True)]
         failed = next((index for index, result in enumerate(results) if result.problem), None)
         if failed is not None:
             target = waves_folder / f"{results[failed].name}.vcd"
-            alone = Path(temporary) / "alone"
+            alone = temporary / "alone"
             results[failed] = waveform.explain(devices[failed], results[failed], rtl, alone, patience, target)
     return results
 
@@ -88,15 +88,14 @@ def simulate_run(
         return fold_factor, results
 
     # Verilator translates with one thread: while it does, the design before it is compiled or runs.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        designs = list(pool.map(simulate, fold_factors or recipe.hardware.fold_factors))
+    designs = children.concurrently(simulate, fold_factors or recipe.hardware.fold_factors, os.cpu_count() or 1)
     every = [result for _, results in designs for result in results]
     evidence = {
         "frozen_hash": store.content_hash(run.frozen),
         "simulator": verilator.version(),
         "rows": sum(result.rows for result in every),
         "mismatches": sum(result.mismatches + result.mismatches_with_stalls for result in every),
-        "stall_seed": harness.STALL_SEED,
+        "stall_seed": STALL_SEED,
         "stalled_cycles": {
             end: sum(getattr(result.stalled_cycles, end) for result in every) for end in ("source", "sink")
         },

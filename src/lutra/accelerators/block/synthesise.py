@@ -8,14 +8,13 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lutra import settings
+from lutra import children, settings
 from lutra.accelerators.block.cells.measure import identity_of_measurement, measure_block
 from lutra.accelerators.block.emit import fold_folder, run_design
 from lutra.accelerators.block.plan import BlockPlan
@@ -200,8 +199,7 @@ def _blocks(
         folder = run.root / "synth" / f"fold_{fold}" / f"{target.name}_{plan.name}"
         return _block(target, rtl, folder, plan, fresh)
 
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        return list(pool.map(build, plans))
+    return children.concurrently(build, plans, jobs)
 
 
 def _block(target: _Target, rtl: Path, folder: Path, plan: BlockPlan, fresh: bool) -> dict[str, Any]:

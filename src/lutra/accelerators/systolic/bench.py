@@ -21,11 +21,13 @@ from lutra.errors import InputError
 from lutra.frozen.shift import shift_gelu
 from lutra.frozen.types import IntArray
 from lutra.hardware.bench import streams, verilator
-from lutra.hardware.bench.streams import NEVER, PASSES
+from lutra.hardware.bench.streams import NEVER, STALL_SEED, STALLING_PASSES, Pass, too_few_stalls
 from lutra.runs.files import write_text
 from lutra.sources import listed_sources
 
 TOP = "systolic"
+SHORT_MACS = 1 << 16
+"""Of products that also pass with stalls at one end alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,9 @@ class ProductResult:
     columns: int
     mismatches: int
     mismatches_with_stalls: int
+    source_stalled_cycles: int
+    """Of both sources, in all passes."""
+    sink_stalled_cycles: int
     cycles_measured: int
     cycles_predicted: int
     problem: str | None
@@ -98,7 +103,7 @@ def build(config: SystolicConfig, folder: Path, activation: ActivationConfig | N
     systolic_design(config, TOP, activation).write(folder / "rtl")
     template = Template(filename=str(Path(__file__).parent / "systolic.cpp.mako"), strict_undefined=True)
     words = {"operand_words": _words(config.size), "result_words": _words(config.output_lanes)}
-    rendered = template.render(config=config, activated=activation is not None, **words)
+    rendered = template.render(config=config, activated=activation is not None, passes=STALLING_PASSES, **words)
     write_text(folder / "testbench.cpp", str(rendered))
     streams.write_bench_header(folder)
     files = [folder / "rtl" / name for name in listed_sources(folder / "rtl")]
@@ -107,7 +112,7 @@ def build(config: SystolicConfig, folder: Path, activation: ActivationConfig | N
 
 
 def simulate_products(bench: SystolicBench, products: Sequence[Product]) -> list[ProductResult]:
-    """Run products one after the other, without stalls and again with random stalls.
+    """Run products one after the other, without stalls and again with stalls; of some of these only short products.
 
     Raises:
         InputError: a product that the array does not take.
@@ -115,10 +120,15 @@ def simulate_products(bench: SystolicBench, products: Sequence[Product]) -> list
     """
     for product in products:
         _check(bench, product)
-    vectors = struct.pack("<I", len(products)) + b"".join(_vectors(bench.config, product) for product in products)
+    vectors = struct.pack("<2I", STALL_SEED, len(products)) + b"".join(
+        _vectors(bench.config, product) for product in products
+    )
     reader = streams.Reader(streams.execute(bench.executable, vectors))
-    recordings = [[_recording(reader, bench.config, product) for product in products] for _ in PASSES]
-    return [_compare(bench, *row) for row in zip(products, *recordings, strict=True)]
+    recordings = [
+        [_recording(reader, bench.config) if _takes(each, product) else None for product in products]
+        for each in STALLING_PASSES
+    ]
+    return [_compare(bench, product, list(row)) for product, *row in zip(products, *recordings, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +137,8 @@ class _Recording:
     problems: tuple[str, ...]
     output: IntArray
     """The complete beats that came out, (beats, output_lanes)."""
+    stalled_cycles: tuple[int, int]
+    """In which sources and sink held a beat back."""
 
 
 def _check(bench: SystolicBench, product: Product) -> None:
@@ -158,29 +170,43 @@ def _vectors(config: SystolicConfig, product: Product) -> bytes:
     beats = row_tiles * column_tiles * size * size // config.output_lanes
     return b"".join(
         [
-            struct.pack("<5I", inner, column_tiles, product.multiplier, product.activated, beats),
+            struct.pack("<6I", inner, column_tiles, product.multiplier, product.activated, _is_short(product), beats),
             struct.pack("<I", a_words.size) + a_words.tobytes(),
             struct.pack("<I", b_words.size) + b_words.tobytes(),
         ]
     )
 
 
-def _recording(reader: streams.Reader, config: SystolicConfig, product: Product) -> _Recording:
+def _is_short(product: Product) -> bool:
+    macs: int = product.left.shape[0] * product.left.shape[1] * product.right.shape[1]
+    return macs <= SHORT_MACS
+
+
+def _takes(each: Pass, product: Product) -> bool:
+    """Whether a pass takes a product."""
+    return not each.short or _is_short(product)
+
+
+def _recording(reader: streams.Reader, config: SystolicConfig) -> _Recording:
     cycles, unstable_cycle, extra_beats = reader.word(), reader.word(), reader.word()
+    stalled_cycles = reader.word(), reader.word()
     words = reader.counted().astype(np.uint32).reshape(-1, _words(config.output_lanes))
     problems = []
     if unstable_cycle != NEVER:
         problems.append(f"the output changed before it was taken in cycle {unstable_cycle}")
     if extra_beats:
         problems.append(f"{extra_beats} beats too many came out")
-    return _Recording(cycles, tuple(problems), streams.unpack(words, config.output_lanes, 8, signed=True))
+    return _Recording(
+        cycles, tuple(problems), streams.unpack(words, config.output_lanes, 8, signed=True), stalled_cycles
+    )
 
 
-def _compare(bench: SystolicBench, product: Product, free: _Recording, stalled: _Recording) -> ProductResult:
+def _compare(bench: SystolicBench, product: Product, recordings: list[_Recording | None]) -> ProductResult:
     (rows, inner), columns = product.left.shape, product.right.shape[1]
     expected = bench.golden(product)
     wrong, problems = [], []
-    for name, recording in zip(PASSES, (free, stalled), strict=True):
+    taken = [(each.name, recording) for each, recording in zip(STALLING_PASSES, recordings, strict=True) if recording]
+    for name, recording in taken:
         actual, arrived = _untile(bench.config, product, recording.output)
         different = (actual != expected) | ~arrived
         wrong.append(int(different.sum()))
@@ -189,7 +215,15 @@ def _compare(bench: SystolicBench, product: Product, free: _Recording, stalled: 
             row, column = (int(index) for index in np.argwhere(different)[0])
             rtl = actual[row, column] if arrived[row, column] else "nothing"
             problems.append(f"result [{row}, {column}] {name}: RTL {rtl}, golden {expected[row, column]}")
-    predicted = bench.cycles(product)
+    predicted, (_, free) = bench.cycles(product), taken[0]
+    source, sink = (sum(recording.stalled_cycles[end] for _, recording in taken) for end in (0, 1))
+    if not problems:
+        size, lanes = bench.config.size, bench.config.output_lanes
+        tiles = _tiles(rows, size) * _tiles(columns, size)
+        beats = 2 * tiles * inner, tiles * size * size // lanes
+        counts = [[beats[end] * (recording is not None) for recording in recordings] for end in (0, 1)]
+        lacking = too_few_stalls("source", source, counts[0]), too_few_stalls("sink", sink, counts[1])
+        problems += filter(None, lacking)
     if not problems and free.cycles != predicted:
         problems.append(f"{free.cycles} cycles measured, {predicted} predicted")
     return ProductResult(
@@ -197,7 +231,9 @@ def _compare(bench: SystolicBench, product: Product, free: _Recording, stalled: 
         inner=inner,
         columns=columns,
         mismatches=wrong[0],
-        mismatches_with_stalls=wrong[1],
+        mismatches_with_stalls=sum(wrong[1:]),
+        source_stalled_cycles=source,
+        sink_stalled_cycles=sink,
         cycles_measured=free.cycles,
         cycles_predicted=predicted,
         problem="; ".join(problems) or None,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from lutra import children
 from lutra.errors import ToolError
 from lutra.frozen.types import IntArray
 from lutra.runs.files import write_text
@@ -17,6 +19,46 @@ NEVER = 0xFFFFFFFF
 HEADERS = ("bench.h", "axi_memory.h")
 DEFINES = ("LUTRA_FAST_SIMULATION",)
 PASSES = ("without stalls", "with stalls")
+STALL_SEED = 1
+STALLED_BEATS = 16
+"""An end stalls in at least one cycle for so many beats, and in every pass in which it stalls."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One way through the rows; `source` and `sink` are the styles of `Stalls` in bench.h."""
+
+    name: str
+    source: Literal["none", "drawn", "bursts"] = "none"
+    sink: Literal["none", "drawn", "bursts"] = "none"
+    short: bool = False
+    """Only a small part of the rows."""
+
+    def stalls(self, end: Literal["source", "sink"]) -> bool:
+        """Whether one end stalls in it."""
+        return bool(getattr(self, end) != "none")
+
+
+STALLING_PASSES = (
+    Pass("without stalls"),
+    Pass("with stalls", "drawn", "drawn"),
+    Pass("with stalls at the sink", "none", "drawn", short=True),
+    Pass("with stalls at the source", "drawn", "none", short=True),
+    Pass("with bursts of stalls", "bursts", "bursts", short=True),
+)
+"""A handshake that is wrong may hide behind the stalls of the other end, so each end also stalls alone."""
+
+
+def too_few_stalls(end: Literal["source", "sink"], cycles: int, beats: Sequence[int]) -> str | None:
+    """Why `cycles` in which an end held a beat back prove nothing about its handshake, or None.
+
+    `beats` passed there in each of `STALLING_PASSES`.
+    """
+    stalling = [count for each, count in zip(STALLING_PASSES, beats, strict=True) if each.stalls(end) and count]
+    least = max(len(stalling), sum(stalling) // STALLED_BEATS)
+    if cycles >= least:
+        return None
+    return f"the {end} stalled in {cycles} cycles only, at least {least} prove the handshake"
 
 
 def write_bench_header(folder: Path) -> None:
@@ -53,9 +95,7 @@ def execute(executable: Path, vectors: bytes, extra_arguments: Sequence[str] = (
     executable = executable.resolve()
     given, results = (executable.with_name(name) for name in ("vectors.bin", "results.bin"))
     given.write_bytes(vectors)
-    finished = subprocess.run(
-        [str(executable), str(given), str(results), *extra_arguments], capture_output=True, text=True, cwd=folder
-    )
+    finished = children.run([str(executable), str(given), str(results), *extra_arguments], cwd=folder)
     if finished.returncode:
         raise ToolError(f"test bench: ended with status {finished.returncode}: {finished.stderr.strip() or 'silent'}")
     return results.read_bytes()

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from threading import Lock
 
+from lutra import children
 from lutra.errors import ToolError
 from lutra.native.library import cache_folder
 from lutra.runs.files import write_text
@@ -104,7 +105,7 @@ def build(
     objects = _compile([together, *fast], folder, [f"-I{translated}", *_flags(waveforms)])
     executable = folder / "testbench"
     link = ["g++", "-pthread", "-o", str(executable), *map(str, [*objects, *runtime]), "-latomic"]
-    _require(subprocess.run(link, capture_output=True, text=True), f"g++: linking {executable.name}")
+    _require(children.run(link), f"g++: linking {executable.name}")
     return executable
 
 
@@ -116,8 +117,8 @@ def _verilator(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "VERILATOR_ROOT": str(root())}
     command = [str(root() / "bin" / "verilator"), *arguments]
     # Verilator looks for modules that it misses in the working directory, whoever put files there.
-    with tempfile.TemporaryDirectory(prefix="lutra-verilator-") as nowhere:
-        return subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, cwd=nowhere)
+    with children.temporary_folder("verilator") as nowhere:
+        return children.run(command, env=environment, cwd=nowhere)
 
 
 def _flags(waveforms: bool) -> list[str]:
@@ -131,7 +132,7 @@ def _flags(waveforms: bool) -> list[str]:
 def _runtime(waveforms: bool) -> list[Path]:
     """Object files of Verilator's runtime, compiled once per version and flags and kept in the user's cache."""
     flags = [*FAST_FLAGS, *_flags(waveforms)]
-    compiler = subprocess.run(["g++", "--version"], capture_output=True, text=True).stdout
+    compiler = children.run(["g++", "--version"]).stdout
     key = hashlib.sha256("\n".join([version(), compiler, *flags]).encode()).hexdigest()[:16]
     folder = cache_folder() / f"verilator-{key}"
     names = RUNTIME_SOURCES + (WAVEFORM_SOURCES if waveforms else ())
@@ -160,10 +161,10 @@ def _compile(sources: list[Path], folder: Path, flags: list[str]) -> list[Path]:
         target = folder / f"{source.stem}.o"
         optimise = SLOW_FLAGS if "Slow" in source.stem else FAST_FLAGS
         command = ["g++", *optimise, *flags, "-c", str(source), "-o", str(target)]
-        _require(subprocess.run(command, capture_output=True, text=True), f"g++: {source.name}")
+        _require(children.run(command), f"g++: {source.name}")
         return target
 
-    return list(_COMPILERS.map(compile_one, sources))
+    return children.concurrently(compile_one, sources, _COMPILERS)
 
 
 def _require(result: subprocess.CompletedProcess[str], what: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 import torch
 from torch import Tensor, nn
 
@@ -163,7 +161,9 @@ def put_row(surgery: Surgery, row: Found, block: nn.Module) -> None:
     if row.form in ("module", "pair", "sequential", "experts"):
         old = {path: get(path) for path in (row.places.block, *row.places.passed)}
         surgery.put(old[row.places.block], ChannelsFirst(block) if row.channels_first else block)
-        _each(surgery, [old[path] for path in row.places.passed], lambda _: Passed())
+        for path in row.places.passed:
+            if not isinstance(old[path], Passed):  # an activation that several parts share
+                surgery.put(old[path], Passed())
     elif row.form == "inline":
         first, end = get(row.places.block), get(row.places.end)
         others = [(get(path), width(get(path))) for path in row.places.silent]
@@ -175,12 +175,6 @@ def put_row(surgery: Surgery, row: Found, block: nn.Module) -> None:
     else:
         raise ConversionError(f"{row.path}: form {row.form} is not one that blocks are put in")
     _slow_path(model)
-
-
-def _each(surgery: Surgery, modules: Iterable[nn.Module], make: Callable[[nn.Module], nn.Module]) -> None:
-    for module in modules:
-        if not isinstance(module, Passed):
-            surgery.put(module, make(module))
 
 
 def width(module: nn.Module) -> int:

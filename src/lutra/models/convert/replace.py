@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from torch import nn
 
@@ -102,8 +101,3 @@ def remove_mlps(model: nn.Module, plan: Plan) -> None:
     surgery = Surgery(model)
     for row in plan.converted:
         put_modules(surgery, row, [Nothing(row.outputs) for _ in row.block_paths])
-
-
-def blocks_of(model: nn.Module, row: Found) -> list[Any]:
-    """The blocks that stand in the places of a row."""
-    return [model.get_submodule(path) for path in row.block_paths]

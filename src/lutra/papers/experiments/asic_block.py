@@ -2,7 +2,7 @@
 
 Prints a record; finished designs are kept in FOLDER and taken from there the next time:
 
-    lutra run recipes/ivit-t-block.toml --to freeze --out RUN
+    lutra run recipes/language/ivit-t-block.toml --to freeze --out RUN
     LUTRA_LIBERTY=cells.lib python -m lutra.papers.experiments.asic_block FOLDER RUN:accumulate:1:gated ...
 
 A design is a run directory with a frozen model, whose first block is taken, a dataflow, a fold factor and a clock,
@@ -40,7 +40,7 @@ SAMPLED_LANES = {"accumulate": 4, "tree": 1}
 
 
 def shape_of(block: WeightlessBlock) -> str:
-    """As the variants of `recipes/explore/gpt-mini-recovery.toml` are called: "8D-in-8-groups", "paper-4D-D-dense"."""
+    """As the variants of `spaces/gpt-mini-recovery.toml` are called: "8D-in-8-groups", "paper-4D-D-dense"."""
     width, groups = block.graph.input_width, block.summation.groups
     luts = [f"{layer.width // width}D".replace("1D", "D") for layer in block.lut_layers]
     return f"{luts[0]}-in-{groups}-groups" if groups > 1 else f"paper-{'-'.join(luts)}-dense"

@@ -6,14 +6,14 @@ import hashlib
 import logging
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+from lutra import children
 from lutra.errors import ToolError
 from lutra.hardware.design import Design
 from lutra.runs.environment import environment
@@ -74,15 +74,15 @@ def refresh(pieces: Sequence[Piece], out: Path, jobs: int) -> list[Path]:
     waiting = [piece for piece in pieces if piece.name not in results]
     logger.info("%d of %d pieces are there already", len(results), len(pieces))
     progress = _Progress(waiting, jobs)
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        running = {pool.submit(_build, piece, kept): piece for piece in waiting}
-        try:
-            for future in as_completed(running):
-                piece = running[future]
-                results[piece.name] = future.result()
-                progress.done(piece)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    noting = Lock()
+
+    def build(piece: Piece) -> None:
+        target = _build(piece, kept)
+        with noting:
+            results[piece.name] = target
+            progress.done(piece)
+
+    children.concurrently(build, waiting, jobs)
     return [_write_record(name, [p for p in pieces if p.record == name], results, synth) for name in _records(pieces)]
 
 
@@ -117,8 +117,8 @@ def _finished(piece: Piece, kept: Path) -> dict[str, Any] | None:
 
 def _build(piece: Piece, kept: Path) -> dict[str, Any]:
     logger.info("%s ...", piece.name)
-    with tempfile.TemporaryDirectory(prefix="lutra-fresh-") as folder:
-        target = piece.build(Path(folder))
+    with children.temporary_folder("fresh") as folder:
+        target = piece.build(folder)
     write_json(kept / f"{piece.name}.json", {"identity": piece.identity, "target": target})
     return target
 

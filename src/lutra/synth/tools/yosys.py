@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,22 @@ LUT = re.compile(r"LUT[1-6]")
 FLIP_FLOPS = frozenset({"FDRE", "FDSE", "FDCE", "FDPE"})
 LATCHES = frozenset({"LDCE", "LDPE"})
 SHIFT_REGISTERS = frozenset({"SRL16E", "SRLC16E", "SRLC32E"})
+LUT_MEMORIES = {
+    "RAM32X1S": 1,
+    "RAM64X1S": 1,
+    "RAM128X1S": 2,
+    "RAM256X1S": 4,
+    "RAM512X1S": 8,
+    "RAM32X1D": 2,
+    "RAM64X1D": 2,
+    "RAM128X1D": 4,
+    "RAM256X1D": 8,
+    "RAM32M": 4,
+    "RAM64M": 4,
+    "RAM32M16": 8,
+    "RAM64M8": 8,
+}
+"""LUTs that a memory in LUTs takes."""
 BRAMS = {"RAMB18E1": 0.5, "RAMB18E2": 0.5, "RAMB36E1": 1.0, "RAMB36E2": 1.0}
 DSPS = frozenset({"DSP48E1", "DSP48E2"})
 COUNTED_APART = {"CARRY4": "carry4", "CARRY8": "carry8", "MUXF7": "muxf7", "MUXF8": "muxf8", "MUXF9": "muxf9"}
@@ -45,8 +61,9 @@ FREE = frozenset({"BUFG", "GND", "VCC"})
 class FpgaUse:
     """What a module takes of an UltraScale+ device.
 
-    `lut_raw` counts LUT1 to LUT6, inverters and shift registers as Yosys mapped them; `lut_packed` pairs small ones as
-    vendor tools do (`packing.packed_luts`). MUXF7, MUXF8 and carry chains sit beside the LUTs and are counted apart.
+    `lut_raw` counts LUT1 to LUT6, inverters, shift registers and memories in LUTs as Yosys mapped them; `lut_packed`
+    pairs small ones as vendor tools do (`packing.packed_luts`). MUXF7, MUXF8 and carry chains sit beside the LUTs and
+    are counted apart.
     """
 
     lut_raw: int
@@ -102,6 +119,20 @@ def fpga_script(sources: list[str], top: str) -> str:
             read_sources(sources),
             f"synth_xilinx -family xcup -nodsp -nobram -nolutram -noiopad -flatten -top {escape.identifier(top)}",
             f"select -module {top}",  # the simulation models of all cells of the device stay out
+            "write_json -selected netlist.json",
+            "",
+        ]
+    )
+
+
+def fpga_script_of_unit(sources: list[str], top: str, parameters: Mapping[str, int]) -> str:
+    """UltraScale+ with all it has: DSP, BRAM, memories in LUTs; `top` with other parameters than its defaults."""
+    return "\n".join(
+        [
+            read_sources(sources),
+            *(f"chparam -set {name} {value} {top}" for name, value in parameters.items()),
+            f"synth_xilinx -family xcup -noiopad -flatten -top {top}",
+            f"select -module {top}",
             "write_json -selected netlist.json",
             "",
         ]
@@ -234,15 +265,26 @@ def fpga_use(cells: dict[str, Any], where: str) -> FpgaUse:
         ToolError: a cell that is not of the device (a module that was not flattened, an unmapped operator).
     """
     counts = Counter(cell["type"] for cell in cells.values())
-    known = FLIP_FLOPS | LATCHES | SHIFT_REGISTERS | BRAMS.keys() | DSPS | COUNTED_APART.keys() | FREE | {"INV"}
+    known = (
+        FLIP_FLOPS
+        | LATCHES
+        | SHIFT_REGISTERS
+        | LUT_MEMORIES.keys()
+        | BRAMS.keys()
+        | DSPS
+        | COUNTED_APART.keys()
+        | FREE
+        | {"INV"}
+    )
     unknown = sorted(name for name in counts if name not in known and not LUT.fullmatch(name))
     if unknown:
         raise ToolError(f"{where}: the netlist has cells that are not of the device: {', '.join(unknown[:5])}")
     luts = [_input_nets(cell) for cell in cells.values() if LUT.fullmatch(cell["type"]) or cell["type"] == "INV"]
-    shift_registers = sum(counts[name] for name in SHIFT_REGISTERS)
+    memories = sum(luts_of_one * counts[name] for name, luts_of_one in LUT_MEMORIES.items())
+    whole = sum(counts[name] for name in SHIFT_REGISTERS) + memories
     return FpgaUse(
-        lut_raw=len(luts) + shift_registers,
-        lut_packed=packed_luts(luts) + shift_registers,
+        lut_raw=len(luts) + whole,
+        lut_packed=packed_luts(luts) + whole,
         ff=sum(counts[name] for name in FLIP_FLOPS | LATCHES),
         bram=sum(weight * counts[name] for name, weight in BRAMS.items()),
         dsp=sum(counts[name] for name in DSPS),

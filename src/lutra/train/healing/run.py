@@ -44,6 +44,7 @@ def plan_run(run: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
         "model": recipe.source.model,
         "class": type(model).__name__,
         "weights_sha256": weights_hash(model),
+        "heads": getattr(getattr(model, "config", None), "num_attention_heads", None),
         "text": recipe.data.text,
         "text_sha256": hashlib.sha256(Path(recipe.data.text).read_bytes()).hexdigest(),
         "training_texts": len(texts.training),

@@ -13,7 +13,7 @@ module lutra_bat_count #(
   input  logic                                       clk_i,     // clock
   input  logic                                       enable_i,  // take a word
   input  logic                                       signed_i,  // elements of several bits are signed; for sum_o
-  input  logic [Elements*(Bits == 1 ? 2 : Bits)-1:0] x_i,       // elements
+  input  logic [Elements*(Bits == 1 ? 2 : Bits)-1:0] x_i,       // bit b of element i at b*Elements + i
   input  logic [Elements-1:0]                        y_i,       // which of them
   output logic [SumBits-1:0]                         sum_o      // their sum
 );
@@ -23,14 +23,14 @@ module lutra_bat_count #(
   logic [Bits*CountBits-1:0] counts, counts_q;
 
   for (genvar b = 0; b < Bits; b++) begin : gen_plane
-    logic [Elements-1:0] ones;
+    logic [Elements-1:0] plane, ones;
 
-    for (genvar i = 0; i < Elements; i++) begin : gen_element
-      if (Bits == 1) begin : gen_one_bit
-        assign ones[i] = x_i[2*i+1] ? x_i[2*i] == y_i[i] : x_i[2*i] && y_i[i];
-      end else begin : gen_bits
-        assign ones[i] = x_i[i*Bits+b] && y_i[i];
-      end
+    assign plane = x_i[b*Elements +: Elements];
+
+    if (Bits == 1) begin : gen_one_bit
+      assign ones = (plane ~^ y_i) & (x_i[Elements +: Elements] | plane);
+    end else begin : gen_bits
+      assign ones = plane & y_i;
     end
 
     lutra_bat_popcount #(.Inputs(Elements)) u_popcount (

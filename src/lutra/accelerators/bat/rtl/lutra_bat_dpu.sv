@@ -20,7 +20,7 @@ module lutra_bat_dpu #(
   input  logic                                       enable_i,   // take a word, and pass on what came before
   input  logic                                       signed_i,   // elements of several bits are signed; constant
   input  logic                                       binary_i,   // y has one bit, -1 or 1; constant
-  input  logic [Elements*(Bits == 1 ? 2 : Bits)-1:0] x_i,        // elements
+  input  logic [Elements*(Bits == 1 ? 2 : Bits)-1:0] x_i,        // bit b of element i at b*Elements + i
   input  logic [Elements-1:0]                        y_i,        // a bit of y for each
   input  logic                                       restart_i,  // counting: first word; multiplying: of the first word
   input  logic                                       shift_i,    // not the first bit of y (counting: its first word)
@@ -79,20 +79,25 @@ module lutra_bat_dpu #(
     assign unused_row_sum = ^row_sum_i;
 
     for (genvar i = 0; i < Elements; i++) begin : gen_element
-      logic [2*Bits:0] product;
-      logic [1:0]      digit;
-      logic            is_signed;
+      logic [2*Bits:0]  product;
+      logic [XBits-1:0] element;
+      logic [1:0]       digit;
+      logic             is_signed;
+
+      for (genvar b = 0; b < XBits; b++) begin : gen_bit
+        assign element[b] = x_i[b*Elements+i];
+      end
 
       // The bit decoder: -1 or 1, or a bit that counts positive or negative.
       assign digit     = binary_i ? {!y_i[i], 1'b1} : {negate_i && y_i[i], y_i[i]};
-      assign is_signed = Bits == 1 ? x_i[i*XBits+XBits-1] : signed_i;
+      assign is_signed = Bits == 1 ? element[XBits-1] : signed_i;
 
       lutra_bat_pe #(.Bits(Bits)) u_pe (
         .clk_i(clk_i),
         .enable_i(enable_i),
         .signed_i(is_signed),
         .first_i(!shift_i),
-        .x_i(x_i[i*XBits +: Bits]),
+        .x_i(element[Bits-1:0]),
         .y_i(digit),
         .p_o(product)
       );

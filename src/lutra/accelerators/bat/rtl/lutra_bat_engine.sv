@@ -128,9 +128,9 @@ module lutra_bat_engine #(
     end
   end
 
-  // Operands. One bit of x becomes two: signed, and the bit.
+  // Operands. One bit of x becomes two: signed, and the bit. The units get x plane by plane: a bit of all elements.
   logic [Elements-1:0]       tail_q;
-  logic [Elements*XBits-1:0] x, x_q;
+  logic [Elements*XBits-1:0] x, x_q, planes;
   logic [Units*Elements-1:0] y_q;
 
   for (genvar i = 0; i < Elements; i++) begin : gen_element
@@ -158,6 +158,12 @@ module lutra_bat_engine #(
     end
   end
 
+  for (genvar i = 0; i < Elements; i++) begin : gen_planes
+    for (genvar b = 0; b < XBits; b++) begin : gen_bit
+      assign planes[b*Elements+i] = x_q[i*XBits+b];
+    end
+  end
+
   // The sum of a row of x, or how many elements of one bit it has: the same for all units, and in step with them.
   logic [SumBits-1:0] row_sum;
 
@@ -166,12 +172,10 @@ module lutra_bat_engine #(
     logic [SumBits-1:0]        all, row_sum_q;
     logic                      restart_q;
 
-    for (genvar i = 0; i < Elements; i++) begin : gen_counted
-      if (Bits == 1) begin : gen_one_bit
-        assign elements[i*XBits +: XBits] = {1'b0, x_q[i*XBits] || x_q[i*XBits+1]};
-      end else begin : gen_bits
-        assign elements[i*XBits +: XBits] = x_q[i*XBits +: XBits];
-      end
+    if (Bits == 1) begin : gen_one_bit
+      assign elements = {{Elements{1'b0}}, planes[0 +: Elements] | planes[Elements +: Elements]};
+    end else begin : gen_bits
+      assign elements = planes;
     end
 
     lutra_bat_count #(.Elements(Elements), .Bits(Bits), .SumBits(SumBits)) u_count (
@@ -201,7 +205,7 @@ module lutra_bat_engine #(
       .enable_i(advance),
       .signed_i(signed_i),
       .binary_i(binary_i),
-      .x_i(x_q),
+      .x_i(planes),
       .y_i(y_q[u*Elements +: Elements]),
       .restart_i(controls_qq[2]),
       .shift_i(controls_qq[1]),

@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lutra.accelerators.block.bench.harness import PASSES, Device, Recording
+from lutra.accelerators.block.bench.harness import SHORT_ROWS, Device, Recording
 from lutra.errors import MismatchError
 from lutra.frozen import golden
 from lutra.frozen.types import IntArray
-
-STALLED_BEATS = 16
-"""An end stalls in at least one cycle for so many beats, and in every pass in which it stalls."""
+from lutra.hardware.bench.streams import STALLING_PASSES, too_few_stalls
 
 
 @dataclass(frozen=True)
@@ -63,10 +61,10 @@ class BlockResult:
 
 
 def compare(device: Device, recordings: list[Recording]) -> BlockResult:
-    """Compare the passes of one block, in the order of `PASSES`, with golden outputs and predicted cycles."""
+    """Compare the passes of one block, in the order of `STALLING_PASSES`, with golden outputs and predicted cycles."""
     plan = device.plan
     golden_rows = golden.run(plan.graph, device.rows)
-    fed = [golden_rows[: each.most_rows] for each in PASSES]
+    fed = [golden_rows[: SHORT_ROWS if each.short else None] for each in STALLING_PASSES]
     wrong = [_count_wrong(each.output, rows) for each, rows in zip(recordings, fed, strict=True)]
     found = (_first(device, index, each, fed[index]) for index, each in enumerate(recordings))
     difference = next(filter(None, found), None)
@@ -76,10 +74,10 @@ def compare(device: Device, recordings: list[Recording]) -> BlockResult:
     problems = []
     if difference:
         problems.append(
-            f"row {difference.row}, element {difference.element} ({PASSES[difference.pass_index].name}): "
+            f"row {difference.row}, element {difference.element} ({STALLING_PASSES[difference.pass_index].name}): "
             f"RTL {difference.rtl}, golden {difference.golden}"
         )
-    for name, recording, rows in zip((each.name for each in PASSES), recordings, fed, strict=True):
+    for name, recording, rows in zip((each.name for each in STALLING_PASSES), recordings, fed, strict=True):
         if len(recording.output) < len(rows):
             problems.append(f"only {len(recording.output)} of {len(rows)} rows came out {name}")
         if recording.extra_beats:
@@ -93,7 +91,12 @@ def compare(device: Device, recordings: list[Recording]) -> BlockResult:
         sum(recording.sink_stalled_cycles for recording in recordings),
     )
     if not problems:
-        problems += _too_few_stalls(device, fed, stalled)
+        input_beats, output_beats = plan.schedule.input_beats, plan.schedule.output_beats
+        lacking = (
+            too_few_stalls("source", stalled.source, [len(rows) * input_beats for rows in fed]),
+            too_few_stalls("sink", stalled.sink, [len(rows) * output_beats for rows in fed]),
+        )
+        problems += filter(None, lacking)
     return BlockResult(
         name=plan.name,
         graph=plan.graph.name,
@@ -109,18 +112,6 @@ def compare(device: Device, recordings: list[Recording]) -> BlockResult:
         difference=difference,
         problem="; ".join(problems) or None,
     )
-
-
-def _too_few_stalls(device: Device, fed: list[IntArray], stalled: StalledCycles) -> list[str]:
-    """What is wrong with passes in which an end hardly ever stalled: they prove nothing about the handshake."""
-    s = device.plan.schedule
-    problems = []
-    for end, beats in (("source", s.input_beats), ("sink", s.output_beats)):
-        stalling = [len(rows) * beats for each, rows in zip(PASSES, fed, strict=True) if getattr(each, end) != "none"]
-        least = max(len(stalling), sum(stalling) // STALLED_BEATS)
-        if (count := getattr(stalled, end)) < least:
-            problems.append(f"the {end} stalled in {count} cycles only, at least {least} prove the handshake")
-    return problems
 
 
 def require_match(results: list[BlockResult], where: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from mako.template import Template
@@ -16,6 +15,8 @@ from lutra.hardware.bench import verilator
 from lutra.hardware.bench.streams import (
     DEFINES,
     NEVER,
+    STALL_SEED,
+    STALLING_PASSES,
     Reader,
     execute,
     pack,
@@ -28,28 +29,8 @@ from lutra.sources import listed_sources
 
 HERE = Path(__file__).parent
 TOP = "lutra_testbench_top"
-STALL_SEED = 1
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One way through the rows; `source` and `sink` are the styles of `Stalls` in bench.h."""
-
-    name: str
-    source: Literal["none", "drawn", "bursts"] = "none"
-    sink: Literal["none", "drawn", "bursts"] = "none"
-    most_rows: int | None = None
-    """Only so many of the rows, from the first on; None: all."""
-
-
-PASSES = (
-    Pass("without stalls"),
-    Pass("with stalls", "drawn", "drawn"),
-    Pass("with stalls at the sink", "none", "drawn", 32),
-    Pass("with stalls at the source", "drawn", "none", 32),
-    Pass("with bursts of stalls", "bursts", "bursts", 32),
-)
-"""A handshake that is wrong may hide behind the stalls of the other end, so each end also stalls alone."""
+SHORT_ROWS = 32
+"""Rows of passes that take a part of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +90,8 @@ def build(devices: list[Device], rtl: Path, folder: Path, probes: tuple[Probe, .
     plans = [device.plan for device in devices]
     described = {
         "plans": plans,
-        "passes": PASSES,
+        "passes": STALLING_PASSES,
+        "short_rows": SHORT_ROWS,
         "probes": [(probe.name, probe.strobes, probe.signal, probe.bits) for probe in probes],
         "words_of": words_of_bits,
         "input_words": _input_words,
@@ -133,7 +115,7 @@ def patience(devices: list[Device]) -> int:
 def run(bench: Bench, patience_cycles: int, seed: int = STALL_SEED) -> list[list[Recording]]:
     """All passes, with stalls drawn from `seed` (32 bits); recordings by pass and device."""
     reader = Reader(execute(bench.executable, _vectors(bench, patience_cycles, seed)))
-    return [[_recording(reader, device) for device in bench.devices] for _ in PASSES]
+    return [[_recording(reader, device) for device in bench.devices] for _ in STALLING_PASSES]
 
 
 def run_with_waveform(

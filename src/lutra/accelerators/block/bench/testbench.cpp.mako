@@ -33,7 +33,7 @@ struct Pass {
 };
 static const Pass passes[] = {
 % for each in passes:
-    {Stalls::${each.source}, Stalls::${each.sink}, ${"never" if each.most_rows is None else each.most_rows}},  // ${each.name}
+    {Stalls::${each.source}, Stalls::${each.sink}, ${short_rows if each.short else "never"}},  // ${each.name}
 % endfor
 };
 

@@ -1,0 +1,153 @@
+"""The steps `rtl` and `simulate` of recipes of kind "bert": BAT for every method that it takes."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.numpy import load as parse_tensors
+
+from lutra.accelerators.bat import compiler, emit, simulate
+from lutra.accelerators.bat.config import BatConfig, ModuleConfig, check_model, sized_for
+from lutra.accelerators.bat.simulate import Sentences
+from lutra.errors import InputError, RunDirectoryError
+from lutra.frozen import store
+from lutra.frozen.bert import FrozenBert
+from lutra.hardware.bench import verilator
+from lutra.recipes.bert import BertRecipe, plan_stages
+from lutra.runs.files import RunFiles, write_json
+
+logger = logging.getLogger("lutra")
+
+IMAGE = "weights.bin"
+"""What the accelerator's memory holds of a model, beside its RTL."""
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """A method of a run and the accelerator that runs it."""
+
+    method: str
+    model: FrozenBert
+    config: BatConfig
+
+    def folder(self, files: RunFiles) -> Path:
+        """Where its RTL lies."""
+        return files.rtl / self.method
+
+
+def designs_of(files: RunFiles, recipe: BertRecipe) -> tuple[list[Design], dict[str, str]]:
+    """The frozen methods of a run that BAT takes, and why it does not take the others, by method.
+
+    Raises:
+        FrozenModelError: a frozen model is missing or damaged.
+        InputError: an accelerator out of range.
+    """
+    section = recipe.accelerator
+    lanes = (section.attention, section.feed_forward)[: section.modules]
+    modules = tuple(ModuleConfig(**module.model_dump()) for module in lanes)
+    settings: dict[str, Any] = {
+        "sums": section.sums,
+        "memory_latency": section.memory_latency,
+        "memory_gap": section.memory_gap,
+        "clock_hz": section.clock_mhz * 1e6,
+    }
+    designs, refused = [], {}
+    for plan in plan_stages(recipe):
+        folder = files.frozen / plan.name
+        if not folder.is_dir():
+            continue  # a method without a frozen form
+        model = FrozenBert.load(folder)
+        positions = min(model.config.positions, recipe.max_length)
+        config = sized_for(model.config, modules, positions=positions, **settings)
+        try:
+            check_model(config, model.config)
+        except InputError as error:
+            refused[plan.name] = str(error)
+            continue
+        designs.append(Design(plan.name, model, config))
+    return designs, refused
+
+
+def write_rtl(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
+    """Write BAT's SystemVerilog, with an image of its weights, into `rtl/METHOD` for every method that it takes.
+
+    Returns:
+        `designs` by method: folder, modules, design hash, bytes of weights; `refused` by method, why.
+
+    Raises:
+        FrozenModelError: a frozen model is missing or damaged.
+        InputError: an accelerator out of range.
+    """
+    designs, refused = designs_of(files, recipe)
+    written = {}
+    for each in designs:
+        design, image = emit.bat_design(each.config), compiler.compile_model(each.model, each.config)
+        folder = each.folder(files)
+        design.write(folder)
+        (folder / IMAGE).write_bytes(image.data)
+        written[each.method] = {
+            "folder": str(folder.relative_to(files.root)),
+            "modules": len(each.config.modules),
+            "design_hash": design.content_hash,
+            "weight_bytes": len(image.data),
+        }
+        logger.info("%s: %d files", folder, len(design.files))
+    for method, reason in refused.items():
+        logger.info("%s: no accelerator: %s", method, reason)
+    return {"designs": written, "refused": refused}
+
+
+def simulate_run(files: RunFiles, recipe: BertRecipe, sentences: int | None = None) -> dict[str, Any]:
+    """Run sentences of the development set through every method that BAT takes; write and return the evidence.
+
+    Raises:
+        MismatchError: RTL and golden model, or measured and predicted cycles, differ; the evidence is written before.
+        RunDirectoryError: no sentences in the run directory.
+        InputError: a sentence that does not fit; ToolError: a tool is missing or fails.
+    """
+    designs, refused = designs_of(files, recipe)
+    given = read_sentences(files, sentences or recipe.accelerator.sentences)
+    results = {}
+    for each in designs:
+        with tempfile.TemporaryDirectory(prefix="lutra-bat-") as temporary:
+            waveform = files.root / "waveforms" / f"{each.method}.vcd"
+            results[each.method] = simulate.simulate_model(each.model, each.config, given, Path(temporary), waveform)
+    evidence_of = {each.method: results[each.method].to_json(each.config, each.model) for each in designs}
+    evidence = {
+        "simulator": verilator.version(),
+        "mismatches": sum(each["mismatches"] for each in evidence_of.values()),
+        "cycles_match": all(each["cycles_match"] for each in evidence_of.values()),
+        "designs": {
+            each.method: {
+                "frozen_hash": store.content_hash(files.frozen / each.method),
+                "design_hash": emit.bat_design(each.config).content_hash,
+                "config": each.config.to_mapping(),
+                **evidence_of[each.method],
+            }
+            for each in designs
+        },
+        "refused": refused,
+    }
+    write_json(files.simulate, evidence)
+    for method, result in results.items():
+        simulate.require_match(result, method)
+    return evidence
+
+
+def read_sentences(files: RunFiles, count: int) -> Sentences:
+    """The first `count` sentences that freezing put into the run directory.
+
+    Raises:
+        RunDirectoryError: they cannot be read, or there are fewer.
+    """
+    try:
+        tensors = parse_tensors(files.samples.read_bytes())
+        tokens, types, lengths = (tensors[name][:count] for name in ("tokens", "token_types", "lengths"))
+    except (OSError, SafetensorError, KeyError) as error:
+        raise RunDirectoryError(f"{files.samples}: cannot read it ({error}); run `lutra freeze` again") from None
+    return Sentences(tokens, types, lengths)

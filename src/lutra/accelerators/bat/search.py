@@ -1,0 +1,282 @@
+"""Every configuration of BAT that a space allows, for every model in it: its cycles and resources.
+
+They come from the functions that the RTL is checked against, and no point is evaluated by other code. What a pair of
+sentences takes follows from what each module takes by itself, so that pairs of modules are outer sums and maxima: the
+paper's 5,832,000 points are 45 tables of 360 x 360.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lutra.accelerators.bat.config import ModuleConfig
+from lutra.accelerators.bat.latency import BUILT, Memory, Module, Shape, Timing
+from lutra.accelerators.bat.pipeline import equation_5_of_a_pair, program_cycles
+from lutra.accelerators.bat.resources import Sizes, UnitFits, Use, module_use, total_use
+from lutra.accelerators.bat.traffic import Loads, block_bytes
+from lutra.errors import InputError
+
+DEVICES = Path(__file__).parent / "devices.toml"
+MEMORY = Memory()
+"""32 cycles to the first beat, then one per cycle."""
+STEADY_LAYERS = 3
+"""After so many layers a module's loads and steps repeat."""
+PARALLELISMS = ("p_dpu", "p_quan", "p_vu", "p_ln")
+
+
+@dataclass(frozen=True)
+class Device:
+    """An FPGA; `bram` in blocks of 36 kbit."""
+
+    name: str
+    lut: int
+    ff: int
+    bram: float
+    dsp: int
+    source: str
+    remark: str = ""
+
+
+@cache
+def devices() -> Mapping[str, Device]:
+    """By short name."""
+    read = tomllib.loads(DEVICES.read_text(encoding="utf-8"))
+    return {name: Device(**values) for name, values in read.items()}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A model in few bits: what the latency depends on, and nothing else."""
+
+    name: str
+    copies: int
+    bits: int
+    heads: int
+    intermediate: int
+
+    def shape(self, space: Space) -> Shape:
+        return Shape(space.tokens, space.width, self.heads, space.head_width, self.intermediate, self.copies, self.bits)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Methods by configurations of two modules."""
+
+    methods: tuple[Method, ...]
+    p_dpu: tuple[int, ...]
+    p_quan: tuple[int, ...]
+    p_vu: tuple[int, ...]
+    p_ln: tuple[int, ...]
+    p_pe: int = 128
+    p_softmax: int = 4
+    sums: str = "count"
+    layers: int = 12
+    tokens: int = 128
+    width: int = 768
+    head_width: int = 64
+    clock_hz: float = 200e6
+    memory: Memory = MEMORY
+
+    @property
+    def points(self) -> int:
+        return len(self.methods) * len(self.modules) ** 2
+
+    @property
+    def modules(self) -> list[tuple[int, ...]]:
+        """All values of `PARALLELISMS`, in the order of the axes of results."""
+        return [
+            (dpu, quan, vu, ln) for dpu in self.p_dpu for quan in self.p_quan for vu in self.p_vu for ln in self.p_ln
+        ]
+
+    def module(self, index: int) -> ModuleConfig:
+        values = dict(zip(PARALLELISMS, self.modules[index], strict=True))
+        return ModuleConfig(**values, p_pe=self.p_pe, p_softmax=self.p_softmax)
+
+    def index(self, module: ModuleConfig) -> int:
+        """Of a module in results.
+
+        Raises:
+            InputError: the space does not hold it.
+        """
+        values = tuple(getattr(module, name) for name in PARALLELISMS)
+        if values not in self.modules or (module.p_pe, module.p_softmax) != (self.p_pe, self.p_softmax):
+            raise InputError(f"BAT: {module} is not in the space")
+        return self.modules.index(values)
+
+
+def _paper_methods() -> Iterator[Method]:
+    for name, copies, all_bits in (("BinaryBERT", 2, (8, 4)), ("BMT", 2, (4, 2)), ("BiT", 1, (1,))):
+        for bits in all_bits:
+            for heads in (3, 6, 12):
+                for intermediate in (768, 1536, 3072):
+                    yield Method(f"{name} W1A{bits} {64 * heads}/{intermediate}", copies, bits, heads, intermediate)
+
+
+PAPER_SPACE = Space(
+    methods=tuple(_paper_methods()),
+    p_dpu=(8, 16, 32, 48, 64, 96),
+    p_quan=(32, 64, 128),
+    p_vu=(32, 64, 96, 128, 160),
+    p_ln=(8, 16, 32, 48),
+)
+"""The paper's Table 3; it does not say p_pe."""
+PAPER_METHOD = "BMT W1A4 384/1536"
+
+
+@dataclass(frozen=True)
+class _Lanes:
+    """Columns of `Space.modules`."""
+
+    p_dpu: np.ndarray
+    p_quan: np.ndarray
+    p_vu: np.ndarray
+    p_ln: np.ndarray
+    p_pe: int
+    p_softmax: int
+
+
+@dataclass(frozen=True, eq=False)
+class MethodResult:
+    """One method on all pairs of modules. Arrays of a module are (modules,)."""
+
+    method: Method
+    quantise: np.ndarray
+    """Cycles of the first step, in the attention module."""
+    attention: np.ndarray
+    """Cycles of a sentence in a layer, with what it waits for its weights."""
+    feed_forward: np.ndarray
+    attention_use: Use
+    feed_forward_use: Use
+    attention_bytes: np.ndarray
+    """That a sentence in a layer moves to and from memory."""
+    feed_forward_bytes: np.ndarray
+    layers: int
+
+    def pair_cycles(self) -> np.ndarray:
+        """Two sentences through all layers, (attention modules, feed-forward modules)."""
+        stages = equation_5_of_a_pair(self.attention[:, None], self.feed_forward[None], self.layers)
+        pair: np.ndarray = self.quantise[:, None] + stages
+        return pair
+
+    def use(self, name: str) -> np.ndarray:
+        """A resource of both modules, (attention modules, feed-forward modules)."""
+        one, other = (np.asarray(getattr(use, name), float) for use in (self.attention_use, self.feed_forward_use))
+        size = len(self.attention)
+        both: np.ndarray = np.broadcast_to(one, size)[:, None] + np.broadcast_to(other, size)[None]
+        return both
+
+    def feasible(self, device: Device, fraction: float) -> np.ndarray:
+        """Which pairs take less than a fraction of everything that a device has."""
+        limits = {"lut_packed": device.lut, "ff": device.ff, "bram": device.bram, "dsp": device.dsp}
+        fits: np.ndarray = np.logical_and.reduce([self.use(name) < fraction * has for name, has in limits.items()])
+        return fits
+
+
+def evaluate(space: Space, fits: UnitFits | None, timing: Timing = BUILT) -> Iterator[MethodResult]:
+    """Results of one method after the other; without `fits` resources are those that follow from the paper's Table 6.
+
+    Raises:
+        InputError: the fits have no synthesis of a unit.
+    """
+    columns = dict(zip(PARALLELISMS, np.array(space.modules).T, strict=True))
+    lanes = _Lanes(**columns, p_pe=space.p_pe, p_softmax=space.p_softmax)
+    for method in space.methods:
+        shape = method.shape(space)
+        module = Module(lanes, shape, space.memory, timing)
+        loads = Loads(lanes, shape)
+        uses = [_use(fits, lanes, shape, space.sums, attention) for attention in (True, False)]
+        yield MethodResult(
+            method,
+            quantise=np.asarray(module.quantise.cycles(timing)),
+            attention=_steady(module.attention, loads.attention, space.memory, timing),
+            feed_forward=_steady(module.feed_forward(), loads.feed_forward(), space.memory, timing),
+            attention_use=uses[0],
+            feed_forward_use=uses[1],
+            attention_bytes=block_bytes(loads.attention, shape),
+            feed_forward_bytes=block_bytes(loads.feed_forward(), shape),
+            layers=space.layers,
+        )
+
+
+def _steady(steps: Any, beats: Any, memory: Memory, timing: Timing) -> np.ndarray:
+    """Cycles of a layer once loads repeat: those of its steps, or longer where weights come too late."""
+    cycles = [step.cycles(timing) for step in steps] * STEADY_LAYERS
+    ends = program_cycles(cycles, list(beats) * STEADY_LAYERS, memory, timing).ends
+    return np.asarray(ends[-1] - ends[-1 - len(steps)])
+
+
+def _use(fits: UnitFits | None, lanes: _Lanes, shape: Shape, sums: str, attention: bool) -> Use:
+    if fits is None:
+        return paper_use(lanes, shape.bits, attention)
+    return total_use(module_use(fits, lanes, Sizes(shape, sums), attention, not attention))
+
+
+PAPER_DPU = Use(2333, 2333, 857, 0, 0)
+"""Of Table 6: an engine by its 16 dot product units, at four bits."""
+PAPER_QUANTISE_LANE = Use(109, 109, 234, 2, 0)
+"""Its quantisation unit by 128 lanes."""
+PAPER_OTHERS = Use(57_845, 57_845, 79_594, 768, 114)
+PAPER_OTHER_LANES = {"p_vu": (32 + 96, 539.0), "p_ln": (8 + 8, 1300.0), "p_softmax": (4, 553.0)}
+"""Lanes of the paper's point that share "others", and how much each weighs: our prototypes' LUTs."""
+
+
+def paper_use(lanes: Any, bits: int, attention: bool) -> Use:
+    """A module scaled from the rows of the paper's Table 6; "others" are shared out by assumption.
+
+    An engine grows with one and the bits of an activation; one quantisation unit of 128 lanes is what the table counts,
+    so a module has half of it.
+    """
+    weight = sum(count * each for count, each in PAPER_OTHER_LANES.values())
+    shared = sum(
+        getattr(lanes, name) * each for name, (_, each) in PAPER_OTHER_LANES.items() if attention or name != "p_softmax"
+    )
+    engine = PAPER_DPU * (lanes.p_dpu * (1 + bits) / 5)
+    use: Use = engine + PAPER_QUANTISE_LANE * (lanes.p_quan / 2) + PAPER_OTHERS * (shared / weight)
+    return use
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A pair of modules for a method."""
+
+    method: str
+    mha: ModuleConfig
+    ffn: ModuleConfig
+    cycles: int
+    milliseconds: float
+    use: Use
+
+
+def choice(space: Space, result: MethodResult, place: tuple[int, int]) -> Choice:
+    """The pair at a place of the arrays."""
+    cycles = int(result.pair_cycles()[place])
+    used = Use(**{f.name: float(result.use(f.name)[place]) for f in fields(Use)})
+    mha, ffn = (space.module(index) for index in place)
+    return Choice(result.method.name, mha, ffn, cycles, cycles / space.clock_hz * 1e3, used)
+
+
+def fastest(space: Space, result: MethodResult, allowed: np.ndarray) -> Choice | None:
+    """The fastest allowed pair, of equally fast ones that with the fewest LUTs; None if nothing is allowed."""
+    if not allowed.any():
+        return None
+    cycles = np.where(allowed, result.pair_cycles(), np.iinfo(np.int64).max)
+    luts = np.where(cycles == cycles.min(), result.use("lut_packed"), np.inf)
+    place = np.unravel_index(int(luts.argmin()), luts.shape)
+    return choice(space, result, (int(place[0]), int(place[1])))
+
+
+def staircase(space: Space, result: MethodResult, allowed: np.ndarray) -> list[Choice]:
+    """Allowed pairs that no other one beats in both latency and LUTs, the fastest first."""
+    places = np.argwhere(allowed)
+    cycles, luts = result.pair_cycles()[allowed], result.use("lut_packed")[allowed]
+    order = np.lexsort((luts, cycles))
+    best = np.minimum.accumulate(np.concatenate([[np.inf], luts[order][:-1]]))
+    kept = order[luts[order] < best]
+    return [choice(space, result, (int(a), int(b))) for a, b in places[kept]]

@@ -1,0 +1,126 @@
+"""What BAT's units take of an UltraScale+: each alone through Yosys, at a few sizes from which others follow."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lutra.accelerators.bat.emit import RTL
+from lutra.accelerators.bat.tables import rom_files
+from lutra.hardware.design import Design, library_files
+from lutra.runs.files import write_text
+from lutra.synth.tools.find import Tool
+from lutra.synth.tools.yosys import FpgaUse, fpga_script_of_unit, fpga_use, run_script
+
+BITS = (1, 2, 4, 8)
+SUM_BITS = {1: 12, 2: 14, 4: 16, 8: 24}
+"""Of a sum, by activation bits, at the size of half-width BERT-base."""
+
+
+@dataclass(frozen=True)
+class UnitPoint:
+    """A unit at one size."""
+
+    unit: str
+    """Name of a family of points that differ in `size` and `bits` only."""
+    module: str
+    size: int
+    """Lanes, elements or units: what the unit grows with."""
+    bits: int
+    """Of an activation; 0 where it does not matter."""
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"bat_{self.unit}_{self.size}" + (f"_{self.bits}" if self.bits else "")
+
+
+def unit_points() -> list[UnitPoint]:
+    """All points, those that matter most first."""
+    points: list[UnitPoint] = []
+    for bits in (4, 1, 2, 8):
+        sizes = (16, 64, 128) if bits == 4 else (16, 64)
+        points += [_dpu("count", size, bits) for size in sizes]
+        points += [_dpu("pe", size, bits) for size in ((8, 16, 32) if bits == 4 else (8, 16))]
+        points += [_quantise(size, bits) for size in ((1, 2, 4) if bits == 4 else (1, 2))]
+        points += [_engine(size, bits) for size in (16, 64)]
+        if bits == 4:
+            points += [_lanes("vector", "lutra_bat_vector", size, VECTOR) for size in (1, 2, 4)]
+            points += [_lanes("norm", "lutra_bat_norm", size, NORM) for size in (1, 2, 4)]
+            points += [_lanes("softmax", "lutra_bat_softmax", size, SOFTMAX) for size in (1, 2, 4)]
+            points += [_store(size) for size in (4, 8)]
+            points += [UnitPoint("rows_store", "lutra_bat_store", 32, 4, {**STORE, "Attention": 0, "Units": 1})]
+            points += [UnitPoint(name, f"lutra_bat_{name}", 1, 0) for name in ("dma_read", "dma_write", "loader")]
+            points += [_gearbox(*lanes) for lanes in ((16, 32), (32, 8), (96, 128))]
+            points += [UnitPoint("parameters", "lutra_bat_parameters", 512, 0, {"Bits": 512, "AddressBits": 6})]
+    return points
+
+
+VECTOR = {"SumBits": 16, "BeatBits": 6, "AddressBits": 7, "LaneBits": 9}
+NORM = {"BeatBits": 7, "LaneBits": 9, "CountBits": 11, "AddressBits": 7}
+SOFTMAX = {"BeatBits": 6, "LaneBits": 9, "CountBits": 8, "AddressBits": 6}
+STORE = {"Lanes": 32, "Bits": 4, "Elements": 128, "HeadWidth": 64, "XGranule": 32, "CountBits": 14}
+"""Sizes of counters and buffers as half-width BERT-base needs them."""
+
+
+def _dpu(form: str, elements: int, bits: int) -> UnitPoint:
+    parameters = {"Elements": elements, "Bits": bits, "SumBits": SUM_BITS[bits], "Sums": int(form == "pe")}
+    return UnitPoint(f"dpu_{form}", "lutra_bat_dpu", elements, bits, parameters)
+
+
+def _engine(elements: int, bits: int) -> UnitPoint:
+    """With a single dot product unit, which is to be taken off."""
+    parameters = {"Units": 1, "Elements": elements, "Bits": bits, "SumBits": SUM_BITS[bits], "Sums": 0}
+    sizes = {"HeadWidth": elements // 2, "CountBits": 14, "AddressBits": 16, "LaneBits": elements.bit_length()}
+    return UnitPoint("engine", "lutra_bat_engine", elements, bits, parameters | sizes)
+
+
+def _quantise(lanes: int, bits: int) -> UnitPoint:
+    parameters = {"Lanes": lanes, "Bits": bits, "Scale": int(bits > 4), "BeatBits": 6, "RowBits": 14, "LaneBits": 9}
+    entries = 1 if bits > 4 else 2**bits - 1
+    return UnitPoint("quantise", "lutra_bat_quantise", lanes, bits, parameters | {"TableBits": 16 * entries})
+
+
+def _lanes(unit: str, module: str, lanes: int, parameters: Mapping[str, int]) -> UnitPoint:
+    return UnitPoint(unit, module, lanes, 0, {"Lanes": lanes, **parameters})
+
+
+def _store(units: int) -> UnitPoint:
+    """Of a module with attention."""
+    parameters = {**STORE, "Units": units, "ValueLanes": units, "YGranule": 8, "ValueWords": 24 * 64 // units}
+    return UnitPoint("planes_store", "lutra_bat_store", units, 4, parameters)
+
+
+def _gearbox(in_lanes: int, out_lanes: int) -> UnitPoint:
+    granule = math.gcd(in_lanes, out_lanes)
+    parameters = {"InLanes": in_lanes, "OutLanes": out_lanes, "Bits": 16, "Granule": granule, "Blocks": 16}
+    step = {"OutStep": out_lanes // granule, "CountBits": 14}
+    return UnitPoint(f"gearbox_{in_lanes}", "lutra_bat_gearbox", out_lanes, 0, parameters | step)
+
+
+def unit_design(point: UnitPoint) -> Design:
+    """What the synthesis of a point reads: its module, and all that it instantiates."""
+    files = library_files(RTL)
+    needed = Design.complete({f"{point.module}.sv": files[f"{point.module}.sv"]}, files)
+    return Design({**needed.files, **rom_files()}, {"module": point.module, "parameters": dict(point.parameters)})
+
+
+def unit_script(point: UnitPoint) -> str:
+    return fpga_script_of_unit(unit_design(point).sources, point.module, point.parameters)
+
+
+def synthesise_unit(yosys: Tool, point: UnitPoint, folder: Path) -> FpgaUse:
+    """Map a unit onto UltraScale+ in `folder`.
+
+    Raises:
+        ToolError: Yosys failed, or left cells that are not of the device.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, text in unit_design(point).files.items():
+        write_text(folder / name, text)
+    module = run_script(yosys, folder, unit_script(point), point.module)[point.module]
+    return fpga_use(module["cells"], f"{yosys.name}, {point.name}")
