@@ -258,7 +258,7 @@ def test_incomplete_or_stale_runs_are_not_recorded(tmp_path):
 def test_generate_hands_its_options_to_the_model(tmp_path, monkeypatch):
     given = []
     fake = types.ModuleType("lutra.evaluate.language")
-    fake.generate_run = lambda files, recipe, *options: given.append(options) or "ROMEO: and more"
+    fake.generate_from_run = lambda files, recipe, *options: given.append(options) or "ROMEO: and more"
     monkeypatch.setitem(sys.modules, "lutra.evaluate.language", fake)
     make_started_run(tmp_path)
     arguments = ["generate", tmp_path, "--prompt", "ROMEO:", "--characters", 9, "--seed", 3, "--engine", "runtime"]

@@ -174,6 +174,6 @@ class ConditionalSummation(nn.Module):
     def requantise(self, total: Tensor, integers: IntegerSum) -> Tensor:
         """Integer sums (N, D) -> the values of the requantised outputs (N, D)."""
         step = 2.0**integers.shift
-        half = torch.floor(step / 2)
+        rounding = torch.floor(step / 2)
         limit = 2.0 ** (self.output_bits - 1)
-        return torch.floor((total + half) / step).clamp(-limit, limit - 1) * integers.output_scale
+        return torch.floor((total + rounding) / step).clamp(-limit, limit - 1) * integers.output_scale

@@ -92,7 +92,7 @@ LANGUAGE = Kind(
             ("evaluate.json", "sample.txt"),
             frozenset({"engine"}),
         ),
-        Step("rtl", "lutra.accelerators.block.emit:generate_run", ("freeze",), ("rtl/**/*",), blocks_only=True),
+        Step("rtl", "lutra.accelerators.block.emit:write_rtl", ("freeze",), ("rtl/**/*",), blocks_only=True),
         Step(
             "simulate",
             "lutra.accelerators.block.simulate:simulate_run",
@@ -120,7 +120,7 @@ LANGUAGE = Kind(
     summarise="lutra.report.record:summarise_language",
     require_complete="lutra.report.record:require_complete_language",
     results_table="lutra.report.tables:results_table",
-    generate="lutra.evaluate.language:generate_run",
+    generate="lutra.evaluate.language:generate_from_run",
 )
 
 BERT = Kind(
@@ -135,7 +135,7 @@ BERT = Kind(
         ),
         Step("freeze", "lutra.freeze.step_bert:freeze_chain", ("train",), ("frozen/*/*", "frozen/*.safetensors")),
         Step("evaluate", "lutra.evaluate.bert:evaluate_chain", ("train", "freeze"), ("evaluate.json",)),
-        Step("rtl", "lutra.accelerators.bat.runs:generate_run", ("freeze",), ("rtl/**/*",)),
+        Step("rtl", "lutra.accelerators.bat.runs:write_rtl", ("freeze",), ("rtl/**/*",)),
         Step(
             "simulate",
             "lutra.accelerators.bat.runs:simulate_run",
@@ -172,7 +172,7 @@ CONVERT = Kind(
             ("plan", "heal", "baselines", "freeze"),
             ("evaluate.json",),
         ),
-        Step("rtl", "lutra.accelerators.block.emit:generate_run", ("freeze",), ("rtl/**/*",)),
+        Step("rtl", "lutra.accelerators.block.emit:write_rtl", ("freeze",), ("rtl/**/*",)),
         Step(
             "simulate",
             "lutra.accelerators.block.simulate:simulate_run",

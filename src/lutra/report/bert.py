@@ -133,7 +133,7 @@ def frozen_table(evidence: ChainEvidence) -> Table | None:
                 )
             )
     header = ("method", "trained", "frozen", "classes that differ", "median logit difference", "on disk MiB")
-    return Table("Frozen: packed weights and halfs, golden model", header, tuple(rows)) if rows else None
+    return Table("Frozen: packed weights and binary16, golden model", header, tuple(rows)) if rows else None
 
 
 def robustness_table(evidence: ChainEvidence) -> Table | None:

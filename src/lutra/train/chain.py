@@ -1,6 +1,6 @@
 """The chain of stages of a BERT recipe: from a float checkpoint to binary models of one GLUE task.
 
-Full -> half (narrowed and taught by the full one) -> ternary -> split into binary halves -> binary, each taught by the
+Full -> half (narrowed and taught by the full one) -> ternary -> split into binary copies -> binary, each taught by the
 half one (BinaryBERT; BMT section 3.2); `lutra.recipes.bert.plan_stages` says what comes from what.
 """
 

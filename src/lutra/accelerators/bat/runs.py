@@ -73,7 +73,7 @@ def designs_of(files: RunFiles, recipe: BertRecipe) -> tuple[list[Design], dict[
     return designs, refused
 
 
-def generate_run(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
+def write_rtl(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
     """Write BAT's SystemVerilog, with an image of its weights, into `rtl/METHOD` for every method that it takes.
 
     Returns:
@@ -115,8 +115,8 @@ def simulate_run(files: RunFiles, recipe: BertRecipe, sentences: int | None = No
     results = {}
     for each in designs:
         with tempfile.TemporaryDirectory(prefix="lutra-bat-") as temporary:
-            waves = files.root / "waves" / f"{each.method}.vcd"
-            results[each.method] = simulate.simulate_model(each.model, each.config, given, Path(temporary), waves)
+            waveform = files.root / "waveforms" / f"{each.method}.vcd"
+            results[each.method] = simulate.simulate_model(each.model, each.config, given, Path(temporary), waveform)
     evidence_of = {each.method: results[each.method].to_json(each.config, each.model) for each in designs}
     evidence = {
         "simulator": verilator.version(),

@@ -6,6 +6,7 @@
 
 #include "candidates.h"
 #include "codes.h"
+#include "export.h"
 #include "mapping.h"
 #include "places.h"
 #include "summation.h"
@@ -23,16 +24,20 @@ struct Backward {
     std::vector<Buffer<float>> slopes;
     std::vector<std::vector<Shares>> shares;
     std::vector<std::vector<int32_t>> candidates;  // per layer, (slots, choices rounded up to 16)
-    std::vector<Workspace<float>> kept_grad;        // layers that choose among all planes: of the outputs, [word][lut][64]
-    std::vector<Workspace<uint64_t>> kept_bits;     // of the layers below those, [word][plane]
-    std::vector<int32_t> feature_of_plane;  // a division in the innermost loop would cost more than the rest of it
-    Buffer<float> total;                    // as `Places` says
+    std::vector<Workspace<float>> kept_grad;     // layers that choose among all planes: of the outputs, [word][lut][64]
+    std::vector<Workspace<uint64_t>> kept_bits;  // of the layers below those, [word][plane]
+    std::vector<int32_t> feature_of_plane;       // a division in the innermost loop would cost more than the rest of it
+    Buffer<float> total;                         // as `Places` says
     std::mutex adding;
     std::condition_variable added;
     int64_t parts_added = 0;
 
     explicit Backward(const Block& b)
-        : block(b), packed(b), padded_outputs(round_up(b.outputs, COLUMNS)), places(b, padded_outputs), total(places.size) {
+        : block(b),
+          packed(b),
+          padded_outputs(round_up(b.outputs, COLUMNS)),
+          places(b, padded_outputs),
+          total(places.size) {
         kept_grad.resize(b.layer_count);
         kept_bits.resize(b.layer_count);
         for (int64_t k = 0; k < b.layer_count; ++k) {
@@ -44,7 +49,8 @@ struct Backward {
             kept_grad[k].resize(b.words() * layer.luts * WORD);
             kept_bits[k].resize(b.words() * layer.below);
         }
-        for (int64_t plane = 0; plane < b.planes(); ++plane) feature_of_plane.push_back((int32_t)(plane / b.thermometer_bits));
+        for (int64_t plane = 0; plane < b.planes(); ++plane)
+            feature_of_plane.push_back((int32_t)(plane / b.thermometer_bits));
     }
 
     bool keeps(int64_t k) const { return block.layers[k].grad_scores && !block.layers[k].candidates; }
@@ -91,7 +97,8 @@ struct Backward {
             scratch.bits[k].resize(CHUNK * layer.luts);
             if (!keeps(k - 1)) scratch.own_grad[k].resize(ROWS * layer.luts);
             if (layer.candidates) scratch.by_plane[k - 1].resize(CHUNK * layer.below);
-            if (layer.choices) scratch.slots.resize(std::max<int64_t>(scratch.slots.size(), LUTS_TOGETHER * layer.inputs * ROWS));
+            if (layer.choices)
+                scratch.slots.resize(std::max<int64_t>(scratch.slots.size(), LUTS_TOGETHER * layer.inputs * ROWS));
             scratch.halves.resize(std::max<int64_t>(scratch.halves.size(), 2 * CHUNK * round_up(layer.choices, 16)));
         }
         scratch.grad_input.resize(round_up(block.features, 16) * ROWS);
@@ -128,7 +135,8 @@ struct Backward {
                     layer.grad_scores[c * slots + slot] = total[places.scores[k] + slot * padded + c];
         }
         for (int64_t row = 0; row < block.summed(); ++row)
-            std::copy_n(&total[places.encoded + row * padded_outputs], block.outputs, block.grad_encoded + row * block.outputs);
+            std::copy_n(&total[places.encoded + row * padded_outputs], block.outputs,
+                        block.grad_encoded + row * block.outputs);
         std::copy_n(&total[places.bias], block.outputs, block.grad_bias);
         if (!block.want_grad_thresholds) return;
         for (int64_t plane = 0; plane < block.planes(); ++plane) {
@@ -141,9 +149,11 @@ struct Backward {
     void run_chunk(Scratch& scratch, int64_t word, int64_t words) {
         for (int64_t w = 0; w < words; ++w) {
             uint64_t* inside = scratch.inside.empty() ? nullptr : &scratch.inside[w * block.planes()];
-            decode(block, block.codes + (word + w) * block.features * block.code_bits(), bits_of(scratch, 0, w), inside);
+            decode(block, block.codes + (word + w) * block.features * block.code_bits(), bits_of(scratch, 0, w),
+                   inside);
             for (int64_t k = 1; k <= block.layer_count; ++k)
-                lut_forward(block.layers[k - 1], packed.layers[k - 1].data(), bits_of(scratch, k - 1, w), bits_of(scratch, k, w));
+                lut_forward(block.layers[k - 1], packed.layers[k - 1].data(), bits_of(scratch, k - 1, w),
+                            bits_of(scratch, k, w));
         }
         for (int64_t k = 1; k <= block.layer_count; ++k) {
             const Layer& layer = block.layers[k - 1];
@@ -167,20 +177,25 @@ struct Backward {
             row += block.reads(k) ? block.width(k) : 0;
         }
         for (int64_t k = block.layer_count; k > 0; --k)
-            with_inputs(block.layers[k - 1].inputs, [&](auto n) { layer_backward<decltype(n)::value>(scratch, k, words); });
+            with_inputs(block.layers[k - 1].inputs,
+                        [&](auto n) { layer_backward<decltype(n)::value>(scratch, k, words); });
         if (block.want_grad_x) write_grad_x(scratch, word, words);
     }
 
-    uint64_t* bits_of(Scratch& scratch, int64_t layer, int64_t w) const { return &scratch.bits[layer][w * block.width(layer)]; }
+    uint64_t* bits_of(Scratch& scratch, int64_t layer, int64_t w) const {
+        return &scratch.bits[layer][w * block.width(layer)];
+    }
 
     void read_grad_y(Scratch& scratch, int64_t word, int64_t words) const {
         const int64_t first = word * WORD, rows = std::min(words * WORD, block.rows - first);
         if (rows < ROWS) std::fill(scratch.grad_y.begin(), scratch.grad_y.end(), 0.f);
         for (int64_t row = 0; row < rows; ++row)
-            std::copy_n(block.grad_y + (first + row) * block.outputs, block.outputs, &scratch.grad_y[row * padded_outputs]);
+            std::copy_n(block.grad_y + (first + row) * block.outputs, block.outputs,
+                        &scratch.grad_y[row * padded_outputs]);
         for (int64_t d = 0; d < padded_outputs; d += 16)
             for (int64_t row = 0; row < ROWS; row += 16)
-                transpose16(&scratch.grad_y[row * padded_outputs + d], padded_outputs, &scratch.grad_y_t[d * ROWS + row], ROWS);
+                transpose16(&scratch.grad_y[row * padded_outputs + d], padded_outputs,
+                            &scratch.grad_y_t[d * ROWS + row], ROWS);
     }
 
     // Gradients of encoded values and bias.
@@ -193,12 +208,14 @@ struct Backward {
         }
         for (int64_t w = 0; w < words; ++w)
             for (int64_t d = 0; d < block.outputs; d += COLUMNS) {
-                partial_sums(&scratch.grad_y[w * WORD * padded_outputs + d], padded_outputs, WORD, COLUMNS, block.centre, scratch.table.data());
+                partial_sums(&scratch.grad_y[w * WORD * padded_outputs + d], padded_outputs, WORD, COLUMNS,
+                             block.centre, scratch.table.data());
                 const auto needed = block.bits_read_by(d, std::min(block.outputs, d + COLUMNS));
                 int64_t row = 0;  // of the encoded values
                 for (int64_t k = 0; k <= block.layer_count; ++k) {
                     if (!block.reads(k)) continue;
-                    const int64_t begin = std::max(row, needed.first), end = std::min(row + block.width(k), needed.second);
+                    const int64_t begin = std::max(row, needed.first),
+                                  end = std::min(row + block.width(k), needed.second);
                     if (begin < end)
                         add_selected(scratch.table.data(), bits_of(scratch, k, w) + begin - row, end - begin,
                                      &scratch.sums[places.encoded + begin * padded_outputs + d], padded_outputs);
@@ -210,7 +227,8 @@ struct Backward {
     // grad[word][i][64] = sum_d encoded[first + i][d] grad_y[., d]
     void summation_inputs(const Scratch& scratch, int64_t first, int64_t count, int64_t words, float* grad) const {
         for (int64_t group = 0; group < block.groups; ++group) {
-            const int64_t d0 = block.group_begin(block.outputs, group), d1 = block.group_begin(block.outputs, group + 1);
+            const int64_t d0 = block.group_begin(block.outputs, group),
+                          d1 = block.group_begin(block.outputs, group + 1);
             const int64_t end = std::min(first + count, block.group_begin(block.summed(), group + 1));
             for (int64_t w = 0; w < words; ++w) {
                 const float* columns = scratch.grad_y_t.data() + w * WORD;
@@ -258,7 +276,8 @@ struct Backward {
 
     // Adds the gradient of an output of layer k, or of a thermometer bit: to the input feature and the threshold.
     LUTRA_INLINE void add_to_plane(Scratch& scratch, int64_t k, int64_t w, int64_t plane, const Floats* g) const {
-        const uint64_t inside = k > 0 || scratch.inside.empty() ? ~uint64_t(0) : scratch.inside[w * block.planes() + plane];
+        const uint64_t inside =
+            k > 0 || scratch.inside.empty() ? ~uint64_t(0) : scratch.inside[w * block.planes() + plane];
         float* to = k > 0 ? scratch.grad[k] + (w * block.width(k) + plane) * WORD
                           : &scratch.grad_input[(w * block.features + feature_of_plane[plane]) * WORD];
         for (int v = 0; v < 4; ++v) store(to + 16 * v, masked_add(load(to + 16 * v), (Mask)(inside >> 16 * v), g[v]));
@@ -282,10 +301,11 @@ struct Backward {
                 });
                 continue;
             }
-            look_up<N>(scratch, k, words, first, last, spreads || chooses, [&](int64_t w, int64_t slot, const Floats* g) {
-                float* to = &scratch.slots[(slot - first * N) * ROWS + w * WORD];
-                for (int v = 0; v < 4; ++v) store(to + 16 * v, g[v]);
-            });
+            look_up<N>(scratch, k, words, first, last, spreads || chooses,
+                       [&](int64_t w, int64_t slot, const Floats* g) {
+                           float* to = &scratch.slots[(slot - first * N) * ROWS + w * WORD];
+                           for (int v = 0; v < 4; ++v) store(to + 16 * v, g[v]);
+                       });
             if (chooses) choose(scratch, k, words, first * N, last * N);
             if (spreads) spread(scratch, k, words, shares[k - 1][first / LUTS_TOGETHER]);
         }
@@ -294,7 +314,8 @@ struct Backward {
     // Tables [first, last) of layer k for all words: adds to the gradient of the addressed entries, and calls
     // sink(word, slot, gradient[4]) for every table input if `want_inputs`.
     template <int N, class Sink>
-    void look_up(Scratch& scratch, int64_t k, int64_t words, int64_t first, int64_t last, bool want_inputs, Sink&& sink) const {
+    void look_up(Scratch& scratch, int64_t k, int64_t words, int64_t first, int64_t last, bool want_inputs,
+                 Sink&& sink) const {
         for (int64_t lut = first; lut < last; ++lut)
             if (words == CHUNK) look_up_words<N, CHUNK>(scratch, k, lut, want_inputs, sink);
             else look_up_words<N, 1>(scratch, k, lut, want_inputs, sink);
@@ -365,7 +386,8 @@ struct Backward {
         for (int64_t w = 0; w < words; ++w)
             for (int64_t f0 = 0; f0 < block.features; f0 += 16)
                 for (int64_t row0 = 0; row0 < WORD; row0 += 16) {
-                    const int64_t first = (word + w) * WORD + row0, features = std::min<int64_t>(16, block.features - f0);
+                    const int64_t first = (word + w) * WORD + row0,
+                                  features = std::min<int64_t>(16, block.features - f0);
                     transpose16(&scratch.grad_input[(w * block.features + f0) * WORD + row0], WORD, tile, 16);
                     for (int64_t row = 0; row < 16 && first + row < block.rows; ++row) {
                         float* to = block.grad_x + (first + row) * block.features + f0;
@@ -375,11 +397,10 @@ struct Backward {
                     }
                 }
     }
-
 };
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) void lutra_backward(const Block* block) { Backward(*block).run(); }
+LUTRA_EXPORT void lutra_backward(const Block* block) { Backward(*block).run(); }
 
 }  // namespace lutra

@@ -1,5 +1,6 @@
 // Forward pass of the weightless block: thermometer, lookups and conditional summation over groups of up to 512 rows.
 #include "codes.h"
+#include "export.h"
 #include "summation.h"
 
 namespace lutra {
@@ -31,7 +32,8 @@ void select_rows(const uint64_t* planes, int64_t stride, int64_t count, int64_t 
         }
 }
 
-void forward_group(const Block& block, const Edges& edges, const PackedTables& packed, int64_t first_word, int64_t words) {
+void forward_group(const Block& block, const Edges& edges, const PackedTables& packed, int64_t first_word,
+                   int64_t words) {
     const int64_t codes = block.features * block.code_bits(), summed = block.summed();
     Buffer<uint64_t> bits(block.planes()), read(words * summed), selected(words * round_up(summed, WORD));
     Buffer<uint64_t> layer_bits[2];
@@ -55,13 +57,15 @@ void forward_group(const Block& block, const Edges& edges, const PackedTables& p
     for (int64_t d0 = 0; d0 < block.outputs; d0 += COLUMNS) {
         const int64_t columns = std::min(COLUMNS, block.outputs - d0);
         const auto needed = block.bits_read_by(d0, d0 + columns);
-        if (needed != range) select_rows(&read[needed.first], summed, needed.second - needed.first, words, selected.data());
+        if (needed != range)
+            select_rows(&read[needed.first], summed, needed.second - needed.first, words, selected.data());
         range = needed;
         std::fill(sums.begin(), sums.end(), 0.f);
         const uint64_t* chosen = selected.data();
         for (int64_t bit = range.first; bit < range.second; bit += WORD, chosen += words * WORD) {
             const float* encoded = block.encoded + bit * block.outputs + d0;
-            partial_sums(encoded, block.outputs, std::min(WORD, range.second - bit), columns, block.centre, table.data());
+            partial_sums(encoded, block.outputs, std::min(WORD, range.second - bit), columns, block.centre,
+                         table.data());
             add_selected(table.data(), chosen, rows, sums.data(), COLUMNS);
         }
         write_outputs(block, sums.data(), first, rows, d0, columns);
@@ -70,7 +74,7 @@ void forward_group(const Block& block, const Edges& edges, const PackedTables& p
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) void lutra_forward(const Block* block) {
+LUTRA_EXPORT void lutra_forward(const Block* block) {
     const Edges edges(*block);
     const PackedTables packed(*block);
     const int64_t words = block->words();

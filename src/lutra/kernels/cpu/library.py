@@ -85,7 +85,7 @@ def library() -> ctypes.CDLL | None:
 def supported_isas() -> tuple[str, ...]:
     """The instruction sets that this machine can run, best last; empty where kernels cannot be compiled."""
     try:
-        best = int(native.load_library("isa", *LIBRARIES["isa"]).lutra_isa())
+        best = int(native.load_library("isa", *LIBRARIES["isa"]).lutra_best_isa())
     except ToolError as error:
         log.warning("training runs in plain PyTorch, many times slower: %s", error)
         return ()

@@ -13,7 +13,7 @@ namespace lutra {
 
 inline int64_t slope_entries(int64_t inputs) { return std::max<int64_t>(32, int64_t(1) << (inputs - 1)); }
 
-// Tables of one LUT, (n, slope_entries(n)); with fewer than 32 entries they repeat, so that high index bits are ignored.
+// Tables of one LUT, (n, slope_entries(n)); below 32 entries they repeat, so that high bits of an index do not matter.
 inline void build_slopes(const float* table, int n, bool normalised, float* slopes) {
     const int half = 1 << (n - 1);
     double value[128], smoothed[128];
@@ -65,10 +65,12 @@ LUTRA_INLINE Floats lookup_slope(const float* slopes, Ints index) {
     return value;
 }
 
-// For one table and W words: calls sink(w, i, gradient[4]) with the gradient to input i of the 64 rows of word w. `inputs`
-// and `address` hold the words one after the other, `grad` is of the first word, those of the others follow at `stride`.
+// For one table and W words: calls sink(w, i, gradient[4]) with the gradient to input i of the 64 rows of word w.
+// `inputs` and `address` hold the words one after the other, `grad` is of the first word, those of the others follow at
+// `stride`.
 template <int N, int W, class Sink>
-LUTRA_INLINE void input_gradients(const uint64_t (*inputs)[N], const uint8_t (*address)[WORD], const float* slopes, const float* grad, int64_t stride, Sink&& sink) {
+LUTRA_INLINE void input_gradients(const uint64_t (*inputs)[N], const uint8_t (*address)[WORD], const float* slopes,
+                                  const float* grad, int64_t stride, Sink&& sink) {
     Ints base[W][4];
     Floats g[W][4];
     for (int w = 0; w < W; ++w)

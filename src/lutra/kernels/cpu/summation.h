@@ -11,11 +11,13 @@ constexpr int64_t PARTIAL_SUMS = NIBBLES * 16 * COLUMNS;
 
 // Sums over 64 rows of `values` (at most COLUMNS wide) selected by a 64-bit word are 16 table reads, one per nibble:
 // table[nibble position][nibble][column] = sum of (bit - centre) * value.
-inline void partial_sums(const float* values, int64_t stride, int64_t rows, int64_t columns, float centre, float* table) {
+inline void partial_sums(const float* values, int64_t stride, int64_t rows, int64_t columns, float centre,
+                         float* table) {
     alignas(64) float padded[WORD * COLUMNS];
     if (rows < WORD || columns < COLUMNS) {
         std::memset(padded, 0, sizeof padded);
-        for (int64_t row = 0; row < rows; ++row) std::memcpy(padded + row * COLUMNS, values + row * stride, columns * 4);
+        for (int64_t row = 0; row < rows; ++row)
+            std::memcpy(padded + row * COLUMNS, values + row * stride, columns * 4);
         values = padded;
         stride = COLUMNS;
     }
@@ -36,7 +38,8 @@ inline void add_selected(const float* table, const uint64_t* words, int64_t coun
     static_assert(ENTRY == 1 << SHIFT);
     for (int64_t i = 0; i < count; ++i, out += out_stride) {
         const uint64_t word = words[i];
-        Floats low = load(out), high = load(out + 16), low2 = splat(0), high2 = splat(0);  // two chains hide the latency
+        Floats low = load(out), high = load(out + 16), low2 = splat(0),
+               high2 = splat(0);  // two chains hide the latency
         auto add = [&](auto position) {
             constexpr int nibble = decltype(position)::value, offset = nibble * 16 * ENTRY;
             const uint64_t entry = rotate_right<4 * nibble - SHIFT>(word) & 15 << SHIFT;  // as an offset in bytes
