@@ -78,7 +78,7 @@ def run_jobs(
     command: Sequence[str] = LUTRA,
     deadline: float | None = None,
 ) -> bool:
-    """Run every job to its last step, `parallel` at a time; whether all have ended. How many makes no difference to any.
+    """Run every job to its last step, `parallel` at a time; whether all have ended. No result depends on how many.
 
     `on_end(job, error, seconds, progress)` is called after each; `error` is the last line of one that failed. The
     processes hold `lock` (see `exclusive`). Ctrl-C, SIGTERM and the `deadline` (of time.monotonic) let every training
@@ -118,7 +118,7 @@ def _start(job: Job, command: Sequence[str], lock: int) -> subprocess.Popen[byte
             [*command, *map(str, arguments)],
             stdout=subprocess.DEVNULL,
             stderr=output,
-            # Its threads are the recipe's, and may be more than cores are free: they must not wait for each other awake.
+            # Its threads are the recipe's and may be more than cores are free: they must not wait awake.
             env={"OMP_WAIT_POLICY": "passive", **os.environ},
             pass_fds=(lock,),
         )
