@@ -248,7 +248,7 @@ def test_incomplete_or_stale_runs_are_not_recorded(tmp_path):
     assert ran.exit_code == 2
     assert "has no evaluation" in ran.stderr
     finished, _ = make_finished_run(tmp_path / "finished")
-    write_json(finished.simulate, json.loads(finished.simulate.read_text()) | {"frozen_hash": "of another one"})
+    write_json(finished.simulate, json.loads(finished.simulate.read_text()) | {"frozen_hash": 64 * "0"})
     ran = lutra("results", "add", finished.root, "--into", tmp_path / "results")
     assert ran.exit_code == 2
     assert "simulate made from an earlier frozen model" in ran.stderr

@@ -6,6 +6,7 @@ import ctypes
 import functools
 import logging
 from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,6 @@ def checked_threads(threads: int) -> int:
     Raises:
         InputError: not a whole number from 1 to the limit.
     """
-    if not isinstance(threads, (int, np.integer)) or isinstance(threads, bool) or not 1 <= threads <= THREADS:
+    if not isinstance(threads, Integral) or isinstance(threads, bool) or not 1 <= threads <= THREADS:
         raise InputError(f"threads must be a whole number from 1 to {THREADS}, got {shown(str(threads))}")
     return int(threads)

@@ -25,7 +25,13 @@ class BlockOfDesign(Strict):
 
 
 class Manifest(Versioned):
-    """The file; what describes an accelerator other than a block is in its own files."""
+    """The file."""
 
     design_hash: Hash
     blocks: list[BlockOfDesign] | None = None
+    """Of the weightless blocks of a model."""
+    systolic: dict[str, object] | None = None
+    """Of a systolic array: its module, size and ports."""
+    top: Name | None = None
+    config: dict[str, object] | None = None
+    """Of BAT: its module, and a `BatConfig`, which reads it."""
