@@ -141,6 +141,8 @@ class AcceleratorConfig(Section):
     """Cycles per beat of 16 bytes."""
     clock_mhz: float = Field(200.0, gt=0)
     """What cycles are turned into milliseconds with."""
+    device: FileName = "zcu102"
+    """The FPGA whose LUTs, flip-flops, BRAM and DSP it must not exceed (accelerators/bat/devices.toml), or "none"."""
     sentences: int = Field(8, ge=1, le=64)
     """Of the development set that are simulated."""
 

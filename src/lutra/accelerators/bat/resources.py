@@ -154,6 +154,11 @@ def module_use(fits: UnitFits, lanes: Lanes, sizes: Sizes, attention: bool, feed
     }
 
 
+def memory_use(lanes: Lanes, sizes: Sizes, attention: bool, feed_forward: bool) -> Use:
+    """What a module's memories take, which needs no synthesis."""
+    return _memories(lanes, sizes, attention, feed_forward)
+
+
 def total_use(parts: Mapping[str, Use]) -> Use:
     total = Use()
     for use in parts.values():

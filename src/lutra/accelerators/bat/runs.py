@@ -13,6 +13,9 @@ from safetensors.numpy import load as parse_tensors
 
 from lutra.accelerators.bat import compiler, emit, simulate
 from lutra.accelerators.bat.config import BatConfig, ModuleConfig, check_model, sized_for
+from lutra.accelerators.bat.latency import Shape
+from lutra.accelerators.bat.resources import Sizes, Use, memory_use, total_use
+from lutra.accelerators.bat.search import Device, devices
 from lutra.accelerators.bat.simulate import Sentences
 from lutra.errors import InputError, RunDirectoryError
 from lutra.frozen import store
@@ -46,9 +49,9 @@ def designs_of(files: RunFiles, recipe: BertRecipe) -> tuple[list[Design], dict[
 
     Raises:
         FrozenModelError: a frozen model is missing or damaged.
-        InputError: an accelerator out of range.
+        InputError: an accelerator out of range, or whose memories alone exceed the recipe's device.
     """
-    section = recipe.accelerator
+    section, device = recipe.accelerator, device_of(recipe)
     lanes = (section.attention, section.feed_forward)[: section.modules]
     modules = tuple(ModuleConfig(**module.model_dump()) for module in lanes)
     settings: dict[str, Any] = {
@@ -70,8 +73,50 @@ def designs_of(files: RunFiles, recipe: BertRecipe) -> tuple[list[Design], dict[
         except InputError as error:
             refused[plan.name] = str(error)
             continue
+        if device is not None:
+            require_fits(plan.name, _memories(config, model), device)
         designs.append(Design(plan.name, model, config))
     return designs, refused
+
+
+def device_of(recipe: BertRecipe) -> Device | None:
+    """The FPGA that the recipe names; None for "none".
+
+    Raises:
+        InputError: no such one is known.
+    """
+    name = recipe.accelerator.device
+    if name != "none" and name not in devices():
+        raise InputError(f"accelerator.device {name!r} is unknown; there are {', '.join(devices())} and none")
+    return devices().get(name)
+
+
+def require_fits(method: str, use: Use, device: Device) -> None:
+    """Raise where a resource is exceeded.
+
+    Raises:
+        InputError: naming it, and what to choose smaller.
+    """
+    wanted = {"LUTs": use.lut_packed, "flip-flops": use.ff, "BRAMs": use.bram, "DSPs": use.dsp}
+    has = {"LUTs": device.lut, "flip-flops": device.ff, "BRAMs": device.bram, "DSPs": device.dsp}
+    for name, count in wanted.items():
+        if count > has[name]:
+            raise InputError(
+                f"{method}: BAT takes {count:,.0f} {name}, the {device.name} has {has[name]:,}; choose smaller "
+                'parallelisms, another accelerator.device, or "none"'
+            )
+
+
+def _memories(config: BatConfig, model: FrozenBert) -> Use:
+    """Of all modules."""
+    sizes = Sizes(Shape.of(model.config, config.positions), config.sums)
+    last = len(config.modules) - 1
+    return total_use(
+        {
+            str(index): memory_use(module, sizes, attention=index == 0, feed_forward=index == last)
+            for index, module in enumerate(config.modules)
+        }
+    )
 
 
 def write_rtl(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
