@@ -6,7 +6,7 @@ What stands here as `module:function` is imported when it is called, so that a c
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from lutra.errors import RecipeError
 from lutra.names import shown
 from lutra.recipes.bert import BertRecipe
 from lutra.recipes.convert import ConvertRecipe
+from lutra.recipes.frozen import FrozenRecipe
 from lutra.recipes.language import Recipe
 from lutra.recipes.sections import Experiment, read_overridden, validate
 from lutra.recipes.vision import VisionRecipe
@@ -289,7 +290,29 @@ VISION = Kind(
     record_folder="vision",
 )
 
-KINDS: dict[str, Kind] = {"language": LANGUAGE, "bert": BERT, "convert": CONVERT, "vision": VISION}
+FROZEN = Kind(
+    FrozenRecipe,
+    (
+        Step("check", "lutra.accelerators.block.check:check_run", (), ("frozen/*",)),
+        *(replace(step, reads=tuple({"freeze": "check"}.get(n, n) for n in step.reads)) for step in _BLOCK_STEPS[:-1]),
+        Step("report", "lutra.report.frozen:report_run", ("check", "simulate", "synth", "cost"), ("report.html",)),
+    ),
+    tables="lutra.report.tables:summary_tables",
+    summarise="lutra.report.record:summarise_language",
+    require_complete="lutra.report.frozen:require_complete",
+    results_table="lutra.report.tables:results_table",
+    schemas=_BLOCK_SCHEMAS,
+    record=f"{_SCHEMAS}.recorded:LanguageRecord",
+    record_folder="frozen",
+)
+
+KINDS: dict[str, Kind] = {
+    "language": LANGUAGE,
+    "bert": BERT,
+    "convert": CONVERT,
+    "vision": VISION,
+    "frozen": FROZEN,
+}
 """Every kind by the `kind` of its recipes; a recipe that names none is a language model's."""
 
 

@@ -53,7 +53,7 @@ def machine_picture(config: dict[str, Any], narrow: bool = False) -> str:
     for number, line in enumerate(texts):
         parts.append(svg_text(MARGIN, place + 26 + 18 * number, line, "start", 12, "muted"))
     labels.append(memory)
-    return svg_picture(width + 2, place + 26 + 18 * len(lines), "BAT. " + ". ".join(labels), parts)
+    return svg_picture(width + 2, place + 26 + 18 * len(texts), "BAT. " + ". ".join(labels), parts)
 
 
 def _roles(index: int, modules: int) -> str:
