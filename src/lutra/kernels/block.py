@@ -128,7 +128,7 @@ def _or_empty(tensor: Tensor | None, like: Tensor) -> Tensor:
 
 def _integer_arguments(integers: IntegerParameters) -> list[Tensor]:
     step = torch.exp2(-integers.shift.float())
-    half = torch.where(integers.shift > 0, 0.5 / step, 0)
+    rounding = torch.where(integers.shift > 0, 0.5 / step, 0)
     limit = torch.full_like(step, 2.0 ** (integers.output_bits - 1))
-    requantise = torch.stack([half, step, limit, integers.output_scale])
+    requantise = torch.stack([rounding, step, limit, integers.output_scale])
     return [(1 / integers.input_scale).reshape(1), integers.thresholds, integers.encoded, integers.bias, requantise]

@@ -13,8 +13,8 @@ void write_outputs(const Block& block, const Tile& tile, const float* sums, int6
         for (int64_t d = 0; d < tile.columns; ++d) {
             float y = sums[row * tile.width() + d] + block.bias[tile.first + d];
             if (block.requantise) {  // round half up after a shift, clamp, dequantise: frozen/spec.md
-                const float half = block.requantise[0], step = block.requantise[1], limit = block.requantise[2];
-                y = __builtin_floorf((y + half) * step);
+                const float rounding = block.requantise[0], step = block.requantise[1], limit = block.requantise[2];
+                y = __builtin_floorf((y + rounding) * step);
                 y = std::min(std::max(y, -limit), limit - 1) * block.requantise[3];
             }
             block.y[(first + row) * block.outputs + tile.first + d] = y;
