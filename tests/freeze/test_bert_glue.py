@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lutra.data.glue import encode_split, find_task, load_tokenizer, read_split
+from lutra.data.glue import encode_split, find_task, read_split
+from lutra.data.tokenizer import load_tokenizer
 from lutra.freeze.bert import freeze_bert
 from lutra.freeze.bert_in_torch import binary16_logits
 from lutra.frozen.bert_golden import golden_logits

@@ -325,6 +325,31 @@ def table(
 
 
 @command(app)
+def verify(
+    root: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run directory, or a folder with a frozen model.", show_default=False),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """What can be trusted of a run or a frozen model from somebody else; nothing of it is run."""
+    from lutra.report.verify import table as findings_table
+    from lutra.report.verify import verify as look_at
+
+    with working():
+        findings = look_at(root)
+    if as_json:
+        print_json({"path": str(root), "findings": [each.to_json() for each in findings]})
+    else:
+        print_table(findings_table(findings))
+    wrong = [each for each in findings if each.verdict == "FAILS"]
+    if wrong:
+        raise LutraError(
+            f"{root}: {len(wrong)} of {len(findings)} checks fail, the first: {wrong[0].subject}: {wrong[0].what}"
+        )
+
+
+@command(app)
 def doctor(as_json: JsonOption = False) -> None:
     """What is installed, in which version, and what each missing tool costs you."""
     from lutra.cli.doctor import diagnose

@@ -12,7 +12,9 @@ from lutra.errors import InputError
 from lutra.recipes.convert import ConvertRecipe
 from lutra.recipes.language import ModelConfig, Recipe
 from lutra.recipes.vision import VisionRecipe
-from lutra.runs.files import RunFiles, read_json
+from lutra.runs.files import RunFiles
+from lutra.runs.schemas.conversion import ConversionPlan, Source
+from lutra.runs.typed import read_record
 
 VOCABULARY_OF_DATASET = {"shakespeare-char": 65}
 
@@ -157,7 +159,8 @@ def shape_of_conversion(run: RunFiles, recipe: ConvertRecipe) -> TransformerShap
     Raises:
         InputError: its feed-forward parts are of several shapes, or the model does not say how many heads it has.
     """
-    plan, source = (read_json(run.root / name, "run") for name in ("plan.json", "source.json"))
+    plan = read_record(run.root / "plan.json", ConversionPlan, "run")
+    source = read_record(run.root / "source.json", Source, "run")
     try:
         rows = [row for row in plan["found"] if row["convert"]]
         shapes = {(int(row["inputs"]), int(row["hidden"]), int(row["outputs"]), bool(row["gated"])) for row in rows}

@@ -18,14 +18,16 @@ from lutra.cost.weightless import (
     paper_fpga_energy,
 )
 from lutra.cost.workload import ENCODER, TransformerShape, workload
-from lutra.errors import InputError, RunDirectoryError
+from lutra.errors import InputError
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock, as_weightless
 from lutra.recipes.convert import ConvertRecipe
 from lutra.recipes.language import Recipe
+from lutra.recipes.sections import Experiment
 from lutra.recipes.vision import VisionRecipe
-from lutra.runs.files import RunFiles, read_json, write_json
+from lutra.runs.files import RunFiles
 from lutra.runs.record import failed_steps
+from lutra.runs.typed import read_evidence, write_evidence
 
 ARRAY_SIZE = 32
 """The paper's choice for end-to-end comparisons (section 4.3.2)."""
@@ -44,7 +46,18 @@ logger = logging.getLogger("lutra")
 
 
 def cost_run(run: RunFiles, recipe: Recipe | VisionRecipe | ConvertRecipe) -> dict[str, Any]:
-    """Write `run.cost`: what one sequence costs on the run's blocks and on the dense baseline.
+    """Write `run.cost`, see `cost_of`.
+
+    Raises:
+        FrozenModelError, RunDirectoryError, InputError: see `cost_of`.
+    """
+    result = cost_of(run, recipe)
+    write_evidence(run, recipe, "cost", result)
+    return result
+
+
+def cost_of(run: RunFiles, recipe: Recipe | VisionRecipe | ConvertRecipe) -> dict[str, Any]:
+    """What one sequence costs on the run's blocks and on the dense baseline, as `run.cost` holds it.
 
     Reads the frozen model. Measured cycles of `run.simulate` stand beside the predicted ones. From `run.synth` comes
     energy that is interpolated from LUTs, and energy in standard cells from their measured power (with gated clocks
@@ -61,9 +74,9 @@ def cost_run(run: RunFiles, recipe: Recipe | VisionRecipe | ConvertRecipe) -> di
     blocks = {f"block_{index}": as_weightless(graph) for index, graph in enumerate(graphs)}
     shape, frozen_hash = _shape(run, recipe), store.content_hash(run.frozen)
     layer = layer_cost(shape, systolic_array(ARRAY_SIZE))
-    measured = _evidence(run, "simulate", frozen_hash, _measured)
-    luts = _evidence(run, "synth", frozen_hash, _synthesised)
-    asic_j_per_cycle = _evidence(run, "synth", frozen_hash, _asic_j_per_cycle)
+    measured = _evidence(run, recipe, "simulate", frozen_hash, _measured)
+    luts = _evidence(run, recipe, "synth", frozen_hash, _synthesised)
+    asic_j_per_cycle = _evidence(run, recipe, "synth", frozen_hash, _asic_j_per_cycle)
     rows = [
         _block_row(
             name,
@@ -77,7 +90,7 @@ def cost_run(run: RunFiles, recipe: Recipe | VisionRecipe | ConvertRecipe) -> di
         for fold in recipe.hardware.fold_factors
         for name, block in blocks.items()
     ]
-    result = {
+    return {
         "frozen_hash": frozen_hash,
         "model": _model(shape),
         "inference_counts": [
@@ -95,8 +108,6 @@ def cost_run(run: RunFiles, recipe: Recipe | VisionRecipe | ConvertRecipe) -> di
         },
         "leaves_out": list(LEAVES_OUT),
     }
-    write_json(run.cost, result)
-    return result
 
 
 def _shape(run: RunFiles, recipe: Recipe | VisionRecipe | ConvertRecipe) -> TransformerShape:
@@ -225,7 +236,11 @@ def _asic_j_per_cycle(synthesis: dict[str, Any]) -> dict[Place, float]:
 
 
 def _evidence(
-    run: RunFiles, step: Literal["simulate", "synth"], frozen_hash: str, extract: Callable[[Any], dict[Place, T]]
+    run: RunFiles,
+    recipe: Experiment,
+    step: Literal["simulate", "synth"],
+    frozen_hash: str,
+    extract: Callable[[Any], dict[Place, T]],
 ) -> dict[Place, T]:
     """What another step found out about the same frozen model; nothing where it did not run, or failed."""
     path = {"simulate": run.simulate, "synth": run.synth}[step]
@@ -234,11 +249,8 @@ def _evidence(
     if step in failed_steps(run):
         logger.warning("%s: left out, the step failed; run `lutra %s` again", path, step)
         return {}
-    content = read_json(path, step)
-    try:
-        if content["frozen_hash"] == frozen_hash:
-            return extract(content)
-    except (KeyError, TypeError) as error:
-        raise RunDirectoryError(f"{path}: damaged ({error!r}); run `lutra {step}` again") from None
+    content = read_evidence(run, recipe, step)
+    if content.get("frozen_hash") == frozen_hash:
+        return extract(content)
     logger.warning("%s: made from another frozen model, so it is left out; run `lutra %s` again", path, step)
     return {}

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from tokenizers import BertWordPieceTokenizer, Tokenizer
+from tokenizers import Tokenizer
 from torch import Tensor
 from torchmetrics.functional.classification import binary_f1_score, binary_matthews_corrcoef, multiclass_accuracy
 from torchmetrics.functional.regression import pearson_corrcoef, spearman_corrcoef
@@ -232,31 +232,6 @@ def _parse_labels(task: Task, values: list[Any], source: str) -> Tensor:
             raise InputError(f"{source}: example {number} has the label {value!r}; {task.name} has {allowed}")
         labels.append(label)
     return torch.tensor(labels, dtype=torch.int64 if task.labels else torch.float32)
-
-
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The WordPiece tokenizer of a BERT's folder, from tokenizer.json or vocab.txt, without padding or truncation.
-
-    Raises:
-        InputError: neither file is there, or it is not one of a tokenizer.
-    """
-    whole, vocabulary = folder / "tokenizer.json", folder / "vocab.txt"
-    try:
-        if whole.is_file():
-            tokenizer = Tokenizer.from_file(str(whole))
-        elif vocabulary.is_file():
-            cased = folder / "tokenizer_config.json"
-            lowercase = not (cased.is_file() and '"do_lower_case": false' in cased.read_text(encoding="utf-8"))
-            tokenizer = Tokenizer.from_str(BertWordPieceTokenizer(str(vocabulary), lowercase=lowercase).to_str())
-        else:
-            raise InputError(f"{folder}: neither tokenizer.json nor vocab.txt is there; give a folder of a BERT")
-    except InputError:
-        raise
-    except Exception as error:  # tokenizers raises plain Exception
-        raise InputError(f"{folder}: not a tokenizer ({error})") from None
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
 
 
 def encode_split(split: Split, tokenizer: Tokenizer, max_length: int) -> EncodedSplit:

@@ -15,7 +15,8 @@ from lutra.frozen import store
 from lutra.models.convert.save import from_pretrained
 from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.convert import ConvertRecipe
-from lutra.runs.files import RunFiles, write_json
+from lutra.runs.files import RunFiles
+from lutra.runs.typed import write_evidence
 from lutra.train.healing.heal import distance, hidden_state, pooled
 from lutra.train.healing.run import MODEL, NONE, teacher_of, without_mlps
 from lutra.train.healing.text import Texts
@@ -54,7 +55,7 @@ def evaluate_run(run: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
         "frozen_hash": store.content_hash(run.frozen),
         "engine": "golden",
     }
-    write_json(run.evaluate, result)
+    write_evidence(run, recipe, "evaluate", result)
     return result
 
 

@@ -53,7 +53,7 @@ class BlockParameters(NamedTuple):
     bias: Tensor  # (D_out,)
     centred: bool
     integers: IntegerParameters | None = None
-    groups: int = 1  # of bits and outputs (groups.py); encoded values outside are not read, and their gradient is zero
+    groups: int = 1  # of bits and outputs (recipes/groups.py); what is outside is not read, and its gradient is zero
     mask: Tensor | None = None  # (R, D_out), where encoded values are read; needed with groups on a GPU
 
 

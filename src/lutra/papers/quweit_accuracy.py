@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
 from lutra.errors import InputError
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
+from lutra.runs.schemas.exploration import ExplorationRecord
+from lutra.runs.typed import read_record
 
 PAPERS_MODEL = "gpt-baby"
 SMALLER_MODELS = {
@@ -54,7 +55,7 @@ def _rows_of_record(records: Records, name: str, model: str) -> list[Row]:
     if path is None:
         return []
     try:
-        return _rows_of_exploration(model, json.loads(path.read_text(encoding="utf-8")))
+        return _rows_of_exploration(model, read_record(path, ExplorationRecord, "results add"))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a recorded exploration ({error!r}); record it again") from None
 

@@ -194,6 +194,10 @@ class BertRecipe(Experiment):
         """One file for a task and seed."""
         return f"{self.task}-seed{self.seed}"
 
+    @property
+    def processor_threads(self) -> int:
+        return self.threads
+
     def settings_hash(self) -> str:
         """As `content_hash`, of what must be equal for seeds to belong together: all but name, seed and methods."""
         return self.model_copy(update={"name": "", "seed": 0, "methods": ()}).content_hash()

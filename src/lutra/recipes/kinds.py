@@ -50,6 +50,10 @@ class Kind:
     """Raises where a run can not be recorded yet."""
     results_table: str
     """Recorded entries -> the table of `lutra results list`."""
+    schemas: dict[str, str]
+    """Glob pattern of a JSON file below the run directory -> its schema."""
+    record: str
+    """Schema of a file of the record."""
     record_folder: str = ""
     """Below the folder of the record."""
     generate: str | None = None
@@ -67,6 +71,19 @@ def load_function(function: str) -> Any:
 
 
 _MAX_MINUTES = frozenset({"max_minutes"})
+_SCHEMAS = "lutra.runs.schemas"
+_RTL = {"rtl/*/rtl.json": f"{_SCHEMAS}.rtl:Manifest"}
+_BLOCK_SCHEMAS = {
+    **_RTL,
+    "simulate.json": f"{_SCHEMAS}.simulation:BlockSimulation",
+    "synth.json": f"{_SCHEMAS}.synthesis:Synthesis",
+    "synth/*/*/result.json": f"{_SCHEMAS}.synthesis:KeptResult",
+    "cost.json": f"{_SCHEMAS}.costs:Cost",
+}
+_TRAINING_SCHEMAS = {
+    "train/log.jsonl": f"{_SCHEMAS}.training:LogLine",
+    "baselines/*/train/log.jsonl": f"{_SCHEMAS}.training:LogLine",
+}
 
 LANGUAGE = Kind(
     Recipe,
@@ -120,6 +137,12 @@ LANGUAGE = Kind(
     summarise="lutra.report.record:summarise_language",
     require_complete="lutra.report.record:require_complete_language",
     results_table="lutra.report.tables:results_table",
+    schemas={
+        **_TRAINING_SCHEMAS,
+        "evaluate.json": f"{_SCHEMAS}.evaluation:LanguageEvaluation",
+        **_BLOCK_SCHEMAS,
+    },
+    record=f"{_SCHEMAS}.recorded:LanguageRecord",
     generate="lutra.evaluate.language:generate_from_run",
 )
 
@@ -149,6 +172,14 @@ BERT = Kind(
     summarise="lutra.report.record:summarise_bert",
     require_complete="lutra.report.record:require_complete_bert",
     results_table="lutra.report.bert:results_table",
+    schemas={
+        "stages/*/log.jsonl": f"{_SCHEMAS}.training:StageLogLine",
+        "stages/*/result.json": f"{_SCHEMAS}.training:StageResult",
+        "evaluate.json": f"{_SCHEMAS}.evaluation:BertEvaluation",
+        **_RTL,
+        "simulate.json": f"{_SCHEMAS}.simulation:BatSimulation",
+    },
+    record=f"{_SCHEMAS}.recorded:BertRecord",
     record_folder="bert",
 )
 
@@ -193,6 +224,16 @@ CONVERT = Kind(
     summarise="lutra.report.convert:summarise",
     require_complete="lutra.report.convert:require_complete",
     results_table="lutra.report.convert:results_table",
+    schemas={
+        "source.json": f"{_SCHEMAS}.conversion:Source",
+        "plan.json": f"{_SCHEMAS}.conversion:ConversionPlan",
+        "fit.json": f"{_SCHEMAS}.conversion:Fit",
+        "heal/log.jsonl": f"{_SCHEMAS}.training:HealingLine",
+        "baselines/none/log.jsonl": f"{_SCHEMAS}.training:HealingLine",
+        "evaluate.json": f"{_SCHEMAS}.evaluation:ConvertEvaluation",
+        **_BLOCK_SCHEMAS,
+    },
+    record=f"{_SCHEMAS}.recorded:ConvertRecord",
     record_folder="convert",
 )
 
@@ -230,6 +271,12 @@ VISION = Kind(
     summarise="lutra.report.record:summarise_language",
     require_complete="lutra.report.record:require_complete_language",
     results_table="lutra.report.tables:vision_results_table",
+    schemas={
+        **_TRAINING_SCHEMAS,
+        "evaluate.json": f"{_SCHEMAS}.evaluation:VisionEvaluation",
+        **_BLOCK_SCHEMAS,
+    },
+    record=f"{_SCHEMAS}.recorded:VisionRecord",
     record_folder="vision",
 )
 

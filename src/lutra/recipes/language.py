@@ -20,7 +20,8 @@ from lutra.limits import (
     THRESHOLDS,
     WIDTH,
 )
-from lutra.recipes.sections import Experiment, Section, read_overridden, validate
+from lutra.limits import THREADS as MOST_THREADS
+from lutra.recipes.sections import THREADS, Experiment, Section, read_overridden, validate
 
 Feedforward = Literal["mlp", "weightless", "none"]
 _LUTS = re.compile(r"(?P<number>\d{1,9}(?:\.\d{1,9})?|)(?P<multiple>D?)", re.ASCII)
@@ -187,6 +188,8 @@ class TrainConfig(Section):
     which costs no time. Absent: all of them."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     checkpoint_every: int = Field(250, ge=1, le=ITERATIONS)
+    threads: int = Field(THREADS, ge=1, le=MOST_THREADS)
+    """Of the processor; results repeat to the bit with the same number."""
 
 
 _BLOCK_TRAINING = (
@@ -264,6 +267,10 @@ class Recipe(Experiment):
         if (parameters := 12 * self.model.layers * width**2 + self.model.context * width) > PARAMETERS:
             raise ValueError(f"a model with {parameters:,} parameters is too large, at most {PARAMETERS:,} fit")
         return self
+
+    @property
+    def processor_threads(self) -> int:
+        return self.train.threads
 
     @property
     def has_blocks(self) -> bool:

@@ -22,6 +22,8 @@ from lutra.names import FileName
 from lutra.reading import read_bytes
 
 Model = TypeVar("Model", bound=BaseModel)
+THREADS = 2
+"""One number for every machine, so that a run gives the same bits on each of a kind."""
 
 
 class Section(BaseModel):
@@ -38,7 +40,7 @@ class Section(BaseModel):
         return {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
 
 
-_ADDED: dict[tuple[str, str], Any] = {("block", "encoded_scale"): "block"}
+_ADDED: dict[tuple[str, str], Any] = {("block", "encoded_scale"): "block", ("train", "threads"): THREADS}
 """Keys that came after results had been recorded: at their defaults they leave a recipe's hash as it was."""
 
 
@@ -62,6 +64,11 @@ class Experiment(Section):
                 raise ValueError(f"kind {tree['kind']!r}, but only a recipe of kind {cls.kind!r} fits here")
             return {key: value for key, value in tree.items() if key != "kind"}
         return tree
+
+    @property
+    def processor_threads(self) -> int:
+        """On which PyTorch computes: sums in other pieces round differently, so the number decides results."""
+        return THREADS
 
     @property
     def has_blocks(self) -> bool:

@@ -12,8 +12,10 @@ from lutra.report.accelerator import accelerator_section, simulation_table
 from lutra.report.build import Figure, Page, Section, rebuild_section, write_page
 from lutra.report.figures import PLOT_COLOURS, page_svg, plotting
 from lutra.report.tables import UNKNOWN, Table, count, number
-from lutra.runs.files import RunFiles, read_json
+from lutra.runs.files import RunFiles
 from lutra.runs.record import failed_steps, finished_steps
+from lutra.runs.schemas.training import StageResult
+from lutra.runs.typed import read_evidence, read_record
 
 METRICS = {
     "accuracy": "accuracy",
@@ -55,9 +57,9 @@ def read_chain(files: RunFiles, recipe: BertRecipe) -> ChainEvidence:
     return ChainEvidence(
         files,
         recipe,
-        {name: read_json(path, "train") for name, path in results.items() if path.exists()},
-        read_json(files.evaluate, "evaluate") if "evaluate" not in failed and files.evaluate.exists() else None,
-        read_json(files.simulate, "simulate") if "simulate" not in failed and files.simulate.exists() else None,
+        {name: read_record(path, StageResult, "train") for name, path in results.items() if path.exists()},
+        read_evidence(files, recipe, "evaluate") if "evaluate" not in failed and files.evaluate.exists() else None,
+        read_evidence(files, recipe, "simulate") if "simulate" not in failed and files.simulate.exists() else None,
         finished_steps(files),
         failed,
     )

@@ -10,8 +10,10 @@ from lutra.frozen import store
 from lutra.recipes.convert import ConvertRecipe
 from lutra.report.build import Figure, Page, Section, rebuild_section, write_page
 from lutra.report.tables import Table
-from lutra.runs.files import RunFiles, read_json
+from lutra.runs.files import RunFiles
 from lutra.runs.record import finished_steps
+from lutra.runs.schemas.conversion import ConversionPlan, Fit, Source
+from lutra.runs.typed import read_evidence, read_record
 
 _LABELS = {
     "golden": "frozen integers, as the hardware computes",
@@ -35,18 +37,20 @@ def report_run(files: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
     Returns:
         As `lutra.report.build.report_run`.
     """
-    source, plan = (read_json(files.root / name, "run") for name in ("source.json", "plan.json"))
+    source = read_record(files.root / "source.json", Source, "run")
+    plan = read_record(files.root / "plan.json", ConversionPlan, "run")
     read = {
-        name: read_json(path, name) if path.exists() else None
+        name: read_evidence(files, recipe, name) if path.exists() else None
         for name, path in (("evaluate", files.evaluate), ("simulate", files.simulate), ("cost", files.cost))
     }
+    evaluate, simulate, cost = (read[name] for name in ("evaluate", "simulate", "cost"))
     fit = files.root / "fit.json"
     sections = [
         Section("converted", "What was converted", paragraphs=(_told(plan, source),), tables=(_converted(plan),)),
-        _section("fit", "The start of the blocks", _fit(read_json(fit, "fit")) if fit.exists() else None, files),
-        _section("evaluate", "How near it is", read["evaluate"] and _scores(read["evaluate"], recipe), files),
-        _section("simulate", "RTL", read["simulate"] and _proof(read["simulate"]), files),
-        _section("cost", "What it costs", read["cost"] and _cost(read["cost"]), files),
+        _section("fit", "The start of the blocks", _fit(read_record(fit, Fit, "fit")) if fit.exists() else None, files),
+        _section("evaluate", "How near it is", _scores(evaluate, recipe) if evaluate else None, files),
+        _section("simulate", "RTL", _proof(simulate) if simulate else None, files),
+        _section("cost", "What it costs", _cost(cost) if cost else None, files),
         Section("left-out", "What these numbers leave out", points=_LEFT_OUT),
         rebuild_section(files, recipe, finished_steps(files)),
     ]
@@ -153,9 +157,9 @@ def summary_tables(files: RunFiles, recipe: ConvertRecipe, step: str = "run") ->
     """Scores against the original, and the comparison of RTL and frozen model."""
     tables = []
     if step in ("run", "evaluate") and files.evaluate.exists():
-        tables.append(_scores(read_json(files.evaluate, "evaluate"), recipe))
+        tables.append(_scores(read_evidence(files, recipe, "evaluate"), recipe))
     if step in ("run", "simulate") and files.simulate.exists():
-        tables.append(_proof(read_json(files.simulate, "simulate")))
+        tables.append(_proof(read_evidence(files, recipe, "simulate")))
     return tables
 
 
@@ -184,9 +188,15 @@ def _proof(simulation: dict[str, Any]) -> Table:
 
 def summarise(files: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
     """What was converted, how near it is, and what the simulation compared."""
-    parts = {"source": files.root / "source.json", "fit": files.root / "fit.json"}
-    parts |= {"evaluate": files.evaluate, "simulate": files.simulate, "synth": files.synth}
-    return {name: read_json(path, "run") if path.exists() else None for name, path in parts.items()}
+    source, fit = files.root / "source.json", files.root / "fit.json"
+    return {
+        "source": read_record(source, Source, "run") if source.exists() else None,
+        "fit": read_record(fit, Fit, "fit") if fit.exists() else None,
+        **{
+            name: read_evidence(files, recipe, name) if getattr(files, name).exists() else None
+            for name in ("evaluate", "simulate", "synth")
+        },
+    }
 
 
 def require_complete(files: RunFiles, recipe: ConvertRecipe) -> None:

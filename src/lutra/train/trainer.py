@@ -7,7 +7,6 @@ number of threads, the numbers are the same to the last bit. (A GPU's sums are n
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -25,7 +24,9 @@ from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.language import TrainConfig
 from lutra.recipes.sections import Experiment
 from lutra.runs.claim import claim_run
-from lutra.runs.files import RunFiles, clear_leftovers, write_text
+from lutra.runs.files import RunFiles, clear_leftovers
+from lutra.runs.schemas.training import LogLine
+from lutra.runs.typed import read_lines, write_lines
 from lutra.train.checkpoint import OPTIMISER_PREFIX, Trainable, load_weights, read_checkpoint, save_checkpoint
 from lutra.train.optimiser import (
     create_optimiser,
@@ -264,7 +265,7 @@ class _Training:
             }
         )
         state.loss_sum, state.loss_count = 0.0, 0
-        write_text(self.run.train_log, "".join(json.dumps(line) + "\n" for line in self.log))
+        write_lines(self.run.train_log, LogLine, self.log)
         trained = self.log[-1]["train_loss"]
         train_text = "" if trained is None else f"training loss {trained:.4f}, "
         found = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items())
@@ -307,11 +308,5 @@ class _Training:
 
     def _kept_log(self) -> list[dict[str, Any]]:
         """Log lines up to the checkpoint: a later one was written just before a kill and comes again."""
-        path = self.run.train_log
-        try:
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            return [line for line in lines if line["iteration"] <= self.state.iteration]
-        except FileNotFoundError:
-            return []
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path}: not a training log ({error}); restore it or delete it") from None
+        lines = read_lines(self.run.train_log, LogLine, "restore it or delete it")
+        return [line for line in lines if line["iteration"] <= self.state.iteration]

@@ -19,7 +19,8 @@ from lutra.frozen import store
 from lutra.frozen.bert import FrozenBert
 from lutra.hardware.bench import verilator
 from lutra.recipes.bert import BertRecipe, plan_stages
-from lutra.runs.files import RunFiles, write_json
+from lutra.runs.files import RunFiles
+from lutra.runs.typed import write_evidence
 
 logger = logging.getLogger("lutra")
 
@@ -133,7 +134,7 @@ def simulate_run(files: RunFiles, recipe: BertRecipe, sentences: int | None = No
         },
         "refused": refused,
     }
-    write_json(files.simulate, evidence)
+    write_evidence(files, recipe, "simulate", evidence)
     for method, result in results.items():
         simulate.require_match(result, method)
     return evidence

@@ -24,7 +24,8 @@ from lutra.frozen.types import IntArray
 from lutra.hardware.bench import verilator
 from lutra.hardware.bench.streams import STALL_SEED
 from lutra.recipes.language import Recipe
-from lutra.runs.files import RunFiles, write_json
+from lutra.runs.files import RunFiles
+from lutra.runs.typed import write_evidence
 
 logger = logging.getLogger("lutra")
 
@@ -105,7 +106,7 @@ def simulate_run(
             for fold_factor, results in designs
         ],
     }
-    write_json(run.simulate, evidence)
+    write_evidence(run, recipe, "simulate", evidence)
     for fold_factor, results in designs:
         require_match(results, f"fold factor {fold_factor}")
     return evidence

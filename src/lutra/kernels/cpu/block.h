@@ -65,8 +65,9 @@ struct Block {
         for (int64_t layer = 0; layer <= layer_count; ++layer) total += reads(layer) ? width(layer) : 0;
         return total;
     }
-    // Group g of `width` summed bits or outputs is [group_begin(width, g), group_begin(width, g + 1)), as in groups.py;
-    // an encoded value whose bit and output are of different groups is never read, and its gradient is zero.
+    // Group g of `width` summed bits or outputs is [group_begin(width, g), group_begin(width, g + 1)), as in
+    // recipes/groups.py; an encoded value whose bit and output are of different groups is never read, and its gradient
+    // is zero.
     int64_t group_begin(int64_t width, int64_t group) const { return width * group / groups; }
     // The first layer, from 1, that reads beyond the planes below it, 0 if none does: connections come from files.
     int64_t first_unreadable() const {

@@ -1,0 +1,142 @@
+"""`make fuzz`: mutants of every kind of file, each read in a process of its own; see docs/limits.md for what is right.
+
+A mutant may be taken, and what is made of it is then checked; or refused in one line with exit status 2. Anything else
+is a fault: another exception, more than 10 s, more than 1 GB, or something executed, which a canary file would show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", MPLBACKEND="svg", TOKENIZERS_PARALLELISM="false")
+
+import torch
+import transformers  # noqa: F401 - before the forks
+
+import lutra
+import lutra.data.text
+from fabricated_run import make_finished_run
+from fuzz_forks import Outcome, forked
+from fuzz_readers import OTHER_TARGETS, RUN_TARGETS, Target, second_look, sign
+from hostile import canaries
+from lutra.data import images
+from lutra.recipes.kinds import KINDS
+from lutra.runs.claim import save_recipe
+from small_runs import make_run
+from tiny_glue import write_checkpoint, write_tsv
+from tiny_images import fewer_images, write_image_files
+from tiny_training import short_text, tiny_recipe
+
+RECORDED = Path(lutra.__file__).parent / "papers" / "recorded"
+
+
+def make_seeds(root: Path) -> dict[str, Path]:
+    """Trees of sound files: a run of every kind, and everything that is not in a run."""
+    trees = {kind: make_run(kind, root / kind) for kind in KINDS}
+    trees["fabricated"] = root / "fabricated"
+    if not trees["fabricated"].exists():
+        make_finished_run(trees["fabricated"])
+    other = trees["other"] = root / "other"
+    if not other.exists():
+        write_tsv(other / "glue")
+        write_checkpoint(other / "checkpoint")
+        write_image_files(other / "images")
+        save_recipe(tiny_recipe("weightless"), other / "base.toml")
+        (other / "space.toml").write_text(
+            'name = "s"\nbase = "base.toml"\nseeds = [1, 2]\n[[variant]]\nname = "a"\ngroup = "g"\n'
+            '[[variant]]\nname = "b"\n[variant.set]\n"block.window" = 0.5\n'
+        )
+        for name in ("demo.json", "bert", "explore", "synth"):
+            copy = shutil.copytree if (RECORDED / name).is_dir() else shutil.copy
+            (other / "results").mkdir(exist_ok=True)
+            copy(RECORDED / name, other / "results" / name)
+        (other / "explored").mkdir()
+        shutil.copy(RECORDED / "explore" / "demo-block.json", other / "explored" / "explore.json")
+        config = {"model_type": "gpt2", "n_layer": 2, "n_head": 2, "n_embd": 64, "n_positions": 128, "vocab_size": 99}
+        (other / "config.json").write_text(json.dumps(config))
+    return trees
+
+
+def choices(trees: dict[str, Path]) -> list[tuple[str, Target, list[Path]]]:
+    """Every kind of file of every tree."""
+    found = []
+    for name, root in trees.items():
+        for target in OTHER_TARGETS if name == "other" else RUN_TARGETS:
+            if paths := sorted(path for path in root.glob(target.pattern) if path.is_file()):
+                found.append((name, target, paths))
+    return found
+
+
+def try_one(number: int, seed: int, trees: dict[str, Path], every: list, scratch: Path) -> tuple[str, Outcome]:
+    """Make a mutant in a fresh tree of links, read it, and clear it away if it was right."""
+    draw = random.Random(seed * 10**9 + number)
+    name, target, paths = every[number % len(every)]
+    path, root = draw.choice(paths), scratch / f"{number}"
+    changed = {each.relative_to(trees[name]): text for each, text in target.mutant(draw, path).items()}
+    shutil.copytree(trees[name], root, copy_function=os.link)
+    for place, text in changed.items():
+        (root / place).unlink()
+        (root / place).write_bytes(text)
+    sign(root, {root / place: text for place, text in changed.items()})
+    look = second_look(target, draw)
+
+    def read() -> None:
+        os.chdir(root)
+        look(root, root / path.relative_to(trees[name]))
+
+    outcome = forked(read)
+    if canaries(root):
+        outcome = Outcome("EXECUTED", str(canaries(root)), outcome.megabytes)
+    if outcome.right:
+        shutil.rmtree(root)
+    return f"{name}:{path.relative_to(trees[name])} ({look.__name__})", outcome
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mutants", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0, help="Number of the first mutant.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=Path, default=Path("build/fuzz"), help="Folder of the sound files.")
+    parser.add_argument("--only", default="", help="Kinds of files whose tree and pattern hold this text.")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    lutra.data.text.load_dataset = short_text
+    images.SOURCES["cifar10"] = fewer_images("cifar10")
+    trees = make_seeds(options.seeds.resolve())
+    os.environ["LUTRA_GLUE"] = str(trees["bert"].parent / "glue")
+    every = [each for each in choices(trees) if options.only in f"{each[0]}:{each[1].pattern}"]
+    for _, target, paths in every:  # load what readers import before the forks
+        forked(lambda: None)
+    scratch = options.seeds.resolve() / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    verdicts: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    largest, begin, wrong = 0, time.monotonic(), []
+    for number in range(options.first, options.first + options.mutants):
+        what, outcome = try_one(number, options.seed, trees, every, scratch)
+        verdicts[outcome.verdict] += 1
+        kinds[what.split(":")[0] + ":" + every[number % len(every)][1].pattern] += 1
+        largest = max(largest, outcome.megabytes)
+        if not outcome.right:
+            wrong.append(number)
+            print(f"{number} {what}: {outcome.verdict}: {outcome.detail[:500]}", flush=True)
+        if number % 500 == 499:
+            print(f"{number + 1}: {dict(verdicts)}, {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+    print(
+        f"{options.mutants} mutants of {len(kinds)} kinds of files, {time.monotonic() - begin:.0f} s: {dict(verdicts)}"
+    )
+    print(f"largest memory of one beyond the parent's: {largest} MB; executed: {verdicts['EXECUTED']}; faults: {wrong}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
