@@ -19,11 +19,12 @@ int64_t part_count(int64_t words) { return std::min<int64_t>(words, words < 48 ?
 struct Backward {
     const Block& block;
     const PackedTables packed;
-    const int64_t padded_outputs;
+    const std::vector<Tile> tiles;
+    const int64_t padded_outputs;  // a vector more than needed, so that the last tile may read past its outputs
     const Places places;
-    std::vector<Buffer<float>> slopes;
+    std::vector<Workspace<float>> slopes;
     std::vector<std::vector<Shares>> shares;
-    std::vector<std::vector<int32_t>> candidates;  // per layer, (slots, choices rounded up to 16)
+    std::vector<std::vector<int32_t>> padded_candidates;  // per layer, if the choices are no multiple of 16
     std::vector<Workspace<float>> kept_grad;     // layers that choose among all planes: of the outputs, [word][lut][64]
     std::vector<Workspace<uint64_t>> kept_bits;  // of the layers below those, [word][plane]
     std::vector<int32_t> feature_of_plane;       // a division in the innermost loop would cost more than the rest of it
@@ -35,8 +36,9 @@ struct Backward {
     explicit Backward(const Block& b)
         : block(b),
           packed(b),
-          padded_outputs(round_up(b.outputs, COLUMNS)),
-          places(b, padded_outputs),
+          tiles(summation_tiles(b)),
+          padded_outputs(round_up(b.outputs, 16) + 16),
+          places(b, tiles, padded_outputs),
           total(places.size) {
         kept_grad.resize(b.layer_count);
         kept_bits.resize(b.layer_count);
@@ -44,7 +46,7 @@ struct Backward {
             const Layer& layer = b.layers[k];
             slopes.push_back(layer_slopes(layer, b.normalised, b.threads));
             shares.push_back(softmax_shares(layer, b.threads));
-            candidates.push_back(candidates_by_slot(layer));
+            padded_candidates.push_back(layer.choices % 16 ? pad_candidates(layer) : std::vector<int32_t>());
             if (!keeps(k)) continue;
             kept_grad[k].resize(b.words() * layer.luts * WORD);
             kept_bits[k].resize(b.words() * layer.below);
@@ -55,12 +57,12 @@ struct Backward {
 
     bool keeps(int64_t k) const { return block.layers[k].grad_scores && !block.layers[k].candidates; }
 
-    static std::vector<int32_t> candidates_by_slot(const Layer& layer) {
+    static std::vector<int32_t> pad_candidates(const Layer& layer) {
         if (!layer.candidates) return {};
         const int64_t slots = layer.luts * layer.inputs, padded = round_up(layer.choices, 16);
         std::vector<int32_t> planes(slots * padded);
-        for (int64_t c = 0; c < layer.choices; ++c)
-            for (int64_t slot = 0; slot < slots; ++slot) planes[slot * padded + c] = layer.candidates[c * slots + slot];
+        for (int64_t slot = 0; slot < slots; ++slot)
+            std::copy_n(layer.candidates + slot * layer.choices, layer.choices, &planes[slot * padded]);
         return planes;
     }
 
@@ -116,7 +118,8 @@ struct Backward {
     void add_part(Buffer<float>& sums, int64_t part) {
         std::unique_lock<std::mutex> lock(adding);
         added.wait(lock, [&] { return parts_added == part; });
-        for (int64_t i = 0; i < places.size; i += 16) {
+        if (part == 0) std::swap(total, sums);  // which is all zeros until then
+        for (int64_t i = 0; i < places.size && part > 0; i += 16) {
             store(&total[i], load(&total[i]) + load(&sums[i]));
             store(&sums[i], splat(0));
         }
@@ -130,13 +133,13 @@ struct Backward {
             std::copy_n(&total[places.tables[k]], layer.luts << layer.inputs, layer.grad_tables);
             if (!layer.candidates || !layer.grad_scores) continue;
             const int64_t slots = layer.luts * layer.inputs, padded = round_up(layer.choices, 16);
-            for (int64_t c = 0; c < layer.choices; ++c)
-                for (int64_t slot = 0; slot < slots; ++slot)
-                    layer.grad_scores[c * slots + slot] = total[places.scores[k] + slot * padded + c];
+            transpose_scores(&total[places.scores[k]], slots, padded, layer.choices, layer.grad_scores);
         }
-        for (int64_t row = 0; row < block.summed(); ++row)
-            std::copy_n(&total[places.encoded + row * padded_outputs], block.outputs,
-                        block.grad_encoded + row * block.outputs);
+        if (block.groups > 1) std::fill_n(block.grad_encoded, block.summed() * block.outputs, 0.f);
+        for (const Tile& tile : tiles)
+            for (int64_t bit = tile.first_bit; bit < tile.last_bit; ++bit)
+                std::copy_n(&total[places.encoded + tile.offset + (bit - tile.first_bit) * tile.width()], tile.columns,
+                            block.grad_encoded + bit * block.outputs + tile.first);
         std::copy_n(&total[places.bias], block.outputs, block.grad_bias);
         if (!block.want_grad_thresholds) return;
         for (int64_t plane = 0; plane < block.planes(); ++plane) {
@@ -144,6 +147,21 @@ struct Backward {
             for (int64_t lane = 0; lane < 16; ++lane) sum += total[places.thresholds + plane * 16 + lane];
             block.grad_thresholds[plane] = -sum * input_scale();
         }
+    }
+
+    // (slots, padded) -> (choices, slots), in squares that stay in the cache.
+    static void transpose_scores(const float* from, int64_t slots, int64_t padded, int64_t choices, float* to) {
+        for (int64_t slot = 0; slot < slots; slot += 16)
+            for (int64_t c = 0; c < choices; c += 16) {
+                const int64_t rows = std::min<int64_t>(16, slots - slot), columns = std::min<int64_t>(16, choices - c);
+                if (rows == 16 && columns == 16) {
+                    transpose16(from + slot * padded + c, padded, to + c * slots + slot, slots);
+                    continue;
+                }
+                for (int64_t i = 0; i < rows; ++i)
+                    for (int64_t j = 0; j < columns; ++j)
+                        to[(c + j) * slots + slot + i] = from[(slot + i) * padded + c + j];
+            }
     }
 
     void run_chunk(Scratch& scratch, int64_t word, int64_t words) {
@@ -192,7 +210,7 @@ struct Backward {
         for (int64_t row = 0; row < rows; ++row)
             std::copy_n(block.grad_y + (first + row) * block.outputs, block.outputs,
                         &scratch.grad_y[row * padded_outputs]);
-        for (int64_t d = 0; d < padded_outputs; d += 16)
+        for (int64_t d = 0; d < block.outputs; d += 16)
             for (int64_t row = 0; row < ROWS; row += 16)
                 transpose16(&scratch.grad_y[row * padded_outputs + d], padded_outputs,
                             &scratch.grad_y_t[d * ROWS + row], ROWS);
@@ -201,27 +219,32 @@ struct Backward {
     // Gradients of encoded values and bias.
     void summation_parameters(Scratch& scratch, int64_t words) const {
         float* bias = &scratch.sums[places.bias];
-        for (int64_t d = 0; d < padded_outputs; d += 16) {
+        for (int64_t d = 0; d < block.outputs; d += 16) {
             Floats sum = load(bias + d);
             for (int64_t row = 0; row < words * WORD; ++row) sum += load(&scratch.grad_y[row * padded_outputs + d]);
             store(bias + d, sum);
         }
         for (int64_t w = 0; w < words; ++w)
-            for (int64_t d = 0; d < block.outputs; d += COLUMNS) {
-                partial_sums(&scratch.grad_y[w * WORD * padded_outputs + d], padded_outputs, WORD, COLUMNS,
-                             block.centre, scratch.table.data());
-                const auto needed = block.bits_read_by(d, std::min(block.outputs, d + COLUMNS));
-                int64_t row = 0;  // of the encoded values
-                for (int64_t k = 0; k <= block.layer_count; ++k) {
-                    if (!block.reads(k)) continue;
-                    const int64_t begin = std::max(row, needed.first),
-                                  end = std::min(row + block.width(k), needed.second);
-                    if (begin < end)
-                        add_selected(scratch.table.data(), bits_of(scratch, k, w) + begin - row, end - begin,
-                                     &scratch.sums[places.encoded + begin * padded_outputs + d], padded_outputs);
-                    row += block.width(k);
-                }
-            }
+            for (const Tile& tile : tiles)
+                with_vectors(tile.vectors(),
+                             [&](auto vectors) { tile_parameters<decltype(vectors)::value>(scratch, tile, w); });
+    }
+
+    template <int VECTORS>
+    void tile_parameters(Scratch& scratch, const Tile& tile, int64_t w) const {
+        constexpr int64_t WIDTH = 16 * VECTORS;
+        const float* grad_y = &scratch.grad_y[w * WORD * padded_outputs + tile.first];
+        partial_sums<VECTORS>(grad_y, padded_outputs, WORD, WIDTH, block.centre, scratch.table.data());
+        int64_t row = 0;  // of the encoded values
+        for (int64_t k = 0; k <= block.layer_count; ++k) {
+            if (!block.reads(k)) continue;
+            const int64_t begin = std::max(row, tile.first_bit), end = std::min(row + block.width(k), tile.last_bit);
+            if (begin < end)
+                add_selected<VECTORS>(scratch.table.data(), bits_of(scratch, k, w) + begin - row, end - begin,
+                                      &scratch.sums[places.encoded + tile.offset + (begin - tile.first_bit) * WIDTH],
+                                      WIDTH);
+            row += block.width(k);
+        }
     }
 
     // grad[word][i][64] = sum_d encoded[first + i][d] grad_y[., d]
@@ -348,10 +371,12 @@ struct Backward {
 
     // Gradients of the scores of slots [first, last), which have candidates.
     void choose(Scratch& scratch, int64_t k, int64_t words, int64_t first, int64_t last) const {
-        const int64_t padded = round_up(block.layers[k - 1].choices, 16);
+        const Layer& layer = block.layers[k - 1];
+        const int64_t padded = round_up(layer.choices, 16);
+        const int32_t* candidates = layer.choices % 16 ? padded_candidates[k - 1].data() : layer.candidates;
         for (int64_t slot = first; slot < last; ++slot)
             choice_gradients(&scratch.slots[(slot - first) * ROWS], scratch.by_plane[k - 1].data(), words,
-                             &candidates[k - 1][slot * padded], padded, scratch.halves.data(),
+                             candidates + slot * padded, padded, scratch.halves.data(),
                              &scratch.sums[places.scores[k - 1] + slot * padded]);
     }
 
@@ -401,6 +426,11 @@ struct Backward {
 
 }  // namespace
 
-LUTRA_EXPORT void lutra_backward(const Block* block) { Backward(*block).run(); }
+// As lutra_forward.
+LUTRA_EXPORT int64_t lutra_backward(const Block* block) {
+    const int64_t unreadable = block->first_unreadable();
+    if (!unreadable) Backward(*block).run();
+    return unreadable;
+}
 
 }  // namespace lutra

@@ -27,9 +27,15 @@ struct Layer {
     const float* tables;         // (luts, 2^inputs)
     const int32_t* connections;  // (luts * inputs)
     const float* scores;         // (choices, luts * inputs) or null
-    const int32_t* candidates;   // (choices, luts * inputs) or null: all planes are choices
+    const int32_t* candidates;   // (luts * inputs, choices) or null: all planes are choices
     float* grad_tables;
     float* grad_scores;
+
+    bool can_read(const int32_t* planes, int64_t count) const {
+        uint32_t highest = 0;
+        for (int64_t i = 0; i < count; ++i) highest = std::max(highest, (uint32_t)planes[i]);  // negative ones too
+        return count == 0 || highest < below;
+    }
 };
 
 enum Gradient : int32_t { IDENTITY, MEAN, WINDOW };
@@ -59,15 +65,19 @@ struct Block {
         for (int64_t layer = 0; layer <= layer_count; ++layer) total += reads(layer) ? width(layer) : 0;
         return total;
     }
-    // Group g of `width` summed bits or outputs is [group_begin(width, g), group_begin(width, g + 1)), as in groups.py;
-    // an encoded value whose bit and output are of different groups is zero, and its gradient is of no interest.
+    // Group g of `width` summed bits or outputs is [group_begin(width, g), group_begin(width, g + 1)), as in
+    // recipes/groups.py; an encoded value whose bit and output are of different groups is never read, and its gradient
+    // is zero.
     int64_t group_begin(int64_t width, int64_t group) const { return width * group / groups; }
-    // Summed bits that outputs [first, last) read.
-    std::pair<int64_t, int64_t> bits_read_by(int64_t first, int64_t last) const {
-        int64_t begin = 0, end = groups;
-        while (group_begin(outputs, begin + 1) <= first) ++begin;
-        while (group_begin(outputs, end - 1) >= last) --end;
-        return {group_begin(summed(), begin), group_begin(summed(), end)};
+    // The first layer, from 1, that reads beyond the planes below it, 0 if none does: connections come from files.
+    int64_t first_unreadable() const {
+        for (int64_t k = 0; k < layer_count; ++k) {
+            const Layer& layer = layers[k];
+            const int64_t slots = layer.luts * layer.inputs;
+            if (!layer.can_read(layer.connections, slots)) return k + 1;
+            if (layer.candidates && !layer.can_read(layer.candidates, slots * layer.choices)) return k + 1;
+        }
+        return 0;
     }
     // (features, T) or (1, T) thresholds
     int64_t threshold_index(int64_t plane) const { return threshold_rows == 1 ? plane % thermometer_bits : plane; }
@@ -134,9 +144,13 @@ struct PackedTables {
             const Layer& layer = block.layers[k];
             const int64_t entries = int64_t(1) << layer.inputs;
             Buffer<uint64_t> packed(layer.luts * 4);
-            for (int64_t lut = 0; lut < layer.luts; ++lut)
-                for (int64_t a = 0; a < entries; ++a)
-                    packed[lut * 4 + a / 64] |= uint64_t(layer.tables[lut * entries + a] > 0) << (a % 64);
+            for (int64_t lut = 0; lut < layer.luts; ++lut) {
+                const float* table = layer.tables + lut * entries;
+                int64_t a = 0;
+                for (; a + 16 <= entries; a += 16)
+                    packed[lut * 4 + a / 64] |= uint64_t(positive(load(table + a))) << (a % 64);
+                for (; a < entries; ++a) packed[lut * 4] |= uint64_t(table[a] > 0) << a;  // a table of fewer than 16
+            }
             layers.push_back(std::move(packed));
         }
     }

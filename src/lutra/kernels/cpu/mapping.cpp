@@ -48,7 +48,7 @@ std::vector<Found> near_maximum(const Layer& layer, int64_t first, int64_t last,
             uint32_t near = at_least(load(lanes < 16 ? tail : row + s0), load(&limit[s0]));
             for (; near; near &= near - 1) {
                 const int64_t s = s0 + __builtin_ctz(near);
-                const int32_t plane = layer.candidates ? layer.candidates[c * slots + first + s] : (int32_t)c;
+                const int32_t plane = layer.candidates ? layer.candidates[(first + s) * layer.choices + c] : (int32_t)c;
                 found.push_back({plane, {(int32_t)s, std::exp((row[s] - best[s]) / layer.temperature)}});
             }
         }

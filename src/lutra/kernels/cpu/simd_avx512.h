@@ -13,6 +13,7 @@ LUTRA_INLINE Floats masked_multiply_add(Floats sum, Mask where, Floats a, Floats
     return (Floats)_mm512_mask3_fmadd_ps((__m512)a, (__m512)b, (__m512)sum, where);
 }
 LUTRA_INLINE Mask at_least(Floats a, Floats b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
+LUTRA_INLINE Mask positive(Floats a) { return _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_GT_OQ); }
 LUTRA_INLINE Floats quantise(Floats x, Floats inverse_scale) {
     __m512 steps =
         _mm512_roundscale_ps((__m512)(x * inverse_scale + splat(0.5f)), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
@@ -32,6 +33,8 @@ LUTRA_INLINE Floats choose(Ints index, int32_t bit, Floats if_clear, Floats if_s
     __mmask16 set = _mm512_test_epi32_mask((__m512i)index, _mm512_set1_epi32(bit));
     return (Floats)_mm512_mask_blend_ps(set, (__m512)if_clear, (__m512)if_set);
 }
+
+LUTRA_INLINE Floats square_root(Floats x) { return (Floats)_mm512_sqrt_ps((__m512)x); }
 
 // Which of 64 values are at least `b`.
 LUTRA_INLINE uint64_t at_least(const Floats* a, Floats b) {

@@ -34,6 +34,7 @@ LUTRA_INLINE Floats masked_multiply_add(Floats sum, Mask where, Floats a, Floats
     return masked_add(sum, where, a * b);
 }
 LUTRA_INLINE Mask at_least(Floats a, Floats b) { return mask_of(a >= b); }
+LUTRA_INLINE Mask positive(Floats a) { return mask_of(a > splat(0)); }
 LUTRA_INLINE Floats quantise(Floats x, Floats inverse_scale) {
     Floats steps = x * inverse_scale + splat(0.5f);
     for (int lane = 0; lane < 16; ++lane) {
@@ -64,6 +65,11 @@ LUTRA_INLINE Floats choose(Ints index, int32_t bit, Floats if_clear, Floats if_s
     Floats value;
     for (int lane = 0; lane < 16; ++lane) value[lane] = index[lane] & bit ? if_set[lane] : if_clear[lane];
     return value;
+}
+
+LUTRA_INLINE Floats square_root(Floats x) {
+    for (int lane = 0; lane < 16; ++lane) x[lane] = __builtin_sqrtf(x[lane]);
+    return x;
 }
 
 // Which of 64 values are at least `b`.
