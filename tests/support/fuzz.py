@@ -114,7 +114,7 @@ def main() -> int:
     trees = make_seeds(options.seeds.resolve())
     os.environ["LUTRA_GLUE"] = str(trees["bert"].parent / "glue")
     every = [each for each in choices(trees) if options.only in f"{each[0]}:{each[1].pattern}"]
-    for _, target, paths in every:  # load what readers import before the forks
+    for _, _target, _paths in every:  # load what readers import before the forks
         forked(lambda: None)
     scratch = options.seeds.resolve() / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
