@@ -7,6 +7,7 @@ is a fault: another exception, more than 10 s, more than 1 GB, or something exec
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import shutil
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", MPLBACKEND="svg", TOKENIZERS_PARALLELISM="false")
@@ -24,8 +26,8 @@ import transformers  # noqa: F401 - before the forks
 import lutra
 import lutra.data.text
 from fabricated_run import make_finished_run
-from fuzz_forks import Outcome, forked
-from fuzz_readers import OTHER_TARGETS, RUN_TARGETS, Target, second_look, sign
+from fuzz_forks import Outcome, forked, judged
+from fuzz_readers import OTHER_TARGETS, RUN_TARGETS, Target, others_of, second_look, sign
 from hostile import canaries
 from lutra.data import images
 from lutra.recipes.kinds import KINDS
@@ -38,9 +40,9 @@ from tiny_training import short_text, tiny_recipe
 RECORDED = Path(lutra.__file__).parent / "papers" / "recorded"
 
 
-def make_seeds(root: Path) -> dict[str, Path]:
+def make_seeds(root: Path, kinds: Sequence[str]) -> dict[str, Path]:
     """Trees of sound files: a run of every kind, and everything that is not in a run."""
-    trees = {kind: make_run(kind, root / kind) for kind in KINDS}
+    trees = {kind: make_run(kind, root / kind) for kind in kinds}
     trees["fabricated"] = root / "fabricated"
     if not trees["fabricated"].exists():
         make_finished_run(trees["fabricated"])
@@ -65,7 +67,11 @@ def make_seeds(root: Path) -> dict[str, Path]:
     return trees
 
 
-def choices(trees: dict[str, Path]) -> list[tuple[str, Target, list[Path]]]:
+Choice = tuple[str, Target, list[Path]]
+"""Tree, kind of file, and the files of that kind."""
+
+
+def choices(trees: dict[str, Path]) -> list[Choice]:
     """Every kind of file of every tree."""
     found = []
     for name, root in trees.items():
@@ -75,7 +81,7 @@ def choices(trees: dict[str, Path]) -> list[tuple[str, Target, list[Path]]]:
     return found
 
 
-def try_one(number: int, seed: int, trees: dict[str, Path], every: list, scratch: Path) -> tuple[str, Outcome]:
+def try_one(number: int, seed: int, trees: dict[str, Path], every: list[Choice], scratch: Path) -> tuple[str, Outcome]:
     """Make a mutant in a fresh tree of links, read it, and clear it away if it was right."""
     draw = random.Random(seed * 10**9 + number)
     name, target, paths = every[number % len(every)]
@@ -100,6 +106,25 @@ def try_one(number: int, seed: int, trees: dict[str, Path], every: list, scratch
     return f"{name}:{path.relative_to(trees[name])} ({look.__name__})", outcome
 
 
+def warm_up(trees: dict[str, Path], every: list[Choice], scratch: Path) -> None:
+    """Read the sound files, which must be taken, in this process: forks then have all imports behind them.
+
+    Raises:
+        RuntimeError: a sound file was refused.
+    """
+    here = Path.cwd()
+    for name, target, paths in every:
+        for look in {target.read, *others_of(target)}:
+            root = scratch / "sound"
+            shutil.copytree(trees[name], root, copy_function=os.link)
+            os.chdir(root)
+            verdict, detail = judged(functools.partial(look, root, root / paths[0].relative_to(trees[name])))
+            os.chdir(here)
+            shutil.rmtree(root)
+            if verdict != "taken":
+                raise RuntimeError(f"sound {name}:{target.pattern} is not taken by {look.__name__}: {detail}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mutants", type=int, default=10_000)
@@ -107,17 +132,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=Path, default=Path("build/fuzz"), help="Folder of the sound files.")
     parser.add_argument("--only", default="", help="Kinds of files whose tree and pattern hold this text.")
+    parser.add_argument("--kinds", nargs="*", default=list(KINDS), help="Kinds of runs.")
     options = parser.parse_args()
     torch.set_num_threads(1)
     lutra.data.text.load_dataset = short_text
     images.SOURCES["cifar10"] = fewer_images("cifar10")
-    trees = make_seeds(options.seeds.resolve())
-    os.environ["LUTRA_GLUE"] = str(trees["bert"].parent / "glue")
+    trees = make_seeds(options.seeds.resolve(), options.kinds)
+    os.environ["LUTRA_GLUE"] = str(trees["other"] / "glue")
     every = [each for each in choices(trees) if options.only in f"{each[0]}:{each[1].pattern}"]
-    for _, target, paths in every:  # load what readers import before the forks
-        forked(lambda: None)
     scratch = options.seeds.resolve() / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
+    warm_up(trees, every, scratch)
     verdicts: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     largest, begin, wrong = 0, time.monotonic(), []

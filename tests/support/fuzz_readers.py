@@ -109,13 +109,13 @@ def read_run(root: Path, path: Path) -> None:
     """Verify, report, summary and record of a run."""
     files, recipe = load_run(root)
     kind = kind_of(recipe)
+    add_result(files, recipe, root / "results")
     for table in kind.call(kind.tables, files, recipe, "run"):
         assert all(isinstance(cell, str) for row in table.rows for cell in row)
     load_function(kind.steps[-1].function)(files, recipe)
     page = files.report.read_text(encoding="utf-8")
     assert "canary" not in page or "<script>alert" not in page
     json.dumps(summarise(files, recipe), allow_nan=False)
-    add_result(files, recipe, root / "results")
     for name, entries in list_results(root / "results").items():
         assert isinstance(load_function(_results_table(name))(entries).rows, tuple)
 
@@ -200,10 +200,11 @@ def read_record(root: Path, path: Path) -> None:
     from lutra.papers.catalogue import table
     from lutra.papers.records import Records
 
-    for name, entries in list_results(root).items():
+    results = root / "results"
+    for name, entries in list_results(results).items():
         load_function(_results_table(name))(entries)
     for name in ("bmt-4", "quweit-2", "quweit-4"):
-        table(name, Records(root)).to_markdown()
+        table(name, Records(results)).to_markdown()
 
 
 def read_rtl(root: Path, path: Path) -> None:
@@ -320,7 +321,12 @@ RUN_TARGETS = (
     Target("model/model.safetensors", read_converted, "tensors"),
 )
 """Of run directories; those that a kind does not have are passed over."""
-SECOND_LOOK = {"synth.json": cost_run, "simulate.json": cost_run, "frozen/*": verify_run, "*.json": verify_run}
+SECOND_LOOK: dict[str, Reader] = {
+    "synth.json": cost_run,
+    "simulate.json": cost_run,
+    "frozen/*": verify_run,
+    "*.json": verify_run,
+}
 """Other readers of the same files, by pattern."""
 OTHER_TARGETS = (
     Target("space.toml", read_space, "toml"),
@@ -338,8 +344,13 @@ OTHER_TARGETS = (
 )
 
 
+def others_of(target: Target) -> list[Reader]:
+    """Other readers of a file of a run."""
+    run = target in RUN_TARGETS
+    return [look for pattern, look in SECOND_LOOK.items() if run and fnmatch(target.pattern, pattern)]
+
+
 def second_look(target: Target, draw: random.Random) -> Reader:
     """The target's reader, or at times another one of the same files."""
-    others = [look for pattern, look in SECOND_LOOK.items() if fnmatch(target.pattern, pattern)]
-    run = target in RUN_TARGETS
-    return draw.choice(others) if others and run and draw.random() < 0.3 else target.read
+    others = others_of(target)
+    return draw.choice(others) if others and draw.random() < 0.3 else target.read

@@ -25,7 +25,9 @@ class BlockOfDesign(Strict):
 
 
 class Manifest(Versioned):
-    """The file; what describes an accelerator other than a block is in its own files."""
+    """The file: `blocks` of weightless blocks, `top` and `config` (a `BatConfig`, which reads it) of BAT."""
 
     design_hash: Hash
     blocks: list[BlockOfDesign] | None = None
+    top: Name | None = None
+    config: dict[str, object] | None = None
