@@ -36,6 +36,8 @@ class Target:
     read: Reader
     form: str = "json"
     """"json", "lines", "toml", "tensors", "checkpoint", "frozen" or "bytes": which fields it has, how it is signed."""
+    torch: bool = False
+    """Whether PyTorch reads it."""
 
     def mutant(self, draw: random.Random, path: Path) -> dict[Path, bytes]:
         """The files that change, the mutant first."""
@@ -106,18 +108,23 @@ def sign(root: Path, changed: dict[Path, bytes]) -> None:
 
 
 def read_run(root: Path, path: Path) -> None:
-    """Verify, report, summary and record of a run."""
+    """Tables, summary and record of a run."""
     files, recipe = load_run(root)
     kind = kind_of(recipe)
+    add_result(files, recipe, root / "results")
     for table in kind.call(kind.tables, files, recipe, "run"):
         assert all(isinstance(cell, str) for row in table.rows for cell in row)
-    load_function(kind.steps[-1].function)(files, recipe)
-    page = files.report.read_text(encoding="utf-8")
-    assert "canary" not in page or "<script>alert" not in page
     json.dumps(summarise(files, recipe), allow_nan=False)
-    add_result(files, recipe, root / "results")
     for name, entries in list_results(root / "results").items():
         assert isinstance(load_function(_results_table(name))(entries).rows, tuple)
+
+
+def report_run(root: Path, path: Path) -> None:
+    """The page of a run."""
+    files, recipe = load_run(root)
+    load_function(kind_of(recipe).steps[-1].function)(files, recipe)
+    page = files.report.read_text(encoding="utf-8")
+    assert "<script>alert" not in page and "<img src=x" not in page
 
 
 def _results_table(kind: str) -> str:
@@ -200,10 +207,11 @@ def read_record(root: Path, path: Path) -> None:
     from lutra.papers.catalogue import table
     from lutra.papers.records import Records
 
-    for name, entries in list_results(root).items():
+    results = root / "results"
+    for name, entries in list_results(results).items():
         load_function(_results_table(name))(entries)
     for name in ("bmt-4", "quweit-2", "quweit-4"):
-        table(name, Records(root)).to_markdown()
+        table(name, Records(results)).to_markdown()
 
 
 def read_rtl(root: Path, path: Path) -> None:
@@ -311,17 +319,24 @@ RUN_TARGETS = (
     Target("frozen/*/model.json", read_frozen, "frozen"),
     Target("frozen/*/tensors.safetensors", read_frozen, "frozen"),
     Target("frozen/samples.safetensors", verify_run, "tensors"),
-    Target("train/best.safetensors", read_trained, "checkpoint"),
-    Target("train/last.safetensors", read_trained, "checkpoint"),
-    Target("stages/*/best.safetensors", read_stage, "checkpoint"),
-    Target("heal/last.safetensors", read_healing, "checkpoint"),
-    Target("model/lutra.json", read_converted),
-    Target("model/config.json", read_converted),
-    Target("model/model.safetensors", read_converted, "tensors"),
+    Target("train/best.safetensors", read_trained, "checkpoint", torch=True),
+    Target("train/last.safetensors", read_trained, "checkpoint", torch=True),
+    Target("stages/*/best.safetensors", read_stage, "checkpoint", torch=True),
+    Target("heal/last.safetensors", read_healing, "checkpoint", torch=True),
+    Target("model/lutra.json", read_converted, torch=True),
+    Target("model/config.json", read_converted, torch=True),
+    Target("model/model.safetensors", read_converted, "tensors", torch=True),
 )
 """Of run directories; those that a kind does not have are passed over."""
-SECOND_LOOK = {"synth.json": cost_run, "simulate.json": cost_run, "frozen/*": verify_run, "*.json": verify_run}
-"""Other readers of the same files, by pattern."""
+SECOND_LOOK: dict[str, tuple[Reader, float]] = {
+    "synth.json": (cost_run, 0.2),
+    "simulate.json": (cost_run, 0.2),
+    "frozen/*": (verify_run, 0.1),
+    "*.json": (verify_run, 0.1),
+    "[es]*.json": (report_run, 0.03),
+    "*log.jsonl": (report_run, 0.05),
+}
+"""Other readers of the same files of runs, by pattern, and how often they come."""
 OTHER_TARGETS = (
     Target("space.toml", read_space, "toml"),
     Target("explored/explore.json", read_exploration),
@@ -330,16 +345,23 @@ OTHER_TARGETS = (
     Target("results/explore/*.json", read_record),
     Target("results/synth/weightless_designs.json", read_record),
     Target("config.json", read_config),
-    Target("checkpoint/config.json", read_bert),
-    Target("checkpoint/vocab.txt", read_bert, "bytes"),
-    Target("checkpoint/model.safetensors", read_bert, "tensors"),
-    Target("glue/MRPC-dev.tsv", read_glue, "bytes"),
-    Target("images/data_batch_1.bin", read_images, "bytes"),
+    Target("checkpoint/config.json", read_bert, torch=True),
+    Target("checkpoint/vocab.txt", read_bert, "bytes", torch=True),
+    Target("checkpoint/model.safetensors", read_bert, "tensors", torch=True),
+    Target("glue/MRPC-dev.tsv", read_glue, "bytes", torch=True),
+    Target("images/data_batch_1.bin", read_images, "bytes", torch=True),
 )
+
+
+def others_of(target: Target) -> list[tuple[Reader, float]]:
+    """Other readers of a file of a run, and how often they come."""
+    run = target in RUN_TARGETS
+    return [look for pattern, look in SECOND_LOOK.items() if run and fnmatch(target.pattern, pattern)]
 
 
 def second_look(target: Target, draw: random.Random) -> Reader:
     """The target's reader, or at times another one of the same files."""
-    others = [look for pattern, look in SECOND_LOOK.items() if fnmatch(target.pattern, pattern)]
-    run = target in RUN_TARGETS
-    return draw.choice(others) if others and run and draw.random() < 0.3 else target.read
+    for look, share in others_of(target):
+        if draw.random() < share:
+            return look
+    return target.read

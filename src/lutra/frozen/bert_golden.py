@@ -148,8 +148,9 @@ def codes_of(config: BertConfig, shifted: Binary16Array, inverse_step: Binary16A
     low, high = code_range(config, signed)
     if signed and config.quantisation.activation_bits == 1:
         return np.where(shifted >= 0, np.float32(1), np.float32(-1))
-    # A binary16 number plus 0.5 is exact in float32.
-    rounded: Codes = np.floor((shifted * inverse_step).astype(np.float32) + np.float32(0.5))
+    with np.errstate(over="ignore"):  # a product beyond the range of binary16 is clipped like any other large one
+        scaled = (shifted * inverse_step).astype(np.float32)
+    rounded: Codes = np.floor(scaled + np.float32(0.5))  # binary16 plus 0.5 is exact in float32
     return rounded.clip(low, high)
 
 

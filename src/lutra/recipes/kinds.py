@@ -16,7 +16,7 @@ from lutra.recipes.bert import BertRecipe
 from lutra.recipes.convert import ConvertRecipe
 from lutra.recipes.frozen import FrozenRecipe
 from lutra.recipes.language import Recipe
-from lutra.recipes.sections import Experiment, read_overridden, validate
+from lutra.recipes.sections import Experiment, apply_override, read_overridden, validate
 from lutra.recipes.vision import VisionRecipe
 
 
@@ -327,8 +327,11 @@ def load_any_recipe(path: Path, overrides: list[str] | None = None) -> Experimen
     Raises:
         RecipeError: no such file, not TOML, an unknown kind, or not a valid recipe.
     """
-    tree = read_overridden(path, overrides)
+    tree = read_overridden(path)
     kind = tree.get("kind", "language")
     if not isinstance(kind, str) or kind not in KINDS:
         raise RecipeError(f"{path}: kind {shown(str(kind))} is unknown; the kinds are {', '.join(KINDS)}")
-    return validate(KINDS[kind].recipe, tree, str(path))
+    recipe = KINDS[kind].recipe
+    for override in overrides or []:
+        apply_override(tree, override, recipe)
+    return validate(recipe, tree, str(path))

@@ -298,4 +298,4 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     Raises:
         RecipeError: no such file, not TOML, or not a valid recipe.
     """
-    return validate(Recipe, read_overridden(path, overrides), str(path))
+    return validate(Recipe, read_overridden(path, overrides, Recipe), str(path))

@@ -142,4 +142,4 @@ def load_vision_recipe(path: Path, overrides: list[str] | None = None) -> Vision
     Raises:
         RecipeError: no such file, not TOML, of another kind, or not a valid recipe.
     """
-    return validate(VisionRecipe, read_overridden(path, overrides), str(path))
+    return validate(VisionRecipe, read_overridden(path, overrides, VisionRecipe), str(path))

@@ -17,7 +17,7 @@ from threading import Lock
 
 from lutra import children
 from lutra.errors import ToolError
-from lutra.native.library import cache_folder
+from lutra.native.library import cache_folder, require_own
 from lutra.runs.files import write_text
 from lutra.sources import require_harmless
 
@@ -137,6 +137,9 @@ def _runtime(waveforms: bool) -> list[Path]:
     folder = cache_folder() / f"verilator-{key}"
     names = RUNTIME_SOURCES + (WAVEFORM_SOURCES if waveforms else ())
     with _RUNTIME_LOCK:
+        require_own(folder)
+        if folder.is_dir() and not all((folder / f"{Path(name).stem}.o").is_file() for name in names):
+            shutil.rmtree(folder)  # somebody has taken a piece out of it
         _compile_runtime(folder, names, waveforms)
     return [folder / f"{Path(name).stem}.o" for name in names]
 
