@@ -54,6 +54,8 @@ class Kind:
     """Below the folder of the record."""
     generate: str | None = None
     """Writes text; None for models that write none."""
+    check: str | None = None
+    """`(recipe)`; raises where a later step could not do what a recipe asks for, before the first one begins."""
 
     def call(self, function: str, *arguments: Any, **options: Any) -> Any:
         """Call one of the functions above."""
@@ -157,6 +159,7 @@ BERT = Kind(
     require_complete="lutra.report.record:require_complete_bert",
     results_table="lutra.report.bert:results_table",
     record_folder="bert",
+    check="lutra.accelerators.bat.runs:check_recipe",
 )
 
 CONVERT = Kind(

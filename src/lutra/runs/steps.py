@@ -34,8 +34,11 @@ def open_run(recipe: Experiment, root: Path) -> RunFiles:
 
     Raises:
         RunDirectoryError: `root` belongs to another recipe (the first differing key is named), or holds other files.
+        InputError: a later step could not do what the recipe asks for.
     """
-    files = RunFiles(root)
+    files, check = RunFiles(root), kind_of(recipe).check
+    if check:
+        load_function(check)(recipe)
     if not files.recipe.exists() and root.exists() and (not root.is_dir() or _holds_other_files(root)):
         raise RunDirectoryError(f"{root}: not a run directory (no recipe.toml) and not empty; choose another --out")
     try:

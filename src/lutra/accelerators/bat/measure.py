@@ -134,7 +134,7 @@ def modules_of(fits: UnitFits, design: Design) -> list[dict[str, Any]]:
     ]
 
 
-def _parts(fits: UnitFits, design: Design) -> list[tuple[list[str], Mapping[str, Use]]]:
+def _parts(fits: UnitFits, design: Design) -> list[tuple[list[str], dict[str, Use]]]:
     """Roles and parts of every module."""
     config = design.config
     sizes = Sizes(Shape.of(design.model.config, config.positions), config.sums)
