@@ -124,6 +124,12 @@ def test_keys_can_be_set_and_steps_chosen(recipe, tmp_path):
         ("kind=audio", "kind 'audio' is unknown"),
         ("fine_tune.rate=1", "unknown key fine_tune.rate; allowed here: batch, "),
         ("binary.logits_epochs=0", "binary.logits_epochs"),
+        ("accelerator.attention.p_pe=100", "BAT: p_pe must be a multiple of 8 .*, got 100"),
+        ("accelerator.attention.p_pe=64", "both modules must have the same p_pe"),
+        ("accelerator.feed_forward.p_vu=300", "BAT: p_vu must be an integer from 1 to 256, got 300"),
+        ("accelerator.modules=3", "accelerator.modules"),
+        ("accelerator.clock_mhz=0", "accelerator.clock_mhz"),
+        ("accelerator.device=virtex", "device 'virtex' is unknown; there are zcu102, .* and none"),
     ],
 )
 def test_a_wrong_recipe_is_one_line(recipe, tmp_path, override, message):

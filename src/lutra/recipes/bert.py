@@ -135,11 +135,11 @@ class AcceleratorConfig(Section):
     """The second one, if there are two."""
     sums: Literal["count", "pe"] = "count"
     """How a dot product unit adds: ones counted per bit, or the paper's processing elements."""
-    memory_latency: int = Field(32, ge=1)
+    memory_latency: int = Field(32, ge=1, le=4096)
     """Cycles from the address of a burst to its first beat."""
-    memory_gap: int = Field(1, ge=1)
+    memory_gap: int = Field(1, ge=1, le=64)
     """Cycles per beat of 16 bytes."""
-    clock_mhz: float = Field(200.0, gt=0)
+    clock_mhz: float = Field(200.0, ge=1, le=2000)
     """What cycles are turned into milliseconds with."""
     device: FileName = "zcu102"
     """The FPGA whose LUTs, flip-flops, BRAM and DSP it must not exceed (accelerators/bat/devices.toml), or "none"."""

@@ -59,6 +59,8 @@ class Kind:
     """Below the folder of the record."""
     generate: str | None = None
     """Writes text; None for models that write none."""
+    check: str | None = None
+    """`(recipe)`; raises where a later step could not do what a recipe asks for, before the first one begins."""
 
     def call(self, function: str, *arguments: Any, **options: Any) -> Any:
         """Call one of the functions above."""
@@ -191,6 +193,7 @@ BERT = Kind(
     },
     record=f"{_SCHEMAS}.recorded:BertRecord",
     record_folder="bert",
+    check="lutra.accelerators.bat.runs:check_recipe",
 )
 
 CONVERT = Kind(

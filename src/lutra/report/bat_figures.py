@@ -36,11 +36,11 @@ def machine_picture(config: dict[str, Any], narrow: bool = False) -> str:
         title = f"Module {index}: {_roles(index, len(modules))}"
         parts.append(_frame(1, place + 1, width, height))
         parts.append(svg_text(MARGIN, place + TITLE, title, "start", 13, "ink", 600))
-        labels.append(f"{title}: " + ", ".join(" ".join(lines) for lines in boxes))
-        for number, lines in enumerate(boxes):
+        labels.append(f"{title}: " + ", ".join(" ".join(box) for box in boxes))
+        for number, box in enumerate(boxes):
             row, column = divmod(number, per_row)
             x, y = MARGIN + column * step, place + TITLE + MARGIN + row * (BOX_HEIGHT + GAP)
-            parts += _box(lines, x, y)
+            parts += _box(box, x, y)
             if number + 1 < len(boxes) and column + 1 < per_row:
                 parts.append(_arrow(x + BOX_WIDTH, y + BOX_HEIGHT / 2, GAP))
         place += height + GAP

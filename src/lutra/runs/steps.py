@@ -37,7 +37,10 @@ def open_run(recipe: Experiment, root: Path) -> RunFiles:
 
     Raises:
         RunDirectoryError: `root` belongs to another recipe (the first differing key is named), or holds other files.
+        InputError: a later step could not do what the recipe asks for.
     """
+    if check := kind_of(recipe).check:
+        load_function(check)(recipe)
     files = RunFiles(root)
     own = (FROZEN_FOLDER,) if isinstance(recipe, FrozenRecipe) else ()
     if not files.recipe.exists() and root.exists() and (not root.is_dir() or _holds_other_files(root, own)):

@@ -119,10 +119,7 @@ class BatConfig:
             raise InputError(
                 f"BAT: heads * head_width must be at most {LARGEST_WIDTH}, got {self.heads} * {self.head_width}"
             )
-        if len({module.p_pe for module in self.modules}) > 1:
-            raise InputError(
-                "BAT: both modules must have the same p_pe, each writes the words that the other one reads"
-            )
+        check_modules(self.modules)
         for module in self.modules:
             self._check_module(module)
 
@@ -200,6 +197,16 @@ class BatConfig:
             raise InputError("BAT: modules must be a list of one or two tables such as {p_dpu = 16, p_quan = 32, ...}")
         read = tuple(_from_mapping(ModuleConfig, module) for module in modules)
         return _from_mapping(cls, {**values, "modules": read})
+
+
+def check_modules(modules: tuple[ModuleConfig, ...]) -> None:
+    """Check what modules have to have in common, whatever runs on them.
+
+    Raises:
+        InputError: they do not.
+    """
+    if len({module.p_pe for module in modules}) > 1:
+        raise InputError("BAT: both modules must have the same p_pe, each writes the words that the other one reads")
 
 
 def check_model(config: BatConfig, model: BertConfig, tokens: int | None = None) -> None:

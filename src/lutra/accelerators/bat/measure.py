@@ -138,11 +138,11 @@ def modules_of(fits: UnitFits, design: Design) -> list[dict[str, Any]]:
     ]
 
 
-def _parts(fits: UnitFits, design: Design) -> list[tuple[list[str], Mapping[str, Use]]]:
+def _parts(fits: UnitFits, design: Design) -> list[tuple[list[str], dict[str, Use]]]:
     """Roles and parts of every module."""
     config = design.config
     sizes = Sizes(Shape.of(design.model.config, config.positions), config.sums)
-    found: list[tuple[list[str], Mapping[str, Use]]] = []
+    found = []
     for index, module in enumerate(config.modules):
         attention, feed_forward = index == 0, index == len(config.modules) - 1
         roles = ["attention"] * attention + ["feed-forward"] * feed_forward

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse_tensors
 
 from lutra.accelerators.bat import compiler, emit, simulate
-from lutra.accelerators.bat.config import BatConfig, ModuleConfig, check_model, sized_for
+from lutra.accelerators.bat.config import BatConfig, ModuleConfig, check_model, check_modules, sized_for
 from lutra.accelerators.bat.latency import Shape
 from lutra.accelerators.bat.resources import Sizes, Use, memory_use, total_use
 from lutra.accelerators.bat.search import Device, devices
@@ -44,6 +44,27 @@ class Design:
         return files.rtl / self.method
 
 
+def check_recipe(recipe: BertRecipe) -> None:
+    """Refuse an accelerator that fits no model at all, before anything is trained for it.
+
+    Raises:
+        InputError: parallelisms out of range or that contradict each other, or an unknown device.
+    """
+    check_modules(modules_of(recipe))
+    device_of(recipe)
+
+
+def modules_of(recipe: BertRecipe) -> tuple[ModuleConfig, ...]:
+    """Those of the accelerator that a recipe asks for.
+
+    Raises:
+        InputError: parallelisms out of range.
+    """
+    section = recipe.accelerator
+    lanes = (section.attention, section.feed_forward)[: section.modules]
+    return tuple(ModuleConfig(**module.model_dump()) for module in lanes)
+
+
 def designs_of(files: RunFiles, recipe: BertRecipe) -> tuple[list[Design], dict[str, str]]:
     """The frozen methods of a run that BAT takes, and why it does not take the others, by method.
 
@@ -52,8 +73,7 @@ def designs_of(files: RunFiles, recipe: BertRecipe) -> tuple[list[Design], dict[
         InputError: an accelerator out of range, or whose memories alone exceed the recipe's device.
     """
     section, device = recipe.accelerator, device_of(recipe)
-    lanes = (section.attention, section.feed_forward)[: section.modules]
-    modules = tuple(ModuleConfig(**module.model_dump()) for module in lanes)
+    modules = modules_of(recipe)
     settings: dict[str, Any] = {
         "sums": section.sums,
         "memory_latency": section.memory_latency,
