@@ -19,7 +19,7 @@ from lutra.models.convert.carry import carry_out
 from lutra.models.convert.record_of import Conversion, conversion_of
 from lutra.nn.weightless import weightless_blocks
 from lutra.reading import parse_json, read_bytes
-from lutra.runs.files import replacing, write_json
+from lutra.runs.files import PREFIX, replacing, write_json
 
 CONVERSION_FILE = "lutra.json"
 WEIGHTS_FILE = "lutra.safetensors"
@@ -48,7 +48,7 @@ def _save_hugging_face(model: Any, folder: Path) -> None:
     """Write aside and move, configuration last, so that what is half written cannot be opened."""
     hugging_face.mark(model)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".lutra-", dir=folder) as aside:
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}model.", dir=folder) as aside:
         model.save_pretrained(aside)
         hugging_face.guard_config(Path(aside))
         written = sorted(Path(aside).iterdir(), key=lambda path: path.name == hugging_face.CONFIG_FILE)
