@@ -153,7 +153,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         lines.append(f"{row['case']}, {row['threads']} thread(s): ours {row['ours_ms']:.4f} ms ({row['isa']})")
         others = {key[:-3]: ms for key, ms in row.items() if key.endswith("_ms") and key != "ours_ms"}
         lines += [f"    {name:<20} {ms:>10.4f} ms {ms / row['ours_ms']:>7.2f}x" for name, ms in others.items()]
-        int8 = [ms for name, ms in others.items() if name in ("onnxruntime_dynamic", "onnxruntime_qdq", "openvino_int8")]
+        int8 = [
+            ms for name, ms in others.items() if name in ("onnxruntime_dynamic", "onnxruntime_qdq", "openvino_int8")
+        ]
         if int8:
             lines.append(f"    best int8 of theirs: {min(int8) / row['ours_ms']:.2f}x")
     return "\n".join(lines)

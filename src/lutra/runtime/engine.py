@@ -27,7 +27,7 @@ class BlockRuntime:
         graph: the frozen graph that is computed.
         output_dtype: dtype of the results, the narrowest of int8, uint8, int16, uint16 and int32 that holds the graph's
             output type.
-        isa: "avx512", "avx2", "scalar", or "golden" where there is no compiler.
+        isa: "amx" and "avx512" (the same here), "avx2", "scalar", or "golden" where there is no compiler.
 
     Raises:
         FrozenModelError: not a weightless block with int8 input and at most 32-bit output.

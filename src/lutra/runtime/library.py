@@ -15,7 +15,7 @@ from lutra.errors import ToolError
 from lutra.native import library as native
 from lutra.native.isa import REFERENCE, chosen_isa
 
-INSTRUCTION_SETS = ("scalar", "avx2", "avx512")
+INSTRUCTION_SETS = ("scalar", "avx2", "avx512", "amx")
 
 LIBRARIES = {"runtime": (sorted(Path(__file__).parent.glob("*.cpp")), ["-Wno-psabi", "-Wno-ignored-attributes"])}
 """Sources and flags of every library, by name."""

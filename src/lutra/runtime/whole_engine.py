@@ -20,7 +20,7 @@ class WholeRuntime:
     """A whole program. Calls may come from several threads at once; results never depend on their number.
 
     Attributes:
-        isa: "avx512", "avx2" or "scalar".
+        isa: "amx", "avx512", "avx2" or "scalar".
         context: how many tokens a sequence can have; None where sequences come whole.
 
     Raises:
