@@ -7,7 +7,8 @@ sums are in float32 with a fixed order, so that results do not depend on the num
 from __future__ import annotations
 
 import ctypes
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from lutra.kernels.cpu import library as cpu
 from lutra.kernels.gpu import operator as gpu
 from lutra.kernels.reference import EfdForm, InputGradient
 
+P = ParamSpec("P")
 GRADIENTS = ("identity", "mean", "window")
 
 
@@ -67,12 +69,18 @@ def fast_block_available(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and _library_loads()
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _constant(function: Callable[P, bool]) -> Callable[P, bool]:
+    """`torch.compiler.assume_constant_result`, which sets this mark, but imports the whole compiler to do so."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@_constant
 def _library_loads() -> bool:
     return cpu.library() is not None
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@_constant
 def _on_gpu(device: str) -> bool:
     return gpu.available(device)
 
