@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from lutra.errors import InputError
+from lutra.limits import JSON_BYTES
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
+from lutra.reading import parse_json, read_bytes
 from lutra.runs.schemas.exploration import ExplorationRecord
 from lutra.runs.typed import read_record
 
@@ -77,7 +79,7 @@ def _rows_of_integers(records: Records) -> list[Row]:
         return []
     rows = []
     try:
-        for name, runs in json.loads(path.read_text(encoding="utf-8"))["models"].items():
+        for name, runs in parse_json(read_bytes(path, JSON_BYTES))["models"].items():
             losses, gaps = [run["integers"] for run in runs], [run["integers"] - run["float"] for run in runs]
             seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds"
             remark = f"{seeds}; {sum(gaps) / len(gaps):+.4f} against the same checkpoints in float"
