@@ -112,7 +112,10 @@ def freeze(root: RunArgument, as_json: JsonOption = False) -> None:
 
 @command(app)
 def rtl(root: RunArgument, as_json: JsonOption = False) -> None:
-    """Write SystemVerilog, test bench and scripts for the frozen blocks, or the accelerator of a frozen BERT."""
+    """Write SystemVerilog, test bench and scripts for the frozen blocks, or the accelerator of a frozen BERT.
+
+    RUN may also be a folder that holds nothing but frozen/, as `lutra.save_frozen` writes it.
+    """
     _run_step(root, "rtl", as_json)
 
 
@@ -232,7 +235,12 @@ def explore(
     max_minutes: MaxMinutesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run many variants of a recipe, resumable, and compare recovery with cost; a folder prints its table again."""
+    """Run many variants of a recipe, or search millions of hardware points; a folder prints its table again."""
+    from lutra.cli.exploration import explore_hardware, explores_hardware
+
+    if explores_hardware(space):
+        given = {"--jobs": jobs is not None, "--to": to != "evaluate", "--max-minutes": max_minutes is not None}
+        return explore_hardware(space, out, as_json, given)
     from lutra.explore.space import load_space
     from lutra.explore.sweep import explore as explore_space
     from lutra.explore.sweep import load_exploration

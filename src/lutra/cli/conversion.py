@@ -66,6 +66,7 @@ def convert(
     as_json: JsonOption = False,
 ) -> None:
     """Convert an existing model: plan, fit, heal, baselines, freeze, evaluate, rtl, simulate, synth; resumable."""
+    from lutra.names import file_name_of
     from lutra.recipes.convert import ConvertRecipe
     from lutra.recipes.kinds import load_any_recipe
     from lutra.recipes.sections import apply_override, validate
@@ -80,7 +81,7 @@ def convert(
     else:
         if data is None:
             raise InputError("--data FILE: text to heal on, one text per line")
-        name = "".join(c if c.isalnum() or c in "._-" else "-" for c in Path(model).name).strip("-._") or "model"
+        name = file_name_of(Path(model).name, "model")
         source = str(Path(model).resolve()) if Path(model).exists() else model
         tree: dict[str, Any] = {"name": name, "source": {"model": source}, "data": {"text": str(data.resolve())}}
         for each in set_ or []:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lutra.cost.workload import TransformerShape
 from lutra.errors import InputError
 from lutra.escape import brief
+from lutra.frozen.graph import WeightlessBlock
 from lutra.limits import JSON_BYTES, PARAMETERS
 from lutra.reading import parse_json, read_bytes
 from lutra.recipes.convert import ConvertRecipe
+from lutra.recipes.frozen import FrozenRecipe
 from lutra.recipes.language import ModelConfig, Recipe
 from lutra.recipes.vision import VisionRecipe
 from lutra.runs.files import RunFiles
@@ -180,6 +182,25 @@ def shape_of_conversion(run: RunFiles, recipe: ConvertRecipe) -> TransformerShap
             f"{recipe.source.model}: parts from {width} to {outputs} features are no layer; leave cost out"
         )
     return TransformerShape(recipe.name, layers, width, int(heads), recipe.data.tokens, hidden, gated=gated)
+
+
+def shape_of_frozen(recipe: FrozenRecipe, blocks: Sequence[WeightlessBlock]) -> TransformerShape | None:
+    """The dense layers that a frozen model's blocks stand for, by what the recipe says of them; None if nothing.
+
+    Raises:
+        InputError: blocks of several widths, which are no layers of one model.
+    """
+    if recipe.dense is None:
+        return None
+    widths = {(block.graph.input_width, block.graph.output_width) for block in blocks}
+    width, outputs = next(iter(widths))
+    if len(widths) > 1 or width != outputs:
+        found = ", ".join(f"{a} to {b}" for a, b in sorted(widths))
+        raise InputError(f"{recipe.name}: blocks from {found} features are no layers of one width; leave [dense] out")
+    dense = recipe.dense
+    return TransformerShape(
+        recipe.name, len(blocks), width, dense.heads, recipe.tokens, dense.hidden, gated=dense.gated
+    )
 
 
 class _Config:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from tokenizers import BertWordPieceTokenizer, Tokenizer
+from tokenizers import Tokenizer
 from torch import Tensor
 from torchmetrics.functional.classification import binary_f1_score, binary_matthews_corrcoef, multiclass_accuracy
 from torchmetrics.functional.regression import pearson_corrcoef, spearman_corrcoef
@@ -23,8 +23,8 @@ from torchmetrics.functional.regression import pearson_corrcoef, spearman_corrco
 from lutra import settings
 from lutra.errors import InputError
 from lutra.escape import brief
-from lutra.limits import JSON_BYTES, TABLE_BYTES
-from lutra.reading import parse_json, read_bytes
+from lutra.limits import TABLE_BYTES
+from lutra.reading import read_bytes
 
 FOLDER_VARIABLE = settings.GLUE.name
 _BATCH_STREAM = 2
@@ -258,41 +258,6 @@ def _parse_labels(task: Task, values: list[Any], source: str) -> Tensor:
             )
         labels.append(label)
     return torch.tensor(labels, dtype=torch.int64 if task.labels else torch.float32)
-
-
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The WordPiece tokenizer of a BERT's folder, from tokenizer.json or vocab.txt, without padding or truncation.
-
-    Raises:
-        InputError: neither file is there, or it is not one of a tokenizer.
-    """
-    whole, vocabulary = folder / "tokenizer.json", folder / "vocab.txt"
-    try:
-        if whole.is_file():
-            tokenizer = Tokenizer.from_file(str(whole))
-        elif vocabulary.is_file():
-            lowercase = _lowercases(folder / "tokenizer_config.json")
-            tokenizer = Tokenizer.from_str(BertWordPieceTokenizer(str(vocabulary), lowercase=lowercase).to_str())
-        else:
-            raise InputError(f"{folder}: neither tokenizer.json nor vocab.txt is there; give a folder of a BERT")
-    except InputError:
-        raise
-    except Exception as error:  # tokenizers raises plain Exception
-        raise InputError(f"{folder}: not a tokenizer ({brief(str(error))})") from None
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
-
-
-def _lowercases(config: Path) -> bool:
-    """What tokenizer_config.json says of `do_lower_case`; true without the file or the key."""
-    if not config.is_file():
-        return True
-    found = parse_json(read_bytes(config, JSON_BYTES))
-    lowercase = found.get("do_lower_case", True) if isinstance(found, dict) else None
-    if not isinstance(lowercase, bool):
-        raise InputError(f"{config}: do_lower_case must be true or false")
-    return lowercase
 
 
 def encode_split(split: Split, tokenizer: Tokenizer, max_length: int) -> EncodedSplit:

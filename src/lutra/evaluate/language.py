@@ -69,7 +69,7 @@ def evaluate_run(run: RunFiles, recipe: Recipe, engine: EngineName = "golden") -
     return result
 
 
-def generate_run(
+def generate_from_run(
     run: RunFiles,
     recipe: Recipe,
     prompt: str = "\n",

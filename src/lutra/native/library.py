@@ -107,16 +107,28 @@ def load_library(name: str, sources: list[Path], flags: list[str]) -> ctypes.CDL
     prebuilt = PREBUILT / f"{name}-{_key(sources, flags, '')}.so"
     if prebuilt.exists():
         with contextlib.suppress(OSError):  # built for a newer C library than this machine's
-            return ctypes.CDLL(str(prebuilt))
+            return _opened(prebuilt)
     compiler_call = _compiler_or_error(name)
     library = cache_folder() / f"{name}-{_key(sources, flags, _version(compiler_call))}.so"
     require_own(library)
     if not library.exists():
         _compile(name, library, _command(compiler_call, sources, flags))
     try:
-        return ctypes.CDLL(str(library))
+        return _opened(library)
     except OSError as error:
         raise ToolError(f"{library}: cannot load it ({error}); delete the file to compile it again") from None
+
+
+_forks: list[int] = []
+"""Processes since this module was imported, each a child of the one before: empty where it was imported."""
+os.register_at_fork(after_in_child=lambda: _forks.append(os.getpid()))
+
+
+def _opened(library: Path) -> ctypes.CDLL:
+    kernels = ctypes.CDLL(str(library))
+    if _forks:
+        kernels.lutra_in_forked_child()
+    return kernels
 
 
 def prebuild(name: str, sources: list[Path], flags: list[str], folder: Path) -> None:

@@ -64,6 +64,16 @@ def scores(entries: list[Entry], task: str, method: str, split: str | None = Non
     return _sample(with_method, method, lambda entry: _score(entry, method, split))
 
 
+def robustness(entries: list[Entry], task: str, method: str) -> Sample | None:
+    """The method's R where it was measured and is finite, over seeds as in `scores`; None where there is none."""
+    measured = [entry for entry in entries if entry["task"] == task and isinstance(_ratio(entry, method), int | float)]
+    return _sample(measured, method, lambda entry: float(_ratio(entry, method)))
+
+
+def _ratio(entry: Entry, method: str) -> Any:
+    return entry["methods"].get(method, {}).get("robustness", {}).get("ratio")
+
+
 def difference(entries: list[Entry], task: str, method: str, other: str) -> Sample | None:
     """How many points more `method` has than `other` in the same run, over seeds as in `scores`."""
     with_both = [entry for entry in entries if entry["task"] == task and {method, other} <= entry["methods"].keys()]

@@ -6,7 +6,7 @@ What stands here as `module:function` is imported when it is called, so that a c
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from lutra.errors import RecipeError
 from lutra.names import shown
 from lutra.recipes.bert import BertRecipe
 from lutra.recipes.convert import ConvertRecipe
+from lutra.recipes.frozen import FrozenRecipe
 from lutra.recipes.language import Recipe
 from lutra.recipes.sections import Experiment, apply_override, read_overridden, validate
 from lutra.recipes.vision import VisionRecipe
@@ -58,6 +59,8 @@ class Kind:
     """Below the folder of the record."""
     generate: str | None = None
     """Writes text; None for models that write none."""
+    check: str | None = None
+    """`(recipe)`; raises where a later step could not do what a recipe asks for, before the first one begins."""
 
     def call(self, function: str, *arguments: Any, **options: Any) -> Any:
         """Call one of the functions above."""
@@ -109,7 +112,7 @@ LANGUAGE = Kind(
             ("evaluate.json", "sample.txt"),
             frozenset({"engine"}),
         ),
-        Step("rtl", "lutra.accelerators.block.emit:generate_run", ("freeze",), ("rtl/**/*",), blocks_only=True),
+        Step("rtl", "lutra.accelerators.block.emit:write_rtl", ("freeze",), ("rtl/**/*",), blocks_only=True),
         Step(
             "simulate",
             "lutra.accelerators.block.simulate:simulate_run",
@@ -143,7 +146,7 @@ LANGUAGE = Kind(
         **_BLOCK_SCHEMAS,
     },
     record=f"{_SCHEMAS}.recorded:LanguageRecord",
-    generate="lutra.evaluate.language:generate_run",
+    generate="lutra.evaluate.language:generate_from_run",
 )
 
 BERT = Kind(
@@ -158,7 +161,7 @@ BERT = Kind(
         ),
         Step("freeze", "lutra.freeze.step_bert:freeze_chain", ("train",), ("frozen/*/*", "frozen/*.safetensors")),
         Step("evaluate", "lutra.evaluate.bert:evaluate_chain", ("train", "freeze"), ("evaluate.json",)),
-        Step("rtl", "lutra.accelerators.bat.runs:generate_run", ("freeze",), ("rtl/**/*",)),
+        Step("rtl", "lutra.accelerators.bat.runs:write_rtl", ("freeze",), ("rtl/**/*",)),
         Step(
             "simulate",
             "lutra.accelerators.bat.runs:simulate_run",
@@ -166,7 +169,14 @@ BERT = Kind(
             ("simulate.json",),
             frozenset({"sentences"}),
         ),
-        Step("report", "lutra.report.bert:report_bert", ("train", "evaluate", "simulate"), ("report.html",)),
+        Step("synth", "lutra.accelerators.bat.measure:synthesise_run", ("freeze", "rtl"), ("synth.json",)),
+        Step("cost", "lutra.cost.accelerator:cost_bert", ("freeze", "simulate", "synth"), ("cost.json",)),
+        Step(
+            "report",
+            "lutra.report.bert:report_bert",
+            ("train", "evaluate", "simulate", "synth", "cost"),
+            ("report.html",),
+        ),
     ),
     tables="lutra.report.bert:summary_tables",
     summarise="lutra.report.record:summarise_bert",
@@ -178,9 +188,12 @@ BERT = Kind(
         "evaluate.json": f"{_SCHEMAS}.evaluation:BertEvaluation",
         **_RTL,
         "simulate.json": f"{_SCHEMAS}.simulation:BatSimulation",
+        "synth.json": f"{_SCHEMAS}.bat:BatSynthesis",
+        "cost.json": f"{_SCHEMAS}.bat:BatCost",
     },
     record=f"{_SCHEMAS}.recorded:BertRecord",
     record_folder="bert",
+    check="lutra.accelerators.bat.runs:check_recipe",
 )
 
 CONVERT = Kind(
@@ -203,7 +216,7 @@ CONVERT = Kind(
             ("plan", "heal", "baselines", "freeze"),
             ("evaluate.json",),
         ),
-        Step("rtl", "lutra.accelerators.block.emit:generate_run", ("freeze",), ("rtl/**/*",)),
+        Step("rtl", "lutra.accelerators.block.emit:write_rtl", ("freeze",), ("rtl/**/*",)),
         Step(
             "simulate",
             "lutra.accelerators.block.simulate:simulate_run",
@@ -280,7 +293,29 @@ VISION = Kind(
     record_folder="vision",
 )
 
-KINDS: dict[str, Kind] = {"language": LANGUAGE, "bert": BERT, "convert": CONVERT, "vision": VISION}
+FROZEN = Kind(
+    FrozenRecipe,
+    (
+        Step("check", "lutra.accelerators.block.check:check_run", (), ("frozen/*",)),
+        *(replace(step, reads=tuple({"freeze": "check"}.get(n, n) for n in step.reads)) for step in _BLOCK_STEPS[:-1]),
+        Step("report", "lutra.report.frozen:report_run", ("check", "simulate", "synth", "cost"), ("report.html",)),
+    ),
+    tables="lutra.report.tables:summary_tables",
+    summarise="lutra.report.record:summarise_language",
+    require_complete="lutra.report.frozen:require_complete",
+    results_table="lutra.report.tables:results_table",
+    schemas=_BLOCK_SCHEMAS,
+    record=f"{_SCHEMAS}.recorded:LanguageRecord",
+    record_folder="frozen",
+)
+
+KINDS: dict[str, Kind] = {
+    "language": LANGUAGE,
+    "bert": BERT,
+    "convert": CONVERT,
+    "vision": VISION,
+    "frozen": FROZEN,
+}
 """Every kind by the `kind` of its recipes; a recipe that names none is a language model's."""
 
 

@@ -183,6 +183,9 @@ class TrainConfig(Section):
     evaluate_batch: int = Field(64, ge=1, le=WIDTH)
     quantise_fraction: float = Field(0.1, ge=0, le=1)
     """Last part of the iterations that trains with integer (fake-quantised) blocks."""
+    mapping_fraction: float | None = Field(None, ge=0, le=1)
+    """First part of the iterations that trains learnable mappings; then every table input keeps the bit that it reads,
+    which costs no time. Absent: all of them."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     checkpoint_every: int = Field(250, ge=1, le=ITERATIONS)
     threads: int = Field(THREADS, ge=1, le=MOST_THREADS)
@@ -196,6 +199,7 @@ _BLOCK_TRAINING = (
     "encoded_learning_rate",
     "block_beta2",
     "quantise_fraction",
+    "mapping_fraction",
 )
 """Keys of `TrainConfig` that only weightless blocks read."""
 

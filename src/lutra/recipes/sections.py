@@ -188,7 +188,8 @@ def _spell_out(tree: dict[str, Any], parts: list[str], model: Any) -> None:
     """Write the default of the first list that a path leads through, where the recipe leaves it out."""
     node: Any = tree
     for part, following in pairwise(parts):
-        if not isinstance(node, dict) or not isinstance(model, type) or part not in model.model_fields:
+        described = isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields
+        if not isinstance(node, dict) or not described:
             return
         field = model.model_fields[part]
         if part not in node and following.isdigit():

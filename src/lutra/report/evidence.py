@@ -7,8 +7,7 @@ from typing import Any
 
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
-from lutra.recipes.language import Recipe
-from lutra.recipes.vision import VisionRecipe
+from lutra.recipes.sections import Experiment
 from lutra.report.figures import Curve
 from lutra.runs.files import RunFiles
 from lutra.runs.record import failed_steps, finished_steps
@@ -21,7 +20,7 @@ class Evidence:
     """What the steps of a run wrote. `stale` names the files that were made from an earlier frozen model."""
 
     files: RunFiles
-    recipe: Recipe | VisionRecipe
+    recipe: Experiment
     curves: dict[str, Curve]
     """(iteration, validation loss) by model: "ours", "mlp", "none"."""
     frozen: FrozenModel | None
@@ -37,7 +36,7 @@ class Evidence:
     stale: frozenset[str]
 
 
-def read_run(files: RunFiles, recipe: Recipe | VisionRecipe) -> Evidence:
+def read_run(files: RunFiles, recipe: Experiment) -> Evidence:
     """Read a run directory.
 
     Raises:

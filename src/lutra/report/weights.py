@@ -30,7 +30,7 @@ def checkpoint_problem(path: Path) -> str | None:
     """Why a file is not a whole checkpoint of Lutra; None if its checksum is that of its content."""
     try:
         content = read_bytes(path, TENSOR_BYTES)
-        tensors = deserialize(content)
+        tensors = deserialize(content)  # type: ignore[no-untyped-call]
         (length,) = struct.unpack("<Q", content[:8])
         if length > JSON_BYTES:
             return "its header is too large"

@@ -1,6 +1,6 @@
 """The chain of stages of a BERT recipe: from a float checkpoint to binary models of one GLUE task.
 
-Full -> half (narrowed and taught by the full one) -> ternary -> split into binary halves -> binary, each taught by the
+Full -> half (narrowed and taught by the full one) -> ternary -> split into binary copies -> binary, each taught by the
 half one (BinaryBERT; BMT section 3.2); `lutra.recipes.bert.plan_stages` says what comes from what.
 """
 
@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from lutra.data.glue import EncodedSplit, Task, encode_split, find_task, load_tokenizer, read_split
+from lutra.data.glue import EncodedSplit, Task, encode_split, find_task, read_split
+from lutra.data.tokenizer import load_tokenizer
 from lutra.errors import InputError
 from lutra.models.bert import Bert, requantised
 from lutra.models.bert_files import find_checkpoint, load_bert

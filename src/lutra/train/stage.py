@@ -220,8 +220,8 @@ class _StageTraining:
             group["lr"] = group["peak"] * factor
         draws = np.random.SeedSequence((self.plan.seed, _DROPOUT_STREAM, state.lesson, iteration))
         torch.manual_seed(int(draws.generate_state(1, np.uint64)[0]))
-        half = self.plan.precision == "bf16-mixed"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        mixed = self.plan.precision == "bf16-mixed"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             loss = self.loss_of(self._batch(iteration), self.plan.data.task)
         value = self._require_finite(loss.item(), "training loss")
         self.adamw.zero_grad()

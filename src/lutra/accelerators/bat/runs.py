@@ -9,7 +9,10 @@ from typing import Any
 
 from lutra import children
 from lutra.accelerators.bat import compiler, emit, simulate
-from lutra.accelerators.bat.config import BatConfig, ModuleConfig, check_model, sized_for
+from lutra.accelerators.bat.config import BatConfig, ModuleConfig, check_model, check_modules, sized_for
+from lutra.accelerators.bat.latency import Shape
+from lutra.accelerators.bat.resources import Sizes, Use, memory_use, total_use
+from lutra.accelerators.bat.search import Device, devices
 from lutra.accelerators.bat.simulate import Sentences
 from lutra.errors import FrozenModelError, InputError, RunDirectoryError
 from lutra.frozen import store
@@ -38,16 +41,36 @@ class Design:
         return files.rtl / self.method
 
 
+def check_recipe(recipe: BertRecipe) -> None:
+    """Refuse an accelerator that fits no model at all, before anything is trained for it.
+
+    Raises:
+        InputError: parallelisms out of range or that contradict each other, or an unknown device.
+    """
+    check_modules(modules_of(recipe))
+    device_of(recipe)
+
+
+def modules_of(recipe: BertRecipe) -> tuple[ModuleConfig, ...]:
+    """Those of the accelerator that a recipe asks for.
+
+    Raises:
+        InputError: parallelisms out of range.
+    """
+    section = recipe.accelerator
+    lanes = (section.attention, section.feed_forward)[: section.modules]
+    return tuple(ModuleConfig(**module.model_dump()) for module in lanes)
+
+
 def designs_of(files: RunFiles, recipe: BertRecipe) -> tuple[list[Design], dict[str, str]]:
     """The frozen methods of a run that BAT takes, and why it does not take the others, by method.
 
     Raises:
         FrozenModelError: a frozen model is missing or damaged.
-        InputError: an accelerator out of range.
+        InputError: an accelerator out of range, or whose memories alone exceed the recipe's device.
     """
-    section = recipe.accelerator
-    lanes = (section.attention, section.feed_forward)[: section.modules]
-    modules = tuple(ModuleConfig(**module.model_dump()) for module in lanes)
+    section, device = recipe.accelerator, device_of(recipe)
+    modules = modules_of(recipe)
     settings: dict[str, Any] = {
         "sums": section.sums,
         "memory_latency": section.memory_latency,
@@ -67,11 +90,53 @@ def designs_of(files: RunFiles, recipe: BertRecipe) -> tuple[list[Design], dict[
         except InputError as error:
             refused[plan.name] = str(error)
             continue
+        if device is not None:
+            require_fits(plan.name, _memories(config, model), device)
         designs.append(Design(plan.name, model, config))
     return designs, refused
 
 
-def generate_run(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
+def device_of(recipe: BertRecipe) -> Device | None:
+    """The FPGA that the recipe names; None for "none".
+
+    Raises:
+        InputError: no such one is known.
+    """
+    name = recipe.accelerator.device
+    if name != "none" and name not in devices():
+        raise InputError(f"accelerator.device {name!r} is unknown; there are {', '.join(devices())} and none")
+    return devices().get(name)
+
+
+def require_fits(method: str, use: Use, device: Device) -> None:
+    """Raise where a resource is exceeded.
+
+    Raises:
+        InputError: naming it, and what to choose smaller.
+    """
+    wanted = {"LUTs": use.lut_packed, "flip-flops": use.ff, "BRAMs": use.bram, "DSPs": use.dsp}
+    has = {"LUTs": device.lut, "flip-flops": device.ff, "BRAMs": device.bram, "DSPs": device.dsp}
+    for name, count in wanted.items():
+        if count > has[name]:
+            raise InputError(
+                f"{method}: BAT takes {count:,.0f} {name}, the {device.name} has {has[name]:,}; choose smaller "
+                'parallelisms, another accelerator.device, or "none"'
+            )
+
+
+def _memories(config: BatConfig, model: FrozenBert) -> Use:
+    """Of all modules."""
+    sizes = Sizes(Shape.of(model.config, config.positions), config.sums)
+    last = len(config.modules) - 1
+    return total_use(
+        {
+            str(index): memory_use(module, sizes, attention=index == 0, feed_forward=index == last)
+            for index, module in enumerate(config.modules)
+        }
+    )
+
+
+def write_rtl(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
     """Write BAT's SystemVerilog, with an image of its weights, into `rtl/METHOD` for every method that it takes.
 
     Returns:
@@ -113,8 +178,8 @@ def simulate_run(files: RunFiles, recipe: BertRecipe, sentences: int | None = No
     results = {}
     for each in designs:
         with children.temporary_folder("bat") as temporary:
-            waves = files.root / "waves" / f"{each.method}.vcd"
-            results[each.method] = simulate.simulate_model(each.model, each.config, given, temporary, waves)
+            waveform = files.root / "waveforms" / f"{each.method}.vcd"
+            results[each.method] = simulate.simulate_model(each.model, each.config, given, temporary, waveform)
     evidence_of = {each.method: results[each.method].to_json(each.config, each.model) for each in designs}
     evidence = {
         "simulator": verilator.version(),

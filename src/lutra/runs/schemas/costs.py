@@ -111,7 +111,7 @@ class LayerCosts(Strict):
     fpga_ratio_paper_power: Amount | None = None
     fpga_ratio_interpolated: Amount | None
     asic_ratio_paper_power: Amount | None = None
-    upper_limit_ratio: Amount
+    upper_limit_ratio: Amount | None = None
 
 
 class Basis(Strict):
@@ -130,7 +130,8 @@ class Cost(Versioned):
     model: Model
     inference_counts: list[Counts] = Field(default_factory=list)
     blocks: list[BlockCost] = Field(min_length=1)
-    dense_layer: DenseLayer
+    dense_layer: DenseLayer | None
+    """None for a frozen model whose recipe says nothing of a dense one."""
     layers: list[LayerCosts] = Field(min_length=1)
     energy_basis: Basis
     leaves_out: list[Message] = Field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The record of results (`results/*.json`): one file per recipe name, or per task and seed of BERTs."""
+"""The record of results: one file per recipe name, or per task and seed of BERTs."""
 
 from __future__ import annotations
 

@@ -25,9 +25,13 @@ class BlockOfDesign(Strict):
 
 
 class Manifest(Versioned):
-    """The file: `blocks` of weightless blocks, `top` and `config` (a `BatConfig`, which reads it) of BAT."""
+    """The file."""
 
     design_hash: Hash
     blocks: list[BlockOfDesign] | None = None
+    """Of the weightless blocks of a model."""
+    systolic: dict[str, object] | None = None
+    """Of a systolic array: its module, size and ports."""
     top: Name | None = None
     config: dict[str, object] | None = None
+    """Of BAT: its module, and a `BatConfig`, which reads it."""

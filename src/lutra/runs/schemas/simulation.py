@@ -70,6 +70,13 @@ class BlockSimulation(Versioned):
         return self
 
 
+class Effort(Strict):
+    """What a tool took."""
+
+    seconds: Amount
+    cpu_seconds: Amount
+
+
 class Group(Strict):
     """Sentences that ran at the same time on BAT."""
 
@@ -80,6 +87,7 @@ class Group(Strict):
     differing: Count
     logits_differing: Count
     steps_in_other_cycles: Count
+    effort: Effort
     problem: Message | None
 
 
@@ -107,6 +115,9 @@ class BatDesign(Strict):
     giga_operations: Amount
     giga_operations_per_second: Amount | None
     utilisation: Real | None
+    build: Effort
+    simulated_seconds: Amount
+    simulated_cpu_seconds: Amount
     groups: list[Group] = Field(min_length=1)
     stalled: list[Group]
     blocks: dict[Name, Values]
