@@ -20,11 +20,11 @@ from lutra.accelerators.bat.pipeline import (
 from lutra.accelerators.bat.program import Step
 from lutra.accelerators.bat.runs import Design
 from lutra.accelerators.bat.traffic import Loads, block_bytes
-from lutra.errors import RunDirectoryError
 from lutra.frozen import store
 from lutra.recipes.bert import BertRecipe
-from lutra.runs.files import RunFiles, read_json, write_json
+from lutra.runs.files import RunFiles
 from lutra.runs.record import failed_steps
+from lutra.runs.typed import read_evidence, write_evidence
 
 LEAVES_OUT = (
     "Embedding, pooler and classifier run on the host.",
@@ -49,15 +49,15 @@ def cost_bert(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
     """
     designs, refused = runs.designs_of(files, recipe)
     result = {
-        "designs": {each.method: _design_cost(files, each) for each in designs},
+        "designs": {each.method: _design_cost(files, recipe, each) for each in designs},
         "refused": refused,
         "leaves_out": list(LEAVES_OUT),
     }
-    write_json(files.cost, result)
+    write_evidence(files, recipe, "cost", result)
     return result
 
 
-def _design_cost(files: RunFiles, design: Design) -> dict[str, Any]:
+def _design_cost(files: RunFiles, recipe: BertRecipe, design: Design) -> dict[str, Any]:
     config, layers = design.config, design.model.config.layers
     image = compiler.compile_model(design.model, config)
     shape = Shape.of(design.model.config, config.positions)
@@ -72,7 +72,7 @@ def _design_cost(files: RunFiles, design: Design) -> dict[str, Any]:
         "alone": sentences_cost(image, together[:1]),
         "together": sentences_cost(image, together),
         "equation_5": _equations(config, shape, layers),
-        "measured": _measured(files, design.method, frozen_hash),
+        "measured": _measured(files, recipe, design.method, frozen_hash),
         "traffic": _traffic(config, shape, design.model.config.quantisation.elastic),
         "layer": layer_steps(image, together),
     }
@@ -141,16 +141,12 @@ def _traffic(config: BatConfig, shape: Shape, elastic: bool) -> dict[str, int]:
     return {"attention_bytes": int(attention), "feed_forward_bytes": int(feed_forward)}
 
 
-def _measured(files: RunFiles, method: str, frozen_hash: str) -> dict[str, Any] | None:
+def _measured(files: RunFiles, recipe: BertRecipe, method: str, frozen_hash: str) -> dict[str, Any] | None:
     """What the simulation of the same frozen model found; None where it did not run, or failed."""
     if not files.simulate.exists() or "simulate" in failed_steps(files):
         return None
-    evidence = read_json(files.simulate, "simulate")
-    try:
-        design = evidence["designs"].get(method)
-        if design is None or design["frozen_hash"] != frozen_hash:
-            return None
-        names = ("sentences", "cycles", "cycles_match", "mismatches", "values", "seconds_per_sentence", "utilisation")
-        return {name: design[name] for name in names}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunDirectoryError(f"{files.simulate}: damaged ({error!r}); run `lutra simulate` again") from None
+    design = read_evidence(files, recipe, "simulate")["designs"].get(method)
+    if design is None or design["frozen_hash"] != frozen_hash:
+        return None
+    names = ("sentences", "cycles", "cycles_match", "mismatches", "values", "seconds_per_sentence", "utilisation")
+    return {name: design[name] for name in names}

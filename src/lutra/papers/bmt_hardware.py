@@ -20,8 +20,7 @@ from lutra.accelerators.bat.pipeline import (
 from lutra.accelerators.bat.published import TABLE_6
 from lutra.accelerators.bat.resources import Sizes, UnitFits, Use, module_use, total_use
 from lutra.accelerators.bat.search import PAPER_METHOD, PAPER_SPACE, devices
-from lutra.papers.experiments.bat_units import DESIGN
-from lutra.papers.recorded_designs import recorded
+from lutra.papers.bat_units import recorded_units
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
 
@@ -38,12 +37,6 @@ TABLE_5 = {  # GOPS, W, GOPS/W as printed
     "ViA": (309.60, 39.0, 7.94),
     "FQ-BERT": (22.74, 9.80, 2.32),
 }
-
-
-def unit_fits(records: Records) -> UnitFits | None:
-    """From the recorded syntheses of BAT's units; None where there are none."""
-    found = recorded(records, DESIGN, lambda target: ((target["unit"], target["bits"], target["size"]), target))
-    return UnitFits(found.values()) if found else None
 
 
 def bmt_5(records: Records) -> PaperTable:
@@ -92,7 +85,7 @@ def bmt_5(records: Records) -> PaperTable:
 
 
 def bmt_6(records: Records) -> PaperTable:
-    fits = unit_fits(records)
+    fits = recorded_units(records)
     counting, multiplying = (_parts(fits, sums) for sums in ("count", "pe"))
     rows: list[Row] = []
     for module in ("MHA", "FFN"):
@@ -182,7 +175,7 @@ def _sum(uses: list[Use]) -> Use | None:
 
 
 def bmt_figure_10(records: Records) -> PaperTable:
-    fits, device = unit_fits(records), devices()["zcu102"]
+    fits, device = recorded_units(records), devices()["zcu102"]
     rows = _space_rows("the paper's Table 6", None, device)
     rows += _space_rows("our syntheses", fits, device) if fits else []
     notes = (

@@ -48,12 +48,12 @@ def machine_picture(config: dict[str, Any], narrow: bool = False) -> str:
         f"External memory, {8 * config['memory_bytes_per_beat']} bits per module and cycle, first beat after "
         f"{config['memory_latency']} cycles"
     )
-    lines = [memory] if not narrow else ["External memory", memory.removeprefix("External memory, ")]
-    parts.append(_frame(1, place + 1, width, 22 + 18 * len(lines)))
-    for number, line in enumerate(lines):
+    texts = [memory] if not narrow else ["External memory", memory.removeprefix("External memory, ")]
+    parts.append(_frame(1, place + 1, width, 22 + 18 * len(texts)))
+    for number, line in enumerate(texts):
         parts.append(svg_text(MARGIN, place + 26 + 18 * number, line, "start", 12, "muted"))
     labels.append(memory)
-    return svg_picture(width + 2, place + 26 + 18 * len(lines), "BAT. " + ". ".join(labels), parts)
+    return svg_picture(width + 2, place + 26 + 18 * len(texts), "BAT. " + ". ".join(labels), parts)
 
 
 def _roles(index: int, modules: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lutra.cost.bert import flops, size_mib
@@ -20,8 +19,10 @@ from lutra.report.accelerator import (
 from lutra.report.build import Figure, Page, Section, rebuild_section, write_page
 from lutra.report.figures import PLOT_COLOURS, page_svg, plotting
 from lutra.report.tables import UNKNOWN, Table, count, number
-from lutra.runs.files import RunFiles, read_json
+from lutra.runs.files import RunFiles
 from lutra.runs.record import failed_steps, finished_steps
+from lutra.runs.schemas.training import StageResult
+from lutra.runs.typed import read_evidence, read_record
 
 METRICS = {
     "accuracy": "accuracy",
@@ -63,17 +64,18 @@ def read_chain(files: RunFiles, recipe: BertRecipe) -> ChainEvidence:
     results = {plan.name: files.stage(plan.name).result for plan in plan_stages(recipe)}
     failed = failed_steps(files)
 
-    def written(path: Path, step: str) -> dict[str, Any] | None:
-        return read_json(path, step) if step not in failed and path.exists() else None
+    def written(step: str) -> dict[str, Any] | None:
+        there = step not in failed and getattr(files, step).exists()
+        return read_evidence(files, recipe, step) if there else None
 
     return ChainEvidence(
         files,
         recipe,
-        {name: read_json(path, "train") for name, path in results.items() if path.exists()},
-        written(files.evaluate, "evaluate"),
-        written(files.simulate, "simulate"),
-        written(files.synth, "synth"),
-        written(files.cost, "cost"),
+        {name: read_record(path, StageResult, "train") for name, path in results.items() if path.exists()},
+        written("evaluate"),
+        written("simulate"),
+        written("synth"),
+        written("cost"),
         finished_steps(files),
         failed,
     )
@@ -153,7 +155,7 @@ def frozen_table(evidence: ChainEvidence) -> Table | None:
                 )
             )
     header = ("method", "trained", "frozen", "classes that differ", "median logit difference", "on disk MiB")
-    return Table("Frozen: packed weights and halfs, golden model", header, tuple(rows)) if rows else None
+    return Table("Frozen: packed weights and binary16, golden model", header, tuple(rows)) if rows else None
 
 
 def robustness_table(evidence: ChainEvidence) -> Table | None:

@@ -2,23 +2,36 @@
 //
 // A program is a list of steps on slots of memory. A slot holds the rows of a value for some sequences, one after the
 // other; slots are used again when nobody reads them any more. Products take unsigned left operands: an int8 row enters
-// as row + 128, and 128 times the sums of the weights' columns are part of the bias. Weights lie in panels of 16 columns,
-// four rows beside each other, as the dot products of VNNI want them; AVX2 and portable code read the same panels.
+// as row + 128, and 128 times the sums of the weights' columns are part of the bias. Weights lie in panels of 16
+// columns, four rows beside each other, as the dot products of VNNI want them; AVX2 and portable code read the same
+// panels.
 #pragma once
 
 #include <cstdint>
 
-constexpr int64_t kPanelColumns = 16;
-constexpr int64_t kPanelGroup = 4;                              // rows of a panel beside each other
-constexpr int64_t kGroupBytes = kPanelColumns * kPanelGroup;   // of a panel
-constexpr int64_t kPanelsAtOnce = 4;
-constexpr int64_t kRowsOfProduct = 48;                          // rows whose sums are held at once: 12 KiB for 64 columns
-constexpr int64_t kQueriesAtOnce = 6;
-constexpr int64_t kTableEntries = 256;                          // of exponentials
+namespace lutra {
+
+constexpr int64_t PANEL_COLUMNS = 16;
+constexpr int64_t PANEL_GROUP = 4;                            // rows of a panel beside each other
+constexpr int64_t GROUP_BYTES = PANEL_COLUMNS * PANEL_GROUP;  // of a panel
+constexpr int64_t PANELS_AT_ONCE = 4;
+constexpr int64_t PRODUCT_ROWS = 64;  // rows whose sums are held at once: 16 KiB for 64 columns
+constexpr int64_t QUERIES_AT_ONCE = 32;
+constexpr int64_t TABLE_ENTRIES = 256;  // of exponentials
 
 enum StepKind : int64_t {
-    kEmbeddingStep, kPatchesStep, kPositionsStep, kNormStep, kLinearStep, kAttentionStep, kBlockStep, kRequantiseStep,
-    kResidualStep, kTableStep, kSelectStep, kMeanStep
+    EMBEDDING_STEP,
+    PATCHES_STEP,
+    POSITIONS_STEP,
+    NORM_STEP,
+    LINEAR_STEP,
+    ATTENTION_STEP,
+    BLOCK_STEP,
+    REQUANTISE_STEP,
+    RESIDUAL_STEP,
+    TABLE_STEP,
+    SELECT_STEP,
+    MEAN_STEP
 };
 
 struct Rows {
@@ -42,26 +55,29 @@ struct PositionsStep {
 
 struct NormStep {
     int64_t width, epsilon, shift, low, high;
+    int64_t narrow;  // gain, bias and rounding fit 32 bits together
     const int16_t* gain;
     const int32_t* bias;
 };
 
-// After the sums of a product: clamp((sum + bias) * multiplier rounded >> shift), then a table, then the residual stream.
+// After the sums of a product: clamp((sum + bias) * multiplier rounded >> shift), then a table, then the residual
+// stream.
 struct LinearStep {
-    int64_t inputs, outputs;     // outputs are padded to whole panels in the arrays
-    int64_t groups, panels;      // of four rows, of 16 columns
+    int64_t inputs, outputs;  // outputs are padded to whole panels in the arrays
+    int64_t groups, panels;   // of four rows, of 16 columns
     int64_t shift, low, high, output_bytes;
-    int64_t narrow;              // every requantised sum fits 32 bits before it is clamped
+    int64_t narrow;  // every requantised sum fits 32 bits before it is clamped
     int64_t residual_low, residual_high;
-    const int8_t* weights;       // (panels, groups, 16, 4)
+    const int8_t* weights;  // (panels, groups, 16, 4)
     const int32_t *bias, *multiplier;
-    const int16_t* table;        // (high - low + 1) entries, or null
-    int64_t table_bytes;         // of an entry in the output
+    const int16_t* table;  // (high - low + 1) entries and one that is read but not used, or null
+    int64_t table_bytes;   // of an entry in the output
 };
 
 struct AttentionStep {
     int64_t width, heads, causal, index;  // index: which attention of the program
     int64_t multiplier, shift, gain, low, high;
+    int64_t narrow;  // every score fits 32 bits before it is clamped
     const uint8_t* exponentials;
 };
 
@@ -106,9 +122,9 @@ struct Program {
 // Where keys and values of an attention lie: for every sequence, every head.
 struct Cache {
     char* base;
-    int64_t capacity;      // tokens, a multiple of 16
-    int64_t first;         // which sequence of the cache is the first of this call
-    int64_t sequences;     // that the cache holds
+    int64_t capacity;   // tokens, a multiple of 16
+    int64_t first;      // which sequence of the cache is the first of this call
+    int64_t sequences;  // that the cache holds
 };
 
 struct WholeKernels {
@@ -117,10 +133,12 @@ struct WholeKernels {
                 const Cache* cache, int64_t threads, int64_t isa);
 };
 
-extern const WholeKernels whole_scalar, whole_avx2, whole_avx512;
+extern const WholeKernels whole_scalar, whole_avx2, whole_avx512, whole_amx;
 
 // Calls `part` with 0 .. count - 1 on up to `threads` threads, each number once.
 void whole_in_parts(int64_t threads, int64_t count, void (*part)(const void* data, int64_t i), const void* data);
 
 int64_t whole_cache_bytes(const Program& program, int64_t sequences, int64_t capacity);
 int64_t attention_bytes(const AttentionStep& step, int64_t capacity);  // of one head of one sequence
+
+}  // namespace lutra

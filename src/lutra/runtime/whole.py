@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from lutra.frozen.ops import (
     Thermometer,
     product_range,
 )
+from lutra.frozen.ops.norm import NORMALISED_BITS
 from lutra.frozen.types import TensorType, Value
 from lutra.runtime.program import compile_block
 
@@ -49,13 +51,24 @@ def _structure(name: str, *specification: str) -> type[ctypes.Structure]:
 _Embedding = _structure("Embedding", "width", "low", "high", "* tokens", "* positions")
 _Patches = _structure("Patches", "height", "width", "channels", "patch")
 _Positions = _structure("Positions", "width", "leading_rows", "rows", "low", "high", "* leading", "* positions")
-_Norm = _structure("Norm", "width", "epsilon", "shift", "low", "high", "* gain", "* bias")
+_Norm = _structure("Norm", "width", "epsilon", "shift", "low", "high", "narrow", "* gain", "* bias")
 _Linear = _structure(
     "Linear", "inputs", "outputs", "groups", "panels", "shift", "low", "high", "output_bytes", "narrow",
     "residual_low", "residual_high", "* weights", "* bias", "* multiplier", "* table", "table_bytes",
 )  # fmt: skip
 _Attention = _structure(
-    "Attention", "width", "heads", "causal", "index", "multiplier", "shift", "gain", "low", "high", "* exponentials"
+    "Attention",
+    "width",
+    "heads",
+    "causal",
+    "index",
+    "multiplier",
+    "shift",
+    "gain",
+    "low",
+    "high",
+    "narrow",
+    "* exponentials",
 )
 _Requantise = _structure(
     "Requantise", "width", "input_bytes", "input_signed", "output_bytes", "low", "high", "residual_low",
@@ -199,7 +212,7 @@ class WholeLayout:
             # Sums wrap around in 32 bits on the way; their ends fit.
             self._keep((bias + 2**31) % 2**32 - 2**31, "int32"),
             self._keep(_columns(requantise.multiplier, panels), "int32"),
-            self._keep(table.values, "int16") if table else None,
+            self._keep(np.append(table.values, 0), "int16") if table else None,
             _bytes(entry),
         )
 
@@ -232,11 +245,17 @@ class WholeLayout:
             return _Emitted(POSITIONS, constants, op.inputs, op.output)
         if isinstance(op, LayerNorm):
             arrays = self._keep(op.gain, "int16"), self._keep(op.bias, "int32")
-            return _Emitted(NORM, _Norm(x.width, op.epsilon, op.shift, *limits, *arrays), op.inputs, op.output)
+            # The largest normalised value: the root of the sum of squares was rounded down.
+            largest = (math.isqrt(x.width - 1) + 3) << NORMALISED_BITS
+            reach = largest * int(abs(op.gain).max()) + int(abs(op.bias).max()) + (1 << op.shift >> 1)
+            sizes = x.width, op.epsilon, op.shift, *limits, reach < 2**31
+            return _Emitted(NORM, _Norm(*sizes, *arrays), op.inputs, op.output)
         if isinstance(op, Attention):
-            sizes = x.width, op.heads, op.causal, len(self._attentions)
+            heads = x.width, op.heads, op.causal, len(self._attentions)
             table = self._keep(op.exponentials, "uint8")
-            constants = _Attention(*sizes, op.multiplier, op.shift, op.gain, *limits, table)
+            reach = x.width // op.heads * 2**14 * op.multiplier
+            narrow = (reach + (1 << op.shift >> 1)) >> op.shift < 2**31
+            constants = _Attention(*heads, op.multiplier, op.shift, op.gain, *limits, narrow, table)
             self._attentions.append(constants)
             return _Emitted(ATTENTION, constants, op.inputs, op.output)
         if isinstance(op, Residual) and _bytes(x.type) == 2:

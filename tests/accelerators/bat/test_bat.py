@@ -163,12 +163,12 @@ def test_a_difference_leaves_a_waveform(tmp_path, monkeypatch):
     model = bat_models.frozen(config, seed=3)
     sentences = Sentences(np.arange(4)[None], np.zeros((1, 4), int), np.array([4]))
     lanes = ModuleConfig(p_dpu=2, p_quan=2, p_vu=2, p_ln=2, p_pe=8, p_softmax=2)
-    waves = tmp_path / "waves.vcd"
-    result = simulate_model(model, config_for(config, (lanes,)), sentences, tmp_path / "build", waves)
-    where = r"bmt: step layers\.0\.feed_forward\.hidden of sentence 0, vector unit, row .* waveform .*waves\.vcd"
+    waveform = tmp_path / "rows.vcd"
+    result = simulate_model(model, config_for(config, (lanes,)), sentences, tmp_path / "build", waveform)
+    where = r"bmt: step layers\.0\.feed_forward\.hidden of sentence 0, vector unit, row .* waveform .*rows\.vcd"
     with pytest.raises(MismatchError, match=where):
         require_match(result, "bmt")
-    assert "u_relu" in waves.read_text()
+    assert "u_relu" in waveform.read_text()
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -229,7 +229,7 @@ def check_model(config: BatConfig, model: BertConfig, tokens: int | None = None)
             f"{quantisation.activation_bits}; set activation_bits"
         )
     limits = {
-        "halves": (quantisation.halves, config.halves),
+        "halves": (quantisation.copies, config.halves),
         "width": (model.width, config.max_width),
         "heads": (model.heads, config.heads),
         "intermediate width": (model.intermediate, config.max_intermediate),
@@ -271,7 +271,7 @@ def sized_for(model: BertConfig, modules: tuple[ModuleConfig, ...], **settings: 
     """
     sizes = {
         "activation_bits": model.quantisation.activation_bits,
-        "halves": model.quantisation.halves,
+        "halves": model.quantisation.copies,
         "positions": min(model.positions, 128),
         "max_width": model.width,
         "heads": model.heads,

@@ -9,10 +9,12 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from lutra import children, settings
 from lutra.accelerators.bat import emit, runs
@@ -26,7 +28,9 @@ from lutra.frozen import store
 from lutra.hardware.design import Design as Files
 from lutra.hardware.design import library_files
 from lutra.recipes.bert import BertRecipe
-from lutra.runs.files import RunFiles, read_json, write_json, write_text
+from lutra.runs.files import RunFiles, write_text
+from lutra.runs.schemas.bat import KeptEngine, KeptUnit
+from lutra.runs.typed import read_record, write_evidence, write_record
 from lutra.synth.netlist.sizing import sizing_commands
 from lutra.synth.tools.asic import Asic
 from lutra.synth.tools.find import Tool, fpga_yosys, native_yosys, opensta
@@ -96,7 +100,7 @@ def synthesise_run(
         "refused": refused,
         "skipped": skipped,
     }
-    write_json(files.synth, result)
+    write_evidence(files, recipe, "synth", result)
     if device is not None and fits is not None:
         for each in designs:
             runs.require_fits(each.method, _whole(fits, each), device)
@@ -164,7 +168,7 @@ def _unit(files: RunFiles, yosys: Tool, point: UnitPoint, fresh: bool) -> dict[s
         use = asdict(synthesise_unit(yosys, point, folder / "work"))
         return {**described, "parameters": dict(point.parameters), **use}
 
-    return _kept(folder / "result.json", content, fresh, f"{point.name} with {yosys.name}", build)
+    return _kept(folder / "result.json", KeptUnit, content, fresh, f"{point.name} with {yosys.name}", build)
 
 
 def _engines_in_cells(files: RunFiles, asic: Asic, config: BatConfig, fresh: bool) -> list[dict[str, Any]]:
@@ -202,7 +206,9 @@ def _engine_in_cells(
         slack = None if asic.sta is None else time_and_power(asic.sta, work, ENGINE, asic.clock_hz).slack_ns
         return {"units": units, "area_mm2": use.area_mm2, "cells": use.cells, "slack_ns": slack}
 
-    return _kept(folder / "result.json", content, fresh, f"an engine of {units} units in standard cells", build)
+    return _kept(
+        folder / "result.json", KeptEngine, content, fresh, f"an engine of {units} units in standard cells", build
+    )
 
 
 def _with_defaults(text: str, parameters: Mapping[str, int]) -> str:
@@ -214,16 +220,18 @@ def _with_defaults(text: str, parameters: Mapping[str, int]) -> str:
     return text
 
 
-def _kept(path: Path, content: list[str], fresh: bool, what: str, build: Any) -> dict[str, Any]:
+def _kept(
+    path: Path, schema: type[BaseModel], content: list[str], fresh: bool, what: str, build: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
     """The result in a file if it was made from the same content, else a new one, which is kept."""
     content_hash = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     if path.exists() and not fresh:
-        kept: dict[str, Any] = read_json(path, "synth --fresh")
-        if kept.get("content_hash") == content_hash:
+        kept = read_record(path, schema, "synth --fresh")
+        if kept["content_hash"] == content_hash:
             return kept
     logger.info("%s ...", what)
     start = time.perf_counter()
-    made: dict[str, Any] = build()
+    made = build()
     made |= {"seconds": round(time.perf_counter() - start, 1), "content_hash": content_hash}
-    write_json(path, made)
+    write_record(path, schema, made)
     return made

@@ -85,6 +85,12 @@ class UnitFits:
             return next(iter(self._points[key].values()))
         raise InputError(f"BAT: no synthesis of {unit} with {bits} bits is recorded; run lutra table bmt-6 --fresh")
 
+    def content(self) -> list[Any]:
+        """All that follows from: units, bits, sizes and uses, sorted."""
+        return sorted(
+            [*key, size, *vars(use).values()] for key, sizes in self._points.items() for size, use in sizes.items()
+        )
+
     def errors(self) -> dict[str, float]:
         """Of sizes between the ends: packed LUTs of the line over those that were synthesised, less 1."""
         return {

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.numpy import load as parse_tensors
-
+from lutra import children
 from lutra.accelerators.bat import compiler, emit, simulate
 from lutra.accelerators.bat.config import BatConfig, ModuleConfig, check_model, check_modules, sized_for
 from lutra.accelerators.bat.latency import Shape
 from lutra.accelerators.bat.resources import Sizes, Use, memory_use, total_use
 from lutra.accelerators.bat.search import Device, devices
 from lutra.accelerators.bat.simulate import Sentences
-from lutra.errors import InputError, RunDirectoryError
+from lutra.errors import FrozenModelError, InputError, RunDirectoryError
 from lutra.frozen import store
 from lutra.frozen.bert import FrozenBert
 from lutra.hardware.bench import verilator
 from lutra.recipes.bert import BertRecipe, plan_stages
-from lutra.runs.files import RunFiles, write_json
+from lutra.runs.files import RunFiles
+from lutra.runs.typed import write_evidence
 
 logger = logging.getLogger("lutra")
 
@@ -138,7 +136,7 @@ def _memories(config: BatConfig, model: FrozenBert) -> Use:
     )
 
 
-def generate_run(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
+def write_rtl(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
     """Write BAT's SystemVerilog, with an image of its weights, into `rtl/METHOD` for every method that it takes.
 
     Returns:
@@ -179,9 +177,9 @@ def simulate_run(files: RunFiles, recipe: BertRecipe, sentences: int | None = No
     given = read_sentences(files, sentences or recipe.accelerator.sentences)
     results = {}
     for each in designs:
-        with tempfile.TemporaryDirectory(prefix="lutra-bat-") as temporary:
-            waves = files.root / "waves" / f"{each.method}.vcd"
-            results[each.method] = simulate.simulate_model(each.model, each.config, given, Path(temporary), waves)
+        with children.temporary_folder("bat") as temporary:
+            waveform = files.root / "waveforms" / f"{each.method}.vcd"
+            results[each.method] = simulate.simulate_model(each.model, each.config, given, temporary, waveform)
     evidence_of = {each.method: results[each.method].to_json(each.config, each.model) for each in designs}
     evidence = {
         "simulator": verilator.version(),
@@ -198,7 +196,7 @@ def simulate_run(files: RunFiles, recipe: BertRecipe, sentences: int | None = No
         },
         "refused": refused,
     }
-    write_json(files.simulate, evidence)
+    write_evidence(files, recipe, "simulate", evidence)
     for method, result in results.items():
         simulate.require_match(result, method)
     return evidence
@@ -211,8 +209,15 @@ def read_sentences(files: RunFiles, count: int) -> Sentences:
         RunDirectoryError: they cannot be read, or there are fewer.
     """
     try:
-        tensors = parse_tensors(files.samples.read_bytes())
-        tokens, types, lengths = (tensors[name][:count] for name in ("tokens", "token_types", "lengths"))
-    except (OSError, SafetensorError, KeyError) as error:
-        raise RunDirectoryError(f"{files.samples}: cannot read it ({error}); run `lutra freeze` again") from None
-    return Sentences(tokens, types, lengths)
+        tensors = store.read_tensors(files.samples)
+    except FrozenModelError as error:
+        raise RunDirectoryError(str(error)) from None
+    found = [tensors.get(name) for name in ("tokens", "token_types", "lengths")]
+    for array, dimensions in zip(found, (2, 2, 1), strict=True):
+        if array is None or array.dtype.kind not in "iu" or array.ndim != dimensions or not array.size:
+            raise RunDirectoryError(f"{files.samples}: holds no sentences; run `lutra freeze` again")
+    tokens, types, lengths = (array for array in found if array is not None)
+    fits = tokens.shape == types.shape and len(tokens) == len(lengths) and tokens.min() >= 0 and types.min() >= 0
+    if not fits or lengths.min() < 1 or lengths.max() > tokens.shape[1]:
+        raise RunDirectoryError(f"{files.samples}: sentences that do not fit each other; run `lutra freeze` again")
+    return Sentences(tokens[:count], types[:count], lengths[:count])

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ class Space:
     def points(self) -> int:
         return len(self.methods) * len(self.modules) ** 2
 
-    @property
+    @cached_property
     def modules(self) -> list[tuple[int, ...]]:
         """All values of `PARALLELISMS`, in the order of the axes of results."""
         return [
@@ -201,13 +201,14 @@ class MethodResult:
         return fits
 
     def contenders(self, built: np.ndarray) -> np.ndarray:
-        """Pairs of modules of which no other one of `built` is as good in cycles, resources and power and better in one.
+        """Pairs of modules of `built` of which no other one is as good in cycles, resources and power, better in one.
 
         Whatever is best among pairs in what grows with these is among them. Shape as of `pair_cycles`.
         """
         first = _unbeaten(built, [self.attention, self.quantise, self.attention_power_w], self.attention_use)
         second = _unbeaten(built, [self.feed_forward, self.feed_forward_power_w], self.feed_forward_use)
-        return np.logical_and.outer(first, second)
+        pairs: np.ndarray = np.logical_and.outer(first, second)
+        return pairs
 
 
 def _unbeaten(built: np.ndarray, costs: list[np.ndarray], use: Use) -> np.ndarray:
@@ -241,14 +242,29 @@ def _takes(space: Space, values: tuple[int, ...], heads: int) -> bool:
     return True
 
 
+def _lanes(space: Space) -> _Lanes:
+    columns = dict(zip(PARALLELISMS, np.array(space.modules).T, strict=True))
+    return _Lanes(**columns, p_pe=space.p_pe, p_softmax=space.p_softmax)
+
+
+def with_resources(space: Space, result: MethodResult, fits: UnitFits | None) -> MethodResult:
+    """The same with the resources of other fits; None: those that follow from the paper's Table 6.
+
+    Raises:
+        InputError: the fits have no synthesis of a unit.
+    """
+    lanes, shape = _lanes(space), result.method.shape(space)
+    first, second = (_use(fits, lanes, shape, space.sums, attention) for attention in (True, False))
+    return replace(result, attention_use=first, feed_forward_use=second)
+
+
 def evaluate(space: Space, fits: UnitFits | None, timing: Timing = BUILT) -> Iterator[MethodResult]:
     """Results of one method after the other; without `fits` resources are those that follow from the paper's Table 6.
 
     Raises:
         InputError: the fits have no synthesis of a unit.
     """
-    columns = dict(zip(PARALLELISMS, np.array(space.modules).T, strict=True))
-    lanes = _Lanes(**columns, p_pe=space.p_pe, p_softmax=space.p_softmax)
+    lanes = _lanes(space)
     for method in space.methods:
         shape = method.shape(space)
         module = Module(lanes, shape, space.memory, timing)
@@ -296,10 +312,18 @@ class Choice:
 
 def choice(space: Space, result: MethodResult, place: tuple[int, int]) -> Choice:
     """The pair at a place of the arrays."""
-    cycles = int(result.pair_cycles()[place])
-    used = Use(**{f.name: float(result.use(f.name)[place]) for f in fields(Use)})
-    mha, ffn = (space.module(index) for index in place)
-    return Choice(result.method.name, mha, ffn, cycles, cycles / space.clock_hz * 1e3, used)
+    first, second = place
+    stages = equation_5_of_a_pair(result.attention[first], result.feed_forward[second], result.layers)
+    cycles = int(result.quantise[first] + stages)
+    used = _at(result.attention_use, first) + _at(result.feed_forward_use, second)
+    return Choice(
+        result.method.name, space.module(first), space.module(second), cycles, cycles / space.clock_hz * 1e3, used
+    )
+
+
+def _at(use: Use, index: int) -> Use:
+    """Of one module, where a resource may be the same for all."""
+    return Use(*(float(value[index] if np.ndim(value) else value) for value in vars(use).values()))
 
 
 def fastest(space: Space, result: MethodResult, allowed: np.ndarray) -> Choice | None:

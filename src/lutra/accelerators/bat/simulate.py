@@ -22,13 +22,13 @@ from lutra.accelerators.bat.pipeline import giga_operations, peak_giga_operation
 from lutra.errors import MismatchError
 from lutra.frozen.bert import FrozenBert
 from lutra.frozen.bert_golden import classify, embed
-from lutra.frozen.binary16 import HalfArray
+from lutra.frozen.binary16 import Binary16Array
 
 logger = logging.getLogger("lutra")
 
 T = TypeVar("T")
 
-WAVE_CYCLES = 2000
+WAVEFORM_CYCLES = 2000
 """Of a waveform where no value differs, but cycles do or the end does not come."""
 
 
@@ -40,7 +40,7 @@ class Sentences:
     token_types: np.ndarray
     lengths: np.ndarray
 
-    def embedded(self, model: FrozenBert) -> list[HalfArray]:
+    def embedded(self, model: FrozenBert) -> list[Binary16Array]:
         """Rows (tokens, width) of every sentence, as the host computes them."""
         every = zip(self.tokens, self.token_types, self.lengths, strict=True)
         return [
@@ -123,11 +123,11 @@ class BatResult:
 
 
 def simulate_model(
-    model: FrozenBert, config: BatConfig, sentences: Sentences, folder: Path, waves: Path | None = None
+    model: FrozenBert, config: BatConfig, sentences: Sentences, folder: Path, waveform: Path | None = None
 ) -> BatResult:
     """Build the accelerator in `folder` and run sentences on it, as many at a time as it has modules.
 
-    Where a value differs, the file `waves` shows the cycles in which the row of the first one passed.
+    Where a value differs, the file `waveform` shows the cycles in which the row of the first one passed.
 
     Raises:
         InputError: the accelerator does not take the model or a sentence.
@@ -152,9 +152,9 @@ def simulate_model(
                 block = verdict.step.rsplit(".", 1)[0]
                 values, wrong = blocks.get(block, (0, 0))
                 blocks[block] = values + verdict.values, wrong + verdict.differing
-            if waves and result.problem and not any(each.problem for each in (*chain(*results), *passed)):
+            if waveform and result.problem and not any(each.problem for each in (*chain(*results), *passed)):
                 first = next((verdict.first for verdict in verdicts if verdict.first), None)
-                result = _with_waveform(result, first, image, group, run, stalls, folder / "waves", waves)
+                result = _with_waveform(result, first, image, group, run, stalls, folder / "waveform", waveform)
             passed.append(result)
             logger.info(
                 "%s tokens%s: %s cycles, %d of %d values differ",
@@ -194,14 +194,14 @@ def _with_waveform(
     result: GroupResult,
     first: Difference | None,
     image: compiler.Image,
-    group: Sequence[HalfArray],
+    group: Sequence[Binary16Array],
     run: bench.Run,
     stalls: bool,
     folder: Path,
     path: Path,
 ) -> GroupResult:
     """Run a group again and write a waveform of the row of its first difference, or of the first cycles."""
-    begin, end = 0, WAVE_CYCLES
+    begin, end = 0, WAVEFORM_CYCLES
     programs = compiler.compile_sentences(image, [len(rows) for rows in group])
     for index, steps in enumerate(programs if first else []):
         for step, start in zip(steps, run.modules[index].starts, strict=False):
@@ -210,7 +210,7 @@ def _with_waveform(
                 begin = int(start) + first.row * max(unit.interval for unit in units)
                 end = begin + sum(unit.passage for unit in units) + image.config.memory_latency
     path.parent.mkdir(parents=True, exist_ok=True)
-    built = bench.build(image.config, folder, waves=True)
+    built = bench.build(image.config, folder, waveforms=True)
     bench.simulate(built, image, [group], stalls, waveform=bench.Waveform(path, begin, end))
     return replace(result, problem=f"{result.problem}; waveform of cycles {begin} to {end}: {path}")
 
@@ -218,8 +218,8 @@ def _with_waveform(
 def compare_group(
     model: FrozenBert,
     image: compiler.Image,
-    group: Sequence[HalfArray],
-    traced: Sequence[tuple[Trace, HalfArray]],
+    group: Sequence[Binary16Array],
+    traced: Sequence[tuple[Trace, Binary16Array]],
     run: bench.Run,
     stalls: bool,
     effort: Effort,

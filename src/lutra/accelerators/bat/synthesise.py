@@ -55,7 +55,7 @@ def unit_points() -> list[UnitPoint]:
             points += [_lanes("norm", "lutra_bat_norm", size, NORM) for size in (1, 2, 4)]
             points += [_lanes("softmax", "lutra_bat_softmax", size, SOFTMAX) for size in (1, 2, 4)]
             points += [_store(size) for size in (4, 8)]
-            points += [UnitPoint("rows_store", "lutra_bat_store", 32, 4, {**STORE, "Attention": 0, "Units": 1})]
+            points += [UnitPoint("rows_store", "lutra_bat_store", 32, 4, {**STORE, "Attention": 0, "Units": 1, **ROWS})]
             points += [UnitPoint(name, f"lutra_bat_{name}", 1, 0) for name in ("dma_read", "dma_write", "loader")]
             points += [_gearbox(*lanes) for lanes in ((16, 32), (32, 8), (96, 128))]
             points += [UnitPoint("parameters", "lutra_bat_parameters", 512, 0, {"Bits": 512, "AddressBits": 6})]
@@ -65,6 +65,7 @@ def unit_points() -> list[UnitPoint]:
 VECTOR = {"SumBits": 16, "BeatBits": 6, "AddressBits": 7, "LaneBits": 9}
 NORM = {"BeatBits": 7, "LaneBits": 9, "CountBits": 11, "AddressBits": 7}
 SOFTMAX = {"BeatBits": 6, "LaneBits": 9, "CountBits": 8, "AddressBits": 6}
+ROWS = {"ValueLanes": 1, "ValueWords": 1}
 STORE = {"Lanes": 32, "Bits": 4, "Elements": 128, "HeadWidth": 64, "XGranule": 32, "CountBits": 14}
 """Sizes of counters and buffers as half-width BERT-base needs them."""
 

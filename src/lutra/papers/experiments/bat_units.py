@@ -15,13 +15,12 @@ from lutra.accelerators.bat.synthesise import (
     unit_script,
     whole_points,
 )
+from lutra.papers.bat_units import UNITS, WHOLE_MODULES
 from lutra.papers.experiments.run import Piece, identity_of, needed_yosys
 from lutra.synth.tools.find import Tool
 
 RECORD = "bat_units"
-DESIGN = "bat-units"
-"""The `design` of the record."""
-WHOLE_RECORD, WHOLE_DESIGN = "bat_whole_modules", "bat-whole-modules"
+WHOLE_RECORD = "bat_whole_modules"
 SECONDS, WHOLE_SECONDS = 15.0, 120.0
 """Of one unit, and of a whole module, about."""
 
@@ -47,7 +46,7 @@ def _piece(yosys: Tool, point: UnitPoint) -> Piece:
         return target_of(point, asdict(synthesise_unit(yosys, point, folder / "work")), yosys)
 
     head = {
-        "design": DESIGN,
+        "design": UNITS,
         "target": "xcup",
         "method": "every unit alone, with DSP, BRAM and memories in LUTs; other sizes lie on the line through two",
     }
@@ -59,6 +58,6 @@ def _whole(yosys: Tool, point: WholePoint) -> Piece:
         described = {"name": point.name, "config": point.config.to_mapping(), "index": point.index}
         return {**described, **asdict(synthesise_unit(yosys, point, folder / "work")), "tool": yosys.name}
 
-    head = {"design": WHOLE_DESIGN, "target": "xcup", "method": "a module with its ports, all in one netlist"}
+    head = {"design": WHOLE_MODULES, "target": "xcup", "method": "a module with its ports, all in one netlist"}
     identity = identity_of(unit_design(point), unit_script(point), yosys)
     return Piece(point.name, WHOLE_RECORD, head, identity, WHOLE_SECONDS, build)
