@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
 from lutra.errors import InputError
+from lutra.limits import JSON_BYTES
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
+from lutra.reading import parse_json, read_bytes
+from lutra.runs.schemas.exploration import ExplorationRecord
+from lutra.runs.typed import read_record
 
 PAPERS_MODEL = "gpt-baby"
 SMALLER_MODELS = {
@@ -64,7 +67,7 @@ def _rows_of_record(records: Records, name: str, model: str) -> list[Row]:
     if path is None:
         return []
     try:
-        return _rows_of_exploration(model, json.loads(path.read_text(encoding="utf-8")))
+        return _rows_of_exploration(model, read_record(path, ExplorationRecord, "results add"))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a recorded exploration ({error!r}); record it again") from None
 
@@ -76,7 +79,7 @@ def _rows_of_integers(records: Records) -> list[Row]:
         return []
     rows = []
     try:
-        for name, runs in json.loads(path.read_text(encoding="utf-8"))["models"].items():
+        for name, runs in parse_json(read_bytes(path, JSON_BYTES))["models"].items():
             losses, gaps = [run["integers"] for run in runs], [run["integers"] - run["float"] for run in runs]
             seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds"
             remark = f"{seeds}; {sum(gaps) / len(gaps):+.4f} against the same checkpoints in float"

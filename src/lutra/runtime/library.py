@@ -7,13 +7,15 @@ import functools
 import logging
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from lutra import settings
 from lutra.errors import ToolError
 from lutra.native import library as native
 from lutra.native.isa import REFERENCE, chosen_isa
+
+if TYPE_CHECKING:  # setup.py loads this file where NumPy is not installed
+    import numpy as np
 
 INSTRUCTION_SETS = ("scalar", "avx2", "avx512", "amx")
 

@@ -231,13 +231,13 @@ def _lay_out_requantise(block: Block, view: WeightlessBlock, centre: np.ndarray)
     op = view.requantise
     multiplier, shift, bias = (_pad(array, 0, COLUMNS) for array in (op.multiplier, op.shift, view.summation.bias))
     constant = bias + centre
-    half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+    rounding = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
     largest = np.abs(view.summation.encoded).sum(axis=0).max() + np.abs(bias).max() + np.abs(constant).max()
-    block.exact_in_double = int(largest) * int(multiplier.max()) + int(half.max()) < 2**52
-    int32_offset = constant * multiplier + half
+    block.exact_in_double = int(largest) * int(multiplier.max()) + int(rounding.max()) < 2**52
+    int32_offset = constant * multiplier + rounding
     reach = np.abs(view.summation.encoded).sum(axis=0).max() + np.abs(bias).max()
     block.exact_in_int32 = bool(
-        multiplier.max() < 2**15 and int(reach) * int(multiplier.max()) + int(half.max()) < 2**31
+        multiplier.max() < 2**15 and int(reach) * int(multiplier.max()) + int(rounding.max()) < 2**31
     )
     block.low, block.high = op.type.minimum, op.type.maximum
     block.point(
@@ -246,8 +246,8 @@ def _lay_out_requantise(block: Block, view: WeightlessBlock, centre: np.ndarray)
         int32_offset=int32_offset.astype(np.int32),
         int32_shift=np.minimum(shift, 31).astype(np.int32),
         scale=np.ldexp(multiplier.astype(np.float64), -shift),
-        offset=np.ldexp((constant * multiplier + half).astype(np.float64), -shift),
-        token_offset=np.ldexp((bias * multiplier + half).astype(np.float64), -shift),
+        offset=np.ldexp((constant * multiplier + rounding).astype(np.float64), -shift),
+        token_offset=np.ldexp((bias * multiplier + rounding).astype(np.float64), -shift),
         multiplier=multiplier,
         shift=shift,
         constant=constant,

@@ -5,6 +5,8 @@ Without a C++ compiler `whole_runtime` takes the golden model itself; one notice
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from lutra.errors import InputError, LutraError
@@ -13,6 +15,7 @@ from lutra.frozen.graph import Graph
 from lutra.frozen.ops import Embedding, Past
 from lutra.frozen.types import IntArray
 from lutra.runtime.library import INSTRUCTION_SETS, compiled
+from lutra.runtime.threads import checked_threads
 from lutra.runtime.whole import WholeLayout
 
 
@@ -29,9 +32,7 @@ class WholeRuntime:
     """
 
     def __init__(self, program: Graph, threads: int = 1) -> None:
-        if threads < 1:
-            raise InputError(f"threads must be at least 1, got {threads}")
-        self.program, self.threads = program, threads
+        self.program, self.threads = program, checked_threads(threads)
         self._layout = WholeLayout(program)
         found = compiled()
         if found is None:
@@ -54,6 +55,9 @@ class WholeRuntime:
     def session(self) -> WholeSession:
         """Sequences that grow."""
         return WholeSession(self)
+
+    def __reduce__(self) -> tuple[type[WholeRuntime], tuple[Graph, int]]:
+        return WholeRuntime, (self.program, self.threads)  # a copy lays its own memory out
 
     def _call(self, rows: IntArray, past: int, cache: np.ndarray | None, capacity: int) -> IntArray:
         program = self.program
@@ -118,13 +122,26 @@ class WholeSession:
         if self._cache is None:
             self._sequences = len(rows)
             bytes_ = runtime._kernels.lutra_whole_cache_bytes(runtime._layout.address, self._sequences, self._context)
-            self._cache = np.zeros(bytes_ + 64, np.uint8)
-            self._cache = self._cache[-self._cache.ctypes.data % 64 :]
+            self._cache = _aligned(np.zeros(bytes_, np.uint8))
         if len(rows) != self._sequences:
             raise InputError(f"{len(rows)} sequences, but {self._sequences} were begun; start another session")
         out = runtime._call(rows, self._past, self._cache, self._context)
         self._past += rows.shape[1]
         return out
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._cache is not None:
+            self._cache = _aligned(self._cache)  # of its own, where the kernels can read it
+
+
+def _aligned(values: np.ndarray) -> np.ndarray:
+    """A copy of bytes at an address that is a multiple of 64."""
+    memory = np.empty(values.size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    copy = memory[start : start + values.size]
+    copy[:] = values
+    return copy
 
 
 class GoldenWhole:
