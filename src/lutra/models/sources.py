@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from lutra.errors import InputError
-from lutra.models.convert.record import without_compiler
 
 Example = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -46,9 +45,9 @@ def _hugging_face(name: str, tokens: int) -> tuple[nn.Module, Example]:
             f"{name}: no Hugging Face model, folder with config.json, timm:NAME or module:function ({why})"
         ) from None
     wanted = (config.architectures or [None])[0]
+    kind = getattr(transformers, wanted, None) if wanted else None
     try:
-        with without_compiler(), torch.device("meta"):
-            kind = getattr(transformers, wanted, None) if wanted else None
+        with torch.device("meta"):
             build: Any = kind if kind is not None else transformers.AutoModel.from_config
             model = build(config)
             if any(parameter.dim() == 3 for parameter in model.parameters()):

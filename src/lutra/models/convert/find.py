@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,6 @@ from lutra.models.convert.record import (
     Recording,
     evaluating,
     record,
-    without_compiler,
 )
 from lutra.models.convert.segment import Failure, Linear, Segment, find_segments
 from lutra.models.convert.trial import try_out
@@ -60,7 +60,7 @@ def find_mlps(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         try:
-            with without_compiler() if structure_only else _loop(model):
+            with contextlib.nullcontext() if structure_only else _loop(model):
                 recording = record(model, args, kwargs)
         except ConversionError:
             raise

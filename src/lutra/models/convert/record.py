@@ -7,9 +7,6 @@ does not matter how a model spells them: modules, functions, operators, fused pr
 from __future__ import annotations
 
 import contextlib
-import importlib
-import sys
-import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -196,42 +193,6 @@ class _Mode(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         self.recording.add(func, args, kwargs or {}, result, self.call)
         return result
-
-
-class _Compiler(types.ModuleType):
-    """Stands for `torch._dynamo` until somebody wants more of it than to be left alone."""
-
-    __file__ = None  # asked of every module by `inspect`
-
-    @staticmethod
-    def disable(function: Any, *_: Any, **__: Any) -> Any:
-        return function
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__path__":  # which an import of a part of it asks for
-            raise AttributeError(name)
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
-        return getattr(importlib.import_module(self.__name__), name)
-
-
-@contextlib.contextmanager
-def without_compiler() -> Iterator[None]:
-    """Spare an import that takes two seconds.
-
-    PyTorch's kernels for the meta device import its compiler for one thing, to tell it that they are not for it.
-    """
-    name = "torch._dynamo"
-    if name in sys.modules:
-        yield
-        return
-    stand_in = sys.modules[name] = _Compiler(name)
-    try:
-        yield
-    finally:
-        if sys.modules.get(name) is stand_in:
-            del sys.modules[name]
-            vars(torch).pop("_dynamo", None)
 
 
 def record(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recording:
