@@ -20,7 +20,8 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/accelerators -k "lint or warning"
+	$(BIN)/clang-format --dry-run --Werror $$(find src -name "*.cpp" -o -name "*.h")
+	$(BIN)/python -m pytest tests/hardware tests/accelerators -k "lint or warning"
 
 # With the kernels compiled for every instruction set; an old build folder would bring files that are gone.
 wheel: $(VENV)/installed-dev

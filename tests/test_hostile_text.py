@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lutra
-from fabricated_run import make_finished_run, small_recipe
+from fabricated_run import exploration, make_finished_run, small_recipe, spread
 from frozen_berts import METHODS, small_config
 from frozen_blocks import random_rows
 from hostile import CANARY, KEY, STRINGS, canaries, replaced, string_places
@@ -265,16 +265,16 @@ def tags_of_the_page() -> set[tuple[str, tuple[str, ...]]]:
 
 @EVERY
 def test_an_exploration_is_recorded_in_its_folder_or_not_at_all(tmp_path, text):
-    exploration = tmp_path / "a" / "b" / "exploration"
-    exploration.mkdir(parents=True)
+    folder = tmp_path / "a" / "b" / "exploration"
+    folder.mkdir(parents=True)
     into = tmp_path / "a" / "b" / "results"
-    document = {"name": "good", "variants": [{"variant": "v", "loss": {"mean": 1.0}}]}
-    (exploration / "explore.json").write_text(json.dumps(document))
-    assert add_exploration(exploration, into) == into / "explore" / "good.json"
+    document = exploration(name="good", variants=[{"variant": "v", "loss": spread(1.0)}])
+    (folder / "explore.json").write_text(json.dumps(document))
+    assert add_exploration(folder, into) == into / "explore" / "good.json"
     before = sorted(tmp_path.rglob("*"))
-    (exploration / "explore.json").write_text(json.dumps({**document, "name": text}))
+    (folder / "explore.json").write_text(json.dumps({**document, "name": text}))
     with pytest.raises(LutraError) as caught:
-        add_exploration(exploration, into)
+        add_exploration(folder, into)
     refused(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
 

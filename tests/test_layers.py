@@ -62,7 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     "cost": COST,
     "report": REPORT,
     "papers": {"report", *REPORT},
-    "explore": {"report", *REPORT},
+    "explore": {"papers", "report", *REPORT},
 }
 """Which rooms each room may import beside itself and `COMMON`; an accelerator is a room of its own."""
 STARTS_STEPS = {"", "__main__", "evaluate.trained", "cli"}

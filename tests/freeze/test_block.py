@@ -9,7 +9,7 @@ import torch
 from safetensors.numpy import load_file
 
 from lutra.errors import FrozenModelError, InputError
-from lutra.evaluate.language import evaluate_run, generate_run
+from lutra.evaluate.language import evaluate_run, generate_from_run
 from lutra.freeze.block import freeze_model, weightless_blocks
 from lutra.freeze.engines import load_with_engine
 from lutra.freeze.step import capture_inputs, freeze_run
@@ -67,7 +67,7 @@ def test_runs_in_which_only_blocks_were_frozen_still_evaluate_and_write(trained,
     result = evaluate_run(old, recipe)
     assert result["validation_loss"]["golden"] == result["validation_loss"]["fake_quantised"] == logged["ours"]
     assert result["frozen_baselines"] == {}
-    texts = [generate_run(old, recipe, "ROMEO:", characters=20, engine=engine) for engine in ("torch", "golden")]
+    texts = [generate_from_run(old, recipe, "ROMEO:", characters=20, engine=engine) for engine in ("torch", "golden")]
     assert texts[0] == texts[1] and texts[0].startswith("ROMEO:") and len(texts[0]) == 26
 
 

@@ -255,7 +255,7 @@ def test_steps_and_scales_are_groups_of_their_own():
     [
         ({"method": "full", "activation_bits": 8}, "float activations"),
         ({"method": "binary", "activation_bits": 1}, "one-bit activations"),
-        ({"method": "bit", "wtws": True}, "two halves"),
+        ({"method": "bit", "wtws": True}, "two copies"),
         ({"method": "bmt", "weight_bits": 2}, "weight_bits"),
     ],
 )

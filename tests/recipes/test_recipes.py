@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lutra.explore.hardware.space import is_hardware_space, load_hardware_space
 from lutra.explore.space import load_space
 from lutra.models.zoo import PRESETS
 from lutra.recipes.kinds import load_any_recipe
@@ -27,7 +28,8 @@ def test_the_comparison_on_a_task_holds_the_methods_of_its_table(task):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "spaces").glob("*.toml")), ids=lambda path: path.stem)
 def test_every_exploration_is_valid_and_named_for_its_file(path):
-    assert load_space(path).space.name == path.stem
+    load = load_hardware_space if is_hardware_space(path) else load_space
+    assert load(path).space.name == path.stem
 
 
 @pytest.mark.parametrize("ffn", ["mlp", "none"])

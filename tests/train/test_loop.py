@@ -299,6 +299,26 @@ def test_binary_attention_goes_on_to_the_same_numbers(run, tmp_path, ffn):
     )
 
 
+def test_mappings_are_trained_in_the_first_part_alone(run, tmp_path, monkeypatch):
+    def scores(files):
+        return {name: tensor for name, tensor in read_checkpoint(files.last_checkpoint)[0].items() if "scores" in name}
+
+    recipe = tiny_recipe("weightless", mapping_fraction=0.5, checkpoint_every=1)
+    whole = RunFiles(tmp_path / "whole")
+    train_run(whole, recipe)
+    stops = iter([0] * 5 + [1] + [0] * 20)
+    monkeypatch.setattr(trainer.StopRequest, "reason", property(lambda _: "time limit" if next(stops) else None))
+    assert train_run(run, recipe)["iterations"] == 5
+    after_five = scores(run)
+    train_run(run, recipe)
+    assert evidence(run) == evidence(whole)
+    assert after_five and all(torch.equal(tensor, after_five[name]) for name, tensor in scores(run).items())
+    always = RunFiles(tmp_path / "always")
+    train_run(always, tiny_recipe("weightless", checkpoint_every=1))
+    trained = [name for name in after_five if not name.startswith("optimiser/")]
+    assert not all(torch.equal(after_five[name], scores(always)[name]) for name in trained)
+
+
 def test_baselines_are_trained_beside_the_run_and_go_on(run):
     recipe = tiny_recipe("weightless")
     assert train_baselines(run, recipe, max_minutes=0).keys() == {"mlp"}

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lutra.cost.workload import TransformerShape
 from lutra.errors import InputError
+from lutra.escape import brief
 from lutra.frozen.graph import WeightlessBlock
+from lutra.limits import JSON_BYTES, PARAMETERS
+from lutra.reading import parse_json, read_bytes
 from lutra.recipes.convert import ConvertRecipe
 from lutra.recipes.frozen import FrozenRecipe
 from lutra.recipes.language import ModelConfig, Recipe
 from lutra.recipes.vision import VisionRecipe
-from lutra.runs.files import RunFiles, read_json
+from lutra.runs.files import RunFiles
+from lutra.runs.schemas.conversion import ConversionPlan, Source
+from lutra.runs.typed import read_record
 
 VOCABULARY_OF_DATASET = {"shakespeare-char": 65}
 
@@ -159,7 +163,8 @@ def shape_of_conversion(run: RunFiles, recipe: ConvertRecipe) -> TransformerShap
     Raises:
         InputError: its feed-forward parts are of several shapes, or the model does not say how many heads it has.
     """
-    plan, source = (read_json(run.root / name, "run") for name in ("plan.json", "source.json"))
+    plan = read_record(run.root / "plan.json", ConversionPlan, "run")
+    source = read_record(run.root / "source.json", Source, "run")
     try:
         rows = [row for row in plan["found"] if row["convert"]]
         shapes = {(int(row["inputs"]), int(row["hidden"]), int(row["outputs"]), bool(row["gated"])) for row in rows}
@@ -210,9 +215,11 @@ class _Config:
             value = self.values.get(key)
             if value is not None:
                 if isinstance(value, bool) or not isinstance(value, int):
-                    raise InputError(f"{self.source}: {key} must be an integer, got {value!r}")
+                    raise InputError(f"{self.source}: {key} must be an integer, got {brief(repr(value), 60)}")
                 if value < minimum:
                     raise InputError(f"{self.source}: {key} must be at least {minimum}, got {value}")
+                if value > PARAMETERS:
+                    raise InputError(f"{self.source}: {key} must be at most {PARAMETERS}, got {brief(str(value), 60)}")
                 return value
         if default is None:
             raise InputError(
@@ -227,13 +234,13 @@ class _Config:
             side = self.integer(key)
             return side, side
         if len(value) != 2 or not all(isinstance(side, int) and side >= 1 for side in value):
-            raise InputError(f"{self.source}: {key} must be one or two positive integers, got {value!r}")
+            raise InputError(f"{self.source}: {key} must be one or two positive integers, got {brief(repr(value), 60)}")
         return value[0], value[1]
 
     def flag(self, key: str, default: bool) -> bool:
         value = self.values.get(key, default)
         if not isinstance(value, bool):
-            raise InputError(f"{self.source}: {key} must be true or false, got {value!r}")
+            raise InputError(f"{self.source}: {key} must be true or false, got {brief(repr(value), 60)}")
         return value
 
 
@@ -260,11 +267,11 @@ def shape_of_huggingface(config: Mapping[str, Any] | Path, tokens: int | None = 
 def _read_config(path: Path) -> Mapping[str, Any]:
     path = path / "config.json" if path.is_dir() else path
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(read_bytes(path, JSON_BYTES))
     except OSError as error:
         raise InputError(f"{path}: cannot read the configuration ({error.strerror})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({brief(str(error))})") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: must hold one JSON object with the keys of a model's config.json")
     return values

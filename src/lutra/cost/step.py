@@ -18,15 +18,17 @@ from lutra.cost.weightless import (
     paper_fpga_energy,
 )
 from lutra.cost.workload import ENCODER, TransformerShape, workload
-from lutra.errors import InputError, RunDirectoryError
+from lutra.errors import InputError
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock, as_weightless
 from lutra.recipes.convert import ConvertRecipe
 from lutra.recipes.frozen import FrozenRecipe
 from lutra.recipes.language import Recipe
+from lutra.recipes.sections import Experiment
 from lutra.recipes.vision import VisionRecipe
-from lutra.runs.files import RunFiles, read_json, write_json
+from lutra.runs.files import RunFiles
 from lutra.runs.record import failed_steps
+from lutra.runs.typed import read_evidence, write_evidence
 
 ARRAY_SIZE = 32
 """The paper's choice for end-to-end comparisons (section 4.3.2)."""
@@ -46,7 +48,18 @@ logger = logging.getLogger("lutra")
 
 
 def cost_run(run: RunFiles, recipe: AnyRecipe) -> dict[str, Any]:
-    """Write `run.cost`: what one sequence costs on the run's blocks and on the dense baseline.
+    """Write `run.cost`, see `cost_of`.
+
+    Raises:
+        FrozenModelError, RunDirectoryError, InputError: see `cost_of`.
+    """
+    result = cost_of(run, recipe)
+    write_evidence(run, recipe, "cost", result)
+    return result
+
+
+def cost_of(run: RunFiles, recipe: AnyRecipe) -> dict[str, Any]:
+    """What one sequence costs on the run's blocks and on the dense baseline, as `run.cost` holds it.
 
     Of a frozen model from elsewhere, whose recipe says nothing of a dense one, the blocks stand alone.
 
@@ -65,9 +78,9 @@ def cost_run(run: RunFiles, recipe: AnyRecipe) -> dict[str, Any]:
     blocks = {f"block_{index}": as_weightless(graph) for index, graph in enumerate(graphs)}
     (shape, tokens), frozen_hash = _shape(run, recipe, list(blocks.values())), store.content_hash(run.frozen)
     layer = None if shape is None else layer_cost(shape, systolic_array(ARRAY_SIZE))
-    measured = _evidence(run, "simulate", frozen_hash, _measured)
-    luts = _evidence(run, "synth", frozen_hash, _synthesised)
-    asic_j_per_cycle = _evidence(run, "synth", frozen_hash, _asic_j_per_cycle)
+    measured = _evidence(run, recipe, "simulate", frozen_hash, _measured)
+    luts = _evidence(run, recipe, "synth", frozen_hash, _synthesised)
+    asic_j_per_cycle = _evidence(run, recipe, "synth", frozen_hash, _asic_j_per_cycle)
     rows = [
         _block_row(
             name,
@@ -81,7 +94,7 @@ def cost_run(run: RunFiles, recipe: AnyRecipe) -> dict[str, Any]:
         for fold in recipe.hardware.fold_factors
         for name, block in blocks.items()
     ]
-    result = {
+    return {
         "frozen_hash": frozen_hash,
         "model": {"sequence_tokens": tokens} if shape is None else _model(shape),
         "inference_counts": [
@@ -99,8 +112,6 @@ def cost_run(run: RunFiles, recipe: AnyRecipe) -> dict[str, Any]:
         },
         "leaves_out": list(LEAVES_OUT),
     }
-    write_json(run.cost, result)
-    return result
 
 
 def _shape(run: RunFiles, recipe: AnyRecipe, blocks: list[WeightlessBlock]) -> tuple[TransformerShape | None, int]:
@@ -194,7 +205,7 @@ def _layer_row(layer: LayerCost | None, fold: FoldFactor, rows: list[dict[str, A
         "block_cycles_per_sequence": mean("cycles_per_sequence"),
         "fpga_ratio_paper_power": ratio(mean("fpga_energy_paper_power_j")),
         "fpga_ratio_interpolated": ratio(mean("fpga_energy_interpolated_j")),
-        "asic_ratio_paper_power": (None if asic_energy_j is None or layer is None else layer.asic_ratio(asic_energy_j)),
+        "asic_ratio_paper_power": None if asic_energy_j is None or layer is None else layer.asic_ratio(asic_energy_j),
         "upper_limit_ratio": None if layer is None else layer.upper_limit,
     }
 
@@ -233,7 +244,11 @@ def _asic_j_per_cycle(synthesis: dict[str, Any]) -> dict[Place, float]:
 
 
 def _evidence(
-    run: RunFiles, step: Literal["simulate", "synth"], frozen_hash: str, extract: Callable[[Any], dict[Place, T]]
+    run: RunFiles,
+    recipe: Experiment,
+    step: Literal["simulate", "synth"],
+    frozen_hash: str,
+    extract: Callable[[Any], dict[Place, T]],
 ) -> dict[Place, T]:
     """What another step found out about the same frozen model; nothing where it did not run, or failed."""
     path = {"simulate": run.simulate, "synth": run.synth}[step]
@@ -242,11 +257,8 @@ def _evidence(
     if step in failed_steps(run):
         logger.warning("%s: left out, the step failed; run `lutra %s` again", path, step)
         return {}
-    content = read_json(path, step)
-    try:
-        if content["frozen_hash"] == frozen_hash:
-            return extract(content)
-    except (KeyError, TypeError) as error:
-        raise RunDirectoryError(f"{path}: damaged ({error!r}); run `lutra {step}` again") from None
+    content = read_evidence(run, recipe, step)
+    if content.get("frozen_hash") == frozen_hash:
+        return extract(content)
     logger.warning("%s: made from another frozen model, so it is left out; run `lutra %s` again", path, step)
     return {}

@@ -9,6 +9,7 @@ from typing import Any
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 
 from lutra.errors import InputError
+from lutra.escape import brief
 from lutra.limits import JSON_BYTES
 from lutra.names import shown
 from lutra.reading import parse_json, read_bytes
@@ -69,7 +70,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     except InputError:
         raise
     except Exception as error:  # tokenizers raises plain Exception
-        raise InputError(f"{folder}: not a tokenizer ({error})") from None
+        raise InputError(f"{folder}: not a tokenizer ({brief(str(error))})") from None
     if whole.is_file():
         _require_agreement(json.loads(tokenizer.to_str()), options, whole)
     tokenizer.no_padding()

@@ -30,7 +30,7 @@ def exploration_tables(record: dict[str, Any]) -> list[Table]:
 def markdown(record: dict[str, Any]) -> str:
     """The tables, what they mean, which variants each stage dropped, and what failed."""
     tables = _variant_table(record), _baseline_table(record)
-    parts = [f"# {escape.markdown(record['name'])}", *map(_markdown_table, tables)]
+    parts = [f"# {escape.markdown(record['name'])}", *map(markdown_table, tables)]
     parts.append(
         "Mean ± sample standard deviation over seeds, and the range. Recovery is 0 where the block does nothing and 1 "
         "where it replaces the MLP. Loss is of the frozen integers on the whole validation text, in nats per token; "
@@ -93,7 +93,8 @@ def _range(values: dict[str, Any] | None) -> str:
     return f"{values['min']:.3f} to {values['max']:.3f}"
 
 
-def _markdown_table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """A table of cells as Markdown."""
     lines = [f"**{escape.markdown(table.title)}**", "", f"| {' | '.join(map(escape.markdown, table.header))} |"]
     lines.append(f"| --- |{' ---: |' * (len(table.header) - 1)}")
     return "\n".join([*lines, *(f"| {' | '.join(map(escape.markdown, row))} |" for row in table.rows)])

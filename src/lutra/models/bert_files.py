@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import logging
 import re
 from pathlib import Path
@@ -21,9 +20,12 @@ from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
 from lutra.errors import CheckpointError, InputError
+from lutra.escape import brief
+from lutra.limits import JSON_BYTES, TENSOR_BYTES
 from lutra.models.bert import Bert, load_weights
 from lutra.names import shown
 from lutra.nn.binary_linear import PackedWeight, prepare_packed_
+from lutra.reading import parse_json, read_bytes
 from lutra.recipes.bert_config import BertConfig
 from lutra.runs.files import replacing, write_json
 from lutra.schema import explain
@@ -77,6 +79,8 @@ def load_bert(folder: Path, outputs: int | None = None, seed: int = 0) -> Bert:
         CheckpointError: a file is missing or damaged, not a BERT, or weights that do not fit the configuration.
     """
     settings = _read_config(folder / "config.json")
+    if wanted := _missing(settings):
+        raise CheckpointError(f"{folder / 'config.json'}: has no {wanted}; fetch the whole folder of the model again")
     weights = _read_tensors(folder / "model.safetensors")
     try:
         if settings.get("model_type") == _OUR_TYPE:
@@ -84,9 +88,27 @@ def load_bert(folder: Path, outputs: int | None = None, seed: int = 0) -> Bert:
         return _load_hugging_face(settings, weights, outputs, seed)
     except ValidationError as error:
         raise CheckpointError(f"{folder}: not a BERT that can be loaded ({explain(error)})") from None
-    except (InputError, RuntimeError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())
+    except (
+        *(InputError, RuntimeError, KeyError),
+        *(TypeError, ValueError, AttributeError, ArithmeticError, MemoryError),
+    ) as error:
+        reason = brief(" ".join(str(error).split()), 600)
         raise CheckpointError(f"{folder}: not a BERT that can be loaded ({reason})") from None
+
+
+_SETTINGS = (
+    *("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size", "vocab_size"),
+    *("max_position_embeddings", "type_vocab_size", "hidden_act", "hidden_dropout_prob", "layer_norm_eps"),
+)
+"""What is read of a Hugging Face config.json."""
+
+
+def _missing(settings: dict[str, Any]) -> str:
+    if "model_type" not in settings:
+        return "model_type, which says what the model is"
+    wanted = ("bert", "packed") if settings["model_type"] == _OUR_TYPE else _SETTINGS
+    other = settings["model_type"] not in (_OUR_TYPE, "bert")  # refused below, by its name
+    return "" if other else ", ".join(name for name in wanted if name not in settings)
 
 
 def save_bert(model: Bert, folder: Path) -> None:
@@ -201,11 +223,11 @@ def _our_name(name: str) -> str:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = parse_json(read_bytes(path, JSON_BYTES))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read it ({error.strerror}); give a folder of a BERT") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: not JSON ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not JSON ({brief(str(error))})") from None
     if not isinstance(settings, dict):
         raise CheckpointError(f"{path}: not a configuration, an object of settings is expected")
     return settings
@@ -213,13 +235,13 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
-        return parse_tensors(path.read_bytes())
+        return parse_tensors(read_bytes(path, TENSOR_BYTES))
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot read it ({error.strerror}); convert a pytorch_model.bin to safetensors first"
         ) from None
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: not safetensors, or damaged ({error}); fetch it again") from None
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: not safetensors, or damaged ({brief(str(error))}); fetch it again") from None
 
 
 def find_checkpoint(name: str) -> Path:

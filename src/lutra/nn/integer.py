@@ -66,9 +66,9 @@ def dyadic(
 
 def requantised(sums: Tensor, multiplier: Tensor, shift: Tensor | int, bits: int) -> Tensor:
     """`clamp((sums * multiplier + 2^(shift - 1)) >> shift)`, exact; `shift` is at least 1."""
-    half = torch.as_tensor(shift, device=sums.device).long()
+    amount = torch.as_tensor(shift, device=sums.device).long()
     low, high = type_range(bits)
-    scaled = (sums.long() * multiplier.long() + (torch.ones_like(half) << half - 1)) >> half
+    scaled = (sums.long() * multiplier.long() + (torch.ones_like(amount) << amount - 1)) >> amount
     return scaled.clamp(low, high).double()
 
 

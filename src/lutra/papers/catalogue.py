@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lutra.errors import InputError
+from lutra.papers.bmt_hardware import bmt_5, bmt_6, bmt_figure_10, bmt_figure_11, bmt_figure_12
 from lutra.papers.bmt_scores import bmt_4
+from lutra.papers.experiments.bat_units import bat_pieces
 from lutra.papers.experiments.designs import design_pieces
 from lutra.papers.experiments.run import Piece
 from lutra.papers.experiments.table_3 import table_3_pieces
@@ -40,6 +42,11 @@ TABLES: dict[str, TableEntry] = {
     "quweit-4": TableEntry(quweit_4, design_pieces),
     "quweit-4-model": TableEntry(quweit_4_model),
     "bmt-4": TableEntry(bmt_4),
+    "bmt-5": TableEntry(bmt_5),
+    "bmt-6": TableEntry(bmt_6, bat_pieces),
+    "bmt-fig10": TableEntry(bmt_figure_10, bat_pieces),
+    "bmt-fig11": TableEntry(bmt_figure_11),
+    "bmt-fig12": TableEntry(bmt_figure_12),
 }
 
 

@@ -23,7 +23,9 @@ from lutra.report.build import (
 )
 from lutra.report.evidence import read_run
 from lutra.report.tables import Table, proof_table, synthesis_table
-from lutra.runs.files import RunFiles, read_json
+from lutra.runs.files import RunFiles
+from lutra.runs.schemas.conversion import ConversionPlan, Fit, Source
+from lutra.runs.typed import read_evidence, read_record
 
 _LABELS = {
     "golden": "frozen integers, as the hardware computes",
@@ -46,9 +48,10 @@ def report_run(files: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
     Returns:
         As `lutra.report.build.report_run`.
     """
-    source, plan = (read_json(files.root / name, "run") for name in ("source.json", "plan.json"))
+    source = read_record(files.root / "source.json", Source, "run")
+    plan = read_record(files.root / "plan.json", ConversionPlan, "run")
     evidence, fit = read_run(files, recipe), files.root / "fit.json"
-    fitted = (_fit(read_json(fit, "fit")),) if fit.exists() else ()
+    fitted = (_fit(read_record(fit, Fit, "fit")),) if fit.exists() else ()
     scores = (_scores(evidence.evaluate, recipe),) if evidence.evaluate else ()
     sections = (
         Section("converted", "What was converted", paragraphs=(_told(plan, source),), tables=(_converted(plan),)),
@@ -154,9 +157,15 @@ def _scores(evaluate: dict[str, Any], recipe: ConvertRecipe) -> Table:
 
 def summarise(files: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
     """What was converted, how near it is, and what the simulation compared."""
-    parts = {"source": files.root / "source.json", "fit": files.root / "fit.json"}
-    parts |= {"evaluate": files.evaluate, "simulate": files.simulate, "synth": files.synth}
-    return {name: read_json(path, "run") if path.exists() else None for name, path in parts.items()}
+    source, fit = files.root / "source.json", files.root / "fit.json"
+    return {
+        "source": read_record(source, Source, "run") if source.exists() else None,
+        "fit": read_record(fit, Fit, "fit") if fit.exists() else None,
+        **{
+            name: read_evidence(files, recipe, name) if getattr(files, name).exists() else None
+            for name in ("evaluate", "simulate", "synth")
+        },
+    }
 
 
 def require_complete(files: RunFiles, recipe: ConvertRecipe) -> None:

@@ -165,7 +165,7 @@ def cost_table(evidence: Evidence) -> Table | None:
         return None
     cost, tokens = evidence.cost, evidence.cost["model"]["sequence_tokens"]
     ratios = {layer["fold_factor"]: layer for layer in cost["layers"]}
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for fold in ratios:
         blocks = [block for block in cost["blocks"] if block["fold_factor"] == fold]
         area = synthesised_blocks(evidence, fold)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,7 +37,10 @@ def open_run(recipe: Experiment, root: Path) -> RunFiles:
 
     Raises:
         RunDirectoryError: `root` belongs to another recipe (the first differing key is named), or holds other files.
+        InputError: a later step could not do what the recipe asks for.
     """
+    if check := kind_of(recipe).check:
+        load_function(check)(recipe)
     files = RunFiles(root)
     own = (FROZEN_FOLDER,) if isinstance(recipe, FrozenRecipe) else ()
     if not files.recipe.exists() and root.exists() and (not root.is_dir() or _holds_other_files(root, own)):
@@ -138,7 +143,15 @@ def run_step(files: RunFiles, recipe: Experiment, name: str, **options: Any) -> 
     with held(files.root):
         claim_run(files, recipe)
         clear_leftovers(files.root)
+        _use_threads(recipe.processor_threads)
         return _run_held(files, recipe, step, lambda: function(files, recipe, **options), frozenset(options))
+
+
+def _use_threads(count: int) -> None:
+    """Let PyTorch compute on so many threads, whether it is loaded already or will be."""
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(count)
 
 
 def _run_held(
@@ -170,7 +183,7 @@ def _run_held(
             "outputs": _digests(files, sorted(_written(files, step))),
             "seconds": round(seconds, 3),
             "ended": _now(),
-            "environment": environment(),
+            "environment": {**environment(), "threads": str(recipe.processor_threads)},
         }
         _record(files, recipe, step.name, finished=evidence)
     else:

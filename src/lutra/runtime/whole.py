@@ -251,11 +251,11 @@ class WholeLayout:
             sizes = x.width, op.epsilon, op.shift, *limits, reach < 2**31
             return _Emitted(NORM, _Norm(*sizes, *arrays), op.inputs, op.output)
         if isinstance(op, Attention):
-            sizes = x.width, op.heads, op.causal, len(self._attentions)
+            heads = x.width, op.heads, op.causal, len(self._attentions)
             table = self._keep(op.exponentials, "uint8")
             reach = x.width // op.heads * 2**14 * op.multiplier
             narrow = (reach + (1 << op.shift >> 1)) >> op.shift < 2**31
-            constants = _Attention(*sizes, op.multiplier, op.shift, op.gain, *limits, narrow, table)
+            constants = _Attention(*heads, op.multiplier, op.shift, op.gain, *limits, narrow, table)
             self._attentions.append(constants)
             return _Emitted(ATTENTION, constants, op.inputs, op.output)
         if isinstance(op, Residual) and _bytes(x.type) == 2:

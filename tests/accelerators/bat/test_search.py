@@ -14,7 +14,17 @@ from lutra.accelerators.bat import compiler
 from lutra.accelerators.bat.config import PAPER_FFN, PAPER_MHA
 from lutra.accelerators.bat.latency import BUILT, Memory, Module, Shape
 from lutra.accelerators.bat.pipeline import equation_5_of_a_pair
-from lutra.accelerators.bat.search import PAPER_METHOD, PAPER_SPACE, choice, devices, evaluate, fastest, staircase
+from lutra.accelerators.bat.search import (
+    PAPER_METHOD,
+    PAPER_SPACE,
+    buildable,
+    choice,
+    devices,
+    evaluate,
+    fastest,
+    staircase,
+    steps,
+)
 from lutra.accelerators.bat.traffic import Loads
 from lutra.errors import InputError
 
@@ -121,3 +131,40 @@ def test_loads_are_what_the_compiler_writes(seed):
     assert {name: blob.beats for name, (_, blob) in image.places.items()} == {
         name: int(np.asarray(beats)) for name, beats in expected.items()
     }
+
+
+@pytest.mark.parametrize("method", [0, 22, 44])
+def test_contenders_hold_what_is_best_of_all(method):
+    space = replace(PAPER_SPACE, methods=PAPER_SPACE.methods[method : method + 1])
+    device = devices()["zcu102"]
+    (result,) = evaluate(space, None)
+    allowed = result.feasible(device, LIMIT)
+    left = allowed & result.contenders(np.ones(len(space.modules), bool))
+    assert 0 < left.sum() < 0.2 * allowed.sum()
+    assert staircase(space, result, left) == staircase(space, result, allowed)
+    for cost in (result.needs(device), result.pair_energy_j(space.clock_hz)):
+        of_all, of_some = (
+            [(result.pair_cycles()[place], cost[place]) for place in steps(result, mask, cost)]
+            for mask in (allowed, left)
+        )
+        assert of_some == of_all
+
+
+def test_what_the_rtl_is_not_written_for_is_left_out():
+    method = next(each for each in PAPER_SPACE.methods if each.heads == 3)
+    built = dict(zip(PAPER_SPACE.modules, buildable(PAPER_SPACE, method), strict=True))
+    # Of 192 columns of queries no whole beats of 128 lanes are left over for keys.
+    assert not built[16, 128, 128, 8]
+    assert built[16, 128, 96, 8]
+    assert not buildable(replace(PAPER_SPACE, p_pe=96), method)[PAPER_SPACE.modules.index((16, 64, 32, 8))]
+
+
+def test_power_of_the_papers_point_is_its_table_6(results):
+    result = results[PAPER_METHOD]
+    seconds = result.pair_cycles()[PAPER_PLACE] / PAPER_SPACE.clock_hz
+    assert result.pair_energy_j(PAPER_SPACE.clock_hz)[PAPER_PLACE] / seconds == pytest.approx(5.465, rel=1e-3)
+
+
+def test_a_memory_of_a_few_bytes_per_cycle_is_enough(results):
+    rate = results[PAPER_METHOD].bytes_per_cycle()[PAPER_PLACE]
+    assert 4 < rate < 8

@@ -13,7 +13,7 @@ from safetensors.numpy import save
 from frozen_blocks import random_rows
 from lutra import settings
 from lutra.accelerators.block import synthesise as step
-from lutra.accelerators.block.emit import fold_folder, generate_run
+from lutra.accelerators.block.emit import fold_folder, write_rtl
 from lutra.accelerators.block.synthesise import synthesise_run
 from lutra.errors import MismatchError, ToolError
 from lutra.frozen import store
@@ -36,7 +36,7 @@ def make_run(root: Path, seed: int = 0) -> RunFiles:
         np.random.default_rng(seed), width=6, thermometer_bits=2, luts=(12, 8), inputs=(6, 6), name="h.0.mlp"
     )
     store.save(FrozenModel((graph,)), run.frozen)
-    generate_run(run, RECIPE)
+    write_rtl(run, RECIPE)
     return run
 
 

@@ -85,6 +85,12 @@ class UnitFits:
             return next(iter(self._points[key].values()))
         raise InputError(f"BAT: no synthesis of {unit} with {bits} bits is recorded; run lutra table bmt-6 --fresh")
 
+    def content(self) -> list[Any]:
+        """All that follows from: units, bits, sizes and uses, sorted."""
+        return sorted(
+            [*key, size, *vars(use).values()] for key, sizes in self._points.items() for size, use in sizes.items()
+        )
+
     def errors(self) -> dict[str, float]:
         """Of sizes between the ends: packed LUTs of the line over those that were synthesised, less 1."""
         return {
@@ -146,6 +152,11 @@ def module_use(fits: UnitFits, lanes: Lanes, sizes: Sizes, attention: bool, feed
         "memories": _memories(lanes, sizes, attention, feed_forward),
         "control": fits.of("loader", 1) + fits.of("dma_read", 1) * 2 + fits.of("dma_write", 1) + store,
     }
+
+
+def memory_use(lanes: Lanes, sizes: Sizes, attention: bool, feed_forward: bool) -> Use:
+    """What a module's memories take, which needs no synthesis."""
+    return _memories(lanes, sizes, attention, feed_forward)
 
 
 def total_use(parts: Mapping[str, Use]) -> Use:

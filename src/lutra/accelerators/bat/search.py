@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lutra.accelerators.bat.config import ModuleConfig
+from lutra.accelerators.bat.anchors import paper_power_w, paper_use
+from lutra.accelerators.bat.config import BatConfig, ModuleConfig
 from lutra.accelerators.bat.latency import BUILT, Memory, Module, Shape, Timing
 from lutra.accelerators.bat.pipeline import equation_5_of_a_pair, program_cycles
 from lutra.accelerators.bat.resources import Sizes, UnitFits, Use, module_use, total_use
@@ -88,7 +89,7 @@ class Space:
     def points(self) -> int:
         return len(self.methods) * len(self.modules) ** 2
 
-    @property
+    @cached_property
     def modules(self) -> list[tuple[int, ...]]:
         """All values of `PARALLELISMS`, in the order of the axes of results."""
         return [
@@ -157,6 +158,9 @@ class MethodResult:
     attention_bytes: np.ndarray
     """That a sentence in a layer moves to and from memory."""
     feed_forward_bytes: np.ndarray
+    attention_power_w: np.ndarray
+    """Scaled from the paper's Table 6."""
+    feed_forward_power_w: np.ndarray
     layers: int
 
     def pair_cycles(self) -> np.ndarray:
@@ -165,6 +169,19 @@ class MethodResult:
         pair: np.ndarray = self.quantise[:, None] + stages
         return pair
 
+    def pair_energy_j(self, clock_hz: float) -> np.ndarray:
+        """What the paper's power, scaled by lanes, comes to for two sentences; shape as of `pair_cycles`."""
+        power_w = self.attention_power_w[:, None] + self.feed_forward_power_w[None]
+        energy: np.ndarray = power_w * self.pair_cycles() / clock_hz
+        return energy
+
+    def bytes_per_cycle(self) -> np.ndarray:
+        """Of both ports together while both modules work; shape as of `pair_cycles`."""
+        slot = np.maximum(self.attention[:, None], self.feed_forward[None])
+        moved = self.attention_bytes[:, None] + self.feed_forward_bytes[None]
+        rate: np.ndarray = moved / slot
+        return rate
+
     def use(self, name: str) -> np.ndarray:
         """A resource of both modules, (attention modules, feed-forward modules)."""
         one, other = (np.asarray(getattr(use, name), float) for use in (self.attention_use, self.feed_forward_use))
@@ -172,11 +189,73 @@ class MethodResult:
         both: np.ndarray = np.broadcast_to(one, size)[:, None] + np.broadcast_to(other, size)[None]
         return both
 
+    def needs(self, device: Device) -> np.ndarray:
+        """The share of the resource of which a pair needs the largest one; shape as of `pair_cycles`."""
+        has = {"lut_packed": device.lut, "ff": device.ff, "bram": device.bram, "dsp": device.dsp}
+        share: np.ndarray = np.maximum.reduce([self.use(name) / count for name, count in has.items()])
+        return share
+
     def feasible(self, device: Device, fraction: float) -> np.ndarray:
         """Which pairs take less than a fraction of everything that a device has."""
-        limits = {"lut_packed": device.lut, "ff": device.ff, "bram": device.bram, "dsp": device.dsp}
-        fits: np.ndarray = np.logical_and.reduce([self.use(name) < fraction * has for name, has in limits.items()])
+        fits: np.ndarray = self.needs(device) < fraction
         return fits
+
+    def contenders(self, built: np.ndarray) -> np.ndarray:
+        """Pairs of modules of `built` of which no other one is as good in cycles, resources and power, better in one.
+
+        Whatever is best among pairs in what grows with these is among them. Shape as of `pair_cycles`.
+        """
+        first = _unbeaten(built, [self.attention, self.quantise, self.attention_power_w], self.attention_use)
+        second = _unbeaten(built, [self.feed_forward, self.feed_forward_power_w], self.feed_forward_use)
+        pairs: np.ndarray = np.logical_and.outer(first, second)
+        return pairs
+
+
+def _unbeaten(built: np.ndarray, costs: list[np.ndarray], use: Use) -> np.ndarray:
+    """Which modules are in `built` and no other one of it beats; of equal ones the first is."""
+    resources = [getattr(use, name) for name in ("lut_packed", "ff", "dsp", "bram")]
+    values = np.stack([np.broadcast_to(np.asarray(each, float), built.shape) for each in [*costs, *resources]], 1)
+    no_worse = (values[:, None] <= values[None]).all(2)  # [i, j]: i is no worse than j
+    earlier = np.arange(len(built))[:, None] < np.arange(len(built))[None]
+    beats = no_worse & (~no_worse.T | earlier) & built[:, None]
+    kept: np.ndarray = built & ~beats.any(0)
+    return kept
+
+
+def buildable(space: Space, method: Method) -> np.ndarray:
+    """Which modules the RTL can be written with for a method's sizes: `BatConfig` takes them, (modules,)."""
+    return _buildable(replace(space, methods=()), method.heads)
+
+
+@cache
+def _buildable(space: Space, heads: int) -> np.ndarray:
+    return np.array([_takes(space, values, heads) for values in space.modules])
+
+
+def _takes(space: Space, values: tuple[int, ...], heads: int) -> bool:
+    lanes = dict(zip(PARALLELISMS, values, strict=True))
+    try:
+        module = ModuleConfig(**lanes, p_pe=space.p_pe, p_softmax=space.p_softmax)
+        BatConfig((module,), positions=space.tokens, max_width=space.width, heads=heads, head_width=space.head_width)
+    except InputError:
+        return False
+    return True
+
+
+def _lanes(space: Space) -> _Lanes:
+    columns = dict(zip(PARALLELISMS, np.array(space.modules).T, strict=True))
+    return _Lanes(**columns, p_pe=space.p_pe, p_softmax=space.p_softmax)
+
+
+def with_resources(space: Space, result: MethodResult, fits: UnitFits | None) -> MethodResult:
+    """The same with the resources of other fits; None: those that follow from the paper's Table 6.
+
+    Raises:
+        InputError: the fits have no synthesis of a unit.
+    """
+    lanes, shape = _lanes(space), result.method.shape(space)
+    first, second = (_use(fits, lanes, shape, space.sums, attention) for attention in (True, False))
+    return replace(result, attention_use=first, feed_forward_use=second)
 
 
 def evaluate(space: Space, fits: UnitFits | None, timing: Timing = BUILT) -> Iterator[MethodResult]:
@@ -185,8 +264,7 @@ def evaluate(space: Space, fits: UnitFits | None, timing: Timing = BUILT) -> Ite
     Raises:
         InputError: the fits have no synthesis of a unit.
     """
-    columns = dict(zip(PARALLELISMS, np.array(space.modules).T, strict=True))
-    lanes = _Lanes(**columns, p_pe=space.p_pe, p_softmax=space.p_softmax)
+    lanes = _lanes(space)
     for method in space.methods:
         shape = method.shape(space)
         module = Module(lanes, shape, space.memory, timing)
@@ -199,8 +277,10 @@ def evaluate(space: Space, fits: UnitFits | None, timing: Timing = BUILT) -> Ite
             feed_forward=_steady(module.feed_forward(), loads.feed_forward(), space.memory, timing),
             attention_use=uses[0],
             feed_forward_use=uses[1],
-            attention_bytes=block_bytes(loads.attention, shape),
-            feed_forward_bytes=block_bytes(loads.feed_forward(), shape),
+            attention_bytes=np.asarray(block_bytes(loads.attention, shape)),
+            feed_forward_bytes=np.asarray(block_bytes(loads.feed_forward(), shape)),
+            attention_power_w=np.asarray(paper_power_w(lanes, shape.bits, True)),
+            feed_forward_power_w=np.asarray(paper_power_w(lanes, shape.bits, False)),
             layers=space.layers,
         )
 
@@ -218,30 +298,6 @@ def _use(fits: UnitFits | None, lanes: _Lanes, shape: Shape, sums: str, attentio
     return total_use(module_use(fits, lanes, Sizes(shape, sums), attention, not attention))
 
 
-PAPER_DPU = Use(2333, 2333, 857, 0, 0)
-"""Of Table 6: an engine by its 16 dot product units, at four bits."""
-PAPER_QUANTISE_LANE = Use(109, 109, 234, 2, 0)
-"""Its quantisation unit by 128 lanes."""
-PAPER_OTHERS = Use(57_845, 57_845, 79_594, 768, 114)
-PAPER_OTHER_LANES = {"p_vu": (32 + 96, 539.0), "p_ln": (8 + 8, 1300.0), "p_softmax": (4, 553.0)}
-"""Lanes of the paper's point that share "others", and how much each weighs: our prototypes' LUTs."""
-
-
-def paper_use(lanes: Any, bits: int, attention: bool) -> Use:
-    """A module scaled from the rows of the paper's Table 6; "others" are shared out by assumption.
-
-    An engine grows with one and the bits of an activation; one quantisation unit of 128 lanes is what the table counts,
-    so a module has half of it.
-    """
-    weight = sum(count * each for count, each in PAPER_OTHER_LANES.values())
-    shared = sum(
-        getattr(lanes, name) * each for name, (_, each) in PAPER_OTHER_LANES.items() if attention or name != "p_softmax"
-    )
-    engine = PAPER_DPU * (lanes.p_dpu * (1 + bits) / 5)
-    use: Use = engine + PAPER_QUANTISE_LANE * (lanes.p_quan / 2) + PAPER_OTHERS * (shared / weight)
-    return use
-
-
 @dataclass(frozen=True)
 class Choice:
     """A pair of modules for a method."""
@@ -256,10 +312,18 @@ class Choice:
 
 def choice(space: Space, result: MethodResult, place: tuple[int, int]) -> Choice:
     """The pair at a place of the arrays."""
-    cycles = int(result.pair_cycles()[place])
-    used = Use(**{f.name: float(result.use(f.name)[place]) for f in fields(Use)})
-    mha, ffn = (space.module(index) for index in place)
-    return Choice(result.method.name, mha, ffn, cycles, cycles / space.clock_hz * 1e3, used)
+    first, second = place
+    stages = equation_5_of_a_pair(result.attention[first], result.feed_forward[second], result.layers)
+    cycles = int(result.quantise[first] + stages)
+    used = _at(result.attention_use, first) + _at(result.feed_forward_use, second)
+    return Choice(
+        result.method.name, space.module(first), space.module(second), cycles, cycles / space.clock_hz * 1e3, used
+    )
+
+
+def _at(use: Use, index: int) -> Use:
+    """Of one module, where a resource may be the same for all."""
+    return Use(*(float(value[index] if np.ndim(value) else value) for value in vars(use).values()))
 
 
 def fastest(space: Space, result: MethodResult, allowed: np.ndarray) -> Choice | None:
@@ -274,9 +338,13 @@ def fastest(space: Space, result: MethodResult, allowed: np.ndarray) -> Choice |
 
 def staircase(space: Space, result: MethodResult, allowed: np.ndarray) -> list[Choice]:
     """Allowed pairs that no other one beats in both latency and LUTs, the fastest first."""
+    return [choice(space, result, place) for place in steps(result, allowed, result.use("lut_packed"))]
+
+
+def steps(result: MethodResult, allowed: np.ndarray, cost: np.ndarray) -> list[tuple[int, int]]:
+    """Places of allowed pairs that no other one beats in both cycles and `cost`, the fastest first."""
     places = np.argwhere(allowed)
-    cycles, luts = result.pair_cycles()[allowed], result.use("lut_packed")[allowed]
-    order = np.lexsort((luts, cycles))
-    best = np.minimum.accumulate(np.concatenate([[np.inf], luts[order][:-1]]))
-    kept = order[luts[order] < best]
-    return [choice(space, result, (int(a), int(b))) for a, b in places[kept]]
+    cycles, costs = result.pair_cycles()[allowed], cost[allowed]
+    order = np.lexsort((costs, cycles))
+    best = np.minimum.accumulate(np.concatenate([[np.inf], costs[order][:-1]]))
+    return [(int(a), int(b)) for a, b in places[order[costs[order] < best]]]

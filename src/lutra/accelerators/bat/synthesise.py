@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lutra.accelerators.bat.config import BatConfig, ModuleConfig
 from lutra.accelerators.bat.emit import RTL
+from lutra.accelerators.bat.sizes import node_parameters
 from lutra.accelerators.bat.tables import rom_files
 from lutra.hardware.design import Design, library_files
 from lutra.runs.files import write_text
@@ -52,7 +55,7 @@ def unit_points() -> list[UnitPoint]:
             points += [_lanes("norm", "lutra_bat_norm", size, NORM) for size in (1, 2, 4)]
             points += [_lanes("softmax", "lutra_bat_softmax", size, SOFTMAX) for size in (1, 2, 4)]
             points += [_store(size) for size in (4, 8)]
-            points += [UnitPoint("rows_store", "lutra_bat_store", 32, 4, {**STORE, "Attention": 0, "Units": 1})]
+            points += [UnitPoint("rows_store", "lutra_bat_store", 32, 4, {**STORE, "Attention": 0, "Units": 1, **ROWS})]
             points += [UnitPoint(name, f"lutra_bat_{name}", 1, 0) for name in ("dma_read", "dma_write", "loader")]
             points += [_gearbox(*lanes) for lanes in ((16, 32), (32, 8), (96, 128))]
             points += [UnitPoint("parameters", "lutra_bat_parameters", 512, 0, {"Bits": 512, "AddressBits": 6})]
@@ -62,6 +65,7 @@ def unit_points() -> list[UnitPoint]:
 VECTOR = {"SumBits": 16, "BeatBits": 6, "AddressBits": 7, "LaneBits": 9}
 NORM = {"BeatBits": 7, "LaneBits": 9, "CountBits": 11, "AddressBits": 7}
 SOFTMAX = {"BeatBits": 6, "LaneBits": 9, "CountBits": 8, "AddressBits": 6}
+ROWS = {"ValueLanes": 1, "ValueWords": 1}
 STORE = {"Lanes": 32, "Bits": 4, "Elements": 128, "HeadWidth": 64, "XGranule": 32, "CountBits": 14}
 """Sizes of counters and buffers as half-width BERT-base needs them."""
 
@@ -101,19 +105,61 @@ def _gearbox(in_lanes: int, out_lanes: int) -> UnitPoint:
     return UnitPoint(f"gearbox_{in_lanes}", "lutra_bat_gearbox", out_lanes, 0, parameters | step)
 
 
-def unit_design(point: UnitPoint) -> Design:
+@dataclass(frozen=True)
+class WholePoint:
+    """A whole module with its ports, to see how far the sum of its units is right."""
+
+    name: str
+    config: BatConfig
+    index: int
+    """Which module of the configuration."""
+
+    module = "lutra_bat_node"
+
+    @property
+    def parameters(self) -> Mapping[str, int]:
+        return node_parameters(self.config)[self.index]
+
+    @property
+    def runs(self) -> tuple[bool, bool]:
+        """Whether it runs attention, and feed-forward blocks."""
+        both = len(self.config.modules) == 1
+        return both or self.index == 0, both or self.index == 1
+
+
+def whole_points() -> list[WholePoint]:
+    """Small enough for minutes each, and unlike each other."""
+    first = ModuleConfig(p_dpu=4, p_quan=8, p_vu=8, p_ln=4, p_pe=32, p_softmax=2)
+    second = ModuleConfig(p_dpu=8, p_quan=8, p_vu=4, p_ln=2, p_pe=32)
+    pair = BatConfig((first, second), 4, 2, positions=32, max_width=64, heads=4, head_width=16, max_intermediate=128)
+    wide = ModuleConfig(p_dpu=8, p_quan=16, p_vu=16, p_ln=4, p_pe=64, p_softmax=4)
+    lean = ModuleConfig(p_dpu=4, p_quan=4, p_vu=4, p_ln=2, p_pe=32)
+    one = dataclasses.replace(pair, modules=(lean,))
+    two_bits = dataclasses.replace(pair, modules=(wide, wide), activation_bits=2)
+    one_bit = dataclasses.replace(two_bits, activation_bits=1, halves=1)
+    return [
+        WholePoint("bat_whole_4_bits_attention", pair, 0),
+        WholePoint("bat_whole_4_bits_feed_forward", pair, 1),
+        WholePoint("bat_whole_4_bits_both", one, 0),
+        WholePoint("bat_whole_2_bits_attention", two_bits, 0),
+        WholePoint("bat_whole_1_bit_feed_forward", one_bit, 1),
+        WholePoint("bat_whole_8_bits_feed_forward", dataclasses.replace(pair, activation_bits=8), 1),
+    ]
+
+
+def unit_design(point: UnitPoint | WholePoint) -> Design:
     """What the synthesis of a point reads: its module, and all that it instantiates."""
     files = library_files(RTL)
     needed = Design.complete({f"{point.module}.sv": files[f"{point.module}.sv"]}, files)
     return Design({**needed.files, **rom_files()}, {"module": point.module, "parameters": dict(point.parameters)})
 
 
-def unit_script(point: UnitPoint) -> str:
+def unit_script(point: UnitPoint | WholePoint) -> str:
     return fpga_script_of_unit(unit_design(point).sources, point.module, point.parameters)
 
 
-def synthesise_unit(yosys: Tool, point: UnitPoint, folder: Path) -> FpgaUse:
-    """Map a unit onto UltraScale+ in `folder`.
+def synthesise_unit(yosys: Tool, point: UnitPoint | WholePoint, folder: Path) -> FpgaUse:
+    """Map a unit, or a whole module, onto UltraScale+ in `folder`.
 
     Raises:
         ToolError: Yosys failed, or left cells that are not of the device.
