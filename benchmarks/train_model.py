@@ -48,7 +48,7 @@ def compare(
     trees: dict[str, str], recipe: Path, models: tuple[str, ...], iterations: int, repeats: int
 ) -> list[dict[str, Any]]:
     """Median CPU seconds of each model in each tree; the loss is the same in every repeat."""
-    told: dict[tuple[str, str], list[dict[str, float]]] = {(tree, model): [] for tree in trees for model in models}
+    told: dict[tuple[str, str], list[dict[str, float]]] = {(tree, model): [] for model in models for tree in trees}
     for _ in range(repeats):
         for (tree, model), runs in told.items():
             runs.append(_train_in(Path(trees[tree]), recipe, model, iterations))
