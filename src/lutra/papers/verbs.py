@@ -19,6 +19,7 @@ def workload_table(name: str, config: Path, tokens: int | None) -> PaperTable:
     Raises:
         InputError: `name` is another table, or the file describes no transformer that is known.
     """
+    from lutra.cost import huggingface
     from lutra.papers import quweit_shares as shares
 
     if name != "quweit-1":
