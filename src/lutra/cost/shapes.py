@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lutra.cost.config_json import Config, read_config
 from lutra.cost.workload import TransformerShape
 from lutra.errors import InputError
-from lutra.escape import brief
 from lutra.frozen.graph import WeightlessBlock
-from lutra.limits import JSON_BYTES, PARAMETERS
-from lutra.reading import parse_json, read_bytes
 from lutra.recipes.convert import ConvertRecipe
 from lutra.recipes.frozen import FrozenRecipe
 from lutra.recipes.language import ModelConfig, Recipe
@@ -203,47 +201,6 @@ def shape_of_frozen(recipe: FrozenRecipe, blocks: Sequence[WeightlessBlock]) -> 
     )
 
 
-class _Config:
-    """A Hugging Face configuration that names the key which is missing or of a wrong type."""
-
-    def __init__(self, values: Mapping[str, Any], source: str) -> None:
-        self.values, self.source = values, source
-
-    def integer(self, *keys: str, default: int | None = None, minimum: int = 1) -> int:
-        """The first of `keys` that is there and not null, at least `minimum`."""
-        for key in keys:
-            value = self.values.get(key)
-            if value is not None:
-                if isinstance(value, bool) or not isinstance(value, int):
-                    raise InputError(f"{self.source}: {key} must be an integer, got {brief(repr(value), 60)}")
-                if value < minimum:
-                    raise InputError(f"{self.source}: {key} must be at least {minimum}, got {value}")
-                if value > PARAMETERS:
-                    raise InputError(f"{self.source}: {key} must be at most {PARAMETERS}, got {brief(str(value), 60)}")
-                return value
-        if default is None:
-            raise InputError(
-                f"{self.source}: the key {' or '.join(keys)} is missing; give the model's whole config.json"
-            )
-        return default
-
-    def sides(self, key: str) -> tuple[int, int]:
-        """Height and width, given as two integers or, when they are equal, as one."""
-        value = self.values.get(key)
-        if not isinstance(value, list):
-            side = self.integer(key)
-            return side, side
-        if len(value) != 2 or not all(isinstance(side, int) and side >= 1 for side in value):
-            raise InputError(f"{self.source}: {key} must be one or two positive integers, got {brief(repr(value), 60)}")
-        return value[0], value[1]
-
-    def flag(self, key: str, default: bool) -> bool:
-        value = self.values.get(key, default)
-        if not isinstance(value, bool):
-            raise InputError(f"{self.source}: {key} must be true or false, got {brief(repr(value), 60)}")
-        return value
-
-
 def shape_of_huggingface(config: Mapping[str, Any] | Path, tokens: int | None = None) -> TransformerShape:
     """Shape of a Hugging Face `config.json`, given as a dictionary, or as the path of the file or its folder.
 
@@ -255,29 +212,16 @@ def shape_of_huggingface(config: Mapping[str, Any] | Path, tokens: int | None = 
         InputError: not JSON, a `model_type` that is not known, or a key that is missing or of a wrong type.
     """
     source = str(config) if isinstance(config, Path) else "config"
-    values = _read_config(config) if isinstance(config, Path) else config
+    values = read_config(config) if isinstance(config, Path) else config
     model_type = values.get("model_type")
     if model_type not in _FAMILIES:
         raise InputError(f"{source}: model_type {model_type!r} is not known; there are {', '.join(_FAMILIES)}")
     if tokens is not None and tokens < 1:
         raise InputError(f"tokens must be positive, got {tokens}")
-    return _FAMILIES[model_type](_Config(values, source), model_type, tokens)
+    return _FAMILIES[model_type](Config(values, source), model_type, tokens)
 
 
-def _read_config(path: Path) -> Mapping[str, Any]:
-    path = path / "config.json" if path.is_dir() else path
-    try:
-        values = parse_json(read_bytes(path, JSON_BYTES))
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the configuration ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({brief(str(error))})") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: must hold one JSON object with the keys of a model's config.json")
-    return values
-
-
-def _gpt2(config: _Config, model_type: str, tokens: int | None) -> TransformerShape:
+def _gpt2(config: Config, model_type: str, tokens: int | None) -> TransformerShape:
     width, positions = config.integer("n_embd"), config.integer("n_positions", "n_ctx")
     vocabulary = config.integer("vocab_size")
     return TransformerShape(
@@ -296,7 +240,7 @@ def _gpt2(config: _Config, model_type: str, tokens: int | None) -> TransformerSh
     )
 
 
-def _bert(config: _Config, model_type: str, tokens: int | None) -> TransformerShape:
+def _bert(config: Config, model_type: str, tokens: int | None) -> TransformerShape:
     positions = config.integer("max_position_embeddings")
     # RoBERTa numbers positions from 2: two rows of its table are never used by a token.
     longest = positions - 2 if model_type == "roberta" else positions
@@ -314,7 +258,7 @@ def _bert(config: _Config, model_type: str, tokens: int | None) -> TransformerSh
     )
 
 
-def _distilbert(config: _Config, model_type: str, tokens: int | None) -> TransformerShape:
+def _distilbert(config: Config, model_type: str, tokens: int | None) -> TransformerShape:
     positions, width = config.integer("max_position_embeddings"), config.integer("dim")
     return TransformerShape(
         model_type,
@@ -328,7 +272,7 @@ def _distilbert(config: _Config, model_type: str, tokens: int | None) -> Transfo
     )
 
 
-def _gpt_neo(config: _Config, model_type: str, tokens: int | None) -> TransformerShape:
+def _gpt_neo(config: Config, model_type: str, tokens: int | None) -> TransformerShape:
     width, positions = config.integer("hidden_size"), config.integer("max_position_embeddings")
     vocabulary = config.integer("vocab_size")
     return TransformerShape(
@@ -348,7 +292,7 @@ def _gpt_neo(config: _Config, model_type: str, tokens: int | None) -> Transforme
     )
 
 
-def _gpt_neox(config: _Config, model_type: str, tokens: int | None) -> TransformerShape:
+def _gpt_neox(config: Config, model_type: str, tokens: int | None) -> TransformerShape:
     """Pythia and its relatives: positions are rotated, so that they have no table."""
     vocabulary, length = config.integer("vocab_size"), tokens or config.integer("max_position_embeddings")
     bias = config.flag("attention_bias", True)
@@ -369,7 +313,7 @@ def _gpt_neox(config: _Config, model_type: str, tokens: int | None) -> Transform
     )
 
 
-def _opt(config: _Config, model_type: str, tokens: int | None) -> TransformerShape:
+def _opt(config: Config, model_type: str, tokens: int | None) -> TransformerShape:
     positions, width = config.integer("max_position_embeddings"), config.integer("hidden_size")
     vocabulary, bias = config.integer("vocab_size"), config.flag("enable_bias", True)
     if config.integer("word_embed_proj_dim", default=width) != width or not config.flag("do_layer_norm_before", True):
@@ -393,7 +337,7 @@ def _opt(config: _Config, model_type: str, tokens: int | None) -> TransformerSha
     )
 
 
-def _llama(config: _Config, model_type: str, tokens: int | None) -> TransformerShape:
+def _llama(config: Config, model_type: str, tokens: int | None) -> TransformerShape:
     vocabulary = config.integer("vocab_size")
     width, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
     length = tokens or config.integer("max_position_embeddings")
@@ -422,7 +366,7 @@ def _llama(config: _Config, model_type: str, tokens: int | None) -> TransformerS
     )
 
 
-def _vit(config: _Config, model_type: str, tokens: int | None) -> TransformerShape:
+def _vit(config: Config, model_type: str, tokens: int | None) -> TransformerShape:
     (image_height, image_width), (patch_height, patch_width) = config.sides("image_size"), config.sides("patch_size")
     patches = (image_height // patch_height) * (image_width // patch_width)
     if not patches:
@@ -446,7 +390,7 @@ def _vit(config: _Config, model_type: str, tokens: int | None) -> TransformerSha
     )
 
 
-_FAMILIES: dict[str, Callable[[_Config, str, int | None], TransformerShape]] = {
+_FAMILIES: dict[str, Callable[[Config, str, int | None], TransformerShape]] = {
     "gpt2": _gpt2,
     "gpt_neo": _gpt_neo,
     "gpt_neox": _gpt_neox,
