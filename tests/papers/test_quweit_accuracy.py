@@ -59,3 +59,26 @@ def test_a_damaged_record_is_one_clear_error(recorded):
     (recorded / "explore" / "gpt-mini-recovery.json").write_text("[]")
     with pytest.raises(InputError, match=r"gpt-mini-recovery\.json: an object is expected"):
         table("quweit-2", Records(recorded))
+
+
+def test_the_papers_vision_models_name_the_recipe_that_would_run_them(tmp_path):
+    rows = {row.quantity: row for row in table("quweit-2", Records(tmp_path)).rows}
+    row = rows["I-ViT-T on CIFAR-100, QuWeiT"]
+    assert (row.paper, row.ours) == (78.8, None)
+    assert row.remark == "not run: needs a GPU; recipes/vision/ivit-t-cifar100.toml"
+    assert rows["I-ViT-T on CIFAR-10, no MLP at all"].paper is None
+
+
+def test_models_whole_in_integers_stand_beside_float(tmp_path):
+    path = tmp_path / "integers" / "gpt-mini-integers.json"
+    path.parent.mkdir()
+    path.write_text(
+        json.dumps({"models": {"MLP": [{"float": 1.5, "integers": 1.501}, {"float": 1.7, "integers": 1.703}]}})
+    )
+    rows = {row.quantity: row for row in table("quweit-2", Records(tmp_path)).rows}
+    row = rows["gpt-mini whole in integers, MLP"]
+    assert row.ours == pytest.approx(1.602)
+    assert row.remark == "2 seeds; +0.0020 against the same checkpoints in float"
+    path.write_text('{"models": {"MLP": []}}')
+    with pytest.raises(InputError, match=r"gpt-mini-integers\.json: not a record of models in integers"):
+        table("quweit-2", Records(tmp_path))

@@ -6,7 +6,8 @@ sums are in float32 with a fixed order, so that results do not depend on the num
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, ParamSpec
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from lutra.kernels.cpu import operator as cpu
 from lutra.kernels.cpu.library import library
 from lutra.kernels.gpu import operator as gpu
 from lutra.kernels.reference import EfdForm, InputGradient
+
+P = ParamSpec("P")
 
 
 class LayerParameters(NamedTuple):
@@ -67,12 +70,18 @@ def fast_block_available(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and _library_loads()
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _constant(function: Callable[P, bool]) -> Callable[P, bool]:
+    """`torch.compiler.assume_constant_result`, which sets this mark, but imports the whole compiler to do so."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@_constant
 def _library_loads() -> bool:
     return library() is not None
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@_constant
 def _on_gpu(device: str) -> bool:
     return gpu.available(device)
 

@@ -67,6 +67,15 @@ def summarise_bert(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
         "steps": _times(evidence.steps),
         **{key: value for key, value in evaluate.items() if key != "methods"},
         "methods": methods,
+        **({"accelerator": _accelerator(evidence.simulate)} if evidence.simulate else {}),
+    }
+
+
+def _accelerator(simulated: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the simulation found of every method that has an accelerator; single groups and blocks stay in the run."""
+    return {
+        method: {key: value for key, value in design.items() if key not in ("groups", "stalled", "blocks")}
+        for method, design in simulated["designs"].items()
     }
 
 

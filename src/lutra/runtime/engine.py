@@ -13,9 +13,10 @@ import numpy as np
 from lutra.errors import FrozenModelError, InputError, LutraError
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph
-from lutra.runtime.library import INSTRUCTION_SETS, checked_threads, compiled, few_tokens_call
+from lutra.runtime.library import INSTRUCTION_SETS, compiled, few_tokens_call
 from lutra.runtime.program import compile_block
 from lutra.runtime.results import empty_result, result_dtype
+from lutra.runtime.threads import checked_threads
 
 FEW_TOKENS = 16
 
@@ -27,7 +28,7 @@ class BlockRuntime:
         graph: the frozen graph that is computed.
         output_dtype: dtype of the results, the narrowest of int8, uint8, int16, uint16 and int32 that holds the graph's
             output type.
-        isa: "avx512", "avx2", "scalar", or "golden" where there is no compiler.
+        isa: "amx" and "avx512" (the same here), "avx2", "scalar", or "golden" where there is no compiler.
 
     Raises:
         FrozenModelError: not a weightless block with int8 input and at most 32-bit output.

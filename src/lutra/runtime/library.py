@@ -6,23 +6,20 @@ import ctypes
 import functools
 import logging
 from collections.abc import Callable
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lutra import settings
-from lutra.errors import InputError, ToolError
-from lutra.limits import THREADS
-from lutra.names import shown
+from lutra.errors import ToolError
 from lutra.native import library as native
 from lutra.native.isa import REFERENCE, chosen_isa
 
 if TYPE_CHECKING:  # setup.py loads this file where NumPy is not installed
     import numpy as np
 
-INSTRUCTION_SETS = ("scalar", "avx2", "avx512")
+INSTRUCTION_SETS = ("scalar", "avx2", "avx512", "amx")
 
-LIBRARIES = {"runtime": (sorted(Path(__file__).parent.glob("*.cpp")), ["-Wno-psabi", "-Wno-ignored-attributes"])}
+LIBRARIES = {"runtime": (sorted(Path(__file__).parent.glob("**/*.cpp")), ["-Wno-psabi", "-Wno-ignored-attributes"])}
 """Sources and flags of every library, by name."""
 
 _log = logging.getLogger("lutra")
@@ -73,14 +70,3 @@ def compiled() -> tuple[ctypes.CDLL, str] | None:
     if kernels is None:
         return None
     return kernels, chosen_isa(INSTRUCTION_SETS[: kernels.lutra_best_isa() + 1])
-
-
-def checked_threads(threads: int) -> int:
-    """A number of threads.
-
-    Raises:
-        InputError: not a whole number from 1 to the limit.
-    """
-    if not isinstance(threads, Integral) or isinstance(threads, bool) or not 1 <= threads <= THREADS:
-        raise InputError(f"threads must be a whole number from 1 to {THREADS}, got {shown(str(threads))}")
-    return int(threads)

@@ -140,14 +140,14 @@ def simulate_model(
     for group in groups:  # refuses before anything is built
         compiler.compile_sentences(image, [len(each) for each in group])
     traces = [[golden_trace(model, each) for each in group] for group in groups]
-    built, building = _timed(lambda: bench.build(config, folder))
+    built, building = timed(lambda: bench.build(config, folder))
     blocks: dict[str, tuple[int, int]] = {}
     results: list[list[GroupResult]] = []
     for stalls, some in ((False, groups), (True, groups[:1])):
         passed: list[GroupResult] = []
         for group, traced in zip(some, traces, strict=False):
-            (run,), effort = _timed(partial(bench.simulate, built, image, [group], stalls))
-            result, verdicts = _compare(model, image, group, traced, run, stalls, effort)
+            (run,), effort = timed(partial(bench.simulate, built, image, [group], stalls))
+            result, verdicts = compare_group(model, image, group, traced, run, stalls, effort)
             for verdict in verdicts:
                 block = verdict.step.rsplit(".", 1)[0]
                 values, wrong = blocks.get(block, (0, 0))
@@ -168,7 +168,7 @@ def simulate_model(
     return BatResult(tuple(results[0]), blocks, tuple(results[1]), building)
 
 
-def _timed(call: Callable[[], T]) -> tuple[T, Effort]:
+def timed(call: Callable[[], T]) -> tuple[T, Effort]:
     """What a call returns, and what it and the tools that it waited for took."""
 
     def cpu() -> float:
@@ -215,7 +215,7 @@ def _with_waveform(
     return replace(result, problem=f"{result.problem}; waveform of cycles {begin} to {end}: {path}")
 
 
-def _compare(
+def compare_group(
     model: FrozenBert,
     image: compiler.Image,
     group: Sequence[Binary16Array],
@@ -224,6 +224,7 @@ def _compare(
     stalls: bool,
     effort: Effort,
 ) -> tuple[GroupResult, list[StepVerdict]]:
+    """What is to be said of sentences that ran at the same time, and of every step of theirs; `traced` is golden's."""
     programs = compiler.compile_sentences(image, [len(rows) for rows in group])
     predicted = schedule.program_times(programs, image.config)
     problems: list[str] = []

@@ -89,7 +89,7 @@ def library() -> ctypes.CDLL | None:
     """
     if settings.ISA.text == REFERENCE or not supported_isas():
         return None
-    return _library(chosen_isa(supported_isas()))
+    return _library(chosen_isa(supported_isas(), instead={"amx": "avx512"}))
 
 
 @functools.cache

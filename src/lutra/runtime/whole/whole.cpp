@@ -4,7 +4,7 @@
 #include <atomic>
 
 #include "export.h"
-#include "memory.h"
+#include "../memory.h"
 #include "threads.h"
 
 namespace lutra {
@@ -16,6 +16,7 @@ int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1
 
 const WholeKernels& kernels_of(int64_t isa) {
 #if defined(__x86_64__)
+    if (isa == 3) return whole_amx;
     if (isa == 2) return whole_avx512;
     if (isa == 1) return whole_avx2;
 #endif

@@ -3,7 +3,7 @@
 // sets).
 #pragma once
 
-#include "block.h"
+#include "../block.h"
 #include "whole_attention.h"
 
 extern "C" int64_t lutra_run_block(const lutra::Block*, int64_t, const int8_t*, char*, int64_t, int64_t);
@@ -70,16 +70,14 @@ struct Runner {
     void cut(const Step& step, const PatchesStep& c) {
         const uint8_t* pixels = slot<const uint8_t>(step.input);
         int8_t* out = slot<int8_t>(step.output);
-        const int64_t lines = c.height / c.patch, columns = c.width / c.patch;
-        for (int64_t s = 0; s < sequences; s++)
-            for (int64_t r = 0; r < lines; r++)
-                for (int64_t p = 0; p < columns; p++)
-                    for (int64_t k = 0; k < c.channels; k++)
-                        for (int64_t i = 0; i < c.patch; i++)
-                            for (int64_t j = 0; j < c.patch; j++) {
-                                const int64_t pixel = (s * c.height + r * c.patch + i) * c.width + p * c.patch + j;
-                                *out++ = int8_t(int32_t(pixels[pixel * c.channels + k]) - 128);
-                            }
+        const int64_t lines = c.height / c.patch, columns = c.width / c.patch, area = c.patch * c.patch;
+        const int64_t row = area * c.channels;  // a patch: channel by channel, each line by line
+        for (int64_t y = 0; y < sequences * lines * c.patch; y++)
+            for (int64_t p = 0; p < columns; p++, pixels += c.patch * c.channels) {
+                int8_t* line = out + (y / c.patch * columns + p) * row + y % c.patch * c.patch;
+                for (int64_t k = 0; k < c.channels; k++, line += area)
+                    for (int64_t j = 0; j < c.patch; j++) line[j] = int8_t(pixels[j * c.channels + k] ^ 0x80);
+            }
     }
 
     void place(const Step& step, const PositionsStep& c) {

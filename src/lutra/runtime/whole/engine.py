@@ -14,15 +14,16 @@ from lutra.frozen import golden
 from lutra.frozen.graph import Graph
 from lutra.frozen.ops import Embedding, Past
 from lutra.frozen.types import IntArray
-from lutra.runtime.library import INSTRUCTION_SETS, checked_threads, compiled
-from lutra.runtime.whole import WholeLayout
+from lutra.runtime.library import INSTRUCTION_SETS, compiled
+from lutra.runtime.threads import checked_threads
+from lutra.runtime.whole.layout import WholeLayout
 
 
 class WholeRuntime:
     """A whole program. Calls may come from several threads at once; results never depend on their number.
 
     Attributes:
-        isa: "avx512", "avx2" or "scalar".
+        isa: "amx", "avx512", "avx2" or "scalar".
         context: how many tokens a sequence can have; None where sequences come whole.
 
     Raises:

@@ -1,4 +1,4 @@
-// A whole transformer prepared for the kernels (whole.py fills these structures; the arrays belong to Python).
+// A whole transformer prepared for the kernels (layout.py fills these structures; the arrays belong to Python).
 //
 // A program is a list of steps on slots of memory. A slot holds the rows of a value for some sequences, one after the
 // other; slots are used again when nobody reads them any more. Products take unsigned left operands: an int8 row enters
@@ -15,8 +15,8 @@ constexpr int64_t PANEL_COLUMNS = 16;
 constexpr int64_t PANEL_GROUP = 4;                            // rows of a panel beside each other
 constexpr int64_t GROUP_BYTES = PANEL_COLUMNS * PANEL_GROUP;  // of a panel
 constexpr int64_t PANELS_AT_ONCE = 4;
-constexpr int64_t PRODUCT_ROWS = 48;  // rows whose sums are held at once: 12 KiB for 64 columns
-constexpr int64_t QUERIES_AT_ONCE = 6;
+constexpr int64_t PRODUCT_ROWS = 64;  // rows whose sums are held at once: 16 KiB for 64 columns
+constexpr int64_t QUERIES_AT_ONCE = 32;
 constexpr int64_t TABLE_ENTRIES = 256;  // of exponentials
 
 enum StepKind : int64_t {
@@ -133,7 +133,7 @@ struct WholeKernels {
                 const Cache* cache, int64_t threads, int64_t isa);
 };
 
-extern const WholeKernels whole_scalar, whole_avx2, whole_avx512;
+extern const WholeKernels whole_scalar, whole_avx2, whole_avx512, whole_amx;
 
 // Calls `part` with 0 .. count - 1 on up to `threads` threads, each number once.
 void whole_in_parts(int64_t threads, int64_t count, void (*part)(const void* data, int64_t i), const void* data);

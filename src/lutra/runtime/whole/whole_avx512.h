@@ -1,6 +1,6 @@
-// AVX-512 with VBMI and VNNI (Intel since Ice Lake, AMD since Zen 4).
-#if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512bitalg,gfni,avx2,fma,bmi,bmi2")
+// Kernels of whole programs with AVX-512 VBMI and VNNI; included after the target pragma of a source.
+#pragma once
+
 #include <immintrin.h>
 
 #include "whole_kernel.h"
@@ -250,8 +250,4 @@ struct Avx512Whole : PortableWhole {
 };
 
 }  // namespace
-
-const WholeKernels whole_avx512 = {run_whole<Avx512Whole>};
-
 }  // namespace lutra
-#endif
