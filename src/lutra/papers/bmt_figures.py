@@ -159,6 +159,8 @@ def draw_figure_10(records: Records) -> str:
         axes.annotate("the paper's point", at, (10, 8), textcoords="offset points", color=PLOT_COLOURS["ink"])
         axes.axhline(100 * LIMIT, color=PLOT_COLOURS["mlp"], linestyle="--", linewidth=1)
         axes.set(xscale="log", xlabel="milliseconds for two sentences", ylabel=f"% of the {device.name}")
+        axes.set_xticks([5, 10, 20, 50, 100], ["5", "10", "20", "50", "100"])
+        axes.minorticks_off()
         label = f"{PAPER_SPACE.points:,} points: latency and share of the device; green: {PAPER_METHOD}"
         return page_svg(figure, label)
 
