@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lutra.papers.bmt_hardware import TABLE_6, bmt_5, bmt_6, bmt_figure_10, bmt_figure_11, bmt_figure_12
+from lutra.papers.bmt_figures import bmt_figure_10, bmt_figure_11, bmt_figure_12
+from lutra.papers.bmt_hardware import TABLE_6, bmt_5, bmt_6
 from lutra.papers.records import Records
+from lutra.papers.verbs import draw_table
 
 NONE = Records()
 
@@ -44,10 +46,20 @@ def test_the_papers_point_is_not_the_fastest_within_its_limits():
 
 def test_energy_of_one_bit_weights_follows_from_their_bits():
     cycles = {each.quantity: each.ours for each in bmt_figure_11(NONE).rows}
-    assert len(cycles) == 10
-    assert [cycles[f"W{w}A8"] / cycles["W1A8"] for w in (8, 4, 2)] == [8, 4, 2]
+    assert len(cycles) == 2 * 10
+    assert cycles["W1A8"] == 128 * 48 * 6 + 5
+    assert [cycles[f"W{w}A8"] / cycles["W1A8"] for w in (8, 4, 2)] == pytest.approx([8, 4, 2], rel=1e-3)
+    assert cycles["W4A4, energy"] / cycles["W1A4, energy"] == pytest.approx(4, rel=1e-3)
 
 
 def test_sizes_of_the_model():
     milliseconds = [each.ours for each in bmt_figure_12(NONE).rows]
     assert milliseconds == pytest.approx([18.4, 36.5, 72.9], abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["bmt-fig10", "bmt-fig11", "bmt-fig12"])
+def test_figures_are_drawn(name, tmp_path):
+    draw_table(name, tmp_path / "figure.svg")
+    text = (tmp_path / "figure.svg").read_text()
+    assert text.startswith("<svg")
+    assert {"bmt-fig10": "the paper's point", "bmt-fig11": "W1A8", "bmt-fig12": "full-size: BAT"}[name] in text

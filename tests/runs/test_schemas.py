@@ -44,7 +44,7 @@ PLAIN = {
     "data/tokenizer.py",
     "explore/hardware/search.py",  # of its records only the head is looked at so far
     "papers/quweit_accuracy.py",
-    "cost/config_json.py",
+    "cost/huggingface.py",
     "train/checkpoint.py",  # notes of checkpoints, under a checksum
     "report/trust/verify.py",
     "report/trust/weights.py",

@@ -29,7 +29,7 @@ def table(
         int | None, typer.Option(min=1, help="Sequence length with --config; default its longest.", show_default=False)
     ] = None,
     figure: Annotated[
-        Path | None, typer.Option(help="Draw quweit-fig1 into this SVG file.", show_default=False)
+        Path | None, typer.Option(help="Draw a figure of the papers into this SVG file.", show_default=False)
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help=f"Run the syntheses behind the table again; resumable. Of {FRESH_TABLES}.")
@@ -55,7 +55,7 @@ def table(
             "--config: the table of a model's workload rests on no synthesis; leave --fresh and --out away"
         )
     if figure is not None:
-        draw_table(name, figure)
+        draw_table(name, figure, out)
     if fresh:
         out = out or Path("results")
         with working():

@@ -7,7 +7,7 @@ from typing import Any
 
 from lutra.accelerators.bat.config import BatConfig
 from lutra.accelerators.bat.latency import Shape
-from lutra.accelerators.bat.resources import Sizes, UnitFits, Use, module_use, total_use
+from lutra.accelerators.bat.resources import Sizes, UnitFits, Use, assemblies_use, total_use
 from lutra.papers.recorded_designs import recorded
 from lutra.papers.records import Records
 
@@ -49,13 +49,11 @@ def whole_modules(records: Records) -> list[WholeModule]:
 
 def _whole(fits: UnitFits, target: dict[str, Any]) -> WholeModule:
     config, index = BatConfig.from_mapping(target["config"]), target["index"]
-    both = len(config.modules) == 1
-    fitted = total_use(
-        module_use(
-            fits, config.modules[index], Sizes(shape_of(config), config.sums), both or index == 0, both or index == 1
-        )
-    )
-    return WholeModule(target["name"], Use(*(target[name] for name in RESOURCES)), fitted)
+    runs = (index == 0, index == len(config.modules) - 1)  # attention, feed-forward
+    parts = assemblies_use(fits, config.modules[index], Sizes(shape_of(config), config.sums), *runs)
+    fitted = total_use(parts[target["assembly"]])
+    name = f"{target['assembly']}, {'attention' if index == 0 else 'feed-forward'}, {config.activation_bits} bits"
+    return WholeModule(name, Use(*(target[name] for name in RESOURCES)), fitted)
 
 
 def shape_of(config: BatConfig) -> Shape:

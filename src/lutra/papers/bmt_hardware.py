@@ -1,8 +1,7 @@
-"""BMT's tables and figures of hardware (5, 6, Fig. 10 to 12) rebuilt, with a word where the paper is inconsistent."""
+"""BMT's tables of hardware (5 and 6) rebuilt, with a word where the paper is inconsistent."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from lutra.accelerators.bat import search
@@ -16,8 +15,8 @@ from lutra.accelerators.bat.pipeline import (
 )
 from lutra.accelerators.bat.published import TABLE_6
 from lutra.accelerators.bat.resources import Sizes, UnitFits, Use, module_use, total_use
-from lutra.accelerators.bat.search import PAPER_METHOD, PAPER_SPACE, devices
-from lutra.papers.bat_units import recorded_units
+from lutra.accelerators.bat.search import devices
+from lutra.papers.bat_units import RESOURCES, WholeModule, recorded_units, whole_modules
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
 
@@ -37,7 +36,7 @@ TABLE_5 = {  # GOPS, W, GOPS/W as printed
 
 
 def bmt_5(records: Records) -> PaperTable:
-    pair = _pair_cycles(FULL_SIZE)
+    pair = pair_cycles(FULL_SIZE)
     gops = giga_operations(FULL_SIZE, LAYERS, BATCH) / (pair / CLOCK_HZ)
     peak = float(peak_giga_operations_per_second(PAPER.modules, CLOCK_HZ))
     layer = layer_cycles(PAPER_MHA, PAPER_FFN, FULL_SIZE, Memory(), BUILT)
@@ -118,9 +117,23 @@ def bmt_6(records: Records) -> PaperTable:
         "The quantisation unit's 1.088 W are 19.91 % of 5.465 W; the paper prints 19.01 %.",
     ]
     if fits is not None:
-        worst = max((abs(error) for error in fits.errors().values()), default=0.0)
-        notes.append(f"Sizes between those that the lines go through are off by at most {100 * worst:.1f} %.")
+        if errors := fits.errors():
+            worst = max(abs(error) for error in errors.values())
+            notes.append(f"Sizes between those that the lines go through are off by at most {100 * worst:.1f} %.")
+        rows += [row for module in whole_modules(records) for row in _whole_rows(module)]
     return PaperTable("bmt-6", "BMT Table 6: resources and power of BAT", tuple(rows), tuple(notes))
+
+
+def _whole_rows(module: WholeModule) -> list[Row]:
+    """Of a module that was synthesised whole: what its units come to, and by how much that is wrong."""
+    rows = []
+    for resource, unit in RESOURCES.items():
+        if (error := module.error(resource)) is not None:
+            fitted = float(getattr(module.fitted, resource))
+            remark = f"from its units {fitted:,.1f}: {100 * error:+.1f} %"
+            true = float(getattr(module.synthesised, resource))
+            rows.append(Row(f"synthesised whole: {module.name}, {unit}", "", None, true, remark))
+    return rows
 
 
 def _parts(fits: UnitFits | None, sums: str) -> dict[str, dict[str, Use]]:
@@ -171,92 +184,7 @@ def _sum(uses: list[Use]) -> Use | None:
     return total
 
 
-def bmt_figure_10(records: Records) -> PaperTable:
-    fits, device = recorded_units(records), devices()["zcu102"]
-    rows = _space_rows("the paper's Table 6", None, device)
-    rows += _space_rows("our syntheses", fits, device) if fits else []
-    notes = (
-        f"All {PAPER_SPACE.points:,} points of Table 3 for sentences of 128 tokens, pairs, 12 layers; less than "
-        f"{100 * LIMIT:.0f} % of every resource of the {device.name}. For each method its fastest configuration, all "
-        "that a Pareto set of accuracy, robustness and latency can hold.",
-        "Resources from the paper's Table 6: engines by units and bits, one quantisation unit of 128 lanes, the rest "
-        "shared out by lanes, by assumption.",
-        "The paper's point is not the fastest within its own limits.",
-    )
-    return PaperTable("bmt-fig10", "BMT Fig. 10: BAT's design space", tuple(rows), notes)
-
-
-def _space_rows(name: str, fits: UnitFits | None, device: search.Device) -> list[Row]:
-    """The fastest configuration of every method within the limit, resources from `name`."""
-    choices: dict[str, search.Choice | None] = {}
-    for result in search.evaluate(PAPER_SPACE, fits):
-        choices[result.method.name] = search.fastest(PAPER_SPACE, result, result.feasible(device, LIMIT))
-        if result.method.name == PAPER_METHOD:
-            place = PAPER_SPACE.index(PAPER_MHA), PAPER_SPACE.index(PAPER_FFN)
-            point = search.choice(PAPER_SPACE, result, place)
-    source = f"resources from {name}"
-    rows = [Row(f"the paper's point, {source}", "ms", None, point.milliseconds, _taken(point, device))]
-    built = [chosen for chosen in choices.values() if chosen]
-    if built:
-        least = min(built, key=lambda chosen: chosen.cycles)
-        remark, ratio = (
-            f"{least.method}: {least.milliseconds:.2f} ms, {_taken(least, device)}",
-            point.cycles / least.cycles,
-        )
-        rows.append(Row(f"the paper's point over the fastest of all, {source}", "", 10.1, ratio, remark))
-    for method, chosen in choices.items():
-        if chosen is None:
-            rows.append(Row(f"{method}, {source}", "ms", None, None, "no configuration fits"))
-            continue
-        remark = f"latency only, no training is behind it; {_taken(chosen, device)}"
-        rows.append(Row(f"{method}, {source}", "ms", None, chosen.milliseconds, remark))
-    return rows
-
-
-def _taken(chosen: search.Choice, device: search.Device) -> str:
-    """Lanes p_dpu, p_quan, p_vu, p_ln of both modules, and the share of the LUTs."""
-    return f"{_lanes(chosen)}, {100 * chosen.use.lut_packed / device.lut:.0f} % of the LUTs"
-
-
-def _lanes(chosen: search.Choice) -> str:
-    each = ["/".join(str(n) for n in (m.p_dpu, m.p_quan, m.p_vu, m.p_ln)) for m in (chosen.mha, chosen.ffn)]
-    return f"MHA {each[0]}, FFN {each[1]}"
-
-
-def bmt_figure_11(records: Records) -> PaperTable:
-    module, rows = PAPER_MHA, []
-    for activations in (8, 4, 2, 1):
-        for weights in (8, 4, 2, 1):
-            if weights > activations:
-                continue
-            reads = 128 * -(-768 // module.p_dpu) * -(-768 // module.p_pe) * weights
-            built = "" if weights in (1, activations) else "by the formula; the RTL has y of 1 bit or as many as x"
-            rows.append(Row(f"W{weights}A{activations}", "cycles", None, reads, built))
-    notes = (
-        "Reads of the engine for (128, 768) x (768, 768), 16 units of 128 products; the ten configurations in which "
-        "weights have no more bits than activations: the paper does not name its ten.",
-        "The paper prints 2 to 8 times less energy for 1-bit weights at equal activations: the bits of the weights.",
-    )
-    return PaperTable("bmt-fig11", "BMT Fig. 11: engine cycles by precision", tuple(rows), notes)
-
-
-def bmt_figure_12(records: Records) -> PaperTable:
-    rows = []
-    for name, heads, intermediate in (("half", 3, 768), ("full", 6, 1536), ("double", 12, 3072)):
-        shape = dataclasses.replace(FULL_SIZE, heads=heads, intermediate=intermediate)
-        milliseconds = 1e3 * _pair_cycles(shape) / CLOCK_HZ
-        implied = (
-            f"a GPU that is 2.58 to 2.80 times slower takes {2.58 * milliseconds:.0f} to {2.8 * milliseconds:.0f} ms"
-        )
-        rows.append(Row(f"BAT, {name}-size BMT, two sentences", "ms", None, milliseconds, implied))
-    notes = (
-        "The paper prints ratios only: BMT over BERT on an RTX 3090 1.29 to 1.62, BAT over the GPU 2.58 to 2.80 in "
-        "speed and 166.76 to 180.83 in energy, which implies 5.42 W; Table 5's 413 GOPS imply 106.7 ms.",
-    )
-    return PaperTable("bmt-fig12", "BMT Fig. 12: BAT by size of the model", tuple(rows), notes)
-
-
-def _pair_cycles(shape: Shape) -> float:
+def pair_cycles(shape: Shape) -> float:
     """Two sentences on the paper's point, as the RTL is built."""
     method = search.Method("", shape.copies, shape.bits, shape.heads, shape.intermediate)
     lanes = (PAPER_MHA, PAPER_FFN)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lutra.errors import InputError
-from lutra.papers.bmt_hardware import bmt_5, bmt_6, bmt_figure_10, bmt_figure_11, bmt_figure_12
+from lutra.papers.bmt_figures import bmt_figure_10, bmt_figure_11, bmt_figure_12
+from lutra.papers.bmt_hardware import bmt_5, bmt_6
 from lutra.papers.bmt_scores import bmt_4
 from lutra.papers.experiments.bat_units import bat_pieces
 from lutra.papers.experiments.designs import design_pieces

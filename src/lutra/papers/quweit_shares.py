@@ -6,6 +6,7 @@ from lutra.cost.shapes import preset
 from lutra.cost.workload import ENCODER, TransformerShape, Workload, workload
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
+from lutra.report.shares_figure import shares_figure
 
 FIGURE_MODELS = {
     "deit-t": "DeiT-T",
@@ -67,3 +68,8 @@ def workload_table(shape: TransformerShape) -> PaperTable:
     described = f"{shape.layers} layers of width {shape.width:,}, {shape.heads} heads{shared}, {kind} {shape.hidden:,}"
     notes = (f"{described}; {shape.tokens:,} tokens per sequence.", "Attention is counted in full.")
     return PaperTable("quweit-1", f"QuWeiT Table 1 for {shape.name}: weights and MACs", tuple(rows), notes)
+
+
+def draw_figure_1(records: Records) -> str:
+    """The figure as SVG."""
+    return shares_figure(figure_workloads())

@@ -51,17 +51,26 @@ def synthesise_again(name: str, results: Path, jobs: int) -> list[Path]:
     return []
 
 
-def draw_table(name: str, path: Path) -> None:
-    """Write the figure of a table as SVG.
+FIGURES = {
+    "quweit-fig1": "lutra.papers.quweit_shares:draw_figure_1",
+    "bmt-fig10": "lutra.papers.bmt_figures:draw_figure_10",
+    "bmt-fig11": "lutra.papers.bmt_figures:draw_figure_11",
+    "bmt-fig12": "lutra.papers.bmt_figures:draw_figure_12",
+}
+"""What draws them, from records to SVG."""
+
+
+def draw_table(name: str, path: Path, results: Path | None = None) -> None:
+    """Write the figure of a table as SVG; records as for `recorded_table`.
 
     Raises:
         InputError: the table has no figure.
     """
-    from lutra.papers.quweit_shares import figure_workloads
+    from lutra.recipes.kinds import load_function
     from lutra.report.figures import standalone
-    from lutra.report.shares_figure import shares_figure
     from lutra.runs.files import write_text
 
-    if name != "quweit-fig1":
-        raise InputError(f"--figure: the table with a figure is quweit-fig1, not {name}")
-    write_text(path, standalone(shares_figure(figure_workloads())))
+    if name not in FIGURES:
+        raise InputError(f"--figure: the tables with a figure are {', '.join(FIGURES)}, not {name}")
+    svg = load_function(FIGURES[name])(Records(*filter(None, [results]), RECORDED))
+    write_text(path, standalone(svg))

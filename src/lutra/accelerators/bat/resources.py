@@ -18,10 +18,8 @@ from lutra.errors import InputError
 BRAM_WIDTH, BRAM_WORDS = 72, 512
 """Of a block of 36 kbit as a simple dual-port memory."""
 LUT_MEMORY_WORDS, LUT_MEMORY_BITS, LUT_MEMORY_LUTS = 64, 7, 8
-"""RAM64M8: eight LUTs hold seven bits of 64 words beside each other."""
+"""RAM64M8: eight LUTs hold seven bits of 64 words beside each other, RAM32M16 twice as many of half the words."""
 SUM_ROWS, HALF_BITS = 2, 16
-ROM_BRAMS = 7 / 2
-"""Of the table of exp, per lane of the softmax."""
 
 
 @dataclass(frozen=True)
@@ -136,22 +134,57 @@ UNITS = ("engine", "quantisation unit", "vector unit", "layer norm", "softmax", 
 
 def module_use(fits: UnitFits, lanes: Lanes, sizes: Sizes, attention: bool, feed_forward: bool) -> dict[str, Use]:
     """What a module takes, by part."""
-    shape = sizes.shape
-    zero = 0 * (lanes.p_dpu + lanes.p_vu)
+    parts = {name: Use(*[0 * (lanes.p_dpu + lanes.p_vu)] * len(fields(Use))) for name in UNITS}
+    for assembly in assemblies_use(fits, lanes, sizes, attention, feed_forward).values():
+        for name, use in assembly.items():
+            parts[name] += use
+    return parts
+
+
+def assemblies_use(
+    fits: UnitFits, lanes: Lanes, sizes: Sizes, attention: bool, feed_forward: bool
+) -> dict[str, dict[str, Use]]:
+    """What a module takes, by SystemVerilog module and part: a unit with the buffers and memories beside it."""
+    shape, widest = sizes.shape, _widest(sizes, attention, feed_forward)
     engine = fits.of(f"dpu_{sizes.sums}", lanes.p_pe, shape.bits) * lanes.p_dpu
     engine += fits.of("engine", lanes.p_pe, shape.bits) - fits.of("dpu_count", lanes.p_pe, shape.bits)
     engine += Use(ff=(lanes.p_dpu - 1) * lanes.p_pe)  # a register for every bit of y
     store = fits.of("planes_store", lanes.p_dpu, 4) if attention else fits.of("rows_store", 0, 4)
-    return {
-        "engine": engine,
-        "quantisation unit": fits.of("quantise", lanes.p_quan, shape.bits),
-        "vector unit": fits.of("vector", lanes.p_vu),
-        "layer norm": fits.of("norm", lanes.p_ln),
-        "softmax": fits.of("softmax", lanes.p_softmax) if attention else Use(*[zero] * 5),
-        "buffers": _buffers(lanes, sizes, attention, feed_forward),
-        "memories": _memories(lanes, sizes, attention, feed_forward),
-        "control": fits.of("loader", 1) + fits.of("dma_read", 1) * 2 + fits.of("dma_write", 1) + store,
+    widths, numbers = shape.width, _over(widest, lanes.p_vu)
+    found = {
+        "products": {
+            "engine": engine,
+            "buffers": _gearbox(lanes.p_dpu, lanes.p_vu, sizes.sum_bits, shape.copies * widest),
+            "memories": _memories(lanes, sizes, attention, feed_forward),
+        },
+        "dequantise": {
+            "vector unit": fits.of("vector", lanes.p_vu),
+            "buffers": _gearbox(HALFS_PER_BEAT, lanes.p_vu, HALF_BITS, widths),
+            "memories": _table(lanes.p_vu, shape.copies * numbers) + _table(lanes.p_vu, numbers),
+        },
+        "normalise": {
+            "layer norm": fits.of("norm", lanes.p_ln),
+            "buffers": _gearbox(lanes.p_vu, lanes.p_ln, HALF_BITS, widths)
+            + _gearbox(lanes.p_ln, lanes.p_quan, HALF_BITS, widths)
+            + _gearbox(lanes.p_ln, HALFS_PER_BEAT, HALF_BITS, widths),
+            "memories": _table(lanes.p_ln, _over(widths, lanes.p_ln)) * 2,
+        },
+        "encode": {
+            "quantisation unit": fits.of("quantise", lanes.p_quan, shape.bits),
+            "buffers": _gearbox(lanes.p_vu, lanes.p_quan, HALF_BITS, widest)
+            + _gearbox(HALFS_PER_BEAT, lanes.p_quan, HALF_BITS, widths),
+            "memories": _table(lanes.p_quan, _over(widest, lanes.p_quan)),
+            "control": store,
+        },
+        "control": {"control": fits.of("loader", 1) + fits.of("dma_read", 1) * 2 + fits.of("dma_write", 1)},
     }
+    if attention:
+        found["probabilities"] = {
+            "softmax": fits.of("softmax", lanes.p_softmax),
+            "buffers": _gearbox(lanes.p_vu, lanes.p_softmax, HALF_BITS, shape.tokens)
+            + _gearbox(lanes.p_softmax, lanes.p_quan, HALF_BITS, shape.tokens),
+        }
+    return found
 
 
 def memory_use(lanes: Lanes, sizes: Sizes, attention: bool, feed_forward: bool) -> Use:
@@ -173,38 +206,37 @@ def block_rams(width: Count, words: Count) -> Count:
 
 def memory_luts(width: Count, words: Count) -> Count:
     """LUTs of a memory in LUTs that is read without a register: the memories, and what chooses between them."""
+    halves = np.where(np.asarray(words) <= LUT_MEMORY_WORDS // 2, 2, 1)
     deep = _over(words, LUT_MEMORY_WORDS)
-    return deep * _over(width, LUT_MEMORY_BITS) * LUT_MEMORY_LUTS + width * _over(deep - 1, 3)
+    return deep * _over(width, LUT_MEMORY_BITS * halves) * LUT_MEMORY_LUTS + width * _over(deep - 1, 3)
 
 
-def _buffers(lanes: Lanes, sizes: Sizes, attention: bool, feed_forward: bool) -> Use:
-    """Gearboxes between units."""
-    shape, widest = sizes.shape, _widest(sizes, attention, feed_forward)
-    total = _gearbox(lanes.p_dpu, lanes.p_vu, sizes.sum_bits, shape.copies * widest)
-    pairs = [
-        (lanes.p_vu, lanes.p_quan, widest),
-        (lanes.p_vu, lanes.p_ln, shape.width),
-        (lanes.p_ln, lanes.p_quan, shape.width),
-        (lanes.p_ln, HALFS_PER_BEAT, shape.width),
-        (HALFS_PER_BEAT, lanes.p_vu, shape.width),
-        (HALFS_PER_BEAT, lanes.p_quan, shape.width),
-    ]
-    if attention:
-        pairs += [(lanes.p_vu, lanes.p_softmax, shape.tokens), (lanes.p_softmax, lanes.p_quan, shape.tokens)]
-    for came, leaves, elements in pairs:
-        total += _gearbox(came, leaves, HALF_BITS, elements)
-    return total
-
-
-GEARBOX_CONTROL = Use(120, 90, 100)
-"""Of one buffer: counters and flags; the smallest one that was synthesised less its memories."""
+GEARBOX_CONTROL = Use(198, 127, 94)
+"""Of one buffer, counters and flags: what is left of two that were synthesised without memories and choice."""
+CHOICE_INPUTS = 5
+"""A LUT takes in so many more signals than it gives out."""
 
 
 def _gearbox(came: Count, leaves: Count, bits: int, elements: int) -> Use:
-    """Two rows in memories in LUTs, and what chooses where a beat begins."""
+    """A buffer of two rows in LUTs, and for every bit that leaves what chooses where its beat begins."""
     block = np.lcm(came, leaves)
-    luts = memory_luts(block * bits, SUM_ROWS * _over(elements, block)) + leaves * bits * _over(block // leaves - 1, 3)
-    return GEARBOX_CONTROL + Use(lut_raw=luts, lut_packed=luts)
+    rows = SUM_ROWS * _power_of_two(np.maximum(2, _over(elements, block)))
+    memories, starts = memory_luts(block * bits, rows), block // leaves
+    choice = leaves * bits * _over(2 * starts - 1, CHOICE_INPUTS)
+    packed = np.where(starts == 1, choice / 2, choice)  # two bits that pass or not share a LUT
+    return GEARBOX_CONTROL + Use(lut_raw=memories + choice, lut_packed=memories + packed)
+
+
+def _table(lanes: Count, words: Count) -> Use:
+    """binary16 parameters of two steps (lutra_bat_parameters)."""
+    luts = memory_luts(lanes * HALF_BITS, 2 * _power_of_two(words))
+    return Use(lut_raw=luts, lut_packed=luts)
+
+
+def _power_of_two(count: Count) -> Count:
+    """The next one from `count` on."""
+    power: Count = 2 ** np.ceil(np.log2(np.maximum(count, 1))).astype(np.int64)
+    return power
 
 
 def _widest(sizes: Sizes, attention: bool, feed_forward: bool) -> int:
@@ -217,7 +249,7 @@ def _widest(sizes: Sizes, attention: bool, feed_forward: bool) -> int:
 
 
 def _memories(lanes: Lanes, sizes: Sizes, attention: bool, feed_forward: bool) -> Use:
-    """Weights, planes, rows of x in BRAM; factors, biases and gains in LUTs; the softmax's table of exp."""
+    """Weights, planes and rows of x in BRAM."""
     shape = sizes.shape
     y_bits, x_bits = lanes.p_dpu * lanes.p_pe, lanes.p_pe * shape.bits
     matrices: list[Count] = []
@@ -237,12 +269,7 @@ def _memories(lanes: Lanes, sizes: Sizes, attention: bool, feed_forward: bool) -
         keys = _over(shape.attention_width, lanes.p_pe) * _over(shape.tokens, lanes.p_dpu) * shape.bits
         columns = shape.heads * _over(shape.head_width, lanes.p_dpu) * shape.bits
         blocks = blocks + block_rams(y_bits, keys + columns * _over(shape.tokens, lanes.p_pe))
-        blocks = blocks + ROM_BRAMS * lanes.p_softmax
-    widest = _widest(sizes, attention, feed_forward)
-    tables = memory_luts(lanes.p_vu * HALF_BITS, 2 * (shape.copies + 1) * _over(widest, lanes.p_vu))
-    tables = tables + memory_luts(lanes.p_quan * HALF_BITS, 2 * _over(widest, lanes.p_quan))
-    tables = tables + 2 * memory_luts(lanes.p_ln * HALF_BITS, 2 * _over(shape.width, lanes.p_ln))
-    return Use(lut_raw=tables, lut_packed=tables, bram=blocks)
+    return Use(bram=blocks)
 
 
 def _words(lanes: Lanes, shape: Shape, outputs: int, inputs: int) -> Count:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -107,43 +107,48 @@ def _gearbox(in_lanes: int, out_lanes: int) -> UnitPoint:
 
 @dataclass(frozen=True)
 class WholePoint:
-    """A whole module with its ports, to see how far the sum of its units is right."""
+    """A part of a module with all that is in it, to see how far the sum of its units is right."""
 
-    name: str
+    assembly: str
+    """As `resources.assemblies_use` calls it; "control": its loader."""
     config: BatConfig
     index: int
     """Which module of the configuration."""
 
-    module = "lutra_bat_node"
+    @property
+    def module(self) -> str:
+        return "lutra_bat_node" if self.assembly == "node" else f"lutra_bat_{self.assembly}"
+
+    @property
+    def name(self) -> str:
+        runs = "attention" if self.index == 0 else "feed_forward"
+        return f"bat_whole_{self.assembly}_{runs}_{self.config.activation_bits}"
 
     @property
     def parameters(self) -> Mapping[str, int]:
-        return node_parameters(self.config)[self.index]
+        """Those that `lutra_bat_module` gives it."""
+        values = {**node_parameters(self.config)[self.index], "PartBits": PART_BITS}
+        if self.assembly == "node":
+            return {name: value for name, value in values.items() if name != "PartBits"}
+        text = library_files(RTL)["lutra_bat_module.sv"]
+        found = re.search(rf"{self.module} #\(\n(.*?)\) u_", text, re.DOTALL)
+        assert found is not None
+        given = re.findall(r"\.(\w+)\((\w+)\)", found[1])
+        return {name: values[value] for name, value in given if value in values}
 
-    @property
-    def runs(self) -> tuple[bool, bool]:
-        """Whether it runs attention, and feed-forward blocks."""
-        both = len(self.config.modules) == 1
-        return both or self.index == 0, both or self.index == 1
+
+PART_BITS = 8
+"""As in lutra_bat_module."""
 
 
 def whole_points() -> list[WholePoint]:
-    """Small enough for minutes each, and unlike each other."""
+    """Small enough for a minute each: all that computes in two modules, once with four bits, some with others."""
     first = ModuleConfig(p_dpu=4, p_quan=8, p_vu=8, p_ln=4, p_pe=32, p_softmax=2)
     second = ModuleConfig(p_dpu=8, p_quan=8, p_vu=4, p_ln=2, p_pe=32)
     pair = BatConfig((first, second), 4, 2, positions=32, max_width=64, heads=4, head_width=16, max_intermediate=128)
-    wide = ModuleConfig(p_dpu=8, p_quan=16, p_vu=16, p_ln=4, p_pe=64, p_softmax=4)
-    lean = ModuleConfig(p_dpu=4, p_quan=4, p_vu=4, p_ln=2, p_pe=32)
-    one = dataclasses.replace(pair, modules=(lean,))
-    two_bits = dataclasses.replace(pair, modules=(wide, wide), activation_bits=2)
-    one_bit = dataclasses.replace(two_bits, activation_bits=1, halves=1)
     return [
-        WholePoint("bat_whole_4_bits_attention", pair, 0),
-        WholePoint("bat_whole_4_bits_feed_forward", pair, 1),
-        WholePoint("bat_whole_4_bits_both", one, 0),
-        WholePoint("bat_whole_2_bits_attention", two_bits, 0),
-        WholePoint("bat_whole_1_bit_feed_forward", one_bit, 1),
-        WholePoint("bat_whole_8_bits_feed_forward", dataclasses.replace(pair, activation_bits=8), 1),
+        *(WholePoint(name, pair, 0) for name in ("products", "dequantise", "encode", "normalise", "probabilities")),
+        *(WholePoint(name, pair, 1) for name in ("products", "dequantise", "encode", "normalise")),
     ]
 
 

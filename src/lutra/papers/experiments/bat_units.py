@@ -21,7 +21,7 @@ from lutra.synth.tools.find import Tool
 
 RECORD = "bat_units"
 WHOLE_RECORD = "bat_whole_modules"
-SECONDS, WHOLE_SECONDS = 15.0, 120.0
+SECONDS, WHOLE_SECONDS = 15.0, 40.0
 """Of one unit, and of a whole module, about."""
 
 
@@ -55,9 +55,19 @@ def _piece(yosys: Tool, point: UnitPoint) -> Piece:
 
 def _whole(yosys: Tool, point: WholePoint) -> Piece:
     def build(folder: Path) -> dict[str, Any]:
-        described = {"name": point.name, "config": point.config.to_mapping(), "index": point.index}
+        described = {
+            "name": point.name,
+            "assembly": point.assembly,
+            "config": point.config.to_mapping(),
+            "index": point.index,
+            "parameters": dict(point.parameters),
+        }
         return {**described, **asdict(synthesise_unit(yosys, point, folder / "work")), "tool": yosys.name}
 
-    head = {"design": WHOLE_MODULES, "target": "xcup", "method": "a module with its ports, all in one netlist"}
+    head = {
+        "design": WHOLE_MODULES,
+        "target": "xcup",
+        "method": "a part of a module with all that is in it, in one netlist",
+    }
     identity = identity_of(unit_design(point), unit_script(point), yosys)
     return Piece(point.name, WHOLE_RECORD, head, identity, WHOLE_SECONDS, build)

@@ -133,6 +133,7 @@ def fpga_script_of_unit(sources: list[str], top: str, parameters: Mapping[str, i
             read_sources(sources),
             f"chparam {given} {top}" if given else "",  # at once: a module may check one against the other
             f"synth_xilinx -family xcup -noiopad -flatten -top {top}",
+            f"rename -top {top}",  # a module with other parameters than its defaults may have got another name
             f"select -module {top}",
             "write_json -selected netlist.json",
             "",
