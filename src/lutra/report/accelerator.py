@@ -136,8 +136,8 @@ def cost_section(evidence: dict[str, Any] | None, missing: str) -> Section:
         title=title,
         paragraphs=(
             f"Cycles follow from the compiled programs and the latency of every unit; {_met(evidence)}. GOPS count two "
-            "operations for each weight of every binary copy and each product of attention; the peak is what the engines "
-            "could do if each made a product with every element in every cycle.",
+            "operations for each weight of every binary copy and each product of attention; the peak is what the "
+            "engines could do if each made a product with every element in every cycle.",
         ),
         wide=gantt_picture(layer, clock),
         narrow=gantt_picture(layer, clock, narrow=True),
