@@ -1,4 +1,4 @@
-"""Errors of the integer functions of whole models: `python docs/integer_errors.py` prints the tables of docs/integers.md."""
+"""Errors of the integer functions of whole models; `python docs/integer_errors.py` prints tables of docs/integers.md."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def softmax_errors(deviation: float) -> tuple[float, float, float, float]:
 
 def norm_errors(deviation: int) -> tuple[float, float]:
     """Largest error of a normalised value: exact form, I-LayerNorm."""
-    x = np.clip(np.rint(np.random.default_rng(0).normal(0, deviation, (ROWS, WIDTH))), -32768, 32767).astype(np.int64)
+    drawn = np.random.default_rng(0).normal(0, deviation, (ROWS, WIDTH))
+    x = np.clip(np.rint(drawn), -32768, 32767).astype(np.int64)
     real = (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True)
     exact = normalised_rows(x, 0) / 2.0**10
     ivit = integer_layer_norm_rows(x) * math.sqrt(WIDTH) / 2.0**30
@@ -48,7 +49,7 @@ def norm_errors(deviation: int) -> tuple[float, float]:
 
 
 def gelu_errors(scale: float) -> tuple[float, float]:
-    """Largest error of GELU of int8: as a table with outputs of the same scale, and ShiftGELU in rows that reach 127."""
+    """Largest error of GELU of int8: a table with outputs of the same scale; ShiftGELU in rows that reach 127."""
     x = np.arange(-128, 128)
     real = np.array([0.5 * v * scale * (1 + math.erf(v * scale / math.sqrt(2))) for v in x])
     table = np.clip(np.floor(real / scale + 0.5), -128, 127) * scale
