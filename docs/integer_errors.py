@@ -1,4 +1,4 @@
-"""Errors of the integer functions of whole models; `python docs/integer_errors.py` prints tables of docs/integers.md."""
+"""Errors of the integer functions of whole models; `python docs/integer_errors.py` prints docs/integers.md's tables."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def sign(root: Path, changed: dict[Path, bytes]) -> None:
         return
     document = json.loads(steps.read_text())
     digests = {path.relative_to(root).as_posix(): hashlib.sha256(text).hexdigest() for path, text in changed.items()}
-    for step in document["finished"].values():
+    for step in document.get("finished", document).values():
         for key in ("inputs", "outputs"):
             step[key] = {path: digests.get(path, found) for path, found in step.get(key, {}).items()}
     steps.unlink()
