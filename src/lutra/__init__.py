@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lutra.train.callbacks import lightning_callback, trainer_callback
     from lutra.train.healing.fit import fit_
     from lutra.train.healing.heal import heal
-    from lutra.train.parts import TrainingSchedule, constrain_, parameter_groups, quantise_
+    from lutra.train.parts import TrainingSchedule, constrain_, learning_rates, parameter_groups, quantise_
 
 _HOMES = {
     "BlockConfig": "lutra.recipes.language",
@@ -49,6 +49,7 @@ _HOMES = {
     "generate_rtl": "lutra.accelerators.block.emit",
     "graph_to_onnx": "lutra.export.onnx",
     "heal": "lutra.train.healing.heal",
+    "learning_rates": "lutra.train.parts",
     "lightning_callback": "lutra.train.callbacks",
     "load": "lutra.evaluate.trained",
     "load_recipe": "lutra.recipes.language",
@@ -80,6 +81,7 @@ __all__ = [
     "generate_rtl",
     "graph_to_onnx",
     "heal",
+    "learning_rates",
     "lightning_callback",
     "load",
     "load_recipe",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lutra.recipes.convert import ConvertRecipe
+from lutra.recipes.frozen import FrozenRecipe
 from lutra.recipes.sections import Experiment, validate
 from lutra.runs.claim import save_recipe
 
@@ -57,11 +58,28 @@ def _convert(folder: Path) -> Experiment:
     )
 
 
+def _frozen(folder: Path) -> Experiment:
+    import numpy as np
+
+    from frozen_blocks import random_rows
+    from lutra.frozen.folder import save_frozen
+    from lutra.frozen.graph import FrozenModel
+    from lutra.frozen.random_block import random_block
+
+    rng = np.random.default_rng(0)
+    graph = random_block(rng, width=6, luts=(10,), inputs=(4,), name="mlp")
+    save_frozen(FrozenModel((graph,)), folder / "run", {"mlp": random_rows(rng, graph, 16)})
+    tree = {"kind": "frozen", "name": "tiny-frozen", "dense": {"hidden": 24, "heads": 2}}
+    hardware = {key: list(value) if isinstance(value, tuple) else value for key, value in HARDWARE.items()}
+    return validate(FrozenRecipe, {**tree, "hardware": hardware}, "test")
+
+
 RECIPES: dict[str, Callable[[Path], Experiment]] = {
     "language": _language,
     "vision": _vision,
     "bert": _bert,
     "convert": _convert,
+    "frozen": _frozen,
 }
 
 

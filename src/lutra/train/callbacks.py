@@ -1,6 +1,7 @@
 """Our training inside of Hugging Face's Trainer and of Lightning: constraints after every step, integers at the end.
 
-Both want the optimiser `torch.optim.AdamW(lutra.parameter_groups(model))`; learning rates follow their own schedules.
+Both want the optimiser `torch.optim.AdamW(lutra.parameter_groups(model))`, and follow the learning rates that they are
+given: those of our own loop are `lutra.learning_rates(optimiser, steps)`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -107,7 +108,7 @@ class TrainingSchedule:
         if steps < 1 or not 0 <= quantised <= 1:
             raise InputError(f"a schedule needs at least one step and a fraction from 0 to 1, got {steps}, {quantised}")
         self.model, self.optimiser, self.steps = model, optimiser, steps
-        self.warmup = min(_DEFAULTS.warmup_iterations, steps // 10) if warmup is None else warmup
+        self.warmup = _warmup(steps) if warmup is None else warmup
         self.quantise_at = quantised_from(steps, quantised)
         self.done = 0
         for group in optimiser.param_groups:
@@ -124,14 +125,7 @@ class TrainingSchedule:
         if self.done >= self.quantise_at:
             quantise_(self.model)
         for group in self.optimiser.param_groups:
-            group["lr"] = group["peak"] * self._shape(group.get("floor", 0.0))
-
-    def _shape(self, floor: float) -> float:
-        """Learning rate of the coming step relative to its peak."""
-        if self.done < self.warmup:
-            return (self.done + 1) / (self.warmup + 1)
-        progress = min(1.0, (self.done - self.warmup) / max(1, self.steps - self.warmup))
-        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+            group["lr"] = group["peak"] * _shape(self.done, self.steps, self.warmup, group.get("floor", 0.0))
 
     def state_dict(self) -> dict[str, int]:
         return {"done": self.done}
@@ -139,6 +133,33 @@ class TrainingSchedule:
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         self.done = int(state["done"])
         self._prepare()
+
+
+def learning_rates(
+    optimiser: torch.optim.Optimizer, steps: int, warmup: int | None = None
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """The learning rates of `TrainingSchedule` as a scheduler of PyTorch, for loops of others that step one.
+
+    For Hugging Face: `Trainer(..., optimizers=(optimiser, lutra.learning_rates(optimiser, steps)))`.
+    """
+    first = _warmup(steps) if warmup is None else warmup
+    floors = [group.get("floor", 0.0) for group in optimiser.param_groups]
+    shapes: list[Callable[[int], float]] = [
+        functools.partial(_shape, steps=steps, warmup=first, floor=floor) for floor in floors
+    ]
+    return torch.optim.lr_scheduler.LambdaLR(optimiser, shapes)
+
+
+def _warmup(steps: int) -> int:
+    return min(_DEFAULTS.warmup_iterations, steps // 10)
+
+
+def _shape(done: int, steps: int, warmup: int, floor: float) -> float:
+    """Learning rate of the coming step relative to its peak."""
+    if done < warmup:
+        return (done + 1) / (warmup + 1)
+    progress = min(1.0, (done - warmup) / max(1, steps - warmup))
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def quantised_from(steps: int, fraction: float) -> int:
