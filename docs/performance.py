@@ -61,7 +61,8 @@ TRAINING_MODEL = """\
 
 Short trainings of one recipe with weightless blocks, with MLPs and with neither, in CPU seconds with one thread, one
 evaluation of all validation text at the end included: each a process of its own. These are one or two trainings each,
-while other work ran on the same cores, so that only the ratios tell something. The last column is the time beyond that of the model with neither, beside the same of the MLPs.
+while other work ran on the same cores, so that only the ratios tell something. The last column is the time beyond
+that of the model with neither, beside the same of the MLPs.
 *Before* is the same recipe without the optimiser's fused step and the summation in tiles that fit the groups.
 """
 
