@@ -18,10 +18,10 @@ test-all: $(VENV)/installed-dev
 
 # Minutes: mutants of every kind of file, and commands killed at random moments. FUZZ and KILLS are options of the scripts.
 fuzz: $(VENV)/installed-dev
-	$(BIN)/python tests/support/fuzz.py $(FUZZ)
+	$(BIN)/python tests/fuzz/fuzz.py $(FUZZ)
 
 kills: $(VENV)/installed-dev
-	$(BIN)/python tests/support/kills.py $(KILLS)
+	$(BIN)/python tests/fuzz/kills.py $(KILLS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from lutra.explore import sweep
 from lutra.frozen import store
 from lutra.runs.files import RunFiles
 
-SHORT_LUTRA = (sys.executable, str(Path(__file__).parents[1] / "support" / "short_lutra.py"))
+SHORT_LUTRA = (sys.executable, str(Path(__file__).parents[1] / "fuzz" / "short_lutra.py"))
 SPACE = """
 seeds = [1]
 set = { "hardware.rows" = 64 }

@@ -21,7 +21,7 @@ from lutra.frozen.graph import FrozenModel
 from lutra.frozen.random_block import random_block
 from lutra.reading import digest
 from lutra.recipes.kinds import kind_of
-from lutra.report.verify import verify
+from lutra.report.trust.verify import verify
 from lutra.runs.claim import save_recipe
 from lutra.runs.files import RunFiles
 from lutra.runs.record import write_steps

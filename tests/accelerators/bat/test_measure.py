@@ -19,7 +19,7 @@ from lutra.accelerators.bat.synthesise import UnitPoint, unit_points
 from lutra.cost.accelerator import layer_steps, sentences_cost
 from lutra.errors import InputError
 from lutra.recipes.bert_config import BertConfig
-from lutra.report.bat_figures import gantt_picture, machine_picture
+from lutra.report.bat.figures import gantt_picture, machine_picture
 
 HALF_WIDTH_BERT = BertConfig.model_validate(
     {"heads": 6, "intermediate": 1536, "activation": "relu", "quantisation": {"method": "bmt"}}

@@ -32,7 +32,7 @@ from lutra.recipes.bert import BertRecipe, plan_stages
 from lutra.recipes.kinds import kind_of, load_any_recipe, load_function
 from lutra.recipes.sections import Experiment
 from lutra.report.tables import Table
-from lutra.report.weights import checkpoint_problem
+from lutra.report.trust.weights import checkpoint_problem
 from lutra.runs.files import RunFiles
 from lutra.runs.record import changed_outputs, read_steps
 from lutra.runs.typed import read_evidence, read_lines, read_record
