@@ -30,7 +30,7 @@ from lutra.accelerators.bat.pipeline import giga_operations, milliseconds, peak_
 from lutra.freeze.bert import freeze_bert
 from lutra.frozen.bert import FrozenBert
 from lutra.frozen.bert_golden import embed
-from lutra.frozen.binary16 import HalfArray
+from lutra.frozen.binary16 import Binary16Array
 from lutra.hardware.bench import verilator
 from lutra.models.bert import Bert
 from lutra.recipes.bert_config import BertConfig
@@ -60,7 +60,7 @@ def model_of(name: str, bits: int, layers: int, seed: int) -> FrozenBert:
     return freeze_bert(model)
 
 
-def sentences_of(model: FrozenBert, lengths: list[int], seed: int) -> list[HalfArray]:
+def sentences_of(model: FrozenBert, lengths: list[int], seed: int) -> list[Binary16Array]:
     """Embedded rows (tokens, width) of random sentences."""
     rng = np.random.default_rng(seed)
     every = [rng.integers(0, VOCABULARY, (1, length)) for length in lengths]
