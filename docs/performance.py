@@ -60,8 +60,9 @@ TRAINING_MODEL = """\
 ## Training: a whole model
 
 Short trainings of one recipe with weightless blocks, with MLPs and with neither, in CPU seconds with one thread, one
-evaluation of all validation text at the end included: medians of trainings that take turns, each in a process of its
-own. The last column is the time beyond that of the model with neither, beside the same of the MLPs.
+evaluation of all validation text at the end included: each a process of its own. These are one or two trainings each,
+while other work ran on the same cores, so that only the ratios tell something. The last column is the time beyond
+that of the model with neither, beside the same of the MLPs.
 *Before* is the same recipe without the optimiser's fused step and the summation in tiles that fit the groups.
 """
 

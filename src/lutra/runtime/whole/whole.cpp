@@ -3,8 +3,8 @@
 
 #include <atomic>
 
-#include "export.h"
 #include "../memory.h"
+#include "export.h"
 #include "threads.h"
 
 namespace lutra {

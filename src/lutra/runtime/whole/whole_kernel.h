@@ -19,8 +19,7 @@ void in_parts(int64_t threads, int64_t count, const Part& part) {
         for (int64_t i = 0; i < count; i++) part(i);
         return;
     }
-    whole_in_parts(
-        threads, count, [](const void* data, int64_t i) { (*static_cast<const Part*>(data))(i); }, &part);
+    whole_in_parts(threads, count, [](const void* data, int64_t i) { (*static_cast<const Part*>(data))(i); }, &part);
 }
 
 template <class Isa>
