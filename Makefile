@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all lint wheel clean
+.PHONY: demo test test-all fuzz kills lint wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/lutra run recipes/demo.toml --out runs/demo
@@ -15,6 +15,13 @@ test: $(VENV)/installed-dev
 
 test-all: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n auto
+
+# Minutes: mutants of every kind of file, and commands killed at random moments. FUZZ and KILLS are options of the scripts.
+fuzz: $(VENV)/installed-dev
+	$(BIN)/python tests/fuzz/fuzz.py $(FUZZ)
+
+kills: $(VENV)/installed-dev
+	$(BIN)/python tests/fuzz/kills.py $(KILLS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

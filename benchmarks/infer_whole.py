@@ -35,7 +35,7 @@ from lutra.nn.calibrate import calibrate_
 from lutra.recipes.language import BlockConfig, Feedforward, ModelConfig
 from lutra.recipes.vision import VisionModelConfig
 from lutra.runtime.library import INSTRUCTION_SETS
-from lutra.runtime.whole_engine import WholeRuntime
+from lutra.runtime.whole.engine import WholeRuntime
 
 VOCABULARY, CLASSES = 65, 10
 GPT_MINI = {"layers": 4, "heads": 4, "width": 128, "context": 64}

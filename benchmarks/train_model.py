@@ -48,7 +48,7 @@ def compare(
     trees: dict[str, str], recipe: Path, models: tuple[str, ...], iterations: int, repeats: int
 ) -> list[dict[str, Any]]:
     """Median CPU seconds of each model in each tree; the loss is the same in every repeat."""
-    told: dict[tuple[str, str], list[dict[str, float]]] = {(tree, model): [] for tree in trees for model in models}
+    told: dict[tuple[str, str], list[dict[str, float]]] = {(tree, model): [] for model in models for tree in trees}
     for _ in range(repeats):
         for (tree, model), runs in told.items():
             runs.append(_train_in(Path(trees[tree]), recipe, model, iterations))
@@ -83,13 +83,15 @@ def train(recipe: Path, model: str, iterations: int) -> dict[str, float]:
     import torch
 
     from lutra.kernels.cpu.library import library
-    from lutra.recipes.language import load_recipe
+    from lutra.recipes.language import TrainConfig, load_recipe
     from lutra.runs.files import RunFiles
     from lutra.train.loop import train_run
 
     torch.set_num_threads(1)
     library()  # compiles
     settings = {"iterations": iterations, "evaluate_every": iterations, "checkpoint_every": iterations}
+    if "threads" in TrainConfig.model_fields:  # an older tree takes those of PyTorch
+        settings["threads"] = 1
     loaded = load_recipe(recipe, [f"train.{name}={value}" for name, value in settings.items()])
     with tempfile.TemporaryDirectory(prefix="lutra-benchmark-") as folder:
         start = time.process_time()

@@ -125,8 +125,9 @@ def test_templates_escape_names_that_nobody_checked(text, dataflow):
 def test_the_injection_of_a_module_by_a_name_runs_nothing(tmp_path):
     graph = random_block(np.random.default_rng(0), luts=(6,), inputs=(3,))
     rows = random_rows(np.random.default_rng(1), graph, 2)
-    (result,) = simulate_graphs([(renamed(graph, STRINGS["line break and a module"]), 4, rows)], tmp_path)
-    assert result.problem is None
+    with pytest.raises(LutraError, match=r"blocks\.0\.graph: is .*; a name has letters") as caught:
+        simulate_graphs([(renamed(graph, STRINGS["line break and a module"]), 4, rows)], tmp_path)
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(

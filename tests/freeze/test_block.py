@@ -1,6 +1,5 @@
 """From a trained run to integers and back: losses by arithmetic, captured rows, and text."""
 
-import json
 import shutil
 
 import numpy as np
@@ -16,6 +15,7 @@ from lutra.freeze.step import capture_inputs, freeze_run
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, block_inputs
 from lutra.runs.files import RunFiles
+from lutra.runs.typed import read_evidence
 from lutra.train.checkpoint import load_model
 from lutra.train.loop import train_baselines, train_run
 from tiny_training import short_text, tiny_recipe
@@ -52,7 +52,7 @@ def test_the_whole_model_in_integers_is_evaluated_beside_the_real_one_and_the_ba
     assert result["frozen_baselines"] != result["baselines"]
     none, mlp = (result["frozen_baselines"][ffn] for ffn in ("none", "mlp"))
     assert result["recovery"] == pytest.approx((none - losses["golden"]) / (none - mlp))
-    assert json.loads(run.evaluate.read_text()) == result
+    assert read_evidence(run, recipe, "evaluate") == result
     assert len(run.sample.read_text()) == 501
 
 

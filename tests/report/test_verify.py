@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from fabricated_run import small_recipe
-from lutra.accelerators.block.emit import generate_run
+from lutra.accelerators.block.emit import write_rtl
 from lutra.cli.commands import app
 from lutra.cost.step import cost_run
 from lutra.errors import InputError
@@ -21,7 +21,7 @@ from lutra.frozen.graph import FrozenModel
 from lutra.frozen.random_block import random_block
 from lutra.reading import digest
 from lutra.recipes.kinds import kind_of
-from lutra.report.verify import verify
+from lutra.report.trust.verify import verify
 from lutra.runs.claim import save_recipe
 from lutra.runs.files import RunFiles
 from lutra.runs.record import write_steps
@@ -39,7 +39,7 @@ def make_run(root: Path) -> RunFiles:
     graphs = tuple(random_block(rng, **SHAPE, name=f"transformer.h.{layer}.mlp") for layer in range(2))
     store.save(FrozenModel(graphs, {"recipe": recipe.content_hash()}), files.frozen)
     save_file({graph.name: np.zeros((8, 16), np.int8) for graph in graphs}, files.samples)
-    generate_run(files, recipe)
+    write_rtl(files, recipe)
     write_evidence(files, recipe, "evaluate", {"validation_loss": {"float": 1.5}})
     cost_run(files, recipe)
     finished = {}

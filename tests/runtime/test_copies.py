@@ -15,7 +15,7 @@ from lutra.frozen.random_block import random_block
 from lutra.runtime.binary_linear import BinaryLinear
 from lutra.runtime.engine import BlockRuntime
 from lutra.runtime.library import library
-from lutra.runtime.whole_engine import WholeRuntime
+from lutra.runtime.whole.engine import WholeRuntime
 
 pytestmark = pytest.mark.skipif(
     library() is None, reason="no C++ compiler here: the runtime is the golden model itself"

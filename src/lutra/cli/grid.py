@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from collections.abc import Sequence
 
 from lutra.escape import visible
@@ -16,9 +14,7 @@ _ENDLESS = 1 << 30
 
 def output_width() -> int | None:
     """Columns of the terminal, or of the variable COLUMNS; None where neither says (a pipe, a file)."""
-    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
-        return max(1, shutil.get_terminal_size().columns)
-    return None
+    return shutil.get_terminal_size((0, 0)).columns or None
 
 
 def render(table: Table, width: int | None) -> str:

@@ -81,8 +81,8 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """What can be trusted of a run or a frozen model from somebody else; nothing of it is run."""
-    from lutra.report.verify import table as findings_table
-    from lutra.report.verify import verify as look_at
+    from lutra.report.trust.verify import table as findings_table
+    from lutra.report.trust.verify import verify as look_at
 
     with working():
         findings = look_at(root)

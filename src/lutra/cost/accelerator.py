@@ -37,7 +37,18 @@ logger = logging.getLogger("lutra")
 
 
 def cost_bert(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
-    """Write `cost.json`: cycles, throughput and traffic of every method that BAT takes, at the longest sentence.
+    """Write `cost.json`, see `cost_of_bert`.
+
+    Raises:
+        FrozenModelError, RunDirectoryError, InputError: see `cost_of_bert`.
+    """
+    result = cost_of_bert(files, recipe)
+    write_evidence(files, recipe, "cost", result)
+    return result
+
+
+def cost_of_bert(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
+    """Cycles, throughput and traffic of every method that BAT takes, at the longest sentence, as `cost.json` holds it.
 
     Cycles follow from the compiled programs; beside them stand the paper's Eq. 5 as printed and with a stage per layer
     and sentence, and what `simulate.json` has measured on the development set's sentences.
@@ -48,13 +59,11 @@ def cost_bert(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
         InputError: an accelerator out of range.
     """
     designs, refused = runs.designs_of(files, recipe)
-    result = {
+    return {
         "designs": {each.method: _design_cost(files, recipe, each) for each in designs},
         "refused": refused,
         "leaves_out": list(LEAVES_OUT),
     }
-    write_evidence(files, recipe, "cost", result)
-    return result
 
 
 def _design_cost(files: RunFiles, recipe: BertRecipe, design: Design) -> dict[str, Any]:

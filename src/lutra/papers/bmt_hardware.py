@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
-
 from lutra.accelerators.bat import search
 from lutra.accelerators.bat.config import PAPER, PAPER_FFN, PAPER_MHA
 from lutra.accelerators.bat.latency import BUILT, Memory, Shape
 from lutra.accelerators.bat.pipeline import (
     equation_5,
-    equation_5_of_a_pair,
     giga_operations,
     layer_cycles,
     peak_giga_operations_per_second,
@@ -261,5 +258,9 @@ def bmt_figure_12(records: Records) -> PaperTable:
 
 def _pair_cycles(shape: Shape) -> float:
     """Two sentences on the paper's point, as the RTL is built."""
-    layer = layer_cycles(PAPER_MHA, PAPER_FFN, shape, Memory(), BUILT)
-    return float(np.asarray(layer.quantise + equation_5_of_a_pair(layer.attention, layer.feed_forward, LAYERS)))
+    method = search.Method("", shape.copies, shape.bits, shape.heads, shape.intermediate)
+    lanes = (PAPER_MHA, PAPER_FFN)
+    p_dpu, p_quan, p_vu, p_ln = (tuple(sorted({getattr(each, name) for each in lanes})) for name in search.PARALLELISMS)
+    space = search.Space((method,), p_dpu, p_quan, p_vu, p_ln)
+    (result,) = search.evaluate(space, None)
+    return float(result.cycles_of(*map(space.index, lanes)))

@@ -42,7 +42,7 @@ def quweit_2(records: Records) -> PaperTable:
     ]
     rows = [replace(row, paper=1.469) if row.quantity == "nanoGPT-baby, MLP" else row for row in rows]
     for data, mlp, quweit, remark in _VISION:
-        recipe = f"not run: needs a GPU; recipes/vision/ivit-t-{data.lower().replace('-', '')}.toml"
+        recipe = f"not run: needs a GPU; recipe ivit-t-{data.lower().replace('-', '')}"
         rows += [
             Row(
                 f"I-ViT-T on {data}, MLP", "%", mlp, None, f"a float DeiT-T of another group, not this recipe; {recipe}"

@@ -236,12 +236,15 @@ class Recipe(Experiment):
     """One experiment with a language model: everything that decides its result."""
 
     kind: ClassVar[str] = "language"
+    newer: ClassVar[frozenset[str]] = frozenset({"functions"})
 
     model: ModelConfig = ModelConfig()
     block: BlockConfig = BlockConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     hardware: HardwareConfig = HardwareConfig()
+    functions: Literal["exact", "i-vit"] = "exact"
+    """Softmax, GELU and layer norm of the frozen model: exact to half a step, or as I-ViT computes them."""
     baselines: tuple[Literal["mlp", "none"], ...] = ("mlp", "none")
     """Models trained beside ours with the same recipe, for the recovery and the report."""
 

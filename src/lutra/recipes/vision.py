@@ -109,12 +109,15 @@ class VisionRecipe(Experiment):
     """One experiment with a vision transformer: everything that decides its result."""
 
     kind: ClassVar[str] = "vision"
+    newer: ClassVar[frozenset[str]] = frozenset({"functions"})
     model: VisionModelConfig = VisionModelConfig()
     block: BlockConfig = BlockConfig()
     data: VisionDataConfig = VisionDataConfig()
     augment: AugmentConfig = AugmentConfig()
     train: VisionTrainConfig = VisionTrainConfig()
     hardware: HardwareConfig = HardwareConfig()
+    functions: Literal["exact", "i-vit"] = "exact"
+    """Softmax, GELU and layer norm of the frozen model: exact to half a step, or as I-ViT computes them."""
     baselines: tuple[Literal["mlp", "none"], ...] = ("mlp", "none")
     """Models trained beside ours with the same recipe, for the recovery and the report."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from lutra.cost.bert import flops, size_mib
 from lutra.recipes.bert import BertRecipe, plan_stages
 from lutra.recipes.bert_config import BertConfig
-from lutra.report.accelerator import (
+from lutra.report.bat.page import (
     accelerator_section,
     cost_section,
     cost_table,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # setup.py loads this file where NumPy is not installed
 
 INSTRUCTION_SETS = ("scalar", "avx2", "avx512", "amx")
 
-LIBRARIES = {"runtime": (sorted(Path(__file__).parent.glob("*.cpp")), ["-Wno-psabi", "-Wno-ignored-attributes"])}
+LIBRARIES = {"runtime": (sorted(Path(__file__).parent.glob("**/*.cpp")), ["-Wno-psabi", "-Wno-ignored-attributes"])}
 """Sources and flags of every library, by name."""
 
 _log = logging.getLogger("lutra")

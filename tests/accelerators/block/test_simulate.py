@@ -24,6 +24,7 @@ from lutra.hardware.bench import verilator
 from lutra.hardware.bench.streams import STALLING_PASSES
 from lutra.recipes.language import Recipe
 from lutra.runs.files import RunFiles
+from lutra.runs.typed import read_evidence
 
 FOLDS = (1, 2, 3, 4, "all")
 DATAFLOWS = ("accumulate", "tree")
@@ -186,7 +187,7 @@ def _sample_rows(run, graph):
 
 def test_a_run_is_proved_and_broken_rtl_is_found(run):
     result = simulate_run(run, recipe(3))
-    assert json.loads(run.simulate.read_text()) == result
+    assert read_evidence(run, recipe(3), "simulate") == result
     assert (result["rows"], result["mismatches"], result["cycles_match"]) == (48, 0, True)
     assert result["frozen_hash"] == store.content_hash(run.frozen)
     assert re.match(r"Verilator \d", result["simulator"])

@@ -21,6 +21,7 @@ from lutra.frozen.graph import FrozenModel
 from lutra.frozen.random_block import random_block
 from lutra.recipes.language import HardwareConfig, Recipe
 from lutra.runs.files import RunFiles, read_json
+from lutra.runs.typed import read_evidence
 from lutra.synth.tools.find import Tool, fpga_yosys, native_yosys, opensta, run_tool
 from lutra.synth.tools.yosys import synthesise_fpga
 
@@ -84,7 +85,7 @@ def test_luts_and_flip_flops_of_a_small_block(synthesised):
 
 
 def test_results_are_kept_by_content(synthesised, monkeypatch):
-    before = read_json(synthesised.synth, "synth")
+    before = read_evidence(synthesised, RECIPE, "synth")
     built = []
 
     def build(yosys, folder, sources, top):
@@ -102,7 +103,7 @@ def test_results_are_kept_by_content(synthesised, monkeypatch):
     with pytest.raises(ToolError, match="built again"):
         synthesise_run(synthesised, RECIPE)
     source.write_text(text)
-    assert read_json(synthesised.synth, "synth") == before
+    assert read_evidence(synthesised, RECIPE, "synth") == before
 
 
 def test_rtl_of_another_model_is_generated_anew(tmp_path, monkeypatch):

@@ -18,8 +18,8 @@ import numpy as np
 
 from lutra.accelerators.bat.anchors import paper_power_w, paper_use
 from lutra.accelerators.bat.config import BatConfig, ModuleConfig
-from lutra.accelerators.bat.latency import BUILT, Memory, Module, Shape, Timing
-from lutra.accelerators.bat.pipeline import equation_5_of_a_pair, program_cycles
+from lutra.accelerators.bat.latency import BUILT, Count, Memory, Module, Shape, Timing, total
+from lutra.accelerators.bat.pipeline import program_cycles
 from lutra.accelerators.bat.resources import Sizes, UnitFits, Use, module_use, total_use
 from lutra.accelerators.bat.traffic import Loads, block_bytes
 from lutra.errors import InputError
@@ -61,6 +61,8 @@ class Method:
     bits: int
     heads: int
     intermediate: int
+    elastic: bool = True
+    """Quantisers have biases, which are loaded with the weights; BinaryBERT's have none."""
 
     def shape(self, space: Space) -> Shape:
         return Shape(space.tokens, space.width, self.heads, space.head_width, self.intermediate, self.copies, self.bits)
@@ -117,7 +119,8 @@ def _paper_methods() -> Iterator[Method]:
         for bits in all_bits:
             for heads in (3, 6, 12):
                 for intermediate in (768, 1536, 3072):
-                    yield Method(f"{name} W1A{bits} {64 * heads}/{intermediate}", copies, bits, heads, intermediate)
+                    model = f"{name} W1A{bits} {64 * heads}/{intermediate}"
+                    yield Method(model, copies, bits, heads, intermediate, elastic=name != "BinaryBERT")
 
 
 PAPER_SPACE = Space(
@@ -148,11 +151,21 @@ class MethodResult:
     """One method on all pairs of modules. Arrays of a module are (modules,)."""
 
     method: Method
-    quantise: np.ndarray
-    """Cycles of the first step, in the attention module."""
+    first: np.ndarray
+    """Cycles from the start of a pair until the attention of the first sentence in the first layer is over."""
+    second: np.ndarray
+    """Of the second sentence."""
     attention: np.ndarray
-    """Cycles of a sentence in a layer, with what it waits for its weights."""
+    """Cycles of a sentence in a later layer, with what it waits for its weights."""
     feed_forward: np.ndarray
+    last: np.ndarray
+    """The same in the last layer."""
+    loads: tuple[np.ndarray, np.ndarray]
+    """When the weights of the two steps of the first feed-forward block are there."""
+    steps: tuple[np.ndarray, np.ndarray]
+    """Cycles of these steps."""
+    last_steps: np.ndarray
+    """Of both steps in the last layer."""
     attention_use: Use
     feed_forward_use: Use
     attention_bytes: np.ndarray
@@ -165,9 +178,32 @@ class MethodResult:
 
     def pair_cycles(self) -> np.ndarray:
         """Two sentences through all layers, (attention modules, feed-forward modules)."""
-        stages = equation_5_of_a_pair(self.attention[:, None], self.feed_forward[None], self.layers)
-        pair: np.ndarray = self.quantise[:, None] + stages
+        pair: np.ndarray = self.cycles_of(np.s_[:, None], np.s_[None])
         return pair
+
+    def cycles_of(self, attention: Any, feed_forward: Any) -> Count:
+        """The same of modules that indices of NumPy choose.
+
+        The modules take turns, stage by stage (`equation_5_of_a_pair`); the first stages and the last ones are not like
+        the others. Programs take exactly as long where weights are never late.
+        """
+        hidden_loaded, output_loaded = (loaded[feed_forward] for loaded in self.loads)
+        hidden, output = (cycles[feed_forward] for cycles in self.steps)
+        first, steady = self.first[attention], self.attention[attention]
+        middle, last = self.feed_forward[feed_forward], self.last[feed_forward]
+        hidden_over = np.maximum(first, hidden_loaded) + hidden
+        feed_forward_over = np.maximum(hidden_over, output_loaded) + output
+        attention_over = first + self.second[attention]
+        begun = np.maximum(attention_over, feed_forward_over)
+        if self.layers == 1:
+            return begun + self._last(feed_forward, attention_over - feed_forward_over)
+        stages = (2 * self.layers - 3) * np.maximum(steady, middle)
+        return begun + stages + np.maximum(steady, last) + self._last(feed_forward, steady - last)
+
+    def _last(self, feed_forward: Any, idle: Count) -> Count:
+        """Cycles of the very last block, whose weights come while the module waits for the other one."""
+        computing = self.last_steps[feed_forward]
+        return np.maximum(computing, self.last[feed_forward] - np.maximum(0, idle))
 
     def pair_energy_j(self, clock_hz: float) -> np.ndarray:
         """What the paper's power, scaled by lanes, comes to for two sentences; shape as of `pair_cycles`."""
@@ -205,8 +241,17 @@ class MethodResult:
 
         Whatever is best among pairs in what grows with these is among them. Shape as of `pair_cycles`.
         """
-        first = _unbeaten(built, [self.attention, self.quantise, self.attention_power_w], self.attention_use)
-        second = _unbeaten(built, [self.feed_forward, self.feed_forward_power_w], self.feed_forward_use)
+        attention = [self.attention, self.first, self.second, self.attention_power_w]
+        feed_forward = [
+            self.feed_forward,
+            self.last,
+            *self.loads,
+            *self.steps,
+            self.last_steps,
+            self.feed_forward_power_w,
+        ]
+        first = _unbeaten(built, attention, self.attention_use)
+        second = _unbeaten(built, feed_forward, self.feed_forward_use)
         pairs: np.ndarray = np.logical_and.outer(first, second)
         return pairs
 
@@ -268,13 +313,26 @@ def evaluate(space: Space, fits: UnitFits | None, timing: Timing = BUILT) -> Ite
     for method in space.methods:
         shape = method.shape(space)
         module = Module(lanes, shape, space.memory, timing)
-        loads = Loads(lanes, shape)
+        loads = Loads(lanes, shape, method.elastic)
         uses = [_use(fits, lanes, shape, space.sums, attention) for attention in (True, False)]
+        # Of the attention module the first layers; of the other one as many, the last of them twice.
+        blocks = [(module.attention, loads.attention)] * STEADY_LAYERS
+        over = _over([((module.quantise,) * 2, (loads.quantise,) * 2), *blocks], space.memory, timing)
+        ends = [(module.feed_forward(last=is_last), loads.feed_forward(last=is_last)) for is_last in (False, True)]
+        middle, last = (
+            _over([ends[0]] * STEADY_LAYERS + [ends[is_last]] * 2, space.memory, timing) for is_last in (False, True)
+        )
+        block = ends[space.layers == 1][0]
         yield MethodResult(
             method,
-            quantise=np.asarray(module.quantise.cycles(timing)),
-            attention=_steady(module.attention, loads.attention, space.memory, timing),
-            feed_forward=_steady(module.feed_forward(), loads.feed_forward(), space.memory, timing),
+            first=over[1] + timing.next_step,
+            second=over[2] - over[1],
+            attention=over[-1] - over[-2],
+            feed_forward=middle[-1] - middle[-2],
+            last=last[-1] - last[-2],
+            loads=_first_loads(ends[space.layers == 1][1], space.memory, timing),
+            steps=(np.asarray(block[0].cycles(timing)), np.asarray(block[1].cycles(timing))),
+            last_steps=np.asarray(total(ends[True][0], timing)),
             attention_use=uses[0],
             feed_forward_use=uses[1],
             attention_bytes=np.asarray(block_bytes(loads.attention, shape)),
@@ -285,11 +343,18 @@ def evaluate(space: Space, fits: UnitFits | None, timing: Timing = BUILT) -> Ite
         )
 
 
-def _steady(steps: Any, beats: Any, memory: Memory, timing: Timing) -> np.ndarray:
-    """Cycles of a layer once loads repeat: those of its steps, or longer where weights come too late."""
-    cycles = [step.cycles(timing) for step in steps] * STEADY_LAYERS
-    ends = program_cycles(cycles, list(beats) * STEADY_LAYERS, memory, timing).ends
-    return np.asarray(ends[-1] - ends[-1 - len(steps)])
+def _over(blocks: list[Any], memory: Memory, timing: Timing) -> list[np.ndarray]:
+    """When blocks of steps, each with its loads, are over that follow each other in one module."""
+    cycles = [step.cycles(timing) for steps, _ in blocks for step in steps]
+    ends = program_cycles(cycles, [beats for _, loads in blocks for beats in loads], memory, timing).ends
+    counts = np.cumsum([len(steps) for steps, _ in blocks])
+    return [np.asarray(ends[count - 1]) for count in counts]
+
+
+def _first_loads(beats: Any, memory: Memory, timing: Timing) -> tuple[np.ndarray, np.ndarray]:
+    """When the first two steps of a module can start that wait for nothing but their weights."""
+    loaded = program_cycles([0, 0], list(beats), memory, timing).loaded
+    return np.asarray(loaded[0]), np.asarray(loaded[1])
 
 
 def _use(fits: UnitFits | None, lanes: _Lanes, shape: Shape, sums: str, attention: bool) -> Use:
@@ -313,8 +378,7 @@ class Choice:
 def choice(space: Space, result: MethodResult, place: tuple[int, int]) -> Choice:
     """The pair at a place of the arrays."""
     first, second = place
-    stages = equation_5_of_a_pair(result.attention[first], result.feed_forward[second], result.layers)
-    cycles = int(result.quantise[first] + stages)
+    cycles = int(result.cycles_of(first, second))
     used = _at(result.attention_use, first) + _at(result.feed_forward_use, second)
     return Choice(
         result.method.name, space.module(first), space.module(second), cycles, cycles / space.clock_hz * 1e3, used

@@ -42,6 +42,8 @@ class MethodRow(Section):
     copies: Literal[1, 2]
     """Binary copies that add up to a weight."""
     bits: tuple[Literal[1, 2, 4, 8], ...] = Field(min_length=1)
+    elastic: bool = True
+    """Quantisers have biases (BMT, BiT), which are loaded with the weights; BinaryBERT's have none."""
     heads: Counts
     intermediate: Counts
     accuracy: float | None = Field(None, gt=0, le=100)
@@ -213,7 +215,7 @@ def _methods(space: HardwareSpace, entries: list[Entry]) -> tuple[tuple[Method, 
                 raise InputError(f"method {name} is there twice")
             if heads * space.model.head_width > LARGEST_WIDTH or intermediate > 4 * LARGEST_WIDTH or heads < 1:
                 raise InputError(f"method {name}: widths are at most {LARGEST_WIDTH} and {4 * LARGEST_WIDTH}")
-            methods[name] = Method(name, row.copies, bits, heads, intermediate)
+            methods[name] = Method(name, row.copies, bits, heads, intermediate, row.elastic)
             found[name] = scored
     return tuple(methods.values()), found
 

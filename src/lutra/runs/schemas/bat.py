@@ -83,7 +83,7 @@ class SynthesisedModule(Strict):
     """A module from its parts."""
 
     runs: list[Literal["attention", "feed-forward"]]
-    parts: dict[Name, Use]
+    parts: dict[Message, Use]
     total: Use
 
 
@@ -171,7 +171,7 @@ class LayerStep(Strict):
     sentence: Count
     start: Count
     end: Count
-    slowest: Name
+    slowest: Message
 
 
 class BatDesignCost(Strict):

@@ -87,7 +87,8 @@ class Group(Strict):
     differing: Count
     logits_differing: Count
     steps_in_other_cycles: Count
-    effort: Effort
+    effort: Effort | None = None
+    """None in files from before it was measured."""
     problem: Message | None
 
 
@@ -115,9 +116,9 @@ class BatDesign(Strict):
     giga_operations: Amount
     giga_operations_per_second: Amount | None
     utilisation: Real | None
-    build: Effort
-    simulated_seconds: Amount
-    simulated_cpu_seconds: Amount
+    build: Effort | None = None
+    simulated_seconds: Amount | None = None
+    simulated_cpu_seconds: Amount | None = None
     groups: list[Group] = Field(min_length=1)
     stalled: list[Group]
     blocks: dict[Name, Values]

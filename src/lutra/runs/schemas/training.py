@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from lutra.names import Name
 from lutra.runs.schemas.values import Amount, Count, Hash, Message, Real, Share, Versioned
 from lutra.schema import Strict
+
+LearningRate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""Whatever a recipe may ask for, also what no training survives."""
 
 
 class LogLine(Strict):
@@ -15,7 +22,7 @@ class LogLine(Strict):
     validation_loss: Real
     accuracy: Share | None = None
     quantised: bool = False
-    learning_rate: Amount = 0.0
+    learning_rate: LearningRate = 0.0
     seconds: Amount = 0.0
 
 
@@ -26,7 +33,7 @@ class StageLogLine(Strict):
     iteration: Count
     train_loss: Real
     dev: dict[Name, Real]
-    learning_rate: Amount
+    learning_rate: LearningRate
     seconds: Amount
 
 

@@ -4,7 +4,7 @@
 #include <atomic>
 
 #include "export.h"
-#include "memory.h"
+#include "../memory.h"
 #include "threads.h"
 
 namespace lutra {

@@ -4,7 +4,7 @@
 // the rows of the one that makes contexts. In a cache they stay there for the tokens that follow.
 #pragma once
 
-#include "memory.h"
+#include "../memory.h"
 #include "whole_portable.h"
 
 namespace lutra {

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.update(OMP_NUM_THREADS="2", OMP_WAIT_POLICY="passive", MPLBACKEND="svg")
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import torch
 from safetensors.torch import load_file
@@ -30,7 +31,7 @@ import lutra.data.text
 from lutra import children
 from lutra.explore import sweep
 from lutra.recipes.kinds import LANGUAGE, load_function
-from lutra.report.verify import verify
+from lutra.report.trust.verify import verify
 from lutra.runs.claim import save_recipe
 from lutra.runs.files import RunFiles, is_leftover
 from lutra.runs.record import read_steps

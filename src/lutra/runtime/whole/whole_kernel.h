@@ -3,7 +3,7 @@
 // sets).
 #pragma once
 
-#include "block.h"
+#include "../block.h"
 #include "whole_attention.h"
 
 extern "C" int64_t lutra_run_block(const lutra::Block*, int64_t, const int8_t*, char*, int64_t, int64_t);

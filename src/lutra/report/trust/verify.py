@@ -18,6 +18,7 @@ from lutra.accelerators.bat import compiler, emit
 from lutra.accelerators.bat.runs import IMAGE, designs_of, read_sentences
 from lutra.accelerators.block.emit import fold_folder, run_design
 from lutra.accelerators.block.simulate import captured_rows
+from lutra.cost.accelerator import cost_of_bert
 from lutra.cost.step import cost_of
 from lutra.errors import InputError, LutraError
 from lutra.escape import brief
@@ -28,13 +29,10 @@ from lutra.hardware.design import MANIFEST, Design
 from lutra.limits import LOG_BYTES
 from lutra.reading import read_bytes
 from lutra.recipes.bert import BertRecipe, plan_stages
-from lutra.recipes.convert import ConvertRecipe
 from lutra.recipes.kinds import kind_of, load_any_recipe, load_function
-from lutra.recipes.language import Recipe
 from lutra.recipes.sections import Experiment
-from lutra.recipes.vision import VisionRecipe
 from lutra.report.tables import Table
-from lutra.report.weights import checkpoint_problem
+from lutra.report.trust.weights import checkpoint_problem
 from lutra.runs.files import RunFiles
 from lutra.runs.record import changed_outputs, read_steps
 from lutra.runs.typed import read_evidence, read_lines, read_record
@@ -209,8 +207,9 @@ def _designs(files: RunFiles, recipe: Experiment) -> Iterator[tuple[Path, tuple[
         for each in designs_of(files, recipe)[0]:
             image = compiler.compile_model(each.model, each.config)
             yield each.folder(files), (emit.bat_design(each.config), {IMAGE: image.data})
-    elif isinstance(recipe, (Recipe, VisionRecipe, ConvertRecipe)):
-        for fold in dict.fromkeys([*recipe.hardware.fold_factors, *recipe.hardware.synthesise_fold_factors]):
+    else:
+        hardware = recipe.hardware  # type: ignore[attr-defined]
+        for fold in dict.fromkeys([*hardware.fold_factors, *hardware.synthesise_fold_factors]):
             yield fold_folder(files, fold), (run_design(files, recipe, fold).design, {})  # type: ignore[arg-type]
 
 
@@ -242,7 +241,7 @@ def _records(files: RunFiles, recipe: Experiment) -> Iterator[Finding]:
 def _record(files: RunFiles, recipe: Experiment, step: str) -> str:
     content = read_evidence(files, recipe, step)
     if isinstance(recipe, BertRecipe):
-        return _bert_record(files, step, content)
+        return _bert_record(files, recipe, step, content)
     claimed = content.get("frozen_hash")
     if claimed is not None and claimed != store.content_hash(files.frozen):
         raise InputError(f"made from the frozen model {claimed[:16]}, which is not the one here")
@@ -253,11 +252,8 @@ def _record(files: RunFiles, recipe: Experiment, step: str) -> str:
                 if json.dumps({k: v for k, v in block.items() if k != "graph"}, sort_keys=True) not in kept:
                     raise InputError(f"{target['target']}, {block['name']}: not the result that the run keeps of it")
         return "the results that the run keeps of its blocks"
-    if step == "cost" and isinstance(recipe, (Recipe, VisionRecipe, ConvertRecipe)):
-        again = json.loads(json.dumps(cost_of(files, recipe)))
-        if again != content:
-            raise InputError("not what follows from the frozen model, simulate.json and synth.json")
-        return "computed again from the frozen model, simulate.json and synth.json: equal"
+    if step == "cost":
+        return _computed_again(content, cost_of(files, recipe))  # type: ignore[arg-type]
     return "says nothing of a frozen model" if claimed is None else "of the frozen model that is here"
 
 
@@ -267,11 +263,21 @@ def _kept(files: RunFiles, recipe: Experiment) -> Iterator[dict[str, Any]]:
         yield read_record(path, schema, "synth --fresh")
 
 
-def _bert_record(files: RunFiles, step: str, content: dict[str, Any]) -> str:
-    for method, design in content["designs"].items() if step == "simulate" else ():
+def _bert_record(files: RunFiles, recipe: BertRecipe, step: str, content: dict[str, Any]) -> str:
+    if step == "cost":
+        return _computed_again(content, cost_of_bert(files, recipe))
+    if step != "simulate":
+        return "says nothing of a frozen model"
+    for method, design in content["designs"].items():
         if design["frozen_hash"] != store.content_hash(files.frozen / method):
             raise InputError(f"{method}: made from another frozen model than the one here")
-    return "of the frozen models that are here" if step == "simulate" else "says nothing of a frozen model"
+    return "of the frozen models that are here"
+
+
+def _computed_again(content: dict[str, Any], again: dict[str, Any]) -> str:
+    if json.loads(json.dumps(again)) != content:
+        raise InputError("not what follows from the frozen model, simulate.json and synth.json")
+    return "computed again from the frozen model, simulate.json and synth.json: equal"
 
 
 def _unseen(frozen_only: bool) -> Iterator[Finding]:

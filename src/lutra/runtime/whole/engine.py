@@ -16,7 +16,7 @@ from lutra.frozen.ops import Embedding, Past
 from lutra.frozen.types import IntArray
 from lutra.runtime.library import INSTRUCTION_SETS, compiled
 from lutra.runtime.threads import checked_threads
-from lutra.runtime.whole import WholeLayout
+from lutra.runtime.whole.layout import WholeLayout
 
 
 class WholeRuntime:

@@ -19,7 +19,7 @@ from lutra.frozen.graph import FrozenModel
 from lutra.recipes.bert import BertRecipe
 from lutra.recipes.kinds import kind_of, load_any_recipe, load_function
 from lutra.report.record import add_exploration, add_result, list_results, summarise
-from lutra.report.verify import verify
+from lutra.report.trust.verify import verify
 from lutra.runs.files import RunFiles
 from lutra.runs.steps import load_run
 from lutra.sources import listed_sources, require_harmless
@@ -97,7 +97,7 @@ def sign(root: Path, changed: dict[Path, bytes]) -> None:
         return
     document = json.loads(steps.read_text())
     digests = {path.relative_to(root).as_posix(): hashlib.sha256(text).hexdigest() for path, text in changed.items()}
-    for step in document["finished"].values():
+    for step in document.get("finished", document).values():
         for key in ("inputs", "outputs"):
             step[key] = {path: digests.get(path, found) for path, found in step.get(key, {}).items()}
     steps.unlink()
@@ -267,7 +267,7 @@ def read_healing(root: Path, path: Path) -> None:
 
 def read_bert(root: Path, path: Path) -> None:
     """A pretrained BERT with its tokenizer."""
-    from lutra.data.glue import load_tokenizer
+    from lutra.data.tokenizer import load_tokenizer
     from lutra.models.bert_files import load_bert
 
     load_bert(path.parent, 2)

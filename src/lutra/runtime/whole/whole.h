@@ -1,4 +1,4 @@
-// A whole transformer prepared for the kernels (whole.py fills these structures; the arrays belong to Python).
+// A whole transformer prepared for the kernels (layout.py fills these structures; the arrays belong to Python).
 //
 // A program is a list of steps on slots of memory. A slot holds the rows of a value for some sequences, one after the
 // other; slots are used again when nobody reads them any more. Products take unsigned left operands: an int8 row enters

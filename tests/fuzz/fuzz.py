@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", MPLBACKEND="svg", TOKENIZERS_PARALLELISM="false")
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import lutra
 from fabricated_run import make_finished_run
@@ -188,6 +189,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=Path, default=Path("build/fuzz"), help="Folder of the sound files.")
     parser.add_argument("--only", default="", help="Kinds of files whose tree and pattern hold this text.")
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), help="Kinds of runs.")
+    parser.add_argument("--groups", nargs="*", default=["plain", "torch"], help="Of files: plain, or read by PyTorch.")
     options = parser.parse_args()
     root = options.seeds.resolve()
 
@@ -201,9 +203,11 @@ def main() -> int:
     trees |= {name: root / name for name in ("fabricated", "other")}
     os.environ["LUTRA_GLUE"] = str(trees["other"] / "glue")
     heavy = options.mutants // 5
-    light = range(options.first, options.first + options.mutants - heavy)
-    faults = in_child(functools.partial(fuzz, options, trees, False, light))
-    faults += in_child(functools.partial(fuzz, options, trees, True, range(options.first, options.first + heavy)))
+    counts = {"plain": options.mutants - heavy, "torch": heavy}
+    faults = 0
+    for group in options.groups:
+        numbers = range(options.first, options.first + counts[group])
+        faults += in_child(functools.partial(fuzz, options, trees, group == "torch", numbers))
     return 1 if faults else 0
 
 

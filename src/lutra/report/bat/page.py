@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lutra.accelerators.bat.published import TABLE_6
-from lutra.report.bat_figures import STEPS, gantt_picture, machine_picture
+from lutra.report.bat.figures import STEPS, gantt_picture, machine_picture
 from lutra.report.build import Section
 from lutra.report.tables import UNKNOWN, Table, count, number
 
