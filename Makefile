@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all lint wheel clean
+.PHONY: demo test test-all fuzz kills lint wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/lutra run recipes/demo.toml --out runs/demo
@@ -16,11 +16,19 @@ test: $(VENV)/installed-dev
 test-all: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n auto
 
+# Minutes: mutants of every kind of file, and commands killed at random moments. FUZZ and KILLS are options of the scripts.
+fuzz: $(VENV)/installed-dev
+	$(BIN)/python tests/fuzz/fuzz.py $(FUZZ)
+
+kills: $(VENV)/installed-dev
+	$(BIN)/python tests/fuzz/kills.py $(KILLS)
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/accelerators -k "lint or warning"
+	$(BIN)/clang-format --dry-run --Werror $$(find src -name "*.cpp" -o -name "*.h")
+	$(BIN)/python -m pytest tests/hardware tests/accelerators -k "lint or warning"
 
 # With the kernels compiled for every instruction set; an old build folder would bring files that are gone.
 wheel: $(VENV)/installed-dev

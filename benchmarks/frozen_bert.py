@@ -22,7 +22,7 @@ from torch import Tensor
 
 from lutra.data.glue import EncodedSplit, encode_split, find_task, load_tokenizer, metrics, read_split
 from lutra.freeze.bert import freeze_bert
-from lutra.freeze.bert_in_torch import half_logits
+from lutra.freeze.bert_in_torch import binary16_logits
 from lutra.frozen.bert_golden import golden_logits
 from lutra.models.bert import Bert
 from lutra.models.bert_files import load_bert
@@ -45,7 +45,7 @@ def compare(model: Bert, data: EncodedSplit) -> dict[str, Any]:
     start = time.thread_time()
     golden = np.concatenate([golden_logits(frozen, *(part.numpy() for part in batch)) for batch in batches])
     seconds = time.thread_time() - start
-    in_torch = torch.cat([half_logits(model, *batch) for batch in batches]).numpy()
+    in_torch = torch.cat([binary16_logits(model, *batch) for batch in batches]).numpy()
     points = {
         name: metrics(data.task, torch.from_numpy(logits).float(), data.labels)
         for name, logits in (("float", exact), ("golden", golden))

@@ -29,21 +29,26 @@ from lutra.recipes.language import BlockConfig, LutLayerConfig
 SIZES = {"D128": (128, 768), "D192": (192, 64 * 197), "D384": (384, 64 * 256)}
 PUBLISHED_ROWS = 512  # its time is proportional to the rows; all of them would take minutes
 REFERENCE_ROWS = 2048
+DEFAULT = "default"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIZES, nargs="+", default=["D192", "D384"])
     parser.add_argument("--tokens", type=int, help="rows; default: as in the papers")
-    parser.add_argument("--mapping", nargs="+", default=["random", "candidate", "learnable"])
+    parser.add_argument(
+        "--block", choices=("paper", "default"), default="paper", help="two layers, dense; or what a recipe gets"
+    )
+    parser.add_argument("--mapping", nargs="+", default=["random", "candidate", "learnable"], help="of the paper's")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", action="store_true", help="accepted for symmetry: the output is always JSON")
     arguments = parser.parse_args()
     rows = []
+    mappings = arguments.mapping if arguments.block == "paper" else [DEFAULT]
     for size in arguments.size:
         width, tokens = SIZES[size]
-        for mapping in arguments.mapping:
+        for mapping in mappings:
             for threads in arguments.threads:
                 row = measure(width, arguments.tokens or tokens, mapping, threads, arguments.repeats)
                 rows.append({"case": "train", "size": size, **row})
@@ -54,7 +59,7 @@ def main() -> None:
 def measure(width: int, tokens: int, mapping: str, threads: int, repeats: int) -> dict[str, Any]:
     torch.manual_seed(0)
     torch.set_num_threads(threads)
-    config = BlockConfig(lut_layers=(LutLayerConfig(luts="4D", mapping=mapping), LutLayerConfig(luts="D")))
+    config = block_config(mapping)
     block = WeightlessBlock(width, config, seed=0)
     mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
     x = torch.randn(tokens, width, requires_grad=True)
@@ -85,6 +90,13 @@ def measure(width: int, tokens: int, mapping: str, threads: int, repeats: int) -
         "saved_bytes_reference": saved_reference,
         "saved_bytes_published": published_saved_bytes(block, tokens),
     }
+
+
+def block_config(mapping: str) -> BlockConfig:
+    """The paper's structure with a mapping of its first layer, or the block of recipes that say nothing of it."""
+    if mapping == DEFAULT:
+        return BlockConfig()
+    return BlockConfig(lut_layers=(LutLayerConfig(luts="4D", mapping=mapping), LutLayerConfig(luts="D")), groups=1)
 
 
 def step(module: nn.Module, x: Tensor, autocast: torch.dtype | None = None) -> Callable[[], None]:

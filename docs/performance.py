@@ -19,8 +19,8 @@ INTRODUCTION = """\
 
 Written by `python docs/performance.py` from `results/benchmarks/*.json`; do not edit it. A ratio says how many times
 longer the baseline takes. Medians of runs that take turns in one process: CPU time with one thread, wall time with
-two. The MLP is Linear, GELU, Linear of PyTorch, four times as wide inside; the block has 8 bits a feature, 4 D and D
-tables of six inputs and a dense summation.
+two. The MLP is Linear, GELU, Linear of PyTorch, four times as wide inside; unless a table says otherwise, the block has
+8 bits a feature, 4 D and D tables of six inputs and a dense summation.
 
 Nothing here was measured on a GPU. The Triton kernels for GPUs give the values and gradients of the definition in
 Triton's interpreter and compile for NVIDIA's sm_90, but no figure of their speed exists.
@@ -46,6 +46,23 @@ nested, so one addition for each row, feature and table input serves all of them
 none: about 21 D² additions of float32 a token, each with a value from the L1 cache. {learnable_floor}AMX multiplies
 bfloat16, whose 8 bits of precision are too few for the gradients promised here (1e-6); three such terms for a float32
 would be 1,152 D² operations a token.
+"""
+
+TRAINING_DEFAULT = """\
+## Training: the block of the recipes
+
+The same for the block of recipes that ask for no other: 8 D tables in one layer, 32 candidates for each of their
+inputs, a summation in 8 groups. It has more than twice the table inputs of the block above, and a score for each
+candidate.
+"""
+
+TRAINING_MODEL = """\
+## Training: a whole model
+
+Short trainings of one recipe with weightless blocks, with MLPs and with neither, in CPU seconds with one thread, one
+evaluation of all validation text at the end included: medians of trainings that take turns, each in a process of its
+own. The last column is the time beyond that of the model with neither, beside the same of the MLPs.
+*Before* is the same recipe without the optimiser's fused step and the summation in tiles that fit the groups.
 """
 
 INFERENCE = """\
@@ -105,6 +122,10 @@ def page(folder: Path = RECORDED) -> str:
             _wrapped(TRAINING),
             _table(folder, "train_block", _training_table),
             _wrapped(training_bound),
+            _wrapped(TRAINING_DEFAULT),
+            _table(folder, "train_default", _training_table),
+            _wrapped(TRAINING_MODEL),
+            _table(folder, "train_model", _model_table),
             _wrapped(INFERENCE),
             _table(folder, "infer_block", _inference_table),
             _wrapped(inference_bound),
@@ -139,8 +160,11 @@ def _table(folder: Path, name: str, table: Callable[[list[dict[str, Any]]], str]
     return f"{_machine(json.loads(file.read_text())['machine'])}\n\n{table(_rows(folder, name))}\n"
 
 
+_OPTIONS = {"train_default": "train_block.py --block default", "train_model": "train_model.py --tree now=."}
+
+
 def _command(name: str) -> str:
-    return f"python benchmarks/{name}.py --json > results/benchmarks/{name}.json"
+    return f"python benchmarks/{_OPTIONS.get(name, f'{name}.py')} --json > results/benchmarks/{name}.json"
 
 
 def _time_of_the_sum(rows: list[dict[str, Any]]) -> str:
@@ -238,6 +262,28 @@ def _training_table(rows: list[dict[str, Any]]) -> str:
     return _markdown((*head, "published, C++", "torch-dwn", *saved), lines)
 
 
+def _model_table(rows: list[dict[str, Any]]) -> str:
+    head = (
+        "recipe",
+        "iterations",
+        "sources",
+        "blocks, s",
+        "MLPs, s",
+        "neither, s",
+        "blocks to MLPs",
+        "blocks' own part",
+    )
+    lines = []
+    for tree in dict.fromkeys(row["tree"] for row in rows):
+        of_tree = {row["model"]: row for row in rows if row["tree"] == tree}
+        blocks, mlp, none = (of_tree[model]["cpu_s"] for model in ("weightless", "mlp", "none"))
+        any_row = of_tree["weightless"]
+        own = f"{_three_digits((blocks - none) / (mlp - none))}x"
+        times = [_three_digits(seconds) for seconds in (blocks, mlp, none)]
+        lines.append([any_row["recipe"], str(any_row["iterations"]), tree, *times, f"{blocks / mlp:.2f}x", own])
+    return _markdown(head, lines)
+
+
 def _inference_table(rows: list[dict[str, Any]]) -> str:
     head = (
         "block",
@@ -309,8 +355,11 @@ def _markdown(head: tuple[str, ...], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, alignment, *rows))
 
 
+_RECORDS = ("train_block", "train_default", "train_model", "infer_block", "binary_linear", "peaks")
+
+
 def _regenerate() -> str:
-    commands = [_command(name) for name in ("train_block", "infer_block", "binary_linear", "peaks")]
+    commands = [_command(name) for name in _RECORDS]
     return "\n".join(["## Again", "", "```sh", *commands, "python docs/performance.py", "```", ""])
 
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lutra
-from fabricated_run import make_finished_run, small_recipe
+from fabricated_run import exploration, make_finished_run, small_recipe, spread
 from frozen_berts import METHODS, small_config
 from frozen_blocks import random_rows
 from hostile import CANARY, KEY, STRINGS, canaries, replaced, string_places
@@ -125,8 +125,9 @@ def test_templates_escape_names_that_nobody_checked(text, dataflow):
 def test_the_injection_of_a_module_by_a_name_runs_nothing(tmp_path):
     graph = random_block(np.random.default_rng(0), luts=(6,), inputs=(3,))
     rows = random_rows(np.random.default_rng(1), graph, 2)
-    (result,) = simulate_graphs([(renamed(graph, STRINGS["line break and a module"]), 4, rows)], tmp_path)
-    assert result.problem is None
+    with pytest.raises(LutraError, match=r"blocks\.0\.graph: is .*; a name has letters") as caught:
+        simulate_graphs([(renamed(graph, STRINGS["line break and a module"]), 4, rows)], tmp_path)
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(
@@ -265,16 +266,16 @@ def tags_of_the_page() -> set[tuple[str, tuple[str, ...]]]:
 
 @EVERY
 def test_an_exploration_is_recorded_in_its_folder_or_not_at_all(tmp_path, text):
-    exploration = tmp_path / "a" / "b" / "exploration"
-    exploration.mkdir(parents=True)
+    folder = tmp_path / "a" / "b" / "exploration"
+    folder.mkdir(parents=True)
     into = tmp_path / "a" / "b" / "results"
-    document = {"name": "good", "variants": [{"variant": "v", "loss": {"mean": 1.0}}]}
-    (exploration / "explore.json").write_text(json.dumps(document))
-    assert add_exploration(exploration, into) == into / "explore" / "good.json"
+    document = exploration(name="good", variants=[{"variant": "v", "loss": spread(1.0)}])
+    (folder / "explore.json").write_text(json.dumps(document))
+    assert add_exploration(folder, into) == into / "explore" / "good.json"
     before = sorted(tmp_path.rglob("*"))
-    (exploration / "explore.json").write_text(json.dumps({**document, "name": text}))
+    (folder / "explore.json").write_text(json.dumps({**document, "name": text}))
     with pytest.raises(LutraError) as caught:
-        add_exploration(exploration, into)
+        add_exploration(folder, into)
     refused(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
 

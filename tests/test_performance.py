@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lutra.native import library as native
+from lutra.recipes.language import load_recipe
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = {
@@ -47,6 +48,29 @@ def test_ratios_beside_their_baselines(tmp_path: Path) -> None:
     assert "| 8 x 16 x 32 | 4 bit | 2.00 | 78 | 2.50x | - | - |" in page
     assert "Machine: Some CPU, 4 cores (avx2), PyTorch 2.13.0, Python 3.12.0." in page
     assert "No run is recorded; the command is `python benchmarks/infer_block.py" in page
+
+
+def test_trainings_beside_each_other(tmp_path: Path) -> None:
+    seconds = {"before": (18.0, 12.0, 8.0), "now": (11.0, 12.0, 9.0)}
+    rows = [
+        {"recipe": "gpt", "tree": tree, "model": model, "iterations": 9, "cpu_s": value}
+        for tree, values in seconds.items()
+        for model, value in zip(("weightless", "mlp", "none"), values, strict=True)
+    ]
+    tmp_path.joinpath("train_model.json").write_text(json.dumps({"machine": MACHINE, "rows": rows}))
+    page = script("docs/performance.py").page(tmp_path)
+    assert "| gpt | 9 | before | 18.0 | 12.0 | 8.00 | 1.50x | 2.50x |" in page
+    assert "| gpt | 9 | now | 11.0 | 12.0 | 9.00 | 0.92x | 0.667x |" in page
+    assert "`python benchmarks/train_block.py --block default --json > results/benchmarks/train_default.json`" in page
+
+
+def test_blocks_that_are_timed_are_the_recipes_and_the_papers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    block_config = script("benchmarks/train_block.py").block_config
+    default, paper = block_config("default"), block_config("candidate")
+    asked = load_recipe(ROOT / "recipes" / "language" / "gpt-mini.toml").block
+    assert default == asked and default.lut_layers[0].candidates == 32
+    assert [layer.luts for layer in paper.lut_layers] == ["4D", "D"] and paper.groups == 1
 
 
 def test_time_of_the_sum_is_the_part_that_grows_with_the_square(tmp_path: Path) -> None:

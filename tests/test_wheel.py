@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -32,28 +33,36 @@ TINY = (
 """Changes of the demo with which it takes seconds."""
 
 pytestmark = [
-    pytest.mark.slow,  # compiles the kernels for every instruction set
+    pytest.mark.slow,
     pytest.mark.skipif(not native.compiler_available(), reason="no C++ compiler here"),
 ]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("setuptools", reason="setuptools is not installed")
-    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+def build_wheel(folder: Path, **environment: str) -> Path:
+    """Build a wheel in `folder`, from a copy of the source tree."""
+    if find_spec("setuptools") is None:
+        pytest.skip("setuptools is not installed")
+    source = folder / "source"
     shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    build = f"from setuptools import build_meta; build_meta.build_wheel({str(built)!r})"
-    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
-    (wheel,) = built.glob("*.whl")
+    build = f"from setuptools import build_meta; build_meta.build_wheel({str(folder)!r})"
+    subprocess.run(
+        [sys.executable, "-c", build], cwd=source, env=os.environ | environment, check=True, capture_output=True
+    )
+    (wheel,) = folder.glob("*.whl")
     return wheel
 
 
 @pytest.fixture(scope="module")
-def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of a fresh virtual environment with the wheel in it; what that depends on stays where it is."""
-    pytest.importorskip("pip", reason="pip is not installed")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of a fresh virtual environment with a wheel in it; what that depends on stays where it is.
+
+    The wheel brings no compiled kernels: all of them take minutes, and those that are needed come from the cache.
+    """
+    if find_spec("pip") is None:
+        pytest.skip("pip is not installed")
+    wheel = build_wheel(tmp_path_factory.mktemp("wheel"), CXX="none")
     folder = tmp_path_factory.mktemp("fresh") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     python = folder / "bin" / "python"
@@ -72,7 +81,8 @@ def run(program: Path, *arguments: object, cwd: Path) -> str:
     return ran.stdout
 
 
-def test_a_wheel_brings_its_libraries(wheel: Path, tmp_path: Path) -> None:
+def test_a_wheel_brings_its_libraries(tmp_path: Path) -> None:
+    wheel = build_wheel(tmp_path)  # for every instruction set: minutes
     assert "-py3-none-" in wheel.name and "-any" not in wheel.name
     installed = tmp_path / "installed"
     zipfile.ZipFile(wheel).extractall(installed)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lutra.freeze.block import freeze_model
     from lutra.freeze.capture import capture
     from lutra.freeze.onnx import export_onnx
+    from lutra.frozen.folder import save_frozen
     from lutra.models.convert.find import find_mlps
     from lutra.models.convert.plan import Plan
     from lutra.models.convert.replace import remove_mlps, replace_mlp
@@ -55,6 +56,7 @@ _HOMES = {
     "quantise_": "lutra.train.parts",
     "remove_mlps": "lutra.models.convert.replace",
     "replace_mlp": "lutra.models.convert.replace",
+    "save_frozen": "lutra.frozen.folder",
     "save_pretrained": "lutra.models.convert.save",
     "simulate_graphs": "lutra.accelerators.block.simulate",
     "trainer_callback": "lutra.train.callbacks",
@@ -85,6 +87,7 @@ __all__ = [
     "quantise_",
     "remove_mlps",
     "replace_mlp",
+    "save_frozen",
     "save_pretrained",
     "simulate_graphs",
     "trainer_callback",

@@ -36,6 +36,8 @@ ELEMENTS = 1 << 30
 LAYERS = 1024
 HEADS = 1024
 VOCABULARY = 1 << 22
+IMAGE = 1 << 12
+"""Pixels of an image's side."""
 POSITIONS = 1 << 20
 PARAMETERS = 1 << 34
 """Of a model that is built from a configuration."""
@@ -46,3 +48,7 @@ ROWS = 1 << 24
 FOLD_FACTOR = 1 << 20
 SEED = (1 << 63) - 1
 THREADS = 4096
+LARGEST_COUNT = (1 << 63) - 1
+"""Of rows, cycles, bytes and whatever else results count."""
+LARGEST_REAL = 2.0**100
+"""Of a loss, a score, an energy in a result: its square is still a number."""

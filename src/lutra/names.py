@@ -73,6 +73,12 @@ def is_printable(character: str) -> bool:
     return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
+def file_name_of(text: str, default: str) -> str:
+    """A file's name that is as near to `text` as the alphabet allows; `default` where nothing is left."""
+    kept = "".join(c if re.fullmatch("[A-Za-z0-9._-]", c) else "-" for c in text).strip("-._")
+    return kept[:LONGEST_FILE_NAME] or default
+
+
 def require_name(text: Any, where: str) -> str:
     """`text`, if it is a name.
 

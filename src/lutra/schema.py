@@ -34,7 +34,7 @@ def explain(error: ValidationError) -> str:
     given = detail["input"]
     plain = isinstance(given, (str, int, float, bool)) or given is None
     got = "" if detail["type"] in ("missing", "value_error") or not plain else f", got {_short(given)}"
-    return f"{brief(place)}: {brief(reason)}{got}"
+    return f"{brief(place)}: {brief(reason)}{got}" if place else f"{brief(reason)}{got}"
 
 
 def _short(value: Any) -> str:

@@ -28,13 +28,17 @@ class Setting:
 
 ISA = Setting(
     "LUTRA_ISA",
-    "what computes in kernels and runtime: scalar, avx2, avx512, triton, or reference (plain PyTorch, golden model)",
+    "what computes in kernels and runtime: scalar, avx2, avx512, amx (whole programs; elsewhere avx512), triton, or "
+    "reference (plain PyTorch, golden model)",
     "the best that this machine has",
 )
 CACHE = Setting("LUTRA_CACHE", "the folder of compiled kernels and of Verilator's library", "~/.cache/lutra")
 GLUE = Setting("LUTRA_GLUE", "the folder of GLUE's TSV files", "recipes of kind bert do not find their data")
+IMAGES = Setting(
+    "LUTRA_IMAGES", "the folder of CIFAR's files, where a recipe names none", "recipes of kind vision must name it"
+)
 LIBERTY = Setting("LUTRA_LIBERTY", "the cell library of `lutra synth`, as its option --liberty", "no ASIC numbers")
 DEBUG = Setting("LUTRA_DEBUG", "whether an unexpected error shows where it happened", "one line")
 CXX = Setting("CXX", "the C++ compiler", "g++, c++ or clang++, whichever is found first")
 
-SETTINGS = (ISA, CACHE, GLUE, LIBERTY, DEBUG, CXX)
+SETTINGS = (ISA, CACHE, GLUE, IMAGES, LIBERTY, DEBUG, CXX)

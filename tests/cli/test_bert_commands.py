@@ -10,13 +10,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from lutra.accelerators.bat import measure
 from lutra.cli.commands import app
 from lutra.recipes.bert import plan_stages
 from lutra.recipes.kinds import load_any_recipe
 from lutra.recipes.sections import dump_toml
 from lutra.runs.files import write_text
+from lutra.synth.tools.find import Tool
+from lutra.synth.tools.yosys import FpgaUse
 from tiny_glue import tiny_tree, write_checkpoint, write_tsv
 from tiny_training import files_of
+
+BEGUN = {".lock", "recipe.toml", "steps.json"}
+"""What a run holds in which no step has come to its end."""
+STEPS = ["train", "freeze", "evaluate", "rtl", "simulate", "synth", "cost", "report"]
 
 
 def lutra(*arguments: object):
@@ -32,7 +39,18 @@ def recipe(tmp_path, monkeypatch):
     return tmp_path / "tiny.toml"
 
 
-def test_a_run_from_recipe_to_record(recipe, tmp_path):
+@pytest.fixture
+def measured_units(monkeypatch):
+    """Units whose synthesis takes no time: a LUT for every lane, and a few more."""
+
+    def stand_in(yosys, point, folder):
+        return FpgaUse(10 + point.size, 9 + point.size, point.size, 0.0, 0, 0, 0, 0, 0, 0)
+
+    monkeypatch.setattr(measure, "fpga_yosys", lambda: Tool(("yosys",), "Yosys 1"))
+    monkeypatch.setattr(measure, "synthesise_unit", stand_in)
+
+
+def test_a_run_from_recipe_to_record(recipe, tmp_path, measured_units):
     out = tmp_path / "run"
     stopped = lutra("run", recipe, "--out", out, "--max-minutes", 0)
     assert stopped.exit_code == 1
@@ -41,7 +59,7 @@ def test_a_run_from_recipe_to_record(recipe, tmp_path):
     ran = lutra("run", recipe, "--out", out, "--json")
     assert ran.exit_code == 0, ran.stderr
     printed = json.loads(ran.stdout)
-    assert list(printed["steps"]) == ["train", "freeze", "evaluate", "rtl", "simulate", "report"]
+    assert list(printed["steps"]) == STEPS
     frozen = printed["summary"]["methods"]["bmt-w1a4"]["golden"]
     assert frozen["file_bytes"] == sum(path.stat().st_size for path in (out / "frozen" / "bmt-w1a4").iterdir())
     assert frozen["median_logit_difference"] < 0.05
@@ -52,8 +70,17 @@ def test_a_run_from_recipe_to_record(recipe, tmp_path):
     assert simulated["mismatches"] == 0 and simulated["cycles_match"]
     assert simulated["designs"]["bmt-w1a4"]["sentences"] == 2
     assert 0 < simulated["designs"]["bmt-w1a4"]["utilisation"] <= 1
+    assert simulated["designs"]["bmt-w1a4"]["build"]["cpu_seconds"] > 0
+    cost = printed["steps"]["cost"]["designs"]["bmt-w1a4"]
+    assert cost["measured"]["mismatches"] == 0 and 0 < cost["together"]["utilisation"] <= 1
+    assert cost["alone"] == cost["together"] and cost["equation_5"] is None  # of one module
+    assert {step["step"].split(".")[0] for step in cost["layer"]} == {"attention", "feed_forward"}
+    (module,) = printed["steps"]["synth"]["designs"]["bmt-w1a4"]["modules"]
+    assert module["runs"] == ["attention", "feed-forward"]
+    assert module["total"]["lut_packed"] == sum(part["lut_packed"] for part in module["parts"].values()) > 0
     page = (out / "report.html").read_text()
     assert "values of every block" in page
+    assert "steps of one layer" in page and "of the ZCU102" in page and "Softmax" in page
     assert "bmt-w1a4" in page and "Not run: lutra evaluate run --robustness" in page
     assert "up to date" in lutra("run", recipe, "--out", out).stderr
 
@@ -72,6 +99,7 @@ def test_a_run_from_recipe_to_record(recipe, tmp_path):
     assert bmt["score"] == bmt["best_score"] and bmt["size_mib"] < entry["methods"]["full"]["size_mib"]
     assert {"ratio", "clean", "noisy"} == bmt["robustness"].keys()
     assert entry["steps"]["train"]["environment"]["machine"]
+    assert entry["accelerator"]["bmt-w1a4"]["mismatches"] == 0
     assert "MRPC, bmt-w1a4" in lutra("results", "list", "--from", tmp_path / "results").stdout
 
 
@@ -93,9 +121,15 @@ def test_keys_can_be_set_and_steps_chosen(recipe, tmp_path):
         ("methods=['full', 'full']", "methods must differ"),
         ("methods=[]", "methods"),
         ("task=WNLI", "task: .*'MNLI'.*got 'WNLI'"),
-        ("kind=vision", "kind 'vision' is unknown"),
+        ("kind=audio", "kind 'audio'"),
         ("fine_tune.rate=1", "unknown key fine_tune.rate; allowed here: batch, "),
         ("binary.logits_epochs=0", "binary.logits_epochs"),
+        ("accelerator.attention.p_pe=100", "BAT: p_pe must be a multiple of 8 .*, got 100"),
+        ("accelerator.attention.p_pe=64", "both modules must have the same p_pe"),
+        ("accelerator.feed_forward.p_vu=300", "BAT: p_vu must be an integer from 1 to 256, got 300"),
+        ("accelerator.modules=3", "accelerator.modules"),
+        ("accelerator.clock_mhz=0", "accelerator.clock_mhz"),
+        ("accelerator.device=virtex", "device 'virtex' is unknown; there are zcu102, .* and none"),
     ],
 )
 def test_a_wrong_recipe_is_one_line(recipe, tmp_path, override, message):
@@ -115,14 +149,14 @@ def test_commands_of_language_models_are_refused(recipe, tmp_path):
     out = tmp_path / "run"
     lutra("run", recipe, "--out", out, "--max-minutes", 0)
     before = files_of(out)
-    steps = "train, freeze, evaluate, rtl, simulate, report"
-    assert_refused(lutra("synth", out), f"no step named synth; the steps are {steps}")
-    assert_refused(lutra("run", recipe, "--out", out, "--to", "synth"), "no step named synth")
+    steps = ", ".join(STEPS)
+    assert_refused(lutra("run", recipe, "--out", out, "--to", "plan"), f"no step named plan; the steps are {steps}")
     assert_refused(lutra("evaluate", out, "--engine", "golden"), "evaluate: not for a run of this kind: engine")
     assert_refused(lutra("generate", out, "--prompt", "a"), "only a language model writes text")
     assert_refused(lutra("results", "add", out, "--into", tmp_path / "results"), "has no evaluation")
-    assert_refused(lutra("evaluate", out), r"full/result\.json: not there; run `lutra train` first")
     assert files_of(out) == before
+    assert_refused(lutra("evaluate", out), r"full/result\.json: not there; run `lutra train` first")
+    assert files_of(out).keys() == before.keys()
 
 
 def test_plans_share_their_predecessors(recipe):
@@ -204,7 +238,7 @@ def truncated(root):
         (with_a_zero_row, r"embeddings\.word\.weight, row 3, is all zeros"),
         (with_a_zero_matrix, r"layers\.1\.feed_forward\.output\.weight is all zeros"),
         (with_nan, r"layers\.0\.feed_forward\.output\.weight holds values that are no numbers"),
-        (of_another_architecture, "only model_type bert .* this is distilbert"),
+        (of_another_architecture, "only model_type bert .* this is .distilbert."),
         (without_weights, r"model\.safetensors: cannot read it"),
         (truncated, "not safetensors, or damaged"),
     ],
@@ -213,14 +247,14 @@ def test_bad_files_are_one_line_and_leave_nothing_trained(recipe, tmp_path, dama
     damage(tmp_path)
     ran = lutra("run", recipe, "--out", tmp_path / "run")
     assert_refused(ran, message)
-    assert set(files_of(tmp_path / "run")) == {"recipe.toml"}
+    assert set(files_of(tmp_path / "run")) == {*BEGUN}
 
 
 def test_a_loss_that_is_no_number_is_one_line(recipe, tmp_path):
     out = tmp_path / "run"
     ran = lutra("run", recipe, "--out", out, "--set", "fine_tune.learning_rate=1e30")
     assert_refused(ran, r"MRPC full, labels: the .* is (nan|inf) at iteration \d+ \(the checkpoint of", status=1)
-    assert set(files_of(out)) == {"recipe.toml", "stages/full/last.safetensors"}
+    assert set(files_of(out)) == {*BEGUN, "stages/full/last.safetensors"}
 
 
 def test_an_unknown_checkpoint_is_named(recipe, tmp_path, monkeypatch):

@@ -248,7 +248,7 @@ def test_incomplete_or_stale_runs_are_not_recorded(tmp_path):
     assert ran.exit_code == 2
     assert "has no evaluation" in ran.stderr
     finished, _ = make_finished_run(tmp_path / "finished")
-    write_json(finished.simulate, json.loads(finished.simulate.read_text()) | {"frozen_hash": "of another one"})
+    write_json(finished.simulate, json.loads(finished.simulate.read_text()) | {"frozen_hash": 64 * "0"})
     ran = lutra("results", "add", finished.root, "--into", tmp_path / "results")
     assert ran.exit_code == 2
     assert "simulate made from an earlier frozen model" in ran.stderr
@@ -258,7 +258,7 @@ def test_incomplete_or_stale_runs_are_not_recorded(tmp_path):
 def test_generate_hands_its_options_to_the_model(tmp_path, monkeypatch):
     given = []
     fake = types.ModuleType("lutra.evaluate.language")
-    fake.generate_run = lambda files, recipe, *options: given.append(options) or "ROMEO: and more"
+    fake.generate_from_run = lambda files, recipe, *options: given.append(options) or "ROMEO: and more"
     monkeypatch.setitem(sys.modules, "lutra.evaluate.language", fake)
     make_started_run(tmp_path)
     arguments = ["generate", tmp_path, "--prompt", "ROMEO:", "--characters", 9, "--seed", 3, "--engine", "runtime"]

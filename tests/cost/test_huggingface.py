@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from lutra.cost.shapes import PRESETS, shape_of_huggingface
+from lutra.cost.huggingface import shape_of_huggingface
+from lutra.cost.shapes import PRESETS
 from lutra.cost.workload import workload
 from lutra.errors import InputError
 

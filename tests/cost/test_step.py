@@ -15,7 +15,8 @@ from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel, as_weightless
 from lutra.frozen.random_block import random_block
 from lutra.recipes.language import HardwareConfig, ModelConfig, Recipe
-from lutra.runs.files import RunFiles, read_json, write_json
+from lutra.runs.files import RunFiles, write_json
+from lutra.runs.typed import read_evidence, write_evidence
 
 RECIPE = Recipe(
     name="small",
@@ -36,18 +37,28 @@ def run(tmp_path) -> RunFiles:
 
 
 def simulation(frozen_hash: str) -> dict:
-    block = {"name": NAMES[0], "rows": 100, "cycles_measured": 1607}
-    return {"frozen_hash": frozen_hash, "designs": [{"fold_factor": 1, "blocks": [block]}]}
+    compared = {"rows": 100, "mismatches": 0, "mismatches_with_stalls": 0}
+    cycles = {"cycles_measured": 1607, "cycles_predicted": 1607}
+    block = {"name": NAMES[0], **compared, **cycles, "interval_cycles": 16, "latency_cycles": 23, "steps": 16}
+    return {
+        "frozen_hash": frozen_hash,
+        "simulator": "Verilator",
+        "rows": 100,
+        "mismatches": 0,
+        "cycles_match": True,
+        "designs": [{"fold_factor": 1, "blocks": [block]}],
+    }
 
 
 def synthesis(frozen_hash: str, luts: int) -> dict:
-    blocks = [{"name": name, "lut_packed": luts, "bram": 0} for name in NAMES]
-    return {"frozen_hash": frozen_hash, "targets": [{"target": "xcup", "fold_factor": 1, "blocks": blocks}]}
+    blocks = [{"name": name, "lut_packed": luts, "ff": 9, "bram": 0, "dsp": 0} for name in NAMES]
+    target = {"target": "xcup", "tool": "Yosys", "fold_factor": 1, "blocks": blocks}
+    return {"frozen_hash": frozen_hash, "targets": [target]}
 
 
 def test_costs_of_a_run(run):
     result = cost_run(run, RECIPE)
-    assert read_json(run.cost, "cost") == result
+    assert read_evidence(run, RECIPE, "cost") == result
     rows = {(row["name"], row["fold_factor"]): row for row in result["blocks"]}
     assert rows.keys() == {(name, fold) for name in NAMES for fold in (1, 4, "all")}
     for (_, fold), row in rows.items():
@@ -69,8 +80,8 @@ def test_costs_of_a_run(run):
 
 def test_measured_cycles_and_synthesised_luts_are_used(run):
     frozen_hash = store.content_hash(run.frozen)
-    write_json(run.simulate, simulation(frozen_hash))
-    write_json(run.synth, synthesis(frozen_hash, luts=1000))
+    write_evidence(run, RECIPE, "simulate", simulation(frozen_hash))
+    write_evidence(run, RECIPE, "synth", synthesis(frozen_hash, luts=1000))
     result = cost_run(run, RECIPE)
     rows = {(row["name"], row["fold_factor"]): row for row in result["blocks"]}
     first = rows[NAMES[0], 1]
@@ -87,12 +98,18 @@ def test_measured_cycles_and_synthesised_luts_are_used(run):
 
 def test_energy_in_standard_cells_comes_from_measured_switching(run):
     def asic(target: str, watts: list[float | None]) -> dict:
-        measured = [None if each is None else {"total_w": each} for each in watts]
-        blocks = [{"name": n, "power_measured": power} for n, power in zip(NAMES, measured, strict=True)]
-        return {"target": target, "fold_factor": 4, "clock_hz": 0.5e9, "blocks": blocks}
+        of_a_token = {"toggles_per_net_and_cycle": 0.2, "tokens": 9, "energy_per_token_j": 1e-9}
+        parts = {"internal_w": 0.0, "switching_w": 0.0, "leakage_w": 0.0, **of_a_token}
+        measured = [None if each is None else {"total_w": each, **parts} for each in watts]
+        area = {"area_mm2": 0.1, "slack_ns": None, "power_w": None}
+        blocks = [{"name": n, "power_measured": power, **area} for n, power in zip(NAMES, measured, strict=True)]
+        gated = target == "asic_gated"
+        flow = {"tool": "Yosys", "clock_hz": 0.5e9, "clock_gating": gated}
+        return {"target": target, "fold_factor": 4, **flow, "blocks": blocks}
 
     targets = [asic("asic_gated", [0.02, None]), asic("asic", [0.03, 0.05])]
-    write_json(run.synth, {"frozen_hash": store.content_hash(run.frozen), "targets": targets})
+    content = {"frozen_hash": store.content_hash(run.frozen), "targets": targets}
+    write_evidence(run, RECIPE, "synth", content)
     result = cost_run(run, RECIPE)
     rows = {(row["name"], row["fold_factor"]): row for row in result["blocks"]}
     cycles = rows[NAMES[0], 4]["cycles_per_sequence"]
@@ -103,8 +120,8 @@ def test_energy_in_standard_cells_comes_from_measured_switching(run):
 
 
 def test_results_of_another_frozen_model_are_left_out(run, caplog):
-    write_json(run.simulate, simulation("another"))
-    write_json(run.synth, synthesis("another", luts=1000))
+    write_evidence(run, RECIPE, "simulate", simulation("a0"))
+    write_evidence(run, RECIPE, "synth", synthesis("a0", luts=1000))
     result = cost_run(run, RECIPE)
     assert all(row["measured_cycles"] is None for row in result["blocks"])
     assert "made from another frozen model" in caplog.text
@@ -120,7 +137,9 @@ def test_every_quantity_names_its_unit(run):
 
 def test_damaged_results_and_missing_models_are_named(run, tmp_path):
     write_json(run.simulate, {"frozen_hash": store.content_hash(run.frozen), "designs": [{}]})
-    with pytest.raises(RunDirectoryError, match=r"simulate\.json: damaged .* run `lutra simulate` again"):
+    with pytest.raises(
+        RunDirectoryError, match=r"simulate\.json: simulator: field required; run `lutra simulate` again"
+    ):
         cost_run(run, RECIPE)
     with pytest.raises(FrozenModelError, match="run `lutra freeze` first"):
         cost_run(RunFiles(tmp_path / "empty"), RECIPE)

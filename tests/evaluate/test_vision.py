@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -21,6 +19,7 @@ from lutra.recipes.kinds import load_any_recipe
 from lutra.report.build import report_run
 from lutra.report.tables import summary_tables, vision_results_table
 from lutra.runs.files import RunFiles
+from lutra.runs.typed import read_evidence
 from lutra.train.checkpoint import load_vision_model
 from lutra.train.vision import classification_figures, train_vision, train_vision_baselines
 from tiny_images import TEST_IMAGES, tiny_vision_recipe, write_images
@@ -44,7 +43,7 @@ def trained(tmp_path_factory):
 def test_all_models_are_evaluated_in_both_arithmetics(trained):
     run, recipe = trained
     result = evaluate_vision(run, recipe)
-    assert json.loads(run.evaluate.read_text()) == result
+    assert read_evidence(run, recipe, "evaluate") == result
     test = load_images("cifar10", recipe.data.folder).test
     real = classification_figures(load_vision_model(run.baseline("mlp")), test, 7)
     assert result["baselines"]["mlp"] == pytest.approx(real[0]) and result["accuracy"]["baselines"]["mlp"] == real[1]

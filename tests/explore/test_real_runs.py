@@ -14,7 +14,7 @@ from lutra.explore import sweep
 from lutra.frozen import store
 from lutra.runs.files import RunFiles
 
-SHORT_LUTRA = (sys.executable, str(Path(__file__).parent / "short_lutra.py"))
+SHORT_LUTRA = (sys.executable, str(Path(__file__).parents[1] / "fuzz" / "short_lutra.py"))
 SPACE = """
 seeds = [1]
 set = { "hardware.rows" = 64 }
@@ -48,10 +48,10 @@ def test_losses_costs_and_failures_of_real_runs(explored, tmp_path):
     assert good["cost"]["luts"] == (24 + 12) * len(blocks)
     assert good["training_seconds"] > 0
     assert good["last_validation_loss"] >= good["validation_loss"]["fake_quantised"]
-    assert bad["error"] == "hardware.rows: the validation text has fewer than 1024 rows"
+    assert bad["error"] == "hardware.rows: the validation data has fewer than 1024 rows"
     none, mlp = (next(b for b in record["baselines"] if b["ffn"] == ffn)["validation_loss"] for ffn in ("none", "mlp"))
-    benefit = none["float"] - mlp["float"]
-    expected = (none["float"] - good["validation_loss"]["golden"]) / benefit if benefit > 0 else None
+    benefit = none["golden"] - mlp["golden"]
+    expected = (none["golden"] - good["validation_loss"]["golden"]) / benefit if benefit > 0 else None
     assert good["recovery"] == expected
     assert explored.exit_code == 1
     assert "1 of 4 runs failed, the first runs/bad/seed-1: hardware.rows: the validation" in explored.stderr

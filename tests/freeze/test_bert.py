@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from frozen_berts import METHODS, configs, sentences, small_config, trained_like
 from lutra.errors import FrozenModelError, InputError, LutraError
 from lutra.freeze.bert import freeze_bert
-from lutra.freeze.bert_in_torch import half_logits
+from lutra.freeze.bert_in_torch import binary16_logits
 from lutra.frozen.bert import FrozenBert
 from lutra.frozen.bert_golden import golden_logits
 from lutra.models.bert import Bert
@@ -32,7 +32,7 @@ def test_golden_and_torch_in_half_steps_agree_to_the_last_bit(config, length, se
     model = trained_like(config, seed)
     batch = sentences(config, 4, min(length, config.positions), seed + 1)
     frozen = freeze_bert(model)
-    np.testing.assert_array_equal(bits_of(golden(frozen, *batch)), bits_of(half_logits(model, *batch)))
+    np.testing.assert_array_equal(bits_of(golden(frozen, *batch)), bits_of(binary16_logits(model, *batch)))
 
 
 @pytest.mark.parametrize("quantisation", METHODS, ids=lambda given: " ".join(map(str, given.values())))
@@ -64,7 +64,7 @@ def test_a_sentence_gives_the_same_bits_alone_and_in_a_padded_batch(config, seed
 def test_many_sentences_are_computed_in_parts():
     model = trained_like(small_config(quantisation={"method": "bmt"}), seed=0)
     batch = sentences(model.config, 70, 6, seed=1)
-    np.testing.assert_array_equal(bits_of(golden(freeze_bert(model), *batch)), bits_of(half_logits(model, *batch)))
+    np.testing.assert_array_equal(bits_of(golden(freeze_bert(model), *batch)), bits_of(binary16_logits(model, *batch)))
 
 
 @pytest.mark.parametrize("method", ["bmt", "bit", "ternary"])
@@ -79,7 +79,7 @@ def test_packed_and_reloaded_models_are_the_same(tmp_path, method):
         np.testing.assert_array_equal(packed.tensors[name], tensor)
         np.testing.assert_array_equal(reloaded.tensors[name], tensor)
     batch = sentences(model.config, 5, 16, seed=1)
-    np.testing.assert_array_equal(bits_of(golden(reloaded, *batch)), bits_of(half_logits(model, *batch)))
+    np.testing.assert_array_equal(bits_of(golden(reloaded, *batch)), bits_of(binary16_logits(model, *batch)))
 
 
 def test_an_activation_beyond_the_range_of_a_half_is_an_error():
@@ -87,7 +87,7 @@ def test_an_activation_beyond_the_range_of_a_half_is_an_error():
     with torch.no_grad():
         model.layers[1].feed_forward.output.bias.fill_(60000)
         model.layers[1].attention.norm.bias.fill_(30000)
-    with pytest.raises(LutraError, match=r"layers\.1\.feed_forward\.residual: .*range of a half"):
+    with pytest.raises(LutraError, match=r"layers\.1\.feed_forward\.residual: .*range of binary16"):
         golden(freeze_bert(model), *sentences(model.config, 2, 4, seed=0))
 
 
@@ -108,7 +108,7 @@ def test_models_that_can_not_be_frozen(quantisation, error, message):
 @pytest.mark.parametrize(
     ("step", "error", "message"),
     [
-        (1e-4, InputError, "pooler.factor: at most .* too small for a half"),
+        (1e-4, InputError, "pooler.factor: at most .* too small for binary16"),
         (1e8, FrozenModelError, "pooler_quantiser.inverse_step must be positive|pooler.factor has values beyond"),
     ],
 )

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from lutra.data.glue import encode_split, find_task, load_tokenizer, read_split
+from lutra.data.glue import encode_split, find_task, read_split
+from lutra.data.tokenizer import load_tokenizer
 from lutra.freeze.bert import freeze_bert
-from lutra.freeze.bert_in_torch import half_logits
+from lutra.freeze.bert_in_torch import binary16_logits
 from lutra.frozen.bert_golden import golden_logits
 from lutra.models.bert import requantised
 from lutra.models.bert_files import load_bert
@@ -52,7 +53,7 @@ def test_half_precision_costs_no_more_than_noise_of_its_size(mrpc):
     assert time.thread_time() - start < 120
     for index in (0, len(batches) - 1):
         part = slice(32 * index, 32 * (index + 1))
-        in_torch = half_logits(model, *batches[index]).numpy()
+        in_torch = binary16_logits(model, *batches[index]).numpy()
         np.testing.assert_array_equal(golden[part].view(np.uint16), in_torch.view(np.uint16))
     exact = float_logits(model, batches)
     generator = torch.Generator().manual_seed(0)

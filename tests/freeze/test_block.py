@@ -1,6 +1,5 @@
 """From a trained run to integers and back: losses by arithmetic, captured rows, and text."""
 
-import json
 import shutil
 
 import numpy as np
@@ -9,13 +8,14 @@ import torch
 from safetensors.numpy import load_file
 
 from lutra.errors import FrozenModelError, InputError
-from lutra.evaluate.language import evaluate_run, generate_run
+from lutra.evaluate.language import evaluate_run, generate_from_run
 from lutra.freeze.block import freeze_model, weightless_blocks
 from lutra.freeze.engines import load_with_engine
 from lutra.freeze.step import capture_inputs, freeze_run
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, block_inputs
 from lutra.runs.files import RunFiles
+from lutra.runs.typed import read_evidence
 from lutra.train.checkpoint import load_model
 from lutra.train.loop import train_baselines, train_run
 from tiny_training import short_text, tiny_recipe
@@ -52,7 +52,7 @@ def test_the_whole_model_in_integers_is_evaluated_beside_the_real_one_and_the_ba
     assert result["frozen_baselines"] != result["baselines"]
     none, mlp = (result["frozen_baselines"][ffn] for ffn in ("none", "mlp"))
     assert result["recovery"] == pytest.approx((none - losses["golden"]) / (none - mlp))
-    assert json.loads(run.evaluate.read_text()) == result
+    assert read_evidence(run, recipe, "evaluate") == result
     assert len(run.sample.read_text()) == 501
 
 
@@ -67,7 +67,7 @@ def test_runs_in_which_only_blocks_were_frozen_still_evaluate_and_write(trained,
     result = evaluate_run(old, recipe)
     assert result["validation_loss"]["golden"] == result["validation_loss"]["fake_quantised"] == logged["ours"]
     assert result["frozen_baselines"] == {}
-    texts = [generate_run(old, recipe, "ROMEO:", characters=20, engine=engine) for engine in ("torch", "golden")]
+    texts = [generate_from_run(old, recipe, "ROMEO:", characters=20, engine=engine) for engine in ("torch", "golden")]
     assert texts[0] == texts[1] and texts[0].startswith("ROMEO:") and len(texts[0]) == 26
 
 

@@ -16,6 +16,7 @@ from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, as_weightless
 from lutra.models.gpt import GPT
 from lutra.models.integer import IntegerTransformer
+from lutra.models.integer_ivit import integer_transformer
 from lutra.models.vit import VisionTransformer
 from lutra.nn.calibrate import calibrate_
 from lutra.nn.weightless import weightless_blocks
@@ -47,8 +48,8 @@ def tokens_of(model, seed, sequences=6):
     return torch.randint(VOCABULARY, (sequences, model.config.context), generator=generator)
 
 
-def integer_gpt(ffn, seed, **changes):
-    model = IntegerTransformer(small_gpt(ffn, seed, **changes))
+def integer_gpt(ffn, seed, functions="exact", **changes):
+    model = integer_transformer(small_gpt(ffn, seed, **changes), functions)
     model.calibrate_([tokens_of(model.model, seed + 1)])
     return model
 
@@ -177,8 +178,8 @@ def pixels_of(model, seed, images=6):
     return torch.randint(256, (images, 3, side, side), generator=generator).byte()
 
 
-def integer_vit(ffn, seed, **changes):
-    model = IntegerTransformer(small_vit(ffn, seed, **changes))
+def integer_vit(ffn, seed, functions="exact", **changes):
+    model = integer_transformer(small_vit(ffn, seed, **changes), functions)
     model.calibrate_([pixels_of(model.model, seed + 1)])
     return model
 
@@ -225,3 +226,47 @@ def test_pixels_of_another_size_or_type_are_one_line():
         model(torch.zeros(1, 3, 9, 8, dtype=torch.uint8))
     with pytest.raises(InputError, match=r"^pixels must be uint8 in \[0, 255\], got torch.float32$"):
         model(torch.zeros(1, 3, 8, 8))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(configurations())
+def test_every_logit_with_the_functions_of_i_vit_is_equal(configuration):
+    program = assert_equal_bits(integer_gpt(**configuration, functions="i-vit"), configuration["seed"] + 2)
+    kinds = {op.kind for op in program.ops}
+    assert {"shiftmax_attention", "i_layer_norm"} <= kinds and not {"attention", "layer_norm", "table"} & kinds
+    assert ("shift_gelu" in kinds) == (configuration["ffn"] == "mlp")
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(["weightless", "mlp"]), st.sampled_from(["class", "mean"]), st.integers(0, 2**31))
+def test_vision_models_with_the_functions_of_i_vit_are_equal(ffn, pool, seed):
+    model = integer_vit(ffn, seed, functions="i-vit", pool=pool)
+    pixels = pixels_of(model.model, seed + 2, images=3)
+    with torch.no_grad():
+        ours = model.integer_logits(pixels).numpy().astype(np.int64)
+    assert (frozen_logits(freeze_transformer(model), pixels) == ours).all()
+
+
+def test_inputs_of_shift_gelu_are_clipped_where_it_would_be_wrong():
+    model = integer_gpt("mlp", 0, functions="i-vit")
+    model.model.transformer.h[0].mlp.c_fc.weight.data.mul_(100)
+    model.calibrate_([tokens_of(model.model, 1)])
+    name = "transformer.h.0.hidden"
+    assert float(model.largest[model.sites.index(name)]) > 7.5
+    assert model.scale(name) == 7.5 / 127
+    assert_equal_bits(model, 2)
+
+
+def test_gradients_of_i_vits_functions_point_where_those_of_float_do():
+    model = integer_gpt("mlp", 7, functions="i-vit", width=24, heads=2)
+    tokens = tokens_of(model.model, 8, sequences=16)
+
+    def gradients(forward):
+        model.zero_grad()
+        F.cross_entropy(forward(tokens).flatten(0, 1), tokens.roll(-1, dims=1).flatten()).backward()
+        return {name: each.grad.clone() for name, each in model.model.named_parameters() if each.grad is not None}
+
+    ours, theirs = gradients(model), gradients(model.model)
+    assert ours.keys() == theirs.keys()
+    for name, grad in ours.items():
+        assert F.cosine_similarity(grad.flatten(), theirs[name].flatten(), dim=0) > 0.4, name

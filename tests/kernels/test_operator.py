@@ -73,6 +73,25 @@ def test_module_equals_reference(
         assert (ours - theirs).norm() <= 1e-4 * theirs.norm()
 
 
+@pytest.mark.parametrize("groups", [1, 2, 3])
+@pytest.mark.parametrize("outputs", [3, 15, 16, 33, 70])
+@pytest.mark.parametrize("isa", cpu.ISA_FLAGS)
+def test_outputs_of_any_width_in_any_groups(
+    isa: str, outputs: int, groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Groups that fill a vector, one that does not, two vectors, and more."""
+    config = BlockConfig(lut_layers=(LutLayerConfig(luts=70, mapping="candidate", candidates=9),), groups=groups)
+    torch.manual_seed(0)
+    block = WeightlessBlock(12, config, seed=0, output_width=outputs)
+    x = torch.randn(150, 12, requires_grad=True)
+    block.calibrate_(x)
+    select_engine("reference", monkeypatch)
+    expected = value_and_gradients(block, x)
+    select_engine(isa, monkeypatch)
+    for ours, theirs in zip(value_and_gradients(block, x), expected, strict=True):
+        assert (ours - theirs).norm() <= 1e-4 * theirs.norm()
+
+
 @pytest.mark.parametrize("quantised", [False, True])
 def test_compiles_in_one_graph(quantised: bool) -> None:
     block, x = calibrated(BlockConfig())
@@ -86,7 +105,7 @@ def test_compiles_in_one_graph(quantised: bool) -> None:
 def test_operator_is_well_formed() -> None:
     x, block = random_block(mappings=("learnable", "candidate"))
     layers = block.layers
-    candidates = [torch.empty(0, dtype=torch.int64) if l.candidates is None else l.candidates for l in layers]
+    candidates = [torch.empty(0) if l.candidates is None else l.candidates.t().contiguous().int() for l in layers]
     arguments = (
         x, block.thresholds, block.window, [l.tables for l in layers], [l.connections for l in layers],
         [l.scores for l in layers], candidates, block.encoded, block.bias, [], [0.05, 0.05],

@@ -1,10 +1,12 @@
 """BERT: Hugging Face's outputs, quantised forms, files."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lutra.errors import CheckpointError, InputError
 from lutra.models.bert import Bert, requantised
@@ -83,6 +85,86 @@ def test_a_classifier_of_hugging_face_is_taken_over(tmp_path):
         expected = theirs(input_ids=tokens, attention_mask=mask, token_type_ids=token_types).logits
         assert torch.allclose(ours(tokens, token_types, mask).logits, expected, atol=1e-6)
     assert load_bert(tmp_path, outputs=1).classifier.weight.shape == (1, 24)
+
+
+def square():
+    """A model that Hugging Face has too: the width of the attention is the width."""
+    return Bert(BertConfig.model_validate({**SMALL, "head_width": 12, "activation": "relu"})).eval()
+
+
+def huggingface_folder(tmp_path, rename=None, add=None, **settings):
+    """A tiny Hugging Face BERT, its tensors renamed or joined by others, its config.json changed (None: left out)."""
+    tensors = {hf_name(name): tensor.clone() for name, tensor in square().state_dict().items()}
+    tensors = {(rename or (lambda name: name))(name): tensor for name, tensor in tensors.items()}
+    config = {
+        "model_type": "bert", "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 24,
+        "intermediate_size": 32, "vocab_size": 50, "max_position_embeddings": 16, "type_vocab_size": 2,
+        "hidden_act": "relu", "hidden_dropout_prob": 0.1, "layer_norm_eps": 1e-12, **settings,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    save_file({**tensors, **(add or {})}, tmp_path / "model.safetensors")
+    return tmp_path
+
+
+def hf_name(name):
+    """What Hugging Face calls a tensor of ours."""
+    for ours, theirs in (
+        ("layers.", "bert.encoder.layer."),
+        (".feed_forward.intermediate.", ".intermediate.dense."),
+        (".feed_forward.output.", ".output.dense."),
+        (".feed_forward.norm.", ".output.LayerNorm."),
+        (".attention.output.", ".attention.output.dense."),
+        (".attention.norm.", ".attention.output.LayerNorm."),
+        (".attention.query.", ".attention.self.query."),
+        (".attention.key.", ".attention.self.key."),
+        (".attention.value.", ".attention.self.value."),
+    ):
+        name = name.replace(ours, theirs)
+    return (
+        re.sub(r"^embeddings\.(word|position|token_type)\.", r"bert.embeddings.\1_embeddings.", name)
+        .replace("embeddings.norm.", "bert.embeddings.LayerNorm.")
+        .replace("pooler.", "bert.pooler.dense.")
+    )
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+def test_prefixes_of_wrappers_are_taken_off(tmp_path, prefix):
+    loaded = load_bert(huggingface_folder(tmp_path, lambda name: prefix + name))
+    with torch.no_grad():
+        assert torch.equal(loaded(*batch()).logits, square()(*batch()).logits)
+
+
+@pytest.mark.parametrize(
+    ("add", "settings", "message"),
+    [
+        ({"bert.encoder.layer.0.attention.self.query.lora_A.weight": torch.ones(4, 24)}, {}, "lora_A.*adapters"),
+        ({"base_model.model.bert.pooler.dense.weight": torch.ones(24, 24)}, {}, "base_model.*no place"),
+        ({"bert.pooler.dense.weight": torch.ones(24, 24, dtype=torch.int8)}, {}, "int8 codes"),
+        ({"bert.pooler.dense.weight": torch.ones(24, 24).to(torch.float8_e4m3fn)}, {}, "float8_e4m3fn codes"),
+        ({"bert.pooler.dense.weight_scale": torch.ones(24)}, {}, "weight_scale.*no place"),
+        ({"module.bert.pooler.dense.weight": torch.ones(24, 24)}, {}, "there twice"),
+        ({}, {"num_hidden_layers": 1}, "layers.1.*and 13 more.*more layers"),
+        ({}, {"is_decoder": True}, "is_decoder is .True"),
+        ({}, {"add_cross_attention": True}, "add_cross_attention"),
+        ({}, {"quantization_config": {"bits": 8}}, "quantised"),
+        ({}, {"position_embedding_type": "relative_key"}, "only absolute positions"),
+        ({}, {"model_type": None}, "does not say its model_type"),
+        ({}, {"model_type": "roberta"}, "this is .roberta"),
+        ({}, {"layer_norm_eps": None}, "does not say layer_norm_eps"),
+        ({}, {"num_attention_heads": 5}, "no multiple"),
+        ({}, {"hidden_act": "swish"}, "activation"),
+    ],
+)  # fmt: skip
+def test_what_would_be_another_network_is_refused(tmp_path, add, settings, message):
+    with pytest.raises(CheckpointError, match=message) as refused:
+        load_bert(huggingface_folder(tmp_path, add=add, **settings))
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_heads_of_pretraining_are_left_out_and_said(tmp_path, caplog):
+    with caplog.at_level("INFO", "lutra"):
+        load_bert(huggingface_folder(tmp_path, add={"cls.predictions.bias": torch.ones(50)}))
+    assert "heads of pretraining are not used: cls.predictions.bias" in caplog.text
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
@@ -173,7 +255,7 @@ def test_steps_and_scales_are_groups_of_their_own():
     [
         ({"method": "full", "activation_bits": 8}, "float activations"),
         ({"method": "binary", "activation_bits": 1}, "one-bit activations"),
-        ({"method": "bit", "wtws": True}, "two halves"),
+        ({"method": "bit", "wtws": True}, "two copies"),
         ({"method": "bmt", "weight_bits": 2}, "weight_bits"),
     ],
 )
@@ -198,7 +280,7 @@ def test_wrong_use_is_one_clear_error(tmp_path):
     with pytest.raises(CheckpointError, match=r"layers\.2"):
         load_bert(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(CheckpointError, match="this is gpt2"):
+    with pytest.raises(CheckpointError, match="this is 'gpt2'"):
         load_bert(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"\x00" * 7)
     with pytest.raises(CheckpointError, match="damaged"):

@@ -1,9 +1,11 @@
 """Models by recipe or name, and nanoGPT's checkpoints."""
 
+import json
 import os
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lutra.errors import CheckpointError, InputError
 from lutra.models.zoo import create_model, import_nanogpt
@@ -33,17 +35,15 @@ def nanogpt_checkpoint(tmp_path):
     weights = {f"_orig_mod.{name}": tensor for name, tensor in model.state_dict().items()}
     weights |= {f"_orig_mod.transformer.h.{layer}.attn.bias": torch.ones(1, 1, 12, 12).tril() for layer in range(2)}
     arguments = {"n_layer": 2, "n_head": 2, "n_embd": 8, "block_size": 12, "bias": True, "vocab_size": 11}
-    checkpoint = {
-        "model": weights,
-        "optimizer": {"state": {}, "param_groups": [{"lr": 1e-3}]},
-        "model_args": {**arguments, "dropout": 0.2},
-        "iter_num": 250,
-        "best_val_loss": torch.tensor(1.5),
-        "config": {"dataset": "shakespeare_char"},
-    }
-    path = tmp_path / "ckpt.pt"
-    torch.save(checkpoint, path)
-    return path, checkpoint, model
+    path = tmp_path / "ckpt.safetensors"
+    write(path, weights, {**arguments, "dropout": 0.2})
+    return path, weights, model
+
+
+def write(path, weights, arguments):
+    """As the documentation of `import_nanogpt` says."""
+    save_file({name: each.contiguous().clone() for name, each in weights.items()}, path,
+              {"model_args": json.dumps(arguments)})  # fmt: skip
 
 
 def test_nanogpt_checkpoint_gives_the_same_logits(nanogpt_checkpoint):
@@ -55,11 +55,15 @@ def test_nanogpt_checkpoint_gives_the_same_logits(nanogpt_checkpoint):
 
 
 def test_weights_that_do_not_fit_are_named(nanogpt_checkpoint):
-    path, checkpoint, _ = nanogpt_checkpoint
-    del checkpoint["model"]["_orig_mod.transformer.h.1.ln_2.weight"]
-    torch.save(checkpoint, path)
+    path, weights, _ = nanogpt_checkpoint
+    arguments = {"n_layer": 2, "n_head": 2, "n_embd": 8, "block_size": 12, "bias": True, "vocab_size": 11}
+    write(path, {name: each for name, each in weights.items() if "h.1.ln_2.weight" not in name}, arguments)
     with pytest.raises(CheckpointError, match=r"h\.1\.ln_2\.weight"):
         import_nanogpt(path)
+    for wrong in ({"n_layer": 10**9}, {"vocab_size": 10**12}, {"n_embd": "8"}, {"vocab_size": True}):
+        write(path, weights, {**arguments, **wrong})
+        with pytest.raises(CheckpointError, match="not a checkpoint"):
+            import_nanogpt(path)
 
 
 class Harmful:
@@ -68,10 +72,10 @@ class Harmful:
 
 
 @pytest.mark.parametrize("content", [{"model": Harmful()}, {"weights": 1}, [1, 2]])
-def test_other_files_are_refused_and_nothing_runs(tmp_path, monkeypatch, content):
+def test_pickles_are_refused_and_nothing_runs(tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     torch.save(content, "ckpt.pt")
-    with pytest.raises(CheckpointError, match=r"ckpt\.pt"):
+    with pytest.raises(CheckpointError, match=r"ckpt\.pt: .*pickles .* are not read"):
         import_nanogpt(tmp_path / "ckpt.pt")
     assert not (tmp_path / "executed").exists()
 

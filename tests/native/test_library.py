@@ -1,9 +1,12 @@
 """Compiling and caching of C++ libraries."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import lutra
 from lutra.errors import ToolError
 from lutra.native import library as native
 
@@ -70,3 +73,15 @@ def test_a_prebuilt_library_that_does_not_load_is_compiled_again(
     (prebuilt,) = native.PREBUILT.iterdir()
     prebuilt.write_bytes(b"for another machine")
     assert native.load_library("answer", [source], []).answer() == 42
+
+
+@pytest.mark.parametrize("file", ["kernels/cpu/library.py", "runtime/library.py"])
+def test_what_the_wheel_is_built_from_needs_nothing_that_is_installed(file: str) -> None:
+    """pip builds a wheel where setuptools alone is installed."""
+    source = Path(lutra.__file__).parents[1]
+    code = f"import runpy, sys; sys.path.insert(0, {str(source)!r})\n"
+    code += f"print(sorted(runpy.run_path({str(source / 'lutra' / file)!r})['LIBRARIES']))"
+    bare = [sys.executable, "-I", "-S", "-c", code]
+    ran = subprocess.run(bare, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() != "[]"

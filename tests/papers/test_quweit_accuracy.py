@@ -4,30 +4,25 @@ import json
 
 import pytest
 
+from fabricated_run import exploration, spread
 from lutra.errors import InputError
 from lutra.papers.catalogue import table
 from lutra.papers.records import Records
 
-
-def spread(mean, deviation=0.5):
-    return {"mean": mean, "standard_deviation": deviation, "min": mean - 1, "max": mean + 1, "count": 3}
-
-
-RECORD = {
-    "baselines": [
-        {"ffn": "mlp", "used": True, "error": None, "validation_loss": {"float": loss}} for loss in (1.5, 1.7)
-    ]
-    + [{"ffn": "none", "used": True, "error": "killed", "validation_loss": None}],
-    "variants": [
+BASELINE = {"seed": 1, "run": "baselines/a/seed-1", "used": True}
+RECORD = exploration(
+    baselines=[{**BASELINE, "ffn": "mlp", "error": None, "validation_loss": {"float": loss}} for loss in (1.5, 1.7)]
+    + [{**BASELINE, "ffn": "none", "error": "killed"}],
+    variants=[
         {
             "variant": "wide",
-            "loss": spread(1.75),
-            "recovery": spread(0.8, None),
+            "loss": spread(1.75, 0.5, 3),
+            "recovery": spread(0.8, None, 3),
             "cost": {"luts": 4096, "additions_per_token": 65536},
         },
         {"variant": "unfinished", "loss": None, "recovery": None, "cost": None},
     ],
-}
+)
 
 
 @pytest.fixture
@@ -62,5 +57,28 @@ def test_what_has_not_run_says_so(tmp_path):
 
 def test_a_damaged_record_is_one_clear_error(recorded):
     (recorded / "explore" / "gpt-mini-recovery.json").write_text("[]")
-    with pytest.raises(InputError, match="not a recorded exploration"):
+    with pytest.raises(InputError, match=r"gpt-mini-recovery\.json: an object is expected"):
         table("quweit-2", Records(recorded))
+
+
+def test_the_papers_vision_models_name_the_recipe_that_would_run_them(tmp_path):
+    rows = {row.quantity: row for row in table("quweit-2", Records(tmp_path)).rows}
+    row = rows["I-ViT-T on CIFAR-100, QuWeiT"]
+    assert (row.paper, row.ours) == (78.8, None)
+    assert row.remark == "not run: needs a GPU; recipes/vision/ivit-t-cifar100.toml"
+    assert rows["I-ViT-T on CIFAR-10, no MLP at all"].paper is None
+
+
+def test_models_whole_in_integers_stand_beside_float(tmp_path):
+    path = tmp_path / "integers" / "gpt-mini-integers.json"
+    path.parent.mkdir()
+    path.write_text(
+        json.dumps({"models": {"MLP": [{"float": 1.5, "integers": 1.501}, {"float": 1.7, "integers": 1.703}]}})
+    )
+    rows = {row.quantity: row for row in table("quweit-2", Records(tmp_path)).rows}
+    row = rows["gpt-mini whole in integers, MLP"]
+    assert row.ours == pytest.approx(1.602)
+    assert row.remark == "2 seeds; +0.0020 against the same checkpoints in float"
+    path.write_text('{"models": {"MLP": []}}')
+    with pytest.raises(InputError, match=r"gpt-mini-integers\.json: not a record of models in integers"):
+        table("quweit-2", Records(tmp_path))

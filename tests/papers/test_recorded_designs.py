@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fabricated_run import exploration, spread
 from lutra.errors import InputError
 from lutra.papers.catalogue import table
 from lutra.papers.recorded_designs import recorded_designs
@@ -35,12 +36,13 @@ def test_energy_is_cycles_times_the_power_of_its_own_luts(results):
 
 
 def test_recovery_comes_from_the_exploration_of_the_same_shape(results):
-    variants = [{"variant": "another", "recovery": None}, {"variant": "8D-in-8-groups", "recovery": {"mean": 0.83}}]
-    write_json(results / "explore" / "gpt-mini-recovery.json", {"variants": variants})
+    variants = [{"variant": "another", "recovery": None, "loss": None}]
+    variants.append({"variant": "8D-in-8-groups", "recovery": spread(0.83), "loss": None})
+    write_json(results / "explore" / "gpt-mini-recovery.json", exploration(variants=variants))
     (design,) = recorded_designs(Records(results), tokens=196)
     assert design.recovery == 0.83
-    write_json(results / "explore" / "gpt-mini-recovery.json", {"variants": [{}]})
-    with pytest.raises(InputError, match="not a recorded exploration"):
+    write_json(results / "explore" / "gpt-mini-recovery.json", exploration(variants=[{}]))
+    with pytest.raises(InputError, match=r"variants\.0\.variant: field required"):
         recorded_designs(Records(results), tokens=196)
 
 

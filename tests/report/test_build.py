@@ -56,6 +56,7 @@ def test_the_same_run_gives_the_same_page(finished):
 def test_mismatches_are_said_first_and_plainly(finished):
     files, _ = finished
     simulation = json.loads(files.simulate.read_text())
+    simulation["designs"][0]["blocks"][0]["mismatches"] = 12
     write_json(files.simulate, simulation | {"mismatches": 12})
     page = page_of(finished)
     assert "The RTL differs from the frozen model: 12 mismatches" in page
@@ -82,7 +83,7 @@ def test_damaged_files_are_named_and_the_old_page_stays(finished):
     files, _ = finished
     page_before = page_of(finished)
     files.train_log.write_text('{"iteration": 1')
-    with pytest.raises(RunDirectoryError, match=r"log.jsonl: not a training log"):
+    with pytest.raises(RunDirectoryError, match=r"log\.jsonl: line 1 is not JSON"):
         report_run(*finished)
     files.train_log.unlink()
     files.frozen.joinpath("model.json").write_text("{}")

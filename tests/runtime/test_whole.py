@@ -16,7 +16,7 @@ from lutra.frozen import golden
 from lutra.frozen.ops import IntegerLayerNorm, LayerNorm, MeanRows, Select
 from lutra.frozen.types import TensorType
 from lutra.runtime.library import INSTRUCTION_SETS, library
-from lutra.runtime.whole_engine import GoldenWhole, WholeRuntime, whole_runtime
+from lutra.runtime.whole.engine import GoldenWhole, WholeRuntime, whole_runtime
 
 KERNELS = library()
 AVAILABLE = () if KERNELS is None else INSTRUCTION_SETS[: KERNELS.lutra_best_isa() + 1]

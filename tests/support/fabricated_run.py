@@ -79,7 +79,7 @@ def _simulation(names: list[str]) -> dict[str, Any]:
             "cycles_predicted": 256 * interval + 5,
             "interval_cycles": interval,
             "latency_cycles": interval + 5,
-            "steps": {},
+            "steps": interval,
         }
 
     return {
@@ -128,6 +128,28 @@ def _cost(names: list[str]) -> dict[str, Any]:
         "layers": [layer(fold) for fold in FOLDS],
         "energy_basis": {"fpga_paper_power": "a power that was printed", "fpga_interpolated": "a fit"},
     }
+
+
+def exploration(**changes: Any) -> dict[str, Any]:
+    """The record of an exploration without runs; `changes` are keys of it."""
+    return {
+        "name": "space",
+        "finished": True,
+        "space": {"stage": []},
+        "base_recipe": {},
+        "environment": {},
+        "stage": 1,
+        "variants": [],
+        "baselines": [],
+        "selections": [],
+        "runs": [],
+        **changes,
+    }
+
+
+def spread(mean: float, deviation: float | None = None, count: int = 1) -> dict[str, Any]:
+    """Of values over seeds."""
+    return {"mean": mean, "standard_deviation": deviation, "min": mean - 1, "max": mean + 1, "count": count}
 
 
 def _step(seconds: float) -> dict[str, Any]:

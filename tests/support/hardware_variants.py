@@ -1,6 +1,7 @@
 """A module in several forms behind the same ports: with other parameters, and copies with faults, in one build.
 
-Port `variant_i` says whose outputs are seen; all get the same inputs.
+Port `variant_i` says whose outputs are seen. All get the same inputs, but the others are held in reset: one that needs
+longer for a job than the one that is seen would still be at it when its own turn comes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from pathlib import Path
 INSTANCE = re.compile(r"^\s+(lutra_\w+) (?:#\(|u_)", re.MULTILINE)
 PORT = re.compile(r"^\s+(input|output)\s+logic\s+(?:\[([^\]]+)\]\s+)?(\w+)", re.MULTILINE)
 PARAMETER = re.compile(r"parameter [\w ]+?(\w+) = (\S+?),?\s")
+
+RESET = "rst_ni"
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ def _wrapper(name: str, text: str, tops: list[str], variants: list[Variant]) -> 
         connected = []
         for direction, range_, port in ports:
             width = _width(range_, values)
-            if direction == "input":
+            if port == RESET:
+                connected.append(f".{port}({port} && variant_i == 8'd{index})")
+            elif direction == "input":
                 connected.append(f".{port}({port}[{width - 1}:0])")
             else:
                 lines.append(f"  logic [{width - 1}:0] {port}_{index};")

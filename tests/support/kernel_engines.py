@@ -25,7 +25,7 @@ def compose(x: Tensor, block: BlockParameters) -> Tensor:
     """The definition: the reference operations one after the other."""
     bits = [reference.thermometer(x, block.thresholds, block.gradient, block.window)]
     for layer in block.layers:
-        tables, connections, *mapping = layer
+        tables, connections, *mapping, _ = layer
         bits.append(reference.lut_layer(bits[-1], tables, connections, block.efd, *mapping))
     read = torch.cat([bits[source] for source in block.sum_sources])
     return reference.conditional_sum(read, block.encoded, block.bias, block.centred)

@@ -136,5 +136,5 @@ def teach(
     optimiser = OptimiserConfig(batch=32, evaluate_every=evaluate_every, step_learning_rate=1e-3)
     plan = Lessons((lesson,), optimiser, data, dev, seed=42, teacher=teacher)
     files = StageFiles(folder)
-    train_stage(files, plan, lambda: model, StopRequest(None), title="test", recipe_hash="", keep_latent=True)
+    train_stage(files, plan, lambda: model, StopRequest(None), title="test", recipe_hash="0", keep_latent=True)
     return load_stage(files)

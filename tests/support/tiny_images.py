@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,21 @@ def records(rng: np.random.Generator, count: int, label_bytes: int, classes: int
     return np.concatenate([heads, pixels.reshape(count, -1)], axis=1).astype(np.uint8)
 
 
+def fewer_images(dataset: str) -> images._Source:
+    """A data set with as few images as are written here."""
+    source = images.SOURCES[dataset]
+    return replace(source, train_images=TRAIN_IMAGES * len(source.train), test_images=TEST_IMAGES)
+
+
 def write_images(monkeypatch: pytest.MonkeyPatch, folder: Path, dataset: str = "cifar10") -> Path:
     """Write small official-looking files into `folder`, and make lutra.data.images expect as many."""
-    source = images.SOURCES[dataset]
-    few = type(source)(**{**vars(source), "train_images": TRAIN_IMAGES * len(source.train), "test_images": TEST_IMAGES})
-    monkeypatch.setitem(images.SOURCES, dataset, few)
+    monkeypatch.setitem(images.SOURCES, dataset, fewer_images(dataset))
+    return write_image_files(folder, dataset)
+
+
+def write_image_files(folder: Path, dataset: str = "cifar10") -> Path:
+    """Write small official-looking files into `folder`, for `fewer_images`."""
+    few = fewer_images(dataset)
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     for names, count in ((few.train, TRAIN_IMAGES), (few.test, TEST_IMAGES)):

@@ -125,7 +125,7 @@ def test_a_kill_between_two_files_changes_nothing(base, tmp_path, monkeypatch, k
     recipe = tiny_recipe(base, "ternary-w2a4")
     whole, parts = RunFiles(tmp_path / "whole"), RunFiles(tmp_path / "parts")
     train_chain(whole, recipe)
-    writers = {name: getattr(stage_module, name) for name in ("save_checkpoint", "write_text", "write_json")}
+    writers = {name: getattr(stage_module, name) for name in ("save_checkpoint", "write_lines", "write_record")}
     calls = 0
 
     def dying(name):

@@ -16,7 +16,7 @@ import torch
 from lutra.errors import CheckpointError, InputError, RunDirectoryError, TrainingError
 from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.language import BinaryAttentionConfig, load_recipe
-from lutra.runs.files import RunFiles
+from lutra.runs.files import RunFiles, clear_leftovers
 from lutra.train import loop, trainer
 from lutra.train.checkpoint import load_model, read_checkpoint
 from lutra.train.evaluate import validation_loss
@@ -191,7 +191,7 @@ def test_killed_at_a_random_moment_it_ends_the_same(run, tmp_path, ffn):
     iterations, seed = 60, random.randrange(2**32)
     print(f"{seed=}")
     (run.root / "train").mkdir(parents=True)
-    (run.root / "train" / ".last.safetensors.torn").write_bytes(b"half a file")
+    (run.root / "train" / ".lutra.last.safetensors.torn").write_bytes(b"half a file")
     process = start_training(run, ffn, iterations)
     wait_for_lines(run, process, 2)
     time.sleep(random.Random(seed).uniform(0, 0.1))
@@ -199,6 +199,7 @@ def test_killed_at_a_random_moment_it_ends_the_same(run, tmp_path, ffn):
     process.communicate()
     assert process.returncode == -signal.SIGKILL, "finished before it could be killed"
     recipe = tiny_recipe(ffn, iterations=iterations, evaluate_every=5, checkpoint_every=3)
+    clear_leftovers(run.root)  # as whoever holds the run directory does before a step
     assert train_run(run, recipe)["finished"]
     train_run(RunFiles(tmp_path / "whole"), recipe)
     assert evidence(run) == evidence(RunFiles(tmp_path / "whole"))
@@ -266,7 +267,7 @@ def test_activations_that_are_not_numbers_name_the_module(run, monkeypatch):
 def test_corrupted_files_are_refused_when_going_on(run, name):
     train_run(run, tiny_recipe(), max_minutes=0)
     getattr(run, name).write_text("{")
-    with pytest.raises(CheckpointError, match=getattr(run, name).name):
+    with pytest.raises((CheckpointError, RunDirectoryError), match=getattr(run, name).name):
         train_run(run, tiny_recipe())
 
 
@@ -297,6 +298,26 @@ def test_binary_attention_goes_on_to_the_same_numbers(run, tmp_path, ffn):
     assert validation_loss(load_model(run), short_text().validation, 8) == pytest.approx(
         stopped["best_validation_loss"]
     )
+
+
+def test_mappings_are_trained_in_the_first_part_alone(run, tmp_path, monkeypatch):
+    def scores(files):
+        return {name: tensor for name, tensor in read_checkpoint(files.last_checkpoint)[0].items() if "scores" in name}
+
+    recipe = tiny_recipe("weightless", mapping_fraction=0.5, checkpoint_every=1)
+    whole = RunFiles(tmp_path / "whole")
+    train_run(whole, recipe)
+    stops = iter([0] * 5 + [1] + [0] * 20)
+    monkeypatch.setattr(trainer.StopRequest, "reason", property(lambda _: "time limit" if next(stops) else None))
+    assert train_run(run, recipe)["iterations"] == 5
+    after_five = scores(run)
+    train_run(run, recipe)
+    assert evidence(run) == evidence(whole)
+    assert after_five and all(torch.equal(tensor, after_five[name]) for name, tensor in scores(run).items())
+    always = RunFiles(tmp_path / "always")
+    train_run(always, tiny_recipe("weightless", checkpoint_every=1))
+    trained = [name for name in after_five if not name.startswith("optimiser/")]
+    assert not all(torch.equal(after_five[name], scores(always)[name]) for name in trained)
 
 
 def test_baselines_are_trained_beside_the_run_and_go_on(run):

@@ -10,7 +10,7 @@ from lutra.models.bert import Bert
 from lutra.nn.binary_linear import LatentWeight, QuantisedEmbedding, QuantisedLinear
 from lutra.nn.quantizers import fake_quantise_weight
 from lutra.recipes.bert_config import BertConfig, QuantisationConfig
-from lutra.train.split import Halves, split_ternary, split_weight
+from lutra.train.split import Copies, split_ternary, split_weight
 
 EXACT = 1e-12
 
@@ -54,7 +54,7 @@ def printed_eq_4(weight, fix_b=False):
     divisor = kept.sum() if fix_b else positive.sum()
     b = (weight.numel() / divisor * s_i - weight.abs().sum()) / (2 * (positive.sum() + negative.sum()))
     first = torch.where(kept, a * weight, torch.where(positive, b + weight, b))
-    return Halves(first, weight - first)
+    return Copies(first, weight - first)
 
 
 @settings(max_examples=60, deadline=None)

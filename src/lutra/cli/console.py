@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import typer
 
 from lutra import children, settings
-from lutra.errors import LutraError
+from lutra.errors import LutraError, MismatchError
 from lutra.escape import visible
 
 if TYPE_CHECKING:
+    from lutra.recipes.sections import Experiment
     from lutra.report.tables import Table
+    from lutra.runs.files import RunFiles
 
 P = ParamSpec("P")
 
@@ -80,19 +82,21 @@ def print_json(value: Any) -> None:
 
 
 def print_table(table: Table) -> None:
-    import rich
-    from rich.table import Table as RichTable
-    from rich.text import Text
+    from lutra.cli.grid import output_width, render
 
-    grid = RichTable(
-        title=Text(visible(table.title)), title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0)
-    )
-    for position, name in enumerate(table.header):
-        longest_word = max(map(len, name.split()))
-        grid.add_column(
-            Text(visible(name)), justify="right" if position else "left", no_wrap=position == 0, min_width=longest_word
-        )
-    for row in table.rows:
-        grid.add_row(*(Text(visible(cell)) for cell in row))  # as text: what is in brackets is no markup
-    rich.print(grid)
-    rich.print()
+    print(render(table, output_width()))
+
+
+def print_summary(files: RunFiles, recipe: Experiment, step: str = "run") -> None:
+    """The tables that a step, or a whole run, has numbers for."""
+    from lutra.recipes.kinds import kind_of
+
+    kind = kind_of(recipe)
+    for table in kind.call(kind.tables, files, recipe, step):
+        print_table(table)
+
+
+def check_simulation(name: str, result: dict[str, Any]) -> None:
+    """A mismatch must fail the command even when the step only recorded it."""
+    if name == "simulate" and (result.get("mismatches") or result.get("cycles_match") is False):
+        raise MismatchError("simulate: the RTL differs from the frozen model or from the schedule; see simulate.json")

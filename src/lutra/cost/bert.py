@@ -30,30 +30,30 @@ class SizePart:
         return self.values * self.bits / 8 / 2**20
 
 
-def size_parts(config: BertConfig, biases_per_half: bool = False) -> tuple[SizePart, ...]:
+def size_parts(config: BertConfig, biases_per_copy: bool = False) -> tuple[SizePart, ...]:
     """Everything that a file of the model holds, without the classifier; kinds that a model lacks have 0 values.
 
-    BinaryBERT keeps a bias in each half (`biases_per_half`); ours are merged into one.
+    BinaryBERT keeps a bias in each copy (`biases_per_copy`); ours are merged into one.
     """
-    quantisation, halves = config.quantisation, config.quantisation.halves
+    quantisation, copies = config.quantisation, config.quantisation.copies
     outputs = 3 * config.attention_width + config.width + config.intermediate + config.width
     all_outputs = config.layers * outputs + config.width  # with the pooler's
     inputs = 2 * config.width + config.attention_width + config.intermediate  # Q, K and V share theirs
     quantised_activations, quantised_weights = quantisation.activation_bits < 32, quantisation.weight_bits < 32
     quantised_embedding = quantisation.embedding_bits < 32
     weights = {
-        "word embedding": (halves * config.vocabulary * config.width, quantisation.embedding_bits),
-        "encoder weights": (halves * config.layers * encoder_weights(config), quantisation.weight_bits),
-        "pooler weights": (halves * config.width**2, quantisation.weight_bits),
+        "word embedding": (copies * config.vocabulary * config.width, quantisation.embedding_bits),
+        "encoder weights": (copies * config.layers * encoder_weights(config), quantisation.weight_bits),
+        "pooler weights": (copies * config.width**2, quantisation.weight_bits),
     }
     floats = {
-        "biases": all_outputs * (halves if biases_per_half else 1),
+        "biases": all_outputs * (copies if biases_per_copy else 1),
         "layer norms": 2 * config.width * (2 * config.layers + 1),
-        "column scales": halves * all_outputs * quantisation.wtws,
+        "column scales": copies * all_outputs * quantisation.wtws,
         "position embedding": config.positions * config.width,
         "token type embedding": config.token_types * config.width,
-        "row scales": halves * config.vocabulary * quantised_embedding,
-        "weight scales": halves * (6 * config.layers + 1) * quantised_weights,
+        "row scales": copies * config.vocabulary * quantised_embedding,
+        "weight scales": copies * (6 * config.layers + 1) * quantised_weights,
         "quantiser steps": (8 * config.layers + 1) * quantised_activations,
         "quantiser biases": (config.layers * inputs + config.width) * (quantisation.elastic and quantised_activations),
     }
@@ -67,9 +67,9 @@ def size_mib(config: BertConfig) -> float:
 
 
 def published_size_mib(config: BertConfig, float_tables: bool = False) -> float:
-    """Size as the papers count it: biases in both halves; scales of weights and what quantisers learn left out."""
+    """Size as the papers count it: biases in both copies; scales of weights and what quantisers learn left out."""
     counted = PUBLISHED_PARTS + FLOAT_TABLES * float_tables
-    return sum(part.mib for part in size_parts(config, biases_per_half=True) if part.name in counted)
+    return sum(part.mib for part in size_parts(config, biases_per_copy=True) if part.name in counted)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Flops:
 def flops(config: BertConfig, tokens: int = 128) -> Flops:
     """Operations of the encoder's linear layers and of its two attention products, in floats' worth."""
     quantisation = config.quantisation
-    linear_macs = quantisation.halves * config.layers * tokens * encoder_weights(config)
+    linear_macs = quantisation.copies * config.layers * tokens * encoder_weights(config)
     attention_macs = 2 * config.layers * tokens**2 * config.attention_width
     activation_bits = quantisation.activation_bits
     return Flops(
@@ -102,7 +102,7 @@ def product_worth(bits: int, other_bits: int) -> float:
 
 
 def encoder_weights(config: BertConfig) -> int:
-    """Weights of one layer's six linear layers, one half."""
+    """Weights of one layer's six linear layers, one copy."""
     return 2 * config.width * (2 * config.attention_width + config.intermediate)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from lutra.accelerators.block.schedule import BlockSchedule, FoldFactor, schedule
 from lutra.cost.layer import LEAVES_OUT, GemmCost, LayerCost, layer_cost, total
-from lutra.cost.shapes import shape_of_conversion, shape_of_recipe
+from lutra.cost.shapes import shape_of_conversion, shape_of_frozen, shape_of_recipe
 from lutra.cost.systolic import systolic_array
 from lutra.cost.weightless import (
     fitted_fpga_energy,
@@ -18,14 +18,17 @@ from lutra.cost.weightless import (
     paper_fpga_energy,
 )
 from lutra.cost.workload import ENCODER, TransformerShape, workload
-from lutra.errors import InputError, RunDirectoryError
+from lutra.errors import InputError
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock, as_weightless
 from lutra.recipes.convert import ConvertRecipe
+from lutra.recipes.frozen import FrozenRecipe
 from lutra.recipes.language import Recipe
+from lutra.recipes.sections import Experiment
 from lutra.recipes.vision import VisionRecipe
-from lutra.runs.files import RunFiles, read_json, write_json
+from lutra.runs.files import RunFiles
 from lutra.runs.record import failed_steps
+from lutra.runs.typed import read_evidence, write_evidence
 
 ARRAY_SIZE = 32
 """The paper's choice for end-to-end comparisons (section 4.3.2)."""
@@ -36,6 +39,7 @@ MEASURED_SWITCHING_LABEL = (
     "all cycles at the power of steady work"
 )
 
+AnyRecipe = Recipe | VisionRecipe | ConvertRecipe | FrozenRecipe
 Place = tuple[FoldFactor, str]
 """A block at a fold factor."""
 T = TypeVar("T")
@@ -43,8 +47,21 @@ T = TypeVar("T")
 logger = logging.getLogger("lutra")
 
 
-def cost_run(run: RunFiles, recipe: Recipe | VisionRecipe | ConvertRecipe) -> dict[str, Any]:
-    """Write `run.cost`: what one sequence costs on the run's blocks and on the dense baseline.
+def cost_run(run: RunFiles, recipe: AnyRecipe) -> dict[str, Any]:
+    """Write `run.cost`, see `cost_of`.
+
+    Raises:
+        FrozenModelError, RunDirectoryError, InputError: see `cost_of`.
+    """
+    result = cost_of(run, recipe)
+    write_evidence(run, recipe, "cost", result)
+    return result
+
+
+def cost_of(run: RunFiles, recipe: AnyRecipe) -> dict[str, Any]:
+    """What one sequence costs on the run's blocks and on the dense baseline, as `run.cost` holds it.
+
+    Of a frozen model from elsewhere, whose recipe says nothing of a dense one, the blocks stand alone.
 
     Reads the frozen model. Measured cycles of `run.simulate` stand beside the predicted ones. From `run.synth` comes
     energy that is interpolated from LUTs, and energy in standard cells from their measured power (with gated clocks
@@ -59,17 +76,17 @@ def cost_run(run: RunFiles, recipe: Recipe | VisionRecipe | ConvertRecipe) -> di
         raise InputError(f"{run.recipe}: attention with 1-bit weights has no cost model yet; run --to synth")
     graphs = store.load(run.frozen).graphs
     blocks = {f"block_{index}": as_weightless(graph) for index, graph in enumerate(graphs)}
-    shape, frozen_hash = _shape(run, recipe), store.content_hash(run.frozen)
-    layer = layer_cost(shape, systolic_array(ARRAY_SIZE))
-    measured = _evidence(run, "simulate", frozen_hash, _measured)
-    luts = _evidence(run, "synth", frozen_hash, _synthesised)
-    asic_j_per_cycle = _evidence(run, "synth", frozen_hash, _asic_j_per_cycle)
+    (shape, tokens), frozen_hash = _shape(run, recipe, list(blocks.values())), store.content_hash(run.frozen)
+    layer = None if shape is None else layer_cost(shape, systolic_array(ARRAY_SIZE))
+    measured = _evidence(run, recipe, "simulate", frozen_hash, _measured)
+    luts = _evidence(run, recipe, "synth", frozen_hash, _synthesised)
+    asic_j_per_cycle = _evidence(run, recipe, "synth", frozen_hash, _asic_j_per_cycle)
     rows = [
         _block_row(
             name,
             schedule(block, fold, recipe.hardware.dataflow),
             block,
-            shape.tokens,
+            tokens,
             measured,
             luts,
             asic_j_per_cycle,
@@ -77,15 +94,15 @@ def cost_run(run: RunFiles, recipe: Recipe | VisionRecipe | ConvertRecipe) -> di
         for fold in recipe.hardware.fold_factors
         for name, block in blocks.items()
     ]
-    result = {
+    return {
         "frozen_hash": frozen_hash,
-        "model": _model(shape),
+        "model": {"sequence_tokens": tokens} if shape is None else _model(shape),
         "inference_counts": [
             {"name": name, "graph": block.graph.name, **asdict(inference_counts(block))}
             for name, block in blocks.items()
         ],
         "blocks": rows,
-        "dense_layer": _dense_layer(layer),
+        "dense_layer": None if layer is None else _dense_layer(layer),
         "layers": [_layer_row(layer, fold, rows) for fold in recipe.hardware.fold_factors],
         "energy_basis": {
             "fpga_paper_power": paper_fpga_energy().basis,
@@ -95,12 +112,14 @@ def cost_run(run: RunFiles, recipe: Recipe | VisionRecipe | ConvertRecipe) -> di
         },
         "leaves_out": list(LEAVES_OUT),
     }
-    write_json(run.cost, result)
-    return result
 
 
-def _shape(run: RunFiles, recipe: Recipe | VisionRecipe | ConvertRecipe) -> TransformerShape:
-    return shape_of_conversion(run, recipe) if isinstance(recipe, ConvertRecipe) else shape_of_recipe(recipe)
+def _shape(run: RunFiles, recipe: AnyRecipe, blocks: list[WeightlessBlock]) -> tuple[TransformerShape | None, int]:
+    """The dense model, if it is known, and the tokens of a sequence."""
+    if isinstance(recipe, FrozenRecipe):
+        return shape_of_frozen(recipe, blocks), recipe.tokens
+    shape = shape_of_conversion(run, recipe) if isinstance(recipe, ConvertRecipe) else shape_of_recipe(recipe)
+    return shape, shape.tokens
 
 
 def _model(shape: TransformerShape) -> dict[str, Any]:
@@ -170,7 +189,7 @@ def _block_row(
     }
 
 
-def _layer_row(layer: LayerCost, fold: FoldFactor, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _layer_row(layer: LayerCost | None, fold: FoldFactor, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """A dense layer's energy over that of an average layer with a weightless block."""
 
     def mean(key: str) -> float | None:
@@ -178,7 +197,7 @@ def _layer_row(layer: LayerCost, fold: FoldFactor, rows: list[dict[str, Any]]) -
         return None if None in values else sum(values) / len(values)
 
     def ratio(energy_j: float | None) -> float | None:
-        return None if energy_j is None else layer.fpga_ratio(energy_j)
+        return None if energy_j is None or layer is None else layer.fpga_ratio(energy_j)
 
     asic_energy_j = mean("asic_energy_paper_power_j")
     return {
@@ -186,8 +205,8 @@ def _layer_row(layer: LayerCost, fold: FoldFactor, rows: list[dict[str, Any]]) -
         "block_cycles_per_sequence": mean("cycles_per_sequence"),
         "fpga_ratio_paper_power": ratio(mean("fpga_energy_paper_power_j")),
         "fpga_ratio_interpolated": ratio(mean("fpga_energy_interpolated_j")),
-        "asic_ratio_paper_power": None if asic_energy_j is None else layer.asic_ratio(asic_energy_j),
-        "upper_limit_ratio": layer.upper_limit,
+        "asic_ratio_paper_power": None if asic_energy_j is None or layer is None else layer.asic_ratio(asic_energy_j),
+        "upper_limit_ratio": None if layer is None else layer.upper_limit,
     }
 
 
@@ -225,7 +244,11 @@ def _asic_j_per_cycle(synthesis: dict[str, Any]) -> dict[Place, float]:
 
 
 def _evidence(
-    run: RunFiles, step: Literal["simulate", "synth"], frozen_hash: str, extract: Callable[[Any], dict[Place, T]]
+    run: RunFiles,
+    recipe: Experiment,
+    step: Literal["simulate", "synth"],
+    frozen_hash: str,
+    extract: Callable[[Any], dict[Place, T]],
 ) -> dict[Place, T]:
     """What another step found out about the same frozen model; nothing where it did not run, or failed."""
     path = {"simulate": run.simulate, "synth": run.synth}[step]
@@ -234,11 +257,8 @@ def _evidence(
     if step in failed_steps(run):
         logger.warning("%s: left out, the step failed; run `lutra %s` again", path, step)
         return {}
-    content = read_json(path, step)
-    try:
-        if content["frozen_hash"] == frozen_hash:
-            return extract(content)
-    except (KeyError, TypeError) as error:
-        raise RunDirectoryError(f"{path}: damaged ({error!r}); run `lutra {step}` again") from None
+    content = read_evidence(run, recipe, step)
+    if content.get("frozen_hash") == frozen_hash:
+        return extract(content)
     logger.warning("%s: made from another frozen model, so it is left out; run `lutra %s` again", path, step)
     return {}

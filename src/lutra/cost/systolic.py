@@ -26,8 +26,8 @@ class Gemm:
         return self.count * self._tiles(size) * self.inner
 
     def cycles(self, size: int, output_lanes: int | None = None) -> int:
-        """Cycles of the array of `rtl.systolic`, each of the `count` products on its own: with loading of the first
-        operands, the last wavefront and the last results (`product_cycles`).
+        """Cycles of the array of `accelerators.systolic`, each of the `count` products on its own: with loading of the
+        first operands, the last wavefront and the last results (`product_cycles`).
 
         Operands come as fast as the array takes them. By default a whole row of a tile's results leaves per cycle.
         """

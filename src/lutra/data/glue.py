@@ -15,17 +15,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from tokenizers import BertWordPieceTokenizer, Tokenizer
+from tokenizers import Tokenizer
 from torch import Tensor
 from torchmetrics.functional.classification import binary_f1_score, binary_matthews_corrcoef, multiclass_accuracy
 from torchmetrics.functional.regression import pearson_corrcoef, spearman_corrcoef
 
 from lutra import settings
 from lutra.errors import InputError
+from lutra.escape import brief
+from lutra.limits import TABLE_BYTES
+from lutra.reading import read_bytes
 
 FOLDER_VARIABLE = settings.GLUE.name
 _BATCH_STREAM = 2
 """Keeps the draws of batches apart from other draws of the same seed."""
+_UNPACKING_BYTES = 1 << 30
+"""What xz may take beside the table itself."""
 _BATCHES_PER_CHUNK = 16
 """Batches whose examples are sorted by length together."""
 
@@ -195,17 +200,36 @@ def _find_file(task: Task, split: str, folder: Path) -> Path:
 
 def _read_tsv(path: Path) -> dict[str, list[str]]:
     try:
-        content = path.read_bytes()
-        text = (lzma.decompress(content) if path.suffix == ".xz" else content).decode("utf-8")
-    except (OSError, lzma.LZMAError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read it ({error})") from None
-    head, *rows = [line.split("\t") for line in text.removesuffix("\n").split("\n")]
+        content = read_bytes(path, TABLE_BYTES)
+        text = (_unpacked(content) if path.suffix == ".xz" else content).decode("utf-8-sig")
+    except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
+        raise InputError(f"{path}: cannot read it ({brief(str(error))})") from None
+    # Editors of Windows put a mark first and a carriage return before every line end.
+    lines = text.removesuffix("\n").split("\n")
+    head, *rows = [line.removesuffix("\r").split("\t") for line in lines]
+    if len(set(head)) != len(head):
+        raise InputError(f"{path}: a column's name comes twice in {brief(', '.join(head))}")
     for number, row in enumerate(rows, start=2):
         if len(row) != len(head):
             raise InputError(f"{path}: line {number} has {len(row)} fields, the header has {len(head)}")
     if not rows:
         raise InputError(f"{path}: no examples in it")
     return {name: list(values) for name, values in zip(head, zip(*rows, strict=True), strict=True)}
+
+
+def _unpacked(content: bytes) -> bytes:
+    """The content of an xz file, up to the limit.
+
+    Raises:
+        ValueError: it is larger, or does not end.
+    """
+    unpacker = lzma.LZMADecompressor(memlimit=_UNPACKING_BYTES)
+    unpacked = unpacker.decompress(content, max_length=TABLE_BYTES + 1)
+    if len(unpacked) > TABLE_BYTES:
+        raise ValueError(f"more than {TABLE_BYTES:,} bytes when unpacked")
+    if not unpacker.eof:
+        raise ValueError("the file is cut off")
+    return unpacked
 
 
 def _read_hugging_face(task: Task, split: str) -> dict[str, list[Any]]:
@@ -229,34 +253,11 @@ def _parse_labels(task: Task, values: list[Any], source: str) -> Tensor:
         except ValueError:
             label = -1
         if not 0 <= label <= (len(task.labels) - 1 if task.labels else 5):  # also refuses NaN
-            raise InputError(f"{source}: example {number} has the label {value!r}; {task.name} has {allowed}")
+            raise InputError(
+                f"{source}: example {number} has the label {brief(str(value), 40)!r}; {task.name} has {allowed}"
+            )
         labels.append(label)
     return torch.tensor(labels, dtype=torch.int64 if task.labels else torch.float32)
-
-
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The WordPiece tokenizer of a BERT's folder, from tokenizer.json or vocab.txt, without padding or truncation.
-
-    Raises:
-        InputError: neither file is there, or it is not one of a tokenizer.
-    """
-    whole, vocabulary = folder / "tokenizer.json", folder / "vocab.txt"
-    try:
-        if whole.is_file():
-            tokenizer = Tokenizer.from_file(str(whole))
-        elif vocabulary.is_file():
-            cased = folder / "tokenizer_config.json"
-            lowercase = not (cased.is_file() and '"do_lower_case": false' in cased.read_text(encoding="utf-8"))
-            tokenizer = Tokenizer.from_str(BertWordPieceTokenizer(str(vocabulary), lowercase=lowercase).to_str())
-        else:
-            raise InputError(f"{folder}: neither tokenizer.json nor vocab.txt is there; give a folder of a BERT")
-    except InputError:
-        raise
-    except Exception as error:  # tokenizers raises plain Exception
-        raise InputError(f"{folder}: not a tokenizer ({error})") from None
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
 
 
 def encode_split(split: Split, tokenizer: Tokenizer, max_length: int) -> EncodedSplit:

@@ -6,8 +6,9 @@ it, there or in the folder that the archive unpacks to. The Python versions are 
 
 from __future__ import annotations
 
-import os
+import lzma
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lutra import settings
 from lutra.errors import InputError
+from lutra.escape import brief
+from lutra.limits import ELEMENTS
+from lutra.reading import read_bytes
 
-FOLDER_VARIABLE = "LUTRA_IMAGES"
+FOLDER_VARIABLE = settings.IMAGES.name
 SIDE, CHANNELS = 32, 3
 _BATCH_STREAM = 3
 """Keeps the draws of batches apart from other draws of the same seed."""
@@ -86,9 +91,9 @@ def load_images(dataset: str, folder: str = "") -> ImageData:
     Raises:
         InputError: no folder, no files in it, or files that are not CIFAR's.
     """
-    root = Path(folder or os.environ.get(FOLDER_VARIABLE, ""))
+    root = Path(folder) if folder else settings.IMAGES.path
     source = SOURCES[dataset]
-    if not (folder or os.environ.get(FOLDER_VARIABLE)) or not root.is_dir():
+    if root is None or not root.is_dir():
         named = f"{root}: no such folder" if str(root) != "." else "no folder of images is named"
         raise InputError(f"{named}; set {FOLDER_VARIABLE} or data.folder to where {source.archive} lies")
     parts = [
@@ -102,7 +107,10 @@ def _contents(root: Path, source: _Source, names: tuple[str, ...]) -> bytes:
     """The bytes of some files, one after the other."""
     for folder in (root, root / source.folder):
         if all((folder / name).is_file() for name in names):
-            return b"".join((folder / name).read_bytes() for name in names)
+            try:
+                return b"".join(read_bytes(folder / name, ELEMENTS) for name in names)
+            except OSError as error:
+                raise InputError(f"{folder}: cannot read its files ({error.strerror})") from None
     archive = root / source.archive
     if not archive.is_file():
         raise InputError(
@@ -111,9 +119,10 @@ def _contents(root: Path, source: _Source, names: tuple[str, ...]) -> bytes:
     try:
         with tarfile.open(archive) as tar:
             members = [tar.extractfile(f"{source.folder}/{name}") for name in names]
-            return b"".join(member.read() for member in members if member is not None)
-    except (tarfile.TarError, KeyError, OSError, EOFError) as error:
-        raise InputError(f"{archive}: not the official archive ({error}); download it again") from None
+            return b"".join(member.read(ELEMENTS) for member in members if member is not None)
+    except (tarfile.TarError, KeyError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        reason = brief(str(error))
+        raise InputError(f"{archive}: not the official archive ({reason}); download it again") from None
 
 
 def _images(dataset: str, names: tuple[str, ...], count: int, content: bytes) -> Images:

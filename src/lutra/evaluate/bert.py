@@ -17,7 +17,9 @@ from lutra.frozen.bert_golden import golden_logits
 from lutra.models.bert import Bert
 from lutra.models.bert_files import find_checkpoint
 from lutra.recipes.bert import BertRecipe, plan_stages
-from lutra.runs.files import RunFiles, read_json, write_json
+from lutra.runs.files import RunFiles
+from lutra.runs.schemas.training import StageResult
+from lutra.runs.typed import read_record, write_evidence
 from lutra.train.chain import encode_task
 from lutra.train.distill import evaluate, sorted_logits
 from lutra.train.stage import load_stage
@@ -43,7 +45,7 @@ def evaluate_chain(files: RunFiles, recipe: BertRecipe, robustness: bool = False
     methods = {}
     for plan in plan_stages(recipe):
         stage = files.stage(plan.name)
-        trained = read_json(stage.result, "train")
+        trained = read_record(stage.result, StageResult, "train")
         model = load_stage(stage)
         methods[plan.name] = {
             "dev": {name: evaluate(model, split) for name, split in splits.items()},
@@ -67,7 +69,7 @@ def evaluate_chain(files: RunFiles, recipe: BertRecipe, robustness: bool = False
         "checkpoint": {"name": recipe.checkpoint, "sha256": _sha256(checkpoint / "model.safetensors")},
         "methods": methods,
     }
-    write_json(files.evaluate, result)
+    write_evidence(files, recipe, "evaluate", result)
     return result
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lutra.errors import RunDirectoryError
+from lutra.escape import brief
 from lutra.freeze.engines import install
 from lutra.frozen import store
+from lutra.limits import TENSOR_BYTES
 from lutra.models.convert.save import from_pretrained
 from lutra.nn.weightless import weightless_blocks
+from lutra.reading import read_bytes
 from lutra.recipes.convert import ConvertRecipe
-from lutra.runs.files import RunFiles, write_json
+from lutra.runs.files import RunFiles
+from lutra.runs.typed import write_evidence
 from lutra.train.healing.heal import distance, hidden_state, pooled
 from lutra.train.healing.run import MODEL, NONE, teacher_of, without_mlps
 from lutra.train.healing.text import Texts
@@ -54,16 +59,18 @@ def evaluate_run(run: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
         "frozen_hash": store.content_hash(run.frozen),
         "engine": "golden",
     }
-    write_json(run.evaluate, result)
+    write_evidence(run, recipe, "evaluate", result)
     return result
 
 
 def _fill(run: RunFiles, model: nn.Module) -> nn.Module:
     path = run.root / NONE / "model.safetensors"
     try:
-        tensors = parse_tensors(path.read_bytes())
+        tensors = parse_tensors(read_bytes(path, TENSOR_BYTES))
     except OSError:
         raise RunDirectoryError(f"{path}: not there; run the step baselines first") from None
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise RunDirectoryError(f"{path}: damaged ({brief(str(error))}); run the step baselines again") from None
     found = model.load_state_dict(tensors, strict=False)
     tied = {tensor.data_ptr() for name, tensor in model.state_dict().items() if name in tensors}
     own = model.state_dict()

@@ -14,7 +14,8 @@ from lutra.frozen import store
 from lutra.models.gpt import GPT
 from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.language import Recipe
-from lutra.runs.files import RunFiles, write_json, write_text
+from lutra.runs.files import RunFiles, write_text
+from lutra.runs.typed import write_evidence
 from lutra.train.checkpoint import load_model
 from lutra.train.evaluate import validation_loss
 
@@ -64,11 +65,11 @@ def evaluate_run(run: RunFiles, recipe: Recipe, engine: EngineName = "golden") -
         "engine": engine if engine in losses else "torch",
     }
     write_text(run.sample, _write(model, recipe, "\n", 500, recipe.seed, 0.8))
-    write_json(run.evaluate, result)
+    write_evidence(run, recipe, "evaluate", result)
     return result
 
 
-def generate_run(
+def generate_from_run(
     run: RunFiles,
     recipe: Recipe,
     prompt: str = "\n",

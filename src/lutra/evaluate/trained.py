@@ -61,9 +61,9 @@ class TrainedRun:
         Raises:
             InputError: a character that the model does not know.
         """
-        from lutra.evaluate.language import generate_run
+        from lutra.evaluate.language import generate_from_run
 
-        return generate_run(self.files, self.recipe, prompt, characters, engine=engine)
+        return generate_from_run(self.files, self.recipe, prompt, characters, engine=engine)
 
 
 def load(folder: str | Path) -> TrainedRun:

@@ -14,7 +14,8 @@ from lutra.freeze.engines import EngineName, load_vision_with_engine
 from lutra.frozen import store
 from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.vision import VisionRecipe
-from lutra.runs.files import RunFiles, write_json
+from lutra.runs.files import RunFiles
+from lutra.runs.typed import write_evidence
 from lutra.train.checkpoint import load_vision_model
 from lutra.train.vision import classification_figures
 
@@ -69,7 +70,7 @@ def evaluate_vision(run: RunFiles, recipe: VisionRecipe, engine: EngineName = "g
         "images": len(data.test),
         "engine": engine,
     }
-    write_json(run.evaluate, result)
+    write_evidence(run, recipe, "evaluate", result)
     return result
 
 

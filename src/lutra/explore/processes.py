@@ -78,7 +78,7 @@ def run_jobs(
     command: Sequence[str] = LUTRA,
     deadline: float | None = None,
 ) -> bool:
-    """Run every job to its last step, `parallel` at a time, each with its share of the cores; whether all have ended.
+    """Run every job to its last step, `parallel` at a time; whether all have ended. No result depends on how many.
 
     `on_end(job, error, seconds, progress)` is called after each; `error` is the last line of one that failed. The
     processes hold `lock` (see `exclusive`). Ctrl-C, SIGTERM and the `deadline` (of time.monotonic) let every training
@@ -87,7 +87,6 @@ def run_jobs(
     Raises:
         KeyboardInterrupt: it was stopped; no process is left.
     """
-    threads = max(1, (os.cpu_count() or 1) // parallel)
     waiting = deque(jobs)
     running: dict[subprocess.Popen[bytes], tuple[Job, float]] = {}
     with _Stop() as stop:
@@ -96,7 +95,7 @@ def run_jobs(
                 ended = [(process, *running.pop(process)) for process in list(running) if process.poll() is not None]
                 while waiting and len(running) < parallel:
                     job = waiting.popleft()
-                    running[_start(job, command, threads, lock)] = (job, time.monotonic())
+                    running[_start(job, command, lock)] = (job, time.monotonic())
                 left = Progress(tuple(job for job, _ in running.values()), tuple(waiting))
                 for process, job, started in ended:
                     on_end(job, _error(job, process.returncode), time.monotonic() - started, left)
@@ -112,14 +111,15 @@ def _late(deadline: float | None) -> bool:
     return deadline is not None and time.monotonic() >= deadline
 
 
-def _start(job: Job, command: Sequence[str], threads: int, lock: int) -> subprocess.Popen[bytes]:
+def _start(job: Job, command: Sequence[str], lock: int) -> subprocess.Popen[bytes]:
     arguments = ["run", job.files.recipe, "--out", job.files.root, "--to", job.last_step, "--json"]
     with (job.files.root / OUTPUT_NAME).open("wb") as output:
         return children.start(
             [*command, *map(str, arguments)],
             stdout=subprocess.DEVNULL,
             stderr=output,
-            env={"OMP_NUM_THREADS": str(threads), **os.environ},
+            # Its threads are the recipe's and may be more than cores are free: they must not wait awake.
+            env={"OMP_WAIT_POLICY": "passive", **os.environ},
             pass_fds=(lock,),
         )
 

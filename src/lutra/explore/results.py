@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +14,10 @@ from lutra.explore.processes import Job
 from lutra.explore.space import Variant
 from lutra.frozen import store
 from lutra.frozen.graph import as_weightless
-from lutra.runs.files import RunFiles, read_json
+from lutra.runs.files import RunFiles
 from lutra.runs.record import finished_steps
+from lutra.runs.schemas.training import LogLine
+from lutra.runs.typed import read_evidence, read_lines
 
 COSTS = {
     "luts": "LUTs",
@@ -48,7 +49,7 @@ def read_result(job: Job) -> dict[str, Any]:
     weightless = job.recipe.model.ffn == "weightless"
     last_validation_loss, training_seconds = _end_of_training(job.files)
     return {
-        "validation_loss": read_json(job.files.evaluate, "evaluate")["validation_loss"],
+        "validation_loss": read_evidence(job.files, job.recipe, "evaluate")["validation_loss"],
         "cost": inference_cost(job.files) if weightless else None,
         "last_validation_loss": last_validation_loss,
         "training_seconds": training_seconds,
@@ -66,11 +67,10 @@ def inference_cost(files: RunFiles) -> dict[str, float]:
 
 def _end_of_training(files: RunFiles) -> tuple[float, float]:
     """The loss of the last evaluation, and the seconds over all calls, however often the training was stopped."""
-    try:
-        last = json.loads(files.train_log.read_text(encoding="utf-8").splitlines()[-1])
-        return float(last["validation_loss"]), float(last["seconds"])
-    except (OSError, IndexError, ValueError, KeyError):
-        raise RunDirectoryError(f"{files.train_log}: not a training log; delete {files.root} and run again") from None
+    lines = read_lines(files.train_log, LogLine, f"delete {files.root} and run again")
+    if not lines:
+        raise RunDirectoryError(f"{files.train_log}: holds no evaluation; delete {files.root} and run again")
+    return lines[-1]["validation_loss"], lines[-1].get("seconds", 0.0)
 
 
 def our_loss(losses: dict[str, float]) -> float:

@@ -14,7 +14,7 @@ from lutra.errors import RecipeError
 from lutra.limits import SEED
 from lutra.names import FileName, Text
 from lutra.recipes.language import Recipe, load_recipe
-from lutra.recipes.sections import Section, read_toml, set_value, validate
+from lutra.recipes.sections import Section, parse_override, read_toml, set_value, validate
 
 BASELINES: tuple[Literal["mlp", "none"], ...] = ("mlp", "none")
 _GIVEN_BY_THE_SPACE = {
@@ -143,14 +143,21 @@ def baseline_recipe(recipe: Recipe, ffn: Literal["mlp", "none"]) -> Recipe:
     return recipe.without_block().with_ffn(ffn).model_copy(update={"name": ffn})
 
 
-def load_space(path: Path) -> Plan:
-    """Read a space and its base recipe, and check every recipe that they make.
+def load_space(path: Path, overrides: list[str] | None = None) -> Plan:
+    """Read a space and its base recipe, and check every recipe that they make; `overrides` change all of them.
 
     Raises:
         RecipeError: a file is missing or not TOML, a key is unknown, a value is not allowed, names repeat, or there is
             nothing to vary.
     """
-    space = validate(Space, read_toml(path), str(path))
+    tree = read_toml(path)
+    for override in overrides or []:
+        changes = tree.setdefault("set", {})
+        if not isinstance(changes, dict):
+            raise RecipeError(f"{path}: set must be a table")
+        key, value = parse_override(override)
+        changes[key] = value
+    space = validate(Space, tree, str(path))
     variants = (*space.variant, *_grid_variants(space.grid))
     names = [variant.name for variant in variants]
     if not variants:

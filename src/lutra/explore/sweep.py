@@ -19,7 +19,9 @@ from lutra.explore.table import markdown
 from lutra.recipes.language import Recipe
 from lutra.runs.claim import claim_run
 from lutra.runs.environment import environment
-from lutra.runs.files import HOLDER_NAME, LOCK_NAME, RunFiles, read_json, write_json, write_text
+from lutra.runs.files import HOLDER_NAME, LOCK_NAME, RunFiles, write_text
+from lutra.runs.schemas.exploration import ExplorationRecord
+from lutra.runs.typed import read_record, write_record
 
 log = logging.getLogger("lutra.explore")
 
@@ -68,7 +70,7 @@ def load_exploration(root: Path) -> dict[str, Any]:
     path = root / RECORD_NAME
     if not path.is_file():
         raise RunDirectoryError(f"{root}: no exploration there ({RECORD_NAME}); give a space file to start one")
-    return dict(read_json(path, "explore"))
+    return read_record(path, ExplorationRecord, "explore")
 
 
 def _claim(plan: Plan, root: Path) -> None:
@@ -182,7 +184,7 @@ class _Exploration:
             "selections": self.selections,
             "runs": [self._with_recovery(run) for _, run in self._in_order(self.runs)],
         }
-        write_json(self.root / RECORD_NAME, record)
+        write_record(self.root / RECORD_NAME, ExplorationRecord, record)
         if finished:
             write_text(self.root / TABLE_NAME, markdown(record))
             if figure := pareto_figure(record):

@@ -112,10 +112,10 @@ class _Writer:
         if int(op.multiplier.max()) * 2**31 + (1 << int(op.shift.max())) > _EXACT:
             raise FrozenModelError(f"{self.graph.name}: requantise is too wide for exact double precision")
         types = self.onnx.TensorProto
-        half = np.where(op.shift > 0, 2.0 ** (op.shift - 1), 0.0)
+        rounding = np.where(op.shift > 0, 2.0 ** (op.shift - 1), 0.0)
         wide = self._node("Cast", x, to=types.DOUBLE)
         scaled = self._node("Mul", wide, self._constant(op.multiplier.astype(np.float64)))
-        shifted = self._node("Mul", self._node("Add", scaled, self._constant(half)), self._constant(2.0**-op.shift))
+        shifted = self._node("Mul", self._node("Add", scaled, self._constant(rounding)), self._constant(2.0**-op.shift))
         limits = (self._constant(np.array(float(bound))) for bound in (op.type.minimum, op.type.maximum))
         clipped = self._node("Clip", self._node("Floor", shifted), *limits)
         return self._node("Cast", clipped, to=types.INT32)

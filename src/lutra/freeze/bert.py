@@ -32,16 +32,16 @@ Tensors = dict[str, np.ndarray]
 def freeze_bert(model: Bert, origin: dict[str, str] | None = None) -> FrozenBert:
     """The frozen form of a BERT with weights of 1 or 2 bits and activations of at most 8; `model` stays as it is.
 
-    Every factor is computed in float64 from the trained values and rounded to half once (spec.md, "BERT").
+    Every factor is computed in float64 from the trained values and rounded to binary16 once (spec.md, "BERT").
 
     Raises:
-        FrozenModelError: the quantisation has no frozen form, or a value lies beyond the range of a half.
-        InputError: a quantiser has seen no batch yet, or a layer's factors are too small for a half.
+        FrozenModelError: the quantisation has no frozen form, or a value lies beyond the range of binary16.
+        InputError: a quantiser has seen no batch yet, or a layer's factors are too small for binary16.
     """
     check_config(model.config)
     tensors: Tensors = {
-        "embeddings.position": _half(model.embeddings.position.weight),
-        "embeddings.token_type": _half(model.embeddings.token_type.weight),
+        "embeddings.position": _binary16(model.embeddings.position.weight),
+        "embeddings.token_type": _binary16(model.embeddings.token_type.weight),
         **_norm("embeddings.norm", model.embeddings.norm),
         **_word_embedding("embeddings.word", cast(QuantisedEmbedding, model.embeddings.word)),
     }
@@ -50,7 +50,10 @@ def freeze_bert(model: Bert, origin: dict[str, str] | None = None) -> FrozenBert
         tensors |= _feed_forward(f"layers.{index}.feed_forward", layer.feed_forward, model.config)
     tensors |= _quantiser("pooler_quantiser", model.pooler_quantiser)
     tensors |= _linear("pooler", model.pooler, model.pooler_quantiser, model.config, signed=True)
-    tensors |= {"classifier.weight": _half(model.classifier.weight), "classifier.bias": _half(model.classifier.bias)}
+    tensors |= {
+        "classifier.weight": _binary16(model.classifier.weight),
+        "classifier.bias": _binary16(model.classifier.bias),
+    }
     frozen = FrozenBert(model.config, tensors, {"lutra": __version__, "torch": torch.__version__, **(origin or {})})
     frozen.check()
     return frozen
@@ -97,7 +100,7 @@ def _linear(name: str, module: nn.Module, quantiser: nn.Module, config: BertConf
     return {
         f"{name}.codes": np.stack([weight.packed.cpu().numpy() for weight in weights]),
         f"{name}.factor": _factor(factors, f"{name}.factor"),
-        f"{name}.bias": _half(layer.bias),
+        f"{name}.bias": _binary16(layer.bias),
     }
 
 
@@ -105,7 +108,7 @@ def _word_embedding(name: str, module: QuantisedEmbedding) -> Tensors:
     weights = _packed(module.weights)
     return {
         f"{name}.codes": np.stack([weight.packed.cpu().numpy() for weight in weights]),
-        f"{name}.scale": np.stack([_half(weight.scale[:, 0]) for weight in weights]),
+        f"{name}.scale": np.stack([_binary16(weight.scale[:, 0]) for weight in weights]),
     }
 
 
@@ -119,7 +122,7 @@ def _quantiser(name: str, module: nn.Module) -> Tensors:
         raise InputError(f"{name}: has no step yet; run one batch through the model before freezing it")
     tensors = {f"{name}.inverse_step": _to_half(np.array(1 / _step(quantiser)))}
     if quantiser.bias is not None:
-        tensors[f"{name}.bias"] = _half(quantiser.bias)
+        tensors[f"{name}.bias"] = _binary16(quantiser.bias)
     return tensors
 
 
@@ -128,18 +131,18 @@ def _step(quantiser: Any) -> float:
 
 
 def _norm(name: str, module: nn.LayerNorm) -> Tensors:
-    return {f"{name}.gain": _half(module.weight), f"{name}.bias": _half(module.bias)}
+    return {f"{name}.gain": _binary16(module.weight), f"{name}.bias": _binary16(module.bias)}
 
 
 def _factor(values: np.ndarray, name: str) -> np.ndarray:
-    """Factors as halfs; a few may be tiny, but when all are, they would lose their precision."""
+    """Factors in binary16; a few may be tiny, but when all are, they would lose their precision."""
     largest = np.abs(values).max()
     if 0 < largest < SMALLEST_NORMAL:
-        raise InputError(f"{name}: at most {largest:.1e}, too small for a half; train with larger steps or weights")
+        raise InputError(f"{name}: at most {largest:.1e}, too small for binary16; train with larger steps or weights")
     return _to_half(values)
 
 
-def _half(tensor: Tensor) -> np.ndarray:
+def _binary16(tensor: Tensor) -> np.ndarray:
     return _to_half(_double(tensor))
 
 

@@ -18,20 +18,20 @@ from lutra.models.bert import Attention, Bert, Embeddings, FeedForward
 from lutra.nn.binary_linear import LatentWeight, PackedWeight, QuantisedEmbedding, QuantisedLinear
 from lutra.nn.quantizers import SMALLEST_STEP, ActivationQuantiser, unpack_codes
 
-HALF = torch.float16
+BINARY16 = torch.float16
 Quantiser = ActivationQuantiser | nn.Identity
 """As a BERT has them; the identity where activations stay float."""
 
 
 @torch.no_grad()
-def half_logits(model: Bert, tokens: Tensor, token_types: Tensor, mask: Tensor) -> Tensor:
+def binary16_logits(model: Bert, tokens: Tensor, token_types: Tensor, mask: Tensor) -> Tensor:
     """Logits (B, outputs) in float16: tokens, types and mask are int64 (B, T), `mask` 1 for tokens and 0 for padding.
 
     Raises:
         InputError: weights or activations are not in few bits.
     """
     if model.config.quantisation.weight_bits > 2 or model.config.quantisation.activation_bits > 8:
-        raise InputError(f"method {model.config.quantisation.method} has no form in half precision")
+        raise InputError(f"method {model.config.quantisation.method} has no form in binary16")
     x = _embed(model.embeddings, tokens, token_types)
     for layer in model.layers:
         x = _attention(layer.attention, x, mask == 0, model.config.positions)
@@ -44,11 +44,11 @@ def half_logits(model: Bert, tokens: Tensor, token_types: Tensor, mask: Tensor) 
 
 
 def _embed(embeddings: Embeddings, tokens: Tensor, token_types: Tensor) -> Tensor:
-    words = torch.zeros((), dtype=HALF, device=tokens.device)
+    words = torch.zeros((), dtype=BINARY16, device=tokens.device)
     assert isinstance(embeddings.word, QuantisedEmbedding)
     for weight in embeddings.word.weights:
         integers, scale = _integers(weight)
-        words = words + integers[tokens].to(HALF) * _rounded(scale[:, 0])[tokens][..., None]
+        words = words + integers[tokens].to(BINARY16) * _rounded(scale[:, 0])[tokens][..., None]
     position = _rounded(embeddings.position.weight)[: tokens.shape[1]]
     return _norm(embeddings.norm, words + position + _rounded(embeddings.token_type.weight)[token_types])
 
@@ -101,11 +101,11 @@ def _feed_forward(module: FeedForward, x: Tensor, activation: str) -> Tensor:
 def _linear(layer: nn.Linear | QuantisedLinear, codes: Tensor, quantiser: Quantiser) -> Tensor:
     assert isinstance(layer, QuantisedLinear)
     y = _rounded(layer.bias)
-    for half, weight in enumerate(layer.weights):
+    for copy, weight in enumerate(layer.weights):
         integers, scale = _integers(weight)
         factor = _step(quantiser) * scale[0]
         if layer.column_scales is not None:
-            factor = factor * layer.column_scales[half].double()
+            factor = factor * layer.column_scales[copy].double()
         largest = max(-_in_few_bits(quantiser).low, _in_few_bits(quantiser).high) * integers.shape[1]
         y = y + _scaled(codes @ integers.T, factor, largest)
     return y
@@ -131,7 +131,7 @@ def _norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
 
 
 def _scaled(sums: Tensor, factor: Tensor, largest: int) -> Tensor:
-    """Integer sums as halfs times a factor; both move by a power of two, so that the largest sum fits in a half."""
+    """Integer sums in binary16 times a factor; both move by a power of two, so that the largest sum fits."""
     power = 1
     while largest > 65504 * power:
         power *= 2
@@ -139,7 +139,7 @@ def _scaled(sums: Tensor, factor: Tensor, largest: int) -> Tensor:
 
 
 def _in_few_bits(quantiser: Quantiser) -> ActivationQuantiser:
-    assert isinstance(quantiser, ActivationQuantiser)  # half_logits has refused the others
+    assert isinstance(quantiser, ActivationQuantiser)  # binary16_logits has refused the others
     return quantiser
 
 
@@ -156,8 +156,8 @@ def _integers(weight: LatentWeight | PackedWeight) -> tuple[Tensor, Tensor]:
 
 
 def _rounded(x: Tensor) -> Tensor:
-    """The nearest half, ties to even; torch's own conversion from float64 goes through float32 and rounds twice."""
+    """The nearest binary16 number, ties to even; torch's own conversion from float64 rounds twice, through float32."""
     wide = x.double()
-    exponent = torch.frexp(wide).exponent.clamp_min(-13)  # below lie the subnormal halfs, multiples of 2^-24
+    exponent = torch.frexp(wide).exponent.clamp_min(-13)  # below lie the subnormal numbers, multiples of 2^-24
     unit = torch.ldexp(torch.ones_like(wide), exponent - 11)
-    return (torch.round(wide / unit) * unit).to(HALF)
+    return (torch.round(wide / unit) * unit).to(BINARY16)

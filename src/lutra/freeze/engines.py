@@ -17,7 +17,7 @@ from lutra.frozen.graph import FrozenModel, Graph
 from lutra.models.gpt import GPT
 from lutra.nn.weightless import weightless_blocks
 from lutra.runs.files import RunFiles
-from lutra.runtime.whole_engine import GoldenWhole, whole_runtime
+from lutra.runtime.whole.engine import GoldenWhole, whole_runtime
 from lutra.train.checkpoint import load_model
 
 EngineName = Literal["torch", "golden", "runtime"]

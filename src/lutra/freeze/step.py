@@ -18,7 +18,7 @@ from lutra.freeze.whole import rows_of_pixels
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph, block_inputs
 from lutra.models.gpt import GPT
-from lutra.models.integer import IntegerTransformer
+from lutra.models.integer_ivit import integer_transformer
 from lutra.models.vit import VisionTransformer
 from lutra.recipes.language import Recipe
 from lutra.recipes.vision import VisionRecipe
@@ -110,7 +110,7 @@ def freeze_whole(
 ) -> FrozenModel:
     """Calibrate a trained model on `batches`, and write its program into `run.frozen`."""
     quantise_blocks(model)
-    integer = IntegerTransformer(model)
+    integer = integer_transformer(model, recipe.functions)
     integer.calibrate_(batches)
     frozen = FrozenModel.of_whole(freeze_transformer(integer), origin_of(recipe))
     store.save(frozen, run.frozen)

@@ -31,7 +31,7 @@ def freeze_chain(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
 
     Raises:
         CheckpointError: a method has not been trained to its end.
-        InputError, FrozenModelError: values beyond the range of a half; data or tokenizer cannot be used.
+        InputError, FrozenModelError: values beyond the range of binary16; data or tokenizer cannot be used.
     """
     sizes = {}
     for plan in plan_stages(recipe):

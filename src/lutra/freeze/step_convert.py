@@ -11,7 +11,9 @@ from lutra.freeze.capture import capture
 from lutra.frozen import store
 from lutra.models.convert.save import from_pretrained
 from lutra.recipes.convert import ConvertRecipe
-from lutra.runs.files import RunFiles, read_json, replacing
+from lutra.runs.files import RunFiles, replacing
+from lutra.runs.schemas.conversion import Source
+from lutra.runs.typed import read_record
 from lutra.train.healing.run import MODEL
 from lutra.train.healing.text import Texts
 
@@ -19,7 +21,7 @@ from lutra.train.healing.text import Texts
 def freeze_run(run: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
     """Freeze the blocks of the healed model into `run.frozen`, with real rows of held-out text for the simulation."""
     model, texts = from_pretrained(run.root / MODEL), Texts(recipe)
-    source = read_json(run.root / "source.json", "run")
+    source = read_record(run.root / "source.json", Source, "run")
     origin = {
         "recipe": recipe.name,
         "recipe_hash": recipe.content_hash(),

@@ -10,6 +10,7 @@ from lutra.frozen.graph import Graph
 from lutra.frozen.ops import (
     Attention,
     Embedding,
+    IntegerLayerNorm,
     LayerNorm,
     MatMul,
     MeanRows,
@@ -19,11 +20,15 @@ from lutra.frozen.ops import (
     Requantise,
     Residual,
     Select,
+    ShiftGelu,
+    ShiftmaxAttention,
     Table,
 )
 from lutra.frozen.ops.attention import exponential_table
+from lutra.frozen.shift import require_gelu_range
 from lutra.frozen.types import IntArray, TensorType
 from lutra.models.integer import FINAL_NORM, LOGITS, POOLED, STREAM, Feedforward, IntegerTransformer, Layer
+from lutra.models.integer_ivit import IVitTransformer
 from lutra.models.vit import VisionTransformer
 from lutra.nn import integer
 from lutra.nn.weightless import WeightlessBlock
@@ -39,7 +44,8 @@ def freeze_transformer(model: IntegerTransformer) -> Graph:
         InputError: a scale is missing, or constants do not fit their types.
         FrozenModelError: the model leaves the bounds of the frozen operations.
     """
-    writer, vision = _Writer(model), isinstance(model.model, VisionTransformer)
+    writer = _IVitWriter(model) if isinstance(model, IVitTransformer) else _Writer(model)
+    vision = isinstance(model.model, VisionTransformer)
     x = writer.image() if vision else writer.embedding()
     for index, layer in enumerate(model.parts.layers):
         x = writer.layer(layer, x, only_class=model.ends_with_class(index))
@@ -120,31 +126,27 @@ class _Writer:
         for source, (part, (weight, bias)) in zip((y, norm, norm), layer.query_key_value().items(), strict=True):
             site = f"{name}.{part}"
             parts.append(self.linear(model.linear_constants(weight, bias, f"{name}.norm_1", site), site, source, site))
-        c = model.attention_constants(layer)
-        type_ = TensorType(True, 8, model.context_scale(layer, c))
-        context = self.add(
-            Attention(
-                tuple(parts),
-                f"{name}.context",
-                model.parts.heads,
-                model.parts.causal,
-                c.multiplier,
-                c.shift,
-                exponential_table(),
-                c.gain,
-                type_,
-            )
-        )
-        return self.linear(model.projection_constants(layer, c), f"{name}.projection", context, STREAM)
+        context = self.add(self.attention_op(layer, tuple(parts), f"{name}.context"))
+        return self.linear(model.projection_constants(layer), f"{name}.projection", context, STREAM)
+
+    def attention_op(self, layer: Layer, parts: tuple[str, ...], output: str) -> Operation:
+        c, model = self.model.attention_constants(layer), self.model
+        type_ = TensorType(True, 8, model.context_scale(layer))
+        heads, causal = model.parts.heads, model.parts.causal
+        return Attention(parts, output, heads, causal, c.multiplier, c.shift, exponential_table(), c.gain, type_)
 
     def mlp(self, mlp: Feedforward, name: str, y: str) -> str:
         model, hidden, activated = self.model, f"{name}.hidden", f"{name}.gelu"
         first = model.linear_constants(mlp.first.weight, mlp.first.bias, f"{name}.norm_2", hidden)
         self.linear(first, hidden, y, hidden)
-        table = integer.gelu_table(model.scale(hidden), model.scale(activated))
-        self.add(Table((hidden,), activated, _array(table), self.type_of(activated)))
+        self.activate(name, hidden, activated)
         second = model.linear_constants(mlp.second.weight, mlp.second.bias, activated, STREAM)
         return self.linear(second, f"{name}.mlp", activated, STREAM)
+
+    def activate(self, name: str, hidden: str, activated: str) -> None:
+        """GELU of one layer."""
+        table = integer.gelu_table(self.model.scale(hidden), self.model.scale(activated))
+        self.add(Table((hidden,), activated, _array(table), self.type_of(activated)))
 
     def block(self, layer: Layer, y: str) -> str:
         """A weightless block: its operations as they are alone, then to the scale of the stream."""
@@ -168,6 +170,33 @@ class _Writer:
         self.add(MatMul((source,), f"{name}.sums", _array(c.weights).T, _array(c.bias)))
         shift = np.full(len(c.multiplier), c.shift)
         return self.add(Requantise((f"{name}.sums",), name, _array(c.multiplier), shift, self.type_of(target)))
+
+
+class _IVitWriter(_Writer):
+    """The same with I-ViT's functions."""
+
+    model: IVitTransformer
+
+    def attention_op(self, layer: Layer, parts: tuple[str, ...], output: str) -> Operation:
+        c, model = self.model.shiftmax_constants(layer), self.model
+        type_ = TensorType(True, 8, model.context_scale(layer))
+        heads, causal = model.parts.heads, model.parts.causal
+        constants = c.multiplier, c.shift, c.unit, c.context_multiplier, c.context_shift
+        return ShiftmaxAttention(parts, output, heads, causal, *constants, type_)
+
+    def activate(self, name: str, hidden: str, activated: str) -> None:
+        c, source = self.model.gelu_constants(name), self.ops[-1]
+        assert isinstance(source, Requantise)
+        width = source.width
+        require_gelu_range(self.model.scale(hidden), hidden)
+        product = self.add(ShiftGelu((hidden,), f"{activated}.product", width, c.unit, c.shift))
+        columns = np.full(width, c.multiplier), np.full(width, c.output_shift)
+        self.add(Requantise((product,), activated, *columns, self.type_of(activated)))
+
+    def norm(self, norm: nn.LayerNorm, site: str, x: str) -> str:
+        c = self.model.i_norm_constants(norm, site)
+        arrays = _array(c.bias), _array(c.multiplier), _array(c.shift)
+        return self.add(IntegerLayerNorm((x,), site, *arrays, self.type_of(site)))
 
 
 def _array(tensor: Tensor) -> IntArray:

@@ -29,8 +29,8 @@ def recip(v: IntArray) -> tuple[IntArray, IntArray]:
 def round_shift(x: IntArray, shift: IntArray | int) -> IntArray:
     """`(x + 2^(shift - 1)) >> shift`, rounding half up; x itself where shift is 0."""
     amount = np.asarray(shift, np.int64)
-    half = (np.int64(1) << amount) >> 1
-    rounded: IntArray = (x + half) >> amount
+    rounding = (np.int64(1) << amount) >> 1
+    rounded: IntArray = (x + rounding) >> amount
     return rounded
 
 

@@ -1,4 +1,4 @@
-"""A frozen BERT: weights of one or two bits, everything else in IEEE half (spec.md, "BERT"); its files.
+"""A frozen BERT: weights of one or two bits, everything else in binary16 (spec.md, "BERT"); its files.
 
 The structure follows from the configuration, so that a frozen BERT is its configuration and named tensors.
 """
@@ -44,7 +44,7 @@ def code_range(config: BertConfig, signed: bool) -> CodeRange:
 
 
 def largest_linear_sum(config: BertConfig, inputs: int, signed: bool) -> int:
-    """Of a linear layer over `inputs` codes, one half; a weight is -1, 0 or +1."""
+    """Of a linear layer over `inputs` codes, one copy; a weight is -1, 0 or +1."""
     return inputs * code_range(config, signed).magnitude
 
 
@@ -81,19 +81,19 @@ def layout(config: BertConfig) -> dict[str, TensorLayout]:
 
 
 def _tensors(config: BertConfig) -> _Tensors:
-    halves, width = config.quantisation.halves, config.width
-    yield "embeddings.word.codes", _codes(halves, config.vocabulary, width, config.quantisation.embedding_bits)
-    yield "embeddings.word.scale", _half(halves, config.vocabulary)
-    yield "embeddings.position", _half(config.positions, width)
-    yield "embeddings.token_type", _half(config.token_types, width)
+    copies, width = config.quantisation.copies, config.width
+    yield "embeddings.word.codes", _codes(copies, config.vocabulary, width, config.quantisation.embedding_bits)
+    yield "embeddings.word.scale", _binary16(copies, config.vocabulary)
+    yield "embeddings.position", _binary16(config.positions, width)
+    yield "embeddings.token_type", _binary16(config.token_types, width)
     yield from _norm("embeddings.norm", config)
     for index in range(config.layers):
         yield from _attention(f"layers.{index}.attention", config)
         yield from _feed_forward(f"layers.{index}.feed_forward", config)
     yield from _quantiser("pooler_quantiser", config, width)
     yield from _linear("pooler", config, width, width)
-    yield "classifier.weight", _half(config.outputs, width)
-    yield "classifier.bias", _half(config.outputs)
+    yield "classifier.weight", _binary16(config.outputs, width)
+    yield "classifier.bias", _binary16(config.outputs)
 
 
 def _attention(name: str, config: BertConfig) -> _Tensors:
@@ -102,8 +102,8 @@ def _attention(name: str, config: BertConfig) -> _Tensors:
         yield from _linear(f"{name}.{part}", config, config.width, config.attention_width)
     for part in ("query", "key", "value", "probability"):
         yield from _quantiser(f"{name}.{part}_quantiser", config)
-    yield f"{name}.score_factor", _half()
-    yield f"{name}.context_factor", _half()
+    yield f"{name}.score_factor", _binary16()
+    yield f"{name}.context_factor", _binary16()
     yield from _quantiser(f"{name}.output_quantiser", config, config.attention_width)
     yield from _linear(f"{name}.output", config, config.attention_width, config.width)
     yield from _norm(f"{name}.norm", config)
@@ -118,28 +118,28 @@ def _feed_forward(name: str, config: BertConfig) -> _Tensors:
 
 
 def _linear(name: str, config: BertConfig, inputs: int, outputs: int) -> _Tensors:
-    halves = config.quantisation.halves
-    yield f"{name}.codes", _codes(halves, outputs, inputs, config.quantisation.weight_bits)
-    yield f"{name}.factor", _half(halves, outputs)
-    yield f"{name}.bias", _half(outputs)
+    copies = config.quantisation.copies
+    yield f"{name}.codes", _codes(copies, outputs, inputs, config.quantisation.weight_bits)
+    yield f"{name}.factor", _binary16(copies, outputs)
+    yield f"{name}.bias", _binary16(outputs)
 
 
 def _quantiser(name: str, config: BertConfig, features: int | None = None) -> _Tensors:
-    yield f"{name}.inverse_step", _half()
+    yield f"{name}.inverse_step", _binary16()
     if config.quantisation.elastic and features is not None:
-        yield f"{name}.bias", _half(features)
+        yield f"{name}.bias", _binary16(features)
 
 
 def _norm(name: str, config: BertConfig) -> _Tensors:
-    yield f"{name}.gain", _half(config.width)
-    yield f"{name}.bias", _half(config.width)
+    yield f"{name}.gain", _binary16(config.width)
+    yield f"{name}.bias", _binary16(config.width)
 
 
-def _codes(halves: int, rows: int, columns: int, bits: int) -> TensorLayout:
-    return TensorLayout("uint8", (halves, rows, -(-columns * bits // 8)), columns, bits)
+def _codes(copies: int, rows: int, columns: int, bits: int) -> TensorLayout:
+    return TensorLayout("uint8", (copies, rows, -(-columns * bits // 8)), columns, bits)
 
 
-def _half(*shape: int) -> TensorLayout:
+def _binary16(*shape: int) -> TensorLayout:
     return TensorLayout("float16", shape)
 
 
@@ -189,7 +189,7 @@ class FrozenBert:
                 found = f"{tensor.dtype} {tensor.shape}, not {wanted.dtype} {wanted.shape}"
                 raise FrozenModelError(f"tensor {name} is {found}; freeze again")
             if wanted.dtype == "float16" and not np.isfinite(tensor).all():
-                raise FrozenModelError(f"tensor {name} has values beyond the range of a half; train it to smaller ones")
+                raise FrozenModelError(f"tensor {name} has values beyond the range of binary16; train smaller ones")
             if name.endswith(".inverse_step") and not tensor > 0:
                 raise FrozenModelError(f"tensor {name} must be positive, found {tensor}; train with a smaller step")
             if wanted.bits == 2 and (unpack(tensor, 2, wanted.columns) == -2).any():

@@ -24,7 +24,7 @@ from lutra.frozen.bert import (
     layout,
     unpack,
 )
-from lutra.frozen.binary16 import ExactArray, HalfArray
+from lutra.frozen.binary16 import Binary16Array, ExactArray
 from lutra.recipes.bert_config import BertConfig
 
 SENTENCES_AT_ONCE = 32
@@ -44,7 +44,7 @@ def _unseen(name: str, values: np.ndarray) -> None:
 
 def golden_logits(
     model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray, trace: Trace = _unseen
-) -> HalfArray:
+) -> Binary16Array:
     """Logits (B, C) of sentences, integers (B, T) each; `mask` is 1 for tokens and 0 for padding.
 
     Raises:
@@ -66,7 +66,7 @@ def golden_logits(
 
 def embed(
     model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray
-) -> tuple[HalfArray, list[slice]]:
+) -> tuple[Binary16Array, list[slice]]:
     """Rows (N, D) of all real tokens, and the rows of every sentence."""
     real = mask != 0
     words, types, positions = tokens[real], token_types[real], np.nonzero(real)[1]
@@ -80,7 +80,9 @@ def embed(
     return layer_norm(model, "embeddings.norm", x), sentences
 
 
-def attention(model: FrozenBert, name: str, x: HalfArray, sentences: list[slice], trace: Trace = _unseen) -> HalfArray:
+def attention(
+    model: FrozenBert, name: str, x: Binary16Array, sentences: list[slice], trace: Trace = _unseen
+) -> Binary16Array:
     """Multi-head attention, residual and norm: (N, D) -> (N, D)."""
     config, tensors = model.config, model.tensors
     codes = quantise(model, f"{name}.input_quantiser", x, signed=True, trace=trace)
@@ -111,7 +113,7 @@ def attention(model: FrozenBert, name: str, x: HalfArray, sentences: list[slice]
     return layer_norm(model, f"{name}.norm", _seen(f"{name}.residual", x + y, trace), trace)
 
 
-def feed_forward(model: FrozenBert, name: str, x: HalfArray, trace: Trace = _unseen) -> HalfArray:
+def feed_forward(model: FrozenBert, name: str, x: Binary16Array, trace: Trace = _unseen) -> Binary16Array:
     """Two linear layers with an activation between, residual and norm: (N, D) -> (N, D)."""
     codes = quantise(model, f"{name}.input_quantiser", x, signed=True, trace=trace)
     hidden = linear(model, f"{name}.intermediate", codes, signed=True, trace=trace)  # (N, intermediate)
@@ -123,7 +125,7 @@ def feed_forward(model: FrozenBert, name: str, x: HalfArray, trace: Trace = _uns
     return layer_norm(model, f"{name}.norm", _seen(f"{name}.residual", x + y, trace), trace)
 
 
-def classify(model: FrozenBert, x: HalfArray) -> HalfArray:
+def classify(model: FrozenBert, x: Binary16Array) -> Binary16Array:
     """Pooler and classifier on the first token of every sentence: (B, D) -> (B, C)."""
     codes = quantise(model, "pooler_quantiser", x, signed=True)
     pooled = binary16.tanh(linear(model, "pooler", codes, signed=True)).astype(np.float64)
@@ -133,43 +135,44 @@ def classify(model: FrozenBert, x: HalfArray) -> HalfArray:
     return _finite(sums.astype(np.float16), "classifier")
 
 
-def quantise(model: FrozenBert, name: str, x: HalfArray, signed: bool, trace: Trace = _unseen) -> Codes:
-    """(..., features) -> codes: half addition of the bias, half product with 1 / step, round half up, clip."""
+def quantise(model: FrozenBert, name: str, x: Binary16Array, signed: bool, trace: Trace = _unseen) -> Codes:
+    """(..., features) -> codes: binary16 addition of the bias, product with 1 / step, round half up, clip."""
     bias, inverse_step = model.tensors.get(f"{name}.bias"), model.tensors[f"{name}.inverse_step"]
     codes = codes_of(model.config, _finite(x if bias is None else x + bias, name), inverse_step, signed)
     trace(name, codes)
     return codes
 
 
-def codes_of(config: BertConfig, shifted: HalfArray, inverse_step: HalfArray, signed: bool) -> Codes:
+def codes_of(config: BertConfig, shifted: Binary16Array, inverse_step: Binary16Array, signed: bool) -> Codes:
     """Codes of numbers that have the quantiser's bias in them."""
     low, high = code_range(config, signed)
     if signed and config.quantisation.activation_bits == 1:
         return np.where(shifted >= 0, np.float32(1), np.float32(-1))
-    # A half plus 0.5 is exact in float32.
-    rounded: Codes = np.floor((shifted * inverse_step).astype(np.float32) + np.float32(0.5))
+    with np.errstate(over="ignore"):  # a product beyond the range of binary16 is clipped like any other large one
+        scaled = (shifted * inverse_step).astype(np.float32)
+    rounded: Codes = np.floor(scaled + np.float32(0.5))  # binary16 plus 0.5 is exact in float32
     return rounded.clip(low, high)
 
 
-def linear(model: FrozenBert, name: str, codes: Codes, signed: bool, trace: Trace = _unseen) -> HalfArray:
-    """(N, inputs) -> (N, outputs): exact sums, then one multiply-add per half of the weights, rounded twice."""
+def linear(model: FrozenBert, name: str, codes: Codes, signed: bool, trace: Trace = _unseen) -> Binary16Array:
+    """(N, inputs) -> (N, outputs): exact sums, then one multiply-add per copy of the weights, rounded twice."""
     weights, tensors = layout(model.config)[f"{name}.codes"], model.tensors
     largest = largest_linear_sum(model.config, weights.columns, signed)
-    y: HalfArray = np.broadcast_to(tensors[f"{name}.bias"], (len(codes), weights.shape[1]))
+    y: Binary16Array = np.broadcast_to(tensors[f"{name}.bias"], (len(codes), weights.shape[1]))
     for packed, factor in zip(tensors[f"{name}.codes"], tensors[f"{name}.factor"], strict=True):
         y = y + _product(codes, unpack(packed, weights.bits, weights.columns).T, largest) * factor
     return _seen(name, y, trace)
 
 
-def softmax(scores: HalfArray) -> HalfArray:
+def softmax(scores: Binary16Array) -> Binary16Array:
     """Over the last axis; the sum of the exponentials is exact."""
     exponentials = binary16.exp(scores - scores.astype(np.float32).max(axis=-1, keepdims=True).astype(np.float16))
     sums = exponentials.sum(axis=-1, keepdims=True, dtype=np.float64).astype(np.float16)
-    probabilities: HalfArray = exponentials * (np.float16(1) / _finite(sums, "softmax"))
+    probabilities: Binary16Array = exponentials * (np.float16(1) / _finite(sums, "softmax"))
     return probabilities
 
 
-def layer_norm(model: FrozenBert, name: str, x: HalfArray, trace: Trace = _unseen) -> HalfArray:
+def layer_norm(model: FrozenBert, name: str, x: Binary16Array, trace: Trace = _unseen) -> Binary16Array:
     """(N, D) -> (N, D); sums of elements and of squares are fixed-point numbers, so their order is free."""
     width = model.config.width
     mean = _finite(x, name).sum(axis=1, keepdims=True, dtype=np.float64) / width + 0.0  # a zero sum is +0
@@ -178,25 +181,25 @@ def layer_norm(model: FrozenBert, name: str, x: HalfArray, trace: Trace = _unsee
     epsilon = np.floor(model.config.layer_norm_epsilon * width * 2**binary16.SQUARE_BITS + 0.5)
     variance = _finite(((squares + epsilon) / (width * 2**binary16.SQUARE_BITS)).astype(np.float16), name)
     scale = binary16.reciprocal_root(np.maximum(variance, np.float16(2.0**-24)))
-    y: HalfArray = centred * scale * model.tensors[f"{name}.gain"] + model.tensors[f"{name}.bias"]
+    y: Binary16Array = centred * scale * model.tensors[f"{name}.gain"] + model.tensors[f"{name}.bias"]
     return _seen(name, y, trace)
 
 
-def _product(a: np.ndarray, b: np.ndarray, largest: int) -> HalfArray:
-    """Matrix product of integers, exact, then rounded to half: no sum exceeds `largest`."""
+def _product(a: np.ndarray, b: np.ndarray, largest: int) -> Binary16Array:
+    """Matrix product of integers, exact, then rounded to binary16: no sum exceeds `largest`."""
     exact = binary16.exact_type(largest)
     sums = a.astype(exact, copy=False) @ b.astype(exact)
     return binary16.from_integer(sums, binary16.sum_exponent(largest))
 
 
-def _seen(name: str, x: HalfArray, trace: Trace) -> HalfArray:
+def _seen(name: str, x: Binary16Array, trace: Trace) -> Binary16Array:
     trace(name, _finite(x, name))
     return x
 
 
-def _finite(x: HalfArray, where: str) -> HalfArray:
+def _finite(x: Binary16Array, where: str) -> Binary16Array:
     if not np.isfinite(x).all():
-        raise LutraError(f"{where}: an activation leaves the range of a half (65504); train the model to smaller ones")
+        raise LutraError(f"{where}: an activation leaves the range of binary16 (65504); train it to smaller ones")
     return x
 
 

@@ -14,7 +14,9 @@ from typing import Any
 
 from lutra.errors import InputError, LutraError
 from lutra.reading import note_written
-from lutra.runs.files import PREFIX, cannot_write, read_json, write_json
+from lutra.runs.files import PREFIX, cannot_write
+from lutra.runs.schemas.rtl import Manifest
+from lutra.runs.typed import read_record, write_record
 
 LIBRARY = Path(__file__).parent / "lib"
 FILE_LIST = "filelist.f"
@@ -65,7 +67,7 @@ class Design:
     def is_current(self, folder: Path) -> bool:
         """Whether `folder` was written from exactly this design. Later edits of its files do not count."""
         manifest = folder / MANIFEST
-        return manifest.is_file() and bool(read_json(manifest, "rtl").get("design_hash") == self.content_hash)
+        return manifest.is_file() and bool(read_record(manifest, Manifest, "rtl")["design_hash"] == self.content_hash)
 
     def write(self, out: Path) -> list[Path]:
         """Write the files and `rtl.json` into the folder `out`, which they replace, whole or not at all; the paths.
@@ -81,7 +83,7 @@ class Design:
             try:
                 for name, text in self.files.items():
                     (staging / name).write_text(text, encoding="utf-8")
-                write_json(staging / MANIFEST, {"design_hash": self.content_hash, **self.manifest})
+                write_record(staging / MANIFEST, Manifest, {"design_hash": self.content_hash, **self.manifest})
                 staging.chmod(0o755)
                 old = staging.with_name(f"{staging.name}.old")
                 before = [path for path in out.rglob("*") if path.is_file()]

@@ -9,7 +9,8 @@ over the table for every row (extended finite difference: Bacellar et al., "Diff
 from __future__ import annotations
 
 import functools
-from typing import Any, Literal
+import math
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -187,3 +188,41 @@ class _StraightThrough(Function):
 def straight_through(exact: Tensor, surrogate: Tensor) -> Tensor:
     """The value of `exact`, bit for bit, with the gradient of `surrogate`."""
     return _StraightThrough.apply(exact, surrogate)  # type: ignore[no-untyped-call,no-any-return]
+
+
+class AdamWNumbers(NamedTuple):
+    """What one step of AdamW does to all elements alike, as float32 holds it; `limit` bounds the parameters."""
+
+    decay: float
+    keep_square: float
+    take_mean: float
+    take_square: float
+    root_correction: float
+    epsilon: float
+    step_size: float
+    limit: float
+
+
+def adamw_numbers(
+    step: int, lr: float, betas: tuple[float, float], eps: float, weight_decay: float, limit: float
+) -> AdamWNumbers:
+    """The numbers of step number `step`, from 1 (Loshchilov and Hutter, "Decoupled Weight Decay Regularization")."""
+    beta1, beta2 = betas
+    correction = math.sqrt(1 - beta2**step)
+    return AdamWNumbers(
+        1 - lr * weight_decay, beta2, 1 - beta1, 1 - beta2, correction, eps, lr / (1 - beta1**step), limit
+    )
+
+
+def adamw(
+    parameter: Tensor, grad: Tensor, mean: Tensor, square: Tensor, scale: float, numbers: AdamWNumbers
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Parameter and both moments after one step on `scale * grad`; float32, every operation rounded once."""
+    n = [torch.tensor(number, dtype=torch.float32) for number in numbers]
+    decay, keep_square, take_mean, take_square, root_correction, epsilon, step_size, limit = n
+    g = grad * torch.tensor(scale, dtype=torch.float32)
+    mean = mean + take_mean * (g - mean)
+    square = keep_square * square + take_square * (g * g)
+    root = square.double().sqrt().float()  # PyTorch's root of float32 is not always rounded to the nearest
+    parameter = decay * parameter - step_size * (mean / (root / root_correction + epsilon))
+    return parameter.clamp(-limit, limit), mean, square

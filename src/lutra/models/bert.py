@@ -177,14 +177,14 @@ def requantised(model: Bert, config: BertConfig) -> Bert:
     Quantisers go along where bits and activation stay the same; otherwise the first batch sets their steps anew.
 
     Raises:
-        InputError: the shapes differ, or one of the two has weights in halves (see lutra.train.split).
+        InputError: the shapes differ, or one of the two has weights in two copies (see lutra.train.split).
     """
     for field in (*SHAPE_FIELDS, "outputs"):
         if getattr(model.config, field) != getattr(config, field):
             raise InputError(f"{field} is {getattr(model.config, field)} in the model, {getattr(config, field)} wanted")
-    if model.config.quantisation.halves != 1 or config.quantisation.halves != 1:
+    if model.config.quantisation.copies != 1 or config.quantisation.copies != 1:
         method = config.quantisation.method
-        raise InputError(f"weights in halves come from splitting a ternary model, not from copying to {method}")
+        raise InputError(f"weights in two copies come from splitting a ternary model, not from copying to {method}")
     target = Bert(config).to(next(model.parameters()))
     old, new = model.config, config
     quantisers_fit = (old.quantisation.activation_bits, old.activation) == (
@@ -227,7 +227,7 @@ def _linear(config: BertConfig, inputs: int, outputs: int) -> nn.Linear | Quanti
         return _float_linear(inputs, outputs)
     weights = [
         LatentWeight(_float_linear(inputs, outputs).weight.data, quantisation.weight_bits, False, quantisation.centred)
-        for _ in range(quantisation.halves)
+        for _ in range(quantisation.copies)
     ]
     return QuantisedLinear(weights, torch.zeros(outputs), quantisation.wtws)
 
@@ -236,7 +236,7 @@ def _word_embedding(config: BertConfig) -> nn.Embedding | QuantisedEmbedding:
     quantisation = config.quantisation
     if quantisation.embedding_bits == 32:
         return _embedding(config.vocabulary, config.width)
-    tables = (_embedding(config.vocabulary, config.width).weight.data for _ in range(quantisation.halves))
+    tables = (_embedding(config.vocabulary, config.width).weight.data for _ in range(quantisation.copies))
     bits, centred = quantisation.embedding_bits, quantisation.centred
     return QuantisedEmbedding([LatentWeight(table, bits, per_row=True, centred=centred) for table in tables])
 

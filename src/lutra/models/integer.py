@@ -123,8 +123,12 @@ class IntegerTransformer(nn.Module):
         super().__init__()
         self.model = model
         self.parts = parts_of(model)
-        self.sites = sites(self.parts)
+        self.sites = self.site_names()
         self.register_buffer("largest", torch.zeros(len(self.sites), dtype=torch.float64))
+
+    def site_names(self) -> tuple[str, ...]:
+        """Every tensor that has a scale of its own."""
+        return sites(self.parts)
 
     @torch.no_grad()
     def calibrate_(self, batches: Iterable[Tensor]) -> None:
@@ -160,6 +164,11 @@ class IntegerTransformer(nn.Module):
             raise InputError(f"{name}: NaN or infinite activations; train with a smaller learning rate")
         met[name] = max(met[name], largest)
 
+    def observe_heads(self, met: dict[str, float], layer: str, parts: tuple[Tensor, ...]) -> None:
+        """What calibration sees of a layer's queries, keys and values, (B, T, D) each."""
+        for name, part in zip(("query", "key", "value"), parts, strict=True):
+            self._observe(met, f"{layer}.{name}", part)
+
     def _hooks(self, met: dict[str, float]) -> Iterator[Any]:
         def inputs(module: nn.Module, name: str) -> Any:
             return module.register_forward_pre_hook(lambda _, given: self._observe(met, name, given[0]))
@@ -169,8 +178,7 @@ class IntegerTransformer(nn.Module):
 
         def split(module: nn.Module, layer: str) -> Any:
             def observe(_: nn.Module, __: Any, output: Tensor) -> None:
-                for name, part in zip(("query", "key", "value"), output.chunk(3, dim=-1), strict=True):
-                    self._observe(met, f"{layer}.{name}", part)
+                self.observe_heads(met, layer, output.chunk(3, dim=-1))
 
             return module.register_forward_hook(observe)
 
@@ -310,20 +318,23 @@ class IntegerTransformer(nn.Module):
             self._linear(weight, bias, f"{layer.name}.norm_1", f"{layer.name}.{name}", rows)
             for rows, (name, (weight, bias)) in zip((queries, y, y), layer.query_key_value().items(), strict=True)
         )
+        return integer.residual(x, self._projection(layer, self._context(layer, query, key, value)))
+
+    def _context(self, layer: Layer, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """int8 (B, T, D) each -> int8 contexts at `context_scale`."""
         constants = self.attention_constants(layer)
-        context = integer.attention(query, key, value, self.parts.heads, self.parts.causal, constants)
-        return integer.residual(x, self._projection(layer, context, constants))
+        return integer.attention(query, key, value, self.parts.heads, self.parts.causal, constants)
 
-    def _projection(self, layer: Layer, context: Tensor, constants: integer.Attention) -> Tensor:
-        linear, scale = layer.projection, self.context_scale(layer, constants)
-        c = self.projection_constants(layer, constants)
-        return integer.linear(context, linear.weight, linear.bias, c, scale, bits=16)
+    def _projection(self, layer: Layer, context: Tensor) -> Tensor:
+        linear, scale = layer.projection, self.context_scale(layer)
+        return integer.linear(context, linear.weight, linear.bias, self.projection_constants(layer), scale, bits=16)
 
-    def context_scale(self, layer: Layer, constants: integer.Attention) -> float:
-        return self.scale(f"{layer.name}.value") / float(2**constants.gain)
+    def context_scale(self, layer: Layer) -> float:
+        """The scale of a layer's contexts."""
+        return self.scale(f"{layer.name}.value") / float(2 ** self.attention_constants(layer).gain)
 
-    def projection_constants(self, layer: Layer, constants: integer.Attention) -> integer.Linear:
-        scales = self.context_scale(layer, constants), self.scale(STREAM)
+    def projection_constants(self, layer: Layer) -> integer.Linear:
+        scales = self.context_scale(layer), self.scale(STREAM)
         linear = layer.projection
         return integer.linear_constants(linear.weight, linear.bias, *scales, f"{layer.name}.projection")
 
@@ -358,10 +369,14 @@ class IntegerTransformer(nn.Module):
         return integer.dyadic(ratio, f"{name}.mlp")
 
     def _mlp(self, mlp: Feedforward, name: str, y: Tensor) -> Tensor:
-        hidden_scale, scale = self.scale(f"{name}.hidden"), self.scale(f"{name}.gelu")
         hidden = self._linear(mlp.first.weight, mlp.first.bias, f"{name}.norm_2", f"{name}.hidden", y)
-        activated = integer.gelu(hidden, integer.gelu_table(hidden_scale, scale), hidden_scale, scale)
+        activated = self._activated(hidden, name)
         return self._linear(mlp.second.weight, mlp.second.bias, f"{name}.gelu", STREAM, activated, bits=16)
+
+    def _activated(self, hidden: Tensor, name: str) -> Tensor:
+        """GELU of int8 integers, as int8."""
+        scales = self.scale(f"{name}.hidden"), self.scale(f"{name}.gelu")
+        return integer.gelu(hidden, integer.gelu_table(*scales), *scales)
 
     def _linear(
         self, weight: Tensor, bias: Tensor | None, source: str, target: str, x: Tensor, bits: int = 8

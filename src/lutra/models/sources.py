@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lutra.errors import InputError
+from lutra.models.convert.hugging_face import model_class
 
 Example = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -38,14 +39,13 @@ def _hugging_face(name: str, tokens: int) -> tuple[nn.Module, Example]:
         raise InputError(f"{name}: needs transformers; pip install transformers") from None
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        config = transformers.AutoConfig.from_pretrained(name)
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         why = str(error).splitlines()[0][:160]
         raise InputError(
             f"{name}: no Hugging Face model, folder with config.json, timm:NAME or module:function ({why})"
         ) from None
-    wanted = (config.architectures or [None])[0]
-    kind = getattr(transformers, wanted, None) if wanted else None
+    kind = model_class(config.architectures) if config.architectures else None
     try:
         with torch.device("meta"):
             build: Any = kind if kind is not None else transformers.AutoModel.from_config

@@ -1,16 +1,20 @@
-"""Models by recipe or by name, and the import of nanoGPT checkpoints."""
+"""Models by recipe or by name, and the import of nanoGPT checkpoints as safetensors."""
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from torch import Tensor
 
 from lutra.errors import CheckpointError, InputError
+from lutra.escape import brief
+from lutra.limits import TENSOR_BYTES, VOCABULARY
 from lutra.models.gpt import GPT
 from lutra.models.vit import VisionTransformer
+from lutra.reading import parse_json, read_bytes
 from lutra.recipes.language import BlockConfig, Feedforward, ModelConfig, Recipe
 from lutra.recipes.vision import VisionRecipe
 
@@ -39,16 +43,21 @@ def create_vision_model(recipe: VisionRecipe) -> VisionTransformer:
 
 
 def import_nanogpt(path: Path) -> GPT:
-    """The model in a `ckpt.pt` that nanoGPT's train.py wrote, with its MLPs, in evaluation mode.
+    """The model of a nanoGPT `ckpt.pt`, as safetensors, with its MLPs, in evaluation mode.
 
-    Only tensors and plain values are read (`weights_only=True`): nothing in the file is executed.
+    nanoGPT writes pickles, which can run anything when they are opened and are not read here. Of one that you trust,
+    this makes a file that is:
+
+        import json, torch; from safetensors.torch import save_file
+        checkpoint = torch.load("ckpt.pt", map_location="cpu")
+        tensors = {name: tensor.contiguous().clone() for name, tensor in checkpoint["model"].items()}
+        save_file(tensors, "ckpt.safetensors", {"model_args": json.dumps(checkpoint["model_args"])})
 
     Raises:
         CheckpointError: no such file, not such a checkpoint, or weights that do not fit its own model_args.
     """
-    checkpoint = _read_pt(path)
+    tensors, arguments = _read_nanogpt(path)
     try:
-        arguments = checkpoint["model_args"]
         config = ModelConfig(
             layers=arguments["n_layer"],
             heads=arguments["n_head"],
@@ -58,26 +67,36 @@ def import_nanogpt(path: Path) -> GPT:
             bias=arguments["bias"],
             ffn="mlp",
         )
+        vocabulary = arguments["vocab_size"]
+        if type(vocabulary) is not int or not 1 <= vocabulary <= VOCABULARY:
+            raise ValueError(f"vocab_size must be an integer from 1 to {VOCABULARY}")
         # torch.compile prefixes every name; nanoGPT's slow attention keeps its causal mask as a buffer.
         weights = {
             name.removeprefix("_orig_mod."): tensor
-            for name, tensor in checkpoint["model"].items()
+            for name, tensor in tensors.items()
             if not name.endswith(".attn.bias")
         }
-        model = GPT(config, arguments["vocab_size"], BlockConfig(), seed=0)
+        model = GPT(config, vocabulary, BlockConfig(), seed=0)
         model.load_weights(weights)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = brief(" ".join(str(error).split()), 300)
         raise CheckpointError(f"{path}: not a checkpoint of nanoGPT's train.py ({reason})") from None
     return model.eval()
 
 
-def _read_pt(path: Path) -> dict[str, Any]:
+def _read_nanogpt(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return checkpoint
+        content = read_bytes(path, TENSOR_BYTES)
+        tensors = parse_tensors(content)
+        header = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        arguments = parse_json(header["__metadata__"]["model_args"].encode())
+        if not isinstance(arguments, dict):
+            raise ValueError("model_args must be an object")
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read the checkpoint ({error.strerror})") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).split("\n")[0] or "empty"
-        raise CheckpointError(f"{path}: not a file of plain weights; only such files are read ({reason})") from None
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path}: not safetensors with model_args ({brief(str(error))}); pickles such as nanoGPT's ckpt.pt are not "
+            "read, the documentation of import_nanogpt says how to convert one that you trust"
+        ) from None
+    return tensors, arguments

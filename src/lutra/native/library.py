@@ -8,14 +8,17 @@ time, because a wheel or a cache folder may be shared by different machines.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import functools
 import hashlib
+import logging
 import os
 import platform
 import shlex
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -29,6 +32,7 @@ PREBUILT = Path(__file__).parent / "prebuilt"
 BASE_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-ffp-contract=off", "-pthread")
 
 
+logger = logging.getLogger("lutra")
 SHARED_HEADERS = Path(__file__).parent
 
 
@@ -53,8 +57,43 @@ def compiler_available() -> bool:
 
 
 def cache_folder() -> Path:
-    """Where compiled libraries lie: `$LUTRA_CACHE`, else `~/.cache/lutra`."""
-    return settings.CACHE.path or Path("~/.cache/lutra").expanduser()
+    """Where compiled libraries lie: `$LUTRA_CACHE`, else `~/.cache/lutra`, else (there is no home) a temporary one.
+
+    Raises:
+        ToolError: others may write into it: what is loaded from it would be theirs.
+    """
+    folder = settings.CACHE.path
+    if folder is None:
+        try:
+            folder = Path.home() / ".cache" / "lutra"
+        except RuntimeError:
+            folder = _temporary_cache()
+    require_own(folder)
+    return folder
+
+
+@functools.cache
+def _temporary_cache() -> Path:
+    made = tempfile.TemporaryDirectory(prefix="lutra-cache-")
+    atexit.register(made.cleanup)
+    logger.warning("no home folder: compiled code is kept in %s for now; set LUTRA_CACHE to keep it", made.name)
+    return Path(made.name)
+
+
+def require_own(path: Path) -> None:
+    """Make sure that nobody but this user and root can have put something into a file or folder, if it is there.
+
+    Raises:
+        ToolError: it belongs to somebody else, or others may write to it.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ToolError(f"{path}: cannot look at it ({error.strerror}); set LUTRA_CACHE to a folder") from None
+    if status.st_uid not in (0, os.getuid()) or status.st_mode & stat.S_IWOTH:
+        raise ToolError(f"{path}: belongs to another user, or others may write to it; set LUTRA_CACHE to your own")
 
 
 def load_library(name: str, sources: list[Path], flags: list[str]) -> ctypes.CDLL:
@@ -68,15 +107,28 @@ def load_library(name: str, sources: list[Path], flags: list[str]) -> ctypes.CDL
     prebuilt = PREBUILT / f"{name}-{_key(sources, flags, '')}.so"
     if prebuilt.exists():
         with contextlib.suppress(OSError):  # built for a newer C library than this machine's
-            return ctypes.CDLL(str(prebuilt))
+            return _opened(prebuilt)
     compiler_call = _compiler_or_error(name)
     library = cache_folder() / f"{name}-{_key(sources, flags, _version(compiler_call))}.so"
+    require_own(library)
     if not library.exists():
         _compile(name, library, _command(compiler_call, sources, flags))
     try:
-        return ctypes.CDLL(str(library))
+        return _opened(library)
     except OSError as error:
         raise ToolError(f"{library}: cannot load it ({error}); delete the file to compile it again") from None
+
+
+_forks: list[int] = []
+"""Processes since this module was imported, each a child of the one before: empty where it was imported."""
+os.register_at_fork(after_in_child=lambda: _forks.append(os.getpid()))
+
+
+def _opened(library: Path) -> ctypes.CDLL:
+    kernels = ctypes.CDLL(str(library))
+    if _forks:
+        kernels.lutra_in_forked_child()
+    return kernels
 
 
 def prebuild(name: str, sources: list[Path], flags: list[str], folder: Path) -> None:

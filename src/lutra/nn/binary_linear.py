@@ -1,7 +1,7 @@
 """Linear layers and embeddings with weights in few bits, as one copy or as the sum of two (BMT section 3.2).
 
 A weight is a module that returns its real values when called: `LatentWeight` is trained, `PackedWeight` holds the bits
-that are left after training. Activations are quantised before they come here, once for both halves.
+that are left after training. Activations are quantised before they come here, once for both copies.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class PackedWeight(nn.Module):
 class QuantisedLinear(nn.Module):
     """`y = x (W1 diag(s1) + W2 diag(s2)) + bias` on an x that is quantised already: (..., inputs) -> (..., outputs).
 
-    With one weight and no column scales this is a plain linear layer with quantised weights. `column_scales`, (halves,
+    With one weight and no column scales this is a plain linear layer with quantised weights. `column_scales`, (copies,
     outputs), start at 1 (WTWS).
     """
 
@@ -94,10 +94,10 @@ class QuantisedLinear(nn.Module):
 
     def effective_weight(self) -> Tensor:
         """(outputs, inputs): what multiplies x."""
-        halves: list[Tensor] = [weight() for weight in self.weights]
+        copies: list[Tensor] = [weight() for weight in self.weights]
         if self.column_scales is not None:
-            halves = [scale[:, None] * half for scale, half in zip(self.column_scales, halves, strict=True)]
-        return sum(halves[1:], start=halves[0])
+            copies = [scale[:, None] * copy for scale, copy in zip(self.column_scales, copies, strict=True)]
+        return sum(copies[1:], start=copies[0])
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.effective_weight(), self.bias)

@@ -66,9 +66,9 @@ def dyadic(
 
 def requantised(sums: Tensor, multiplier: Tensor, shift: Tensor | int, bits: int) -> Tensor:
     """`clamp((sums * multiplier + 2^(shift - 1)) >> shift)`, exact; `shift` is at least 1."""
-    half = torch.as_tensor(shift, device=sums.device).long()
+    amount = torch.as_tensor(shift, device=sums.device).long()
     low, high = type_range(bits)
-    scaled = (sums.long() * multiplier.long() + (torch.ones_like(half) << half - 1)) >> half
+    scaled = (sums.long() * multiplier.long() + (torch.ones_like(amount) << amount - 1)) >> amount
     return scaled.clamp(low, high).double()
 
 
@@ -212,7 +212,7 @@ def exponential_table(device: torch.device | None = None) -> Tensor:
 
 def attention(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: bool, c: Attention) -> Tensor:
     """int8 integers (B, T, D) each -> int8 (B, T, D); causal: a query sees the keys up to its own position."""
-    query, key, value = (_split(rows, heads) for rows in (query, key, value))  # (B, H, T, W)
+    query, key, value = (split_heads(rows, heads) for rows in (query, key, value))  # (B, H, T, W)
     visible = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device)
     visible = visible.tril() if causal else visible
     low, high = type_range(8)
@@ -228,17 +228,19 @@ def attention(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: boo
         shift = exponent + 16 - c.gain
         exact = ((products * factor + (torch.ones_like(shift) << shift - 1)) >> shift).clamp(low, high).double()
     if not torch.is_grad_enabled():
-        return _join(exact)
+        return join_heads(exact)
     real_scores = (query @ key.transpose(-1, -2)) * (c.ratio * math.log(2) / SCORE_STEPS)
     weights = real_scores.masked_fill(~visible, -math.inf).softmax(dim=-1)
-    return _join(straight_through(exact, (weights @ value * 2.0**c.gain).clamp(low, high)))
+    return join_heads(straight_through(exact, (weights @ value * 2.0**c.gain).clamp(low, high)))
 
 
-def _split(rows: Tensor, heads: int) -> Tensor:
+def split_heads(rows: Tensor, heads: int) -> Tensor:
+    """(B, T, H * W) -> (B, H, T, W)."""
     return rows.view(*rows.shape[:2], heads, -1).transpose(1, 2)
 
 
-def _join(rows: Tensor) -> Tensor:
+def join_heads(rows: Tensor) -> Tensor:
+    """(B, H, T, W) -> (B, T, H * W)."""
     return rows.transpose(1, 2).flatten(2)
 
 

@@ -29,8 +29,15 @@ class LutLayer(nn.Module):
 
     def kernel_parameters(self) -> kernels.LayerParameters:
         mapping = self.mapping
+        if mapping.trained_scores is None:
+            return kernels.LayerParameters(self.tables, mapping.connections())
         return kernels.LayerParameters(
-            self.tables, mapping.connections(), mapping.scores, mapping.candidates, mapping.temperature
+            self.tables,
+            mapping.connections(),
+            mapping.scores,
+            mapping.candidates,
+            mapping.temperature,
+            mapping.by_slot(),
         )
 
     def forward(self, bits: Tensor) -> Tensor:
@@ -41,7 +48,7 @@ class LutLayer(nn.Module):
             self.tables,
             mapping.connections(),
             self.efd,
-            mapping.scores,
+            mapping.trained_scores,
             mapping.candidates,
             mapping.temperature,
         )

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lutra.kernels import reference
-from lutra.recipes.groups import group_mask
+from lutra.kernels.adamw import Region
+from lutra.recipes.groups import group_bounds, group_mask
 from lutra.recipes.language import BlockConfig
 
 
@@ -89,16 +90,22 @@ class ConditionalSummation(nn.Module):
 
     def forward(self, bits: Tensor, integers: IntegerSum | None = None) -> Tensor:
         """Bits (R, N) -> (N, D), in floating point; `integers` as for `trained_encoded`."""
-        return reference.conditional_sum(bits, self.trained_encoded(integers), self.bias, self.centred)
+        encoded = self.trained_encoded(integers)
+        encoded = encoded if self.mask is None else encoded * self.mask
+        return reference.conditional_sum(bits, encoded, self.bias, self.centred)
 
     def trained_encoded(self, integers: IntegerSum | None = None) -> Tensor:
         """The encoded values (R, D) that gradients see: real ones, or those of `integers` with a straight-through
-        gradient, also where they were pruned, so that they may come back."""
-        encoded = self.encoded if self.mask is None else self.encoded * self.mask
+        gradient, also where they were pruned, so that they may come back. Those between groups are of no interest."""
         if integers is None:
-            return encoded
+            return self.encoded
         scale = integers.output_scale * torch.exp2(-integers.shift)
-        return reference.straight_through((scale * integers.encoded).to(encoded.dtype), encoded)
+        return reference.straight_through((scale * integers.encoded).to(self.encoded.dtype), self.encoded)
+
+    def live_regions(self) -> list[Region]:
+        """The parts of the encoded values that are summed, a rectangle for each group."""
+        rows, columns = (group_bounds(width, self.groups) for width in self.encoded.shape)
+        return [Region(*rows[g : g + 2], *columns[g : g + 2]) for g in range(self.groups)]
 
     @torch.no_grad()
     def integers(self) -> IntegerSum:
@@ -174,6 +181,6 @@ class ConditionalSummation(nn.Module):
     def requantise(self, total: Tensor, integers: IntegerSum) -> Tensor:
         """Integer sums (N, D) -> the values of the requantised outputs (N, D)."""
         step = 2.0**integers.shift
-        half = torch.floor(step / 2)
+        rounding = torch.floor(step / 2)
         limit = 2.0 ** (self.output_bits - 1)
-        return torch.floor((total + half) / step).clamp(-limit, limit - 1) * integers.output_scale
+        return torch.floor((total + rounding) / step).clamp(-limit, limit - 1) * integers.output_scale

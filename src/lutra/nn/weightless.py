@@ -88,11 +88,21 @@ class WeightlessBlock(nn.Module):
         self.input_scale.zero_()
         self.quantised = False
 
+    def freeze_mapping_(self) -> None:
+        """Every table input keeps the bit that it reads now; see `Mapping.freeze_`."""
+        for layer in self.lut_layers:
+            layer.mapping.freeze_()
+
     def constrain_(self) -> None:
         """To be called after every optimiser step: tables within [-1, 1], learned thresholds ascending."""
         for layer in self.lut_layers:
             layer.constrain_()
-        self.thermometer.constrain_()
+        self.constrain_thresholds_()
+
+    def constrain_thresholds_(self) -> None:
+        """The part of `constrain_` that is left where the optimiser keeps the tables in range (`kernels.adamw`)."""
+        if isinstance(self.thermometer.thresholds, nn.Parameter):
+            self.thermometer.constrain_()
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """All parameters, by the kinds that want learning rates of their own; none of them wants weight decay."""
@@ -223,6 +233,7 @@ class WeightlessBlock(nn.Module):
             summation.centred,
             integers,
             summation.groups,
+            summation.mask,
         )
 
     @torch.no_grad()

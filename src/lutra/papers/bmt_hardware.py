@@ -13,6 +13,7 @@ from lutra.accelerators.bat.pipeline import (
     layer_cycles,
     peak_giga_operations_per_second,
 )
+from lutra.accelerators.bat.published import TABLE_6
 from lutra.accelerators.bat.resources import Sizes, UnitFits, Use, module_use, total_use
 from lutra.accelerators.bat.search import devices
 from lutra.papers.bat_units import RESOURCES, WholeModule, recorded_units, whole_modules
@@ -31,13 +32,6 @@ TABLE_5 = {  # GOPS, W, GOPS/W as printed
     "STA": (523.81, 9.87, 55.16),
     "ViA": (309.60, 39.0, 7.94),
     "FQ-BERT": (22.74, 9.80, 2.32),
-}
-TABLE_6 = {  # LUT, FF, BRAM, DSP, W
-    "MHA engine": (37_338, 13_725, None, None, 0.298),
-    "FFN engine": (37_330, 13_702, None, None, 0.298),
-    "quantisation unit": (13_952, 29_952, None, 256, 1.088),
-    "others": (57_845, 79_594, 114, 768, 3.781),
-    "total": (146_465, 136_973, 114, 1_024, 5.465),
 }
 
 

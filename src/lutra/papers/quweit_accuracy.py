@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
 from lutra.errors import InputError
+from lutra.limits import JSON_BYTES
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
+from lutra.reading import parse_json, read_bytes
+from lutra.runs.schemas.exploration import ExplorationRecord
+from lutra.runs.typed import read_record
 
 PAPERS_MODEL = "gpt-baby"
 SMALLER_MODELS = {
@@ -16,6 +19,15 @@ SMALLER_MODELS = {
     "gpt-mini-recovery": "gpt-mini",
 }
 """Recorded explorations of models that are not the paper's, and what to call them."""
+
+_VISION = (
+    ("CIFAR-10", "recipes/vision/ivit-t-cifar10.toml", 94.8, 95.5, "95.64 in the paper's abstract; "),
+    ("CIFAR-100", "recipes/vision/ivit-t-cifar100.toml", 79.2, 78.8, ""),
+)
+"""Data set, the recipe that would run it, the paper's accuracies, and what is odd about them."""
+
+INTEGERS = "gpt-mini-integers"
+"""The record of models whole in integers: losses of the same checkpoints in float and in integers."""
 
 _NOT_RUN = "not run: needs a GPU; spaces/gpt-baby.toml"
 
@@ -32,14 +44,18 @@ def quweit_2(records: Records) -> PaperTable:
         Row("nanoGPT-baby, QuWeiT", "nats", 1.465, None, f"within the noise of 200 random batches; {_NOT_RUN}"),
     ]
     rows = [replace(row, paper=1.469) if row.quantity == "nanoGPT-baby, MLP" else row for row in rows]
-    rows += [
-        Row("I-ViT-T on CIFAR-10, MLP", "%", 94.8, None, "a float DeiT-T of another group, not this recipe; not run"),
-        Row("I-ViT-T on CIFAR-10, QuWeiT", "%", 95.5, None, "95.64 in the paper's abstract; not run"),
-        Row("I-ViT-T on CIFAR-100, MLP", "%", 79.2, None, "not run"),
-        Row("I-ViT-T on CIFAR-100, QuWeiT", "%", 78.8, None, "not run"),
-    ]
+    for data, file, mlp, quweit, remark in _VISION:
+        recipe = f"not run: needs a GPU; {file}"
+        rows += [
+            Row(
+                f"I-ViT-T on {data}, MLP", "%", mlp, None, f"a float DeiT-T of another group, not this recipe; {recipe}"
+            ),
+            Row(f"I-ViT-T on {data}, no MLP at all", "%", None, None, f"not in the paper; {recipe}"),
+            Row(f"I-ViT-T on {data}, QuWeiT", "%", quweit, None, f"{remark}{recipe}"),
+        ]
     for name, model in SMALLER_MODELS.items():
         rows += _rows_of_record(records, name, model)
+    rows += _rows_of_integers(records)
     notes = (
         "gpt-mini is nanoGPT's setting for a CPU: 4 layers, width 128, context 64, 2,000 iterations. Losses of models "
         "smaller than the paper's stand beside each other, not beside the paper's.",
@@ -54,9 +70,26 @@ def _rows_of_record(records: Records, name: str, model: str) -> list[Row]:
     if path is None:
         return []
     try:
-        return _rows_of_exploration(model, json.loads(path.read_text(encoding="utf-8")))
+        return _rows_of_exploration(model, read_record(path, ExplorationRecord, "results add"))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a recorded exploration ({error!r}); record it again") from None
+
+
+def _rows_of_integers(records: Records) -> list[Row]:
+    """Losses of gpt-mini whole in integers, beside the same checkpoints in floating point."""
+    path = records.file("integers", INTEGERS)
+    if path is None:
+        return []
+    rows = []
+    try:
+        for name, runs in parse_json(read_bytes(path, JSON_BYTES))["models"].items():
+            losses, gaps = [run["integers"] for run in runs], [run["integers"] - run["float"] for run in runs]
+            seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds"
+            remark = f"{seeds}; {sum(gaps) / len(gaps):+.4f} against the same checkpoints in float"
+            rows.append(Row(f"gpt-mini whole in integers, {name}", "nats", None, sum(losses) / len(losses), remark))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise InputError(f"{path}: not a record of models in integers ({error!r}); record it again") from None
+    return rows
 
 
 def _rows_of_exploration(model: str, record: dict[str, Any]) -> list[Row]:

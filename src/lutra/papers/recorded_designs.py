@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,11 @@ from typing import Any
 from lutra.cost.technology import quweit_paper
 from lutra.cost.weightless import fitted_fpga_energy
 from lutra.errors import InputError
+from lutra.limits import JSON_BYTES
 from lutra.papers.records import Records
+from lutra.reading import parse_json, read_bytes
+from lutra.runs.schemas.exploration import ExplorationRecord
+from lutra.runs.typed import read_record
 
 RECORDED_DESIGNS = {"ivit-t": "weightless-designs-ivit-t", "gpt-baby": "weightless-designs-gpt-baby"}
 """The `design` of the records of syntheses, by the model whose width the blocks have."""
@@ -89,10 +92,10 @@ def recorded(
     found: dict[Any, dict[str, Any]] = {}
     for path in records.files("synth"):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = parse_json(read_bytes(path, JSON_BYTES))
             if record["design"] == design:
                 found.update(filter(None, map(extract, record["targets"])))
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise InputError(f"{path}: not a record of a synthesis ({error!r}); record it again") from None
     return found
 
@@ -102,7 +105,7 @@ def _recovery(path: Path | None) -> dict[str, float]:
     if path is None:
         return {}
     try:
-        variants = json.loads(path.read_text(encoding="utf-8"))["variants"]
+        variants = read_record(path, ExplorationRecord, "results add")["variants"]
         return {each["variant"]: each["recovery"]["mean"] for each in variants if each["recovery"]}
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a recorded exploration ({error!r}); record it again") from None

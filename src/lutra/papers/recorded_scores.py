@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from lutra.errors import InputError
 from lutra.papers.records import Records
-from lutra.runs.files import read_json
+from lutra.runs.schemas.recorded import BertRecord
+from lutra.runs.typed import read_record
 
 Entry = dict[str, Any]
 """One recorded run of a chain, as `lutra results add` writes it into `bert/TASK-seedN.json`."""
@@ -49,11 +49,8 @@ def read_entries(records: Records) -> list[Entry]:
     """
     entries: list[Entry] = []
     for path in records.files("bert"):
-        try:
-            found = read_json(path, "results add")["results"]
-            entries += [entry for entry in found if entry["methods"] and entry["recipe"]["settings"]]
-        except (KeyError, TypeError):
-            raise InputError(f"{path}: not a record of BERTs; record the runs again") from None
+        found: list[Entry] = read_record(path, BertRecord, "results add")["results"]
+        entries += [entry for entry in found if entry["methods"]]
     return entries
 
 

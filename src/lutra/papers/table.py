@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lutra import escape
+from lutra.report.tables import Table
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,14 @@ class PaperTable:
     title: str
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+
+    def to_table(self) -> Table:
+        """The same for a terminal, without its notes."""
+        rows = [
+            (row.quantity, row.unit, _number(row.paper), _number(row.ours), _number(row.ratio, 3), row.remark)
+            for row in self.rows
+        ]
+        return Table(self.title, ("quantity", "unit", "paper", "ours", "ours / paper", "remark"), tuple(rows))
 
     def to_markdown(self) -> str:
         """The table as Markdown, with its notes below."""

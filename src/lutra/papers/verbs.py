@@ -19,12 +19,12 @@ def workload_table(name: str, config: Path, tokens: int | None) -> PaperTable:
     Raises:
         InputError: `name` is another table, or the file describes no transformer that is known.
     """
-    from lutra.cost import shapes
+    from lutra.cost import huggingface
     from lutra.papers import quweit_shares as shares
 
     if name != "quweit-1":
         raise InputError(f"--config: the table of a model's workload is quweit-1, not {name}")
-    return shares.workload_table(shapes.shape_of_huggingface(config, tokens))
+    return shares.workload_table(huggingface.shape_of_huggingface(config, tokens))
 
 
 def recorded_table(name: str, results: Path | None = None) -> PaperTable:

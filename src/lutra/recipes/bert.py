@@ -6,7 +6,7 @@ activation bits:
     q8          symmetric weights and activations of the full model, an 8-bit embedding (Q8BERT)
     ternarybert of the full model (TernaryBERT)
     ternary     the same of the half model, for a split
-    binarybert  two binary halves split from the ternary model, LSQ (BinaryBERT)
+    binarybert  two binary copies split from the ternary model, LSQ (BinaryBERT)
     tws         the same with elastic quantisation
     bmt         the same with column scales as well, that is WTWS (BMT)
     bit         one binary weight, elastic; one-bit activations by way of two-bit ones (BiT)
@@ -104,7 +104,7 @@ class BitConfig(OneLesson):
     learning_rate: float = Field(5e-4, gt=0)
     epochs: float = Field(20.0, gt=0, le=EPOCHS)
     start: Literal["full", "half"] = "full"
-    """BiT binarises the full width, whose size is that of two half-width halves."""
+    """BiT binarises the full width, whose size is that of two binary copies of the half width."""
 
 
 class ModuleConfig(Section):
@@ -135,12 +135,14 @@ class AcceleratorConfig(Section):
     """The second one, if there are two."""
     sums: Literal["count", "pe"] = "count"
     """How a dot product unit adds: ones counted per bit, or the paper's processing elements."""
-    memory_latency: int = Field(32, ge=1)
+    memory_latency: int = Field(32, ge=1, le=4096)
     """Cycles from the address of a burst to its first beat."""
-    memory_gap: int = Field(1, ge=1)
+    memory_gap: int = Field(1, ge=1, le=64)
     """Cycles per beat of 16 bytes."""
-    clock_mhz: float = Field(200.0, gt=0)
+    clock_mhz: float = Field(200.0, ge=1, le=2000)
     """What cycles are turned into milliseconds with."""
+    device: FileName = "zcu102"
+    """The FPGA whose LUTs, flip-flops, BRAM and DSP it must not exceed (accelerators/bat/devices.toml), or "none"."""
     sentences: int = Field(8, ge=1, le=64)
     """Of the development set that are simulated."""
 
@@ -193,6 +195,10 @@ class BertRecipe(Experiment):
     def record_name(self) -> str:
         """One file for a task and seed."""
         return f"{self.task}-seed{self.seed}"
+
+    @property
+    def processor_threads(self) -> int:
+        return self.threads
 
     def settings_hash(self) -> str:
         """As `content_hash`, of what must be equal for seeds to belong together: all but name, seed and methods."""

@@ -14,13 +14,13 @@ class QuantisationConfig(Section):
     """Few-bit weights and activations of a BERT. What is not given is what the method was published with."""
 
     method: Literal["full", "q8", "ternary", "binary", "bit", "bmt"] = "full"
-    """Float; Q8BERT; TernaryBERT; BinaryBERT; BiT; BMT. "binary" and "bmt" add two binary halves of every weight."""
+    """Float; Q8BERT; TernaryBERT; BinaryBERT; BiT; BMT. "binary" and "bmt" add two binary copies of every weight."""
     weight_bits: Literal[1, 2, 4, 8, 32]
     embedding_bits: Literal[1, 2, 4, 8, 32]
     """Bits of the word embedding, whose rows have a scale each."""
     activation_bits: Literal[1, 2, 4, 8, 32]
     wtws: bool
-    """Learned column scales on the two halves (BMT section 3.2)."""
+    """Learned column scales on the two copies (BMT section 3.2)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -44,12 +44,12 @@ class QuantisationConfig(Section):
             raise ValueError(f"method full has float activations, got activation_bits {self.activation_bits}")
         if self.activation_bits == 1 and not self.elastic:
             raise ValueError('one-bit activations need method "bit" or "bmt": LSQ has no one-bit form')
-        if self.wtws and self.halves == 1:
-            raise ValueError('wtws weighs two halves: it needs method "binary" or "bmt"')
+        if self.wtws and self.copies == 1:
+            raise ValueError('wtws weighs two copies: it needs method "binary" or "bmt"')
         return self
 
     @property
-    def halves(self) -> int:
+    def copies(self) -> int:
         """Binary copies that are added up to one weight."""
         return 2 if self.method in ("binary", "bmt") else 1
 

@@ -6,6 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from lutra.limits import ITERATIONS, POSITIONS, ROWS, WIDTH
+from lutra.names import Text
 from lutra.recipes.language import BlockConfig, HardwareConfig
 from lutra.recipes.sections import Experiment, Section
 
@@ -13,26 +15,26 @@ from lutra.recipes.sections import Experiment, Section
 class SourceConfig(Section):
     """What is converted."""
 
-    model: str = Field(min_length=1)
+    model: Text = Field(min_length=1)
     """A folder of Hugging Face (config.json, weights, tokenizer) or a hub name."""
 
 
 class TextConfig(Section):
     """The text that the model is healed on: a file with one text per line."""
 
-    text: str = Field(min_length=1)
-    tokens: int = Field(64, ge=4)
+    text: Text = Field(min_length=1)
+    tokens: int = Field(64, ge=4, le=POSITIONS)
     """Longer texts are cut."""
-    batch: int = Field(32, ge=2)
-    held_out: int = Field(200, ge=4)
+    batch: int = Field(32, ge=2, le=WIDTH)
+    held_out: int = Field(200, ge=4, le=ROWS)
     """Texts, spread over the file, that nothing is fitted or healed on: for the evaluation and the simulation."""
 
 
 class PlanConfig(Section):
     """Which feed-forward parts are converted (see `lutra plan`)."""
 
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
+    include: tuple[Text, ...] = ()
+    exclude: tuple[Text, ...] = ()
     minimum_share: float = Field(0.9, ge=0, le=1)
     """Refuse to go on where less than this share of the feed-forward weights would be converted."""
 
@@ -40,9 +42,9 @@ class PlanConfig(Section):
 class FitConfig(Section):
     """The start of the blocks, layer by layer."""
 
-    texts: int = Field(2000, ge=2)
+    texts: int = Field(2000, ge=2, le=ROWS)
     ridge: float = Field(0.03, gt=0)
-    local_steps: int = Field(200, ge=0)
+    local_steps: int = Field(200, ge=0, le=ITERATIONS)
     massive: bool = True
     """Give tokens with massive results a row of their own."""
 
@@ -50,13 +52,13 @@ class FitConfig(Section):
 class HealConfig(Section):
     """Training of the whole model towards the original."""
 
-    steps: int = Field(2000, ge=1)
+    steps: int = Field(2000, ge=1, le=ITERATIONS)
     learning_rate: float = Field(1e-3, gt=0)
     train_blocks: bool = True
     losses: tuple[Literal["hidden", "embedding", "logits"], ...] = ()
     """Empty: logits where the model has them, else hidden state and embedding."""
     quantise_fraction: float = Field(0.15, ge=0, le=1)
-    save_every: int = Field(200, ge=1)
+    save_every: int = Field(200, ge=1, le=ITERATIONS)
 
 
 class ConvertRecipe(Experiment):

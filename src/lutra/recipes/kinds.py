@@ -6,7 +6,7 @@ What stands here as `module:function` is imported when it is called, so that a c
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from lutra.errors import RecipeError
 from lutra.names import shown
 from lutra.recipes.bert import BertRecipe
 from lutra.recipes.convert import ConvertRecipe
+from lutra.recipes.frozen import FrozenRecipe
 from lutra.recipes.language import Recipe
-from lutra.recipes.sections import Experiment, read_overridden, validate
+from lutra.recipes.sections import Experiment, apply_override, read_overridden, validate
 from lutra.recipes.vision import VisionRecipe
 
 
@@ -50,10 +51,16 @@ class Kind:
     """Raises where a run can not be recorded yet."""
     results_table: str
     """Recorded entries -> the table of `lutra results list`."""
+    schemas: dict[str, str]
+    """Glob pattern of a JSON file below the run directory -> its schema."""
+    record: str
+    """Schema of a file of the record."""
     record_folder: str = ""
     """Below the folder of the record."""
     generate: str | None = None
     """Writes text; None for models that write none."""
+    check: str | None = None
+    """`(recipe)`; raises where a later step could not do what a recipe asks for, before the first one begins."""
 
     def call(self, function: str, *arguments: Any, **options: Any) -> Any:
         """Call one of the functions above."""
@@ -67,6 +74,19 @@ def load_function(function: str) -> Any:
 
 
 _MAX_MINUTES = frozenset({"max_minutes"})
+_SCHEMAS = "lutra.runs.schemas"
+_RTL = {"rtl/*/rtl.json": f"{_SCHEMAS}.rtl:Manifest"}
+_BLOCK_SCHEMAS = {
+    **_RTL,
+    "simulate.json": f"{_SCHEMAS}.simulation:BlockSimulation",
+    "synth.json": f"{_SCHEMAS}.synthesis:Synthesis",
+    "synth/*/*/result.json": f"{_SCHEMAS}.synthesis:KeptResult",
+    "cost.json": f"{_SCHEMAS}.costs:Cost",
+}
+_TRAINING_SCHEMAS = {
+    "train/log.jsonl": f"{_SCHEMAS}.training:LogLine",
+    "baselines/*/train/log.jsonl": f"{_SCHEMAS}.training:LogLine",
+}
 
 LANGUAGE = Kind(
     Recipe,
@@ -92,7 +112,7 @@ LANGUAGE = Kind(
             ("evaluate.json", "sample.txt"),
             frozenset({"engine"}),
         ),
-        Step("rtl", "lutra.accelerators.block.emit:generate_run", ("freeze",), ("rtl/**/*",), blocks_only=True),
+        Step("rtl", "lutra.accelerators.block.emit:write_rtl", ("freeze",), ("rtl/**/*",), blocks_only=True),
         Step(
             "simulate",
             "lutra.accelerators.block.simulate:simulate_run",
@@ -120,7 +140,13 @@ LANGUAGE = Kind(
     summarise="lutra.report.record:summarise_language",
     require_complete="lutra.report.record:require_complete_language",
     results_table="lutra.report.tables:results_table",
-    generate="lutra.evaluate.language:generate_run",
+    schemas={
+        **_TRAINING_SCHEMAS,
+        "evaluate.json": f"{_SCHEMAS}.evaluation:LanguageEvaluation",
+        **_BLOCK_SCHEMAS,
+    },
+    record=f"{_SCHEMAS}.recorded:LanguageRecord",
+    generate="lutra.evaluate.language:generate_from_run",
 )
 
 BERT = Kind(
@@ -135,7 +161,7 @@ BERT = Kind(
         ),
         Step("freeze", "lutra.freeze.step_bert:freeze_chain", ("train",), ("frozen/*/*", "frozen/*.safetensors")),
         Step("evaluate", "lutra.evaluate.bert:evaluate_chain", ("train", "freeze"), ("evaluate.json",)),
-        Step("rtl", "lutra.accelerators.bat.runs:generate_run", ("freeze",), ("rtl/**/*",)),
+        Step("rtl", "lutra.accelerators.bat.runs:write_rtl", ("freeze",), ("rtl/**/*",)),
         Step(
             "simulate",
             "lutra.accelerators.bat.runs:simulate_run",
@@ -143,13 +169,31 @@ BERT = Kind(
             ("simulate.json",),
             frozenset({"sentences"}),
         ),
-        Step("report", "lutra.report.bert:report_bert", ("train", "evaluate", "simulate"), ("report.html",)),
+        Step("synth", "lutra.accelerators.bat.measure:synthesise_run", ("freeze", "rtl"), ("synth.json",)),
+        Step("cost", "lutra.cost.accelerator:cost_bert", ("freeze", "simulate", "synth"), ("cost.json",)),
+        Step(
+            "report",
+            "lutra.report.bert:report_bert",
+            ("train", "evaluate", "simulate", "synth", "cost"),
+            ("report.html",),
+        ),
     ),
     tables="lutra.report.bert:summary_tables",
     summarise="lutra.report.record:summarise_bert",
     require_complete="lutra.report.record:require_complete_bert",
     results_table="lutra.report.bert:results_table",
+    schemas={
+        "stages/*/log.jsonl": f"{_SCHEMAS}.training:StageLogLine",
+        "stages/*/result.json": f"{_SCHEMAS}.training:StageResult",
+        "evaluate.json": f"{_SCHEMAS}.evaluation:BertEvaluation",
+        **_RTL,
+        "simulate.json": f"{_SCHEMAS}.simulation:BatSimulation",
+        "synth.json": f"{_SCHEMAS}.bat:BatSynthesis",
+        "cost.json": f"{_SCHEMAS}.bat:BatCost",
+    },
+    record=f"{_SCHEMAS}.recorded:BertRecord",
     record_folder="bert",
+    check="lutra.accelerators.bat.runs:check_recipe",
 )
 
 CONVERT = Kind(
@@ -172,7 +216,7 @@ CONVERT = Kind(
             ("plan", "heal", "baselines", "freeze"),
             ("evaluate.json",),
         ),
-        Step("rtl", "lutra.accelerators.block.emit:generate_run", ("freeze",), ("rtl/**/*",)),
+        Step("rtl", "lutra.accelerators.block.emit:write_rtl", ("freeze",), ("rtl/**/*",)),
         Step(
             "simulate",
             "lutra.accelerators.block.simulate:simulate_run",
@@ -193,6 +237,16 @@ CONVERT = Kind(
     summarise="lutra.report.convert:summarise",
     require_complete="lutra.report.convert:require_complete",
     results_table="lutra.report.convert:results_table",
+    schemas={
+        "source.json": f"{_SCHEMAS}.conversion:Source",
+        "plan.json": f"{_SCHEMAS}.conversion:ConversionPlan",
+        "fit.json": f"{_SCHEMAS}.conversion:Fit",
+        "heal/log.jsonl": f"{_SCHEMAS}.training:HealingLine",
+        "baselines/none/log.jsonl": f"{_SCHEMAS}.training:HealingLine",
+        "evaluate.json": f"{_SCHEMAS}.evaluation:ConvertEvaluation",
+        **_BLOCK_SCHEMAS,
+    },
+    record=f"{_SCHEMAS}.recorded:ConvertRecord",
     record_folder="convert",
 )
 
@@ -230,10 +284,38 @@ VISION = Kind(
     summarise="lutra.report.record:summarise_language",
     require_complete="lutra.report.record:require_complete_language",
     results_table="lutra.report.tables:vision_results_table",
+    schemas={
+        **_TRAINING_SCHEMAS,
+        "evaluate.json": f"{_SCHEMAS}.evaluation:VisionEvaluation",
+        **_BLOCK_SCHEMAS,
+    },
+    record=f"{_SCHEMAS}.recorded:VisionRecord",
     record_folder="vision",
 )
 
-KINDS: dict[str, Kind] = {"language": LANGUAGE, "bert": BERT, "convert": CONVERT, "vision": VISION}
+FROZEN = Kind(
+    FrozenRecipe,
+    (
+        Step("check", "lutra.accelerators.block.check:check_run", (), ("frozen/*",)),
+        *(replace(step, reads=tuple({"freeze": "check"}.get(n, n) for n in step.reads)) for step in _BLOCK_STEPS[:-1]),
+        Step("report", "lutra.report.frozen:report_run", ("check", "simulate", "synth", "cost"), ("report.html",)),
+    ),
+    tables="lutra.report.tables:summary_tables",
+    summarise="lutra.report.record:summarise_language",
+    require_complete="lutra.report.frozen:require_complete",
+    results_table="lutra.report.tables:results_table",
+    schemas=_BLOCK_SCHEMAS,
+    record=f"{_SCHEMAS}.recorded:LanguageRecord",
+    record_folder="frozen",
+)
+
+KINDS: dict[str, Kind] = {
+    "language": LANGUAGE,
+    "bert": BERT,
+    "convert": CONVERT,
+    "vision": VISION,
+    "frozen": FROZEN,
+}
 """Every kind by the `kind` of its recipes; a recipe that names none is a language model's."""
 
 
@@ -248,8 +330,11 @@ def load_any_recipe(path: Path, overrides: list[str] | None = None) -> Experimen
     Raises:
         RecipeError: no such file, not TOML, an unknown kind, or not a valid recipe.
     """
-    tree = read_overridden(path, overrides)
+    tree = read_overridden(path)
     kind = tree.get("kind", "language")
     if not isinstance(kind, str) or kind not in KINDS:
         raise RecipeError(f"{path}: kind {shown(str(kind))} is unknown; the kinds are {', '.join(KINDS)}")
-    return validate(KINDS[kind].recipe, tree, str(path))
+    recipe = KINDS[kind].recipe
+    for override in overrides or []:
+        apply_override(tree, override, recipe)
+    return validate(recipe, tree, str(path))

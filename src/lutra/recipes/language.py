@@ -20,7 +20,8 @@ from lutra.limits import (
     THRESHOLDS,
     WIDTH,
 )
-from lutra.recipes.sections import Experiment, Section, read_overridden, validate
+from lutra.limits import THREADS as MOST_THREADS
+from lutra.recipes.sections import THREADS, Experiment, Section, read_overridden, validate
 
 Feedforward = Literal["mlp", "weightless", "none"]
 _LUTS = re.compile(r"(?P<number>\d{1,9}(?:\.\d{1,9})?|)(?P<multiple>D?)", re.ASCII)
@@ -182,8 +183,13 @@ class TrainConfig(Section):
     evaluate_batch: int = Field(64, ge=1, le=WIDTH)
     quantise_fraction: float = Field(0.1, ge=0, le=1)
     """Last part of the iterations that trains with integer (fake-quantised) blocks."""
+    mapping_fraction: float | None = Field(None, ge=0, le=1)
+    """First part of the iterations that trains learnable mappings; then every table input keeps the bit that it reads,
+    which costs no time. Absent: all of them."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     checkpoint_every: int = Field(250, ge=1, le=ITERATIONS)
+    threads: int = Field(THREADS, ge=1, le=MOST_THREADS)
+    """Of the processor; results repeat to the bit with the same number."""
 
 
 _BLOCK_TRAINING = (
@@ -193,6 +199,7 @@ _BLOCK_TRAINING = (
     "encoded_learning_rate",
     "block_beta2",
     "quantise_fraction",
+    "mapping_fraction",
 )
 """Keys of `TrainConfig` that only weightless blocks read."""
 
@@ -229,12 +236,15 @@ class Recipe(Experiment):
     """One experiment with a language model: everything that decides its result."""
 
     kind: ClassVar[str] = "language"
+    newer: ClassVar[frozenset[str]] = frozenset({"functions"})
 
     model: ModelConfig = ModelConfig()
     block: BlockConfig = BlockConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     hardware: HardwareConfig = HardwareConfig()
+    functions: Literal["exact", "i-vit"] = "exact"
+    """Softmax, GELU and layer norm of the frozen model: exact to half a step, or as I-ViT computes them."""
     baselines: tuple[Literal["mlp", "none"], ...] = ("mlp", "none")
     """Models trained beside ours with the same recipe, for the recovery and the report."""
 
@@ -262,6 +272,10 @@ class Recipe(Experiment):
         return self
 
     @property
+    def processor_threads(self) -> int:
+        return self.train.threads
+
+    @property
     def has_blocks(self) -> bool:
         """Whether the model has weightless blocks."""
         return self.model.ffn == "weightless"
@@ -287,4 +301,4 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     Raises:
         RecipeError: no such file, not TOML, or not a valid recipe.
     """
-    return validate(Recipe, read_overridden(path, overrides), str(path))
+    return validate(Recipe, read_overridden(path, overrides, Recipe), str(path))

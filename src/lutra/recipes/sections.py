@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -22,6 +23,8 @@ from lutra.names import FileName
 from lutra.reading import read_bytes
 
 Model = TypeVar("Model", bound=BaseModel)
+THREADS = 2
+"""One number for every machine, so that a run gives the same bits on each of a kind."""
 
 
 class Section(BaseModel):
@@ -38,7 +41,7 @@ class Section(BaseModel):
         return {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
 
 
-_ADDED: dict[tuple[str, str], Any] = {("block", "encoded_scale"): "block"}
+_ADDED: dict[tuple[str, str], Any] = {("block", "encoded_scale"): "block", ("train", "threads"): THREADS}
 """Keys that came after results had been recorded: at their defaults they leave a recipe's hash as it was."""
 
 
@@ -62,6 +65,11 @@ class Experiment(Section):
                 raise ValueError(f"kind {tree['kind']!r}, but only a recipe of kind {cls.kind!r} fits here")
             return {key: value for key, value in tree.items() if key != "kind"}
         return tree
+
+    @property
+    def processor_threads(self) -> int:
+        """On which PyTorch computes: sums in other pieces round differently, so the number decides results."""
+        return THREADS
 
     @property
     def has_blocks(self) -> bool:
@@ -91,7 +99,9 @@ class Experiment(Section):
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def read_overridden(path: Path, overrides: list[str] | None = None) -> dict[str, Any]:
+def read_overridden(
+    path: Path, overrides: list[str] | None = None, model: type[BaseModel] | None = None
+) -> dict[str, Any]:
     """The nested dictionaries of a recipe after its overrides.
 
     Raises:
@@ -99,7 +109,7 @@ def read_overridden(path: Path, overrides: list[str] | None = None) -> dict[str,
     """
     tree = read_toml(path)
     for override in overrides or []:
-        apply_override(tree, override)
+        apply_override(tree, override, model)
     return tree
 
 
@@ -162,7 +172,40 @@ def _toml_value(value: Any) -> str:
     return json.dumps(value, allow_nan=False)
 
 
-def apply_override(tree: dict[str, Any], override: str) -> None:
+def apply_override(tree: dict[str, Any], override: str, model: type[BaseModel] | None = None) -> None:
+    """Set `key.path=value` in a recipe; a list that it does not spell out is that of `model`'s defaults.
+
+    Raises:
+        RecipeError: no key, or one that leads nowhere.
+    """
+    key, value = parse_override(override)
+    if model is not None:
+        _spell_out(tree, key.split("."), model)
+    set_value(tree, key, value, f"--set {brief(override)}")
+
+
+def _spell_out(tree: dict[str, Any], parts: list[str], model: Any) -> None:
+    """Write the default of the first list that a path leads through, where the recipe leaves it out."""
+    node: Any = tree
+    for part, following in pairwise(parts):
+        described = isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields
+        if not isinstance(node, dict) or not described:
+            return
+        field = model.model_fields[part]
+        if part not in node and following.isdigit():
+            default = field.get_default(call_default_factory=True)
+            if isinstance(default, tuple):
+                node[part] = [each.model_dump(mode="json") if isinstance(each, BaseModel) else each for each in default]
+            return
+        node, model = node.setdefault(part, {}), field.annotation
+
+
+def parse_override(override: str) -> tuple[str, Any]:
+    """Key and value of `key.path=value`.
+
+    Raises:
+        RecipeError: no key.
+    """
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise RecipeError(f"--set {brief(override)}: write key=value, for instance train.iterations=500")
@@ -172,7 +215,7 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
         value = text
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"--set {brief(override)}: {error}") from None
-    set_value(tree, key.strip(), value, f"--set {brief(override)}")
+    return key.strip(), value
 
 
 def set_value(tree: dict[str, Any], key: str, value: Any, source: str) -> None:

@@ -7,6 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from lutra.limits import HEADS, IMAGE, ITERATIONS, LAYERS, WIDTH
+from lutra.names import Text
 from lutra.recipes.language import BlockConfig, Feedforward, HardwareConfig, TrainConfig
 from lutra.recipes.sections import Experiment, Section, read_overridden, validate
 
@@ -19,12 +21,12 @@ class VisionModelConfig(Section):
     """A vision transformer in DeiT's shapes; defaults are those of DeiT-T, QuWeiT's I-ViT-T."""
 
     kind: Literal["vit"] = "vit"
-    layers: int = Field(12, ge=1)
-    heads: int = Field(3, ge=1)
-    width: int = Field(192, ge=1)
-    image: int = Field(224, ge=1)
+    layers: int = Field(12, ge=1, le=LAYERS)
+    heads: int = Field(3, ge=1, le=HEADS)
+    width: int = Field(192, ge=1, le=WIDTH)
+    image: int = Field(224, ge=1, le=IMAGE)
     """Side of the square image that the model sees; images of another size are resized to it."""
-    patch: int = Field(16, ge=1)
+    patch: int = Field(16, ge=1, le=IMAGE)
     """Side of a patch, in pixels."""
     pool: Literal["class", "mean"] = "class"
     """What the head reads: the class token, or the mean over the patches (which then have no class token)."""
@@ -62,9 +64,9 @@ class AugmentConfig(Section):
 
     crop: Literal["resized", "padded", "none"] = "resized"
     """A random part of the image (8 to 100 % of its area) resized; or the image shifted by up to `crop_padding`."""
-    crop_padding: int = Field(4, ge=0)
+    crop_padding: int = Field(4, ge=0, le=IMAGE)
     flip: bool = True
-    randaugment: int = Field(2, ge=0)
+    randaugment: int = Field(2, ge=0, le=16)
     """Operations of RandAugment for each image; 0 is none."""
     randaugment_magnitude: float = Field(9.0, ge=0, le=10)
     randaugment_std: float = Field(0.5, ge=0)
@@ -81,40 +83,47 @@ class VisionDataConfig(Section):
     """The images."""
 
     dataset: Dataset = "cifar10"
-    folder: str = ""
+    folder: Text = ""
     """Where the official files lie; empty: the folder that LUTRA_IMAGES names."""
-    train_images: int = Field(0, ge=0)
+    train_images: int = Field(0, ge=0, le=ITERATIONS)
     """Only so many of the training images (the first), to try something; 0 is all of them."""
 
 
 class VisionTrainConfig(TrainConfig):
     """Optimisation; `iterations` counts batches."""
 
-    iterations: int = Field(117_188, ge=1)
+    iterations: int = Field(117_188, ge=1, le=ITERATIONS)
     """The default is the paper's 600 epochs of CIFAR's 50,000 images in batches of 256."""
-    batch: int = Field(256, ge=1)
+    batch: int = Field(256, ge=1, le=WIDTH)
     learning_rate: float = Field(5e-4, gt=0)
     min_learning_rate: float = Field(1e-5, ge=0)
     weight_decay: float = Field(0.05, ge=0)
     beta2: float = Field(0.999, ge=0, lt=1)
-    warmup_iterations: int = Field(977, ge=0)
-    evaluate_every: int = Field(1954, ge=1)
-    checkpoint_every: int = Field(1954, ge=1)
-    evaluate_batch: int = Field(250, ge=1)
+    warmup_iterations: int = Field(977, ge=0, le=ITERATIONS)
+    evaluate_every: int = Field(1954, ge=1, le=ITERATIONS)
+    checkpoint_every: int = Field(1954, ge=1, le=ITERATIONS)
+    evaluate_batch: int = Field(250, ge=1, le=WIDTH)
 
 
 class VisionRecipe(Experiment):
     """One experiment with a vision transformer: everything that decides its result."""
 
     kind: ClassVar[str] = "vision"
+    newer: ClassVar[frozenset[str]] = frozenset({"functions"})
     model: VisionModelConfig = VisionModelConfig()
     block: BlockConfig = BlockConfig()
     data: VisionDataConfig = VisionDataConfig()
     augment: AugmentConfig = AugmentConfig()
     train: VisionTrainConfig = VisionTrainConfig()
     hardware: HardwareConfig = HardwareConfig()
+    functions: Literal["exact", "i-vit"] = "exact"
+    """Softmax, GELU and layer norm of the frozen model: exact to half a step, or as I-ViT computes them."""
     baselines: tuple[Literal["mlp", "none"], ...] = ("mlp", "none")
     """Models trained beside ours with the same recipe, for the recovery and the report."""
+
+    @property
+    def processor_threads(self) -> int:
+        return self.train.threads
 
     @property
     def has_blocks(self) -> bool:
@@ -136,4 +145,4 @@ def load_vision_recipe(path: Path, overrides: list[str] | None = None) -> Vision
     Raises:
         RecipeError: no such file, not TOML, of another kind, or not a valid recipe.
     """
-    return validate(VisionRecipe, read_overridden(path, overrides), str(path))
+    return validate(VisionRecipe, read_overridden(path, overrides, VisionRecipe), str(path))

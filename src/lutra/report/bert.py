@@ -8,12 +8,21 @@ from typing import Any
 from lutra.cost.bert import flops, size_mib
 from lutra.recipes.bert import BertRecipe, plan_stages
 from lutra.recipes.bert_config import BertConfig
-from lutra.report.accelerator import accelerator_section, simulation_table
+from lutra.report.bat.page import (
+    accelerator_section,
+    cost_section,
+    cost_table,
+    resources_section,
+    resources_table,
+    simulation_table,
+)
 from lutra.report.build import Figure, Page, Section, rebuild_section, write_page
 from lutra.report.figures import PLOT_COLOURS, page_svg, plotting
 from lutra.report.tables import UNKNOWN, Table, count, number
-from lutra.runs.files import RunFiles, read_json
+from lutra.runs.files import RunFiles
 from lutra.runs.record import failed_steps, finished_steps
+from lutra.runs.schemas.training import StageResult
+from lutra.runs.typed import read_evidence, read_record
 
 METRICS = {
     "accuracy": "accuracy",
@@ -34,6 +43,8 @@ class ChainEvidence:
     stages: dict[str, dict[str, Any]]
     evaluate: dict[str, Any] | None
     simulate: dict[str, Any] | None
+    synth: dict[str, Any] | None
+    cost: dict[str, Any] | None
     steps: dict[str, dict[str, Any]]
     failed: dict[str, str]
     """Steps that did not come to their end, with the reason."""
@@ -52,12 +63,19 @@ def read_chain(files: RunFiles, recipe: BertRecipe) -> ChainEvidence:
     """
     results = {plan.name: files.stage(plan.name).result for plan in plan_stages(recipe)}
     failed = failed_steps(files)
+
+    def written(step: str) -> dict[str, Any] | None:
+        there = step not in failed and getattr(files, step).exists()
+        return read_evidence(files, recipe, step) if there else None
+
     return ChainEvidence(
         files,
         recipe,
-        {name: read_json(path, "train") for name, path in results.items() if path.exists()},
-        read_json(files.evaluate, "evaluate") if "evaluate" not in failed and files.evaluate.exists() else None,
-        read_json(files.simulate, "simulate") if "simulate" not in failed and files.simulate.exists() else None,
+        {name: read_record(path, StageResult, "train") for name, path in results.items() if path.exists()},
+        written("evaluate"),
+        written("simulate"),
+        written("synth"),
+        written("cost"),
         finished_steps(files),
         failed,
     )
@@ -71,6 +89,10 @@ def summary_tables(files: RunFiles, recipe: BertRecipe, step: str = "run") -> li
         tables += [frozen_table(evidence), robustness_table(evidence)]
     if step in ("run", "simulate") and evidence.simulate:
         tables.append(simulation_table(evidence.simulate))
+    if step in ("run", "synth") and evidence.synth:
+        tables.append(resources_table(evidence.synth))
+    if step in ("run", "cost") and evidence.cost:
+        tables.append(cost_table(evidence.cost))
     return [table for table in tables if table]
 
 
@@ -133,7 +155,7 @@ def frozen_table(evidence: ChainEvidence) -> Table | None:
                 )
             )
     header = ("method", "trained", "frozen", "classes that differ", "median logit difference", "on disk MiB")
-    return Table("Frozen: packed weights and halfs, golden model", header, tuple(rows)) if rows else None
+    return Table("Frozen: packed weights and binary16, golden model", header, tuple(rows)) if rows else None
 
 
 def robustness_table(evidence: ChainEvidence) -> Table | None:
@@ -173,11 +195,19 @@ def report_bert(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
             if robustness
             else Section("robustness", "Robustness", missing=_not_evaluated(evidence, " --robustness")),
             accelerator_section(evidence.simulate, files.root.name),
+            cost_section(evidence.cost, _not_run(evidence, "cost")),
+            resources_section(evidence.synth, _not_run(evidence, "synth")),
             _left_out(evidence),
             rebuild_section(files, recipe, evidence.steps),
         ),
     )
     return write_page(files, page)
+
+
+def _not_run(evidence: ChainEvidence, step: str) -> str:
+    if step in evidence.failed:
+        return f"{step} failed: {evidence.failed[step]}"
+    return f"Nothing to show: lutra {step} {evidence.files.root.name} has not run, or no method fits the accelerator"
 
 
 def _not_evaluated(evidence: ChainEvidence, option: str = "") -> str:

@@ -75,18 +75,18 @@ def report_run(files: RunFiles, recipe: Recipe | VisionRecipe) -> dict[str, Any]
     sections = (
         _learning(evidence),
         *([_sample(evidence)] if recipe.kind == "language" else []),
-        _proof(evidence),
-        _block(evidence),
-        _cost(evidence),
+        proof_section(evidence),
+        block_section(evidence),
+        cost_section(evidence),
         _left_out(evidence),
-        _rebuild(evidence),
+        rebuild_of(evidence),
     )
     page = Page(
         name=recipe.name,
         kicker=f"{recipe.data.dataset} · seed {recipe.seed} · recipe {recipe.content_hash()}",
         result=_result(evidence),
         figures=_figures(evidence),
-        warnings=_warnings(evidence),
+        warnings=run_warnings(evidence),
         sections=sections,
     )
     return write_page(files, page)
@@ -123,18 +123,18 @@ def _result(evidence: Evidence) -> str:
     recovery = evidence.evaluate.get("recovery")
     if recovery is not None:
         text += f". The weightless block recovers {100 * recovery:.0f} % of what the MLP is worth"
-    return text + ". " + _verdict(evidence)
+    return text + ". " + verdict(evidence)
 
 
-def _verdict(evidence: Evidence) -> str:
+def verdict(evidence: Evidence) -> str:
     """Whether the RTL computes what the frozen model computes."""
     if evidence.simulate is None:
-        return "The RTL has not been simulated." if evidence.recipe.model.ffn == "weightless" else ""
+        return "The RTL has not been simulated." if evidence.recipe.has_blocks else ""
     mismatches, rows = evidence.simulate["mismatches"], evidence.simulate["rows"]
     if mismatches:
         return f"The RTL differs from the frozen model: {mismatches:,} mismatches in {rows:,} rows."
     cycles = "as predicted" if evidence.simulate["cycles_match"] else "not as predicted"
-    return f"The RTL matches the frozen model bit for bit on {rows:,} rows of real activations, in cycles {cycles}."
+    return f"The RTL matches the frozen model bit for bit on {rows:,} rows, in cycles {cycles}."
 
 
 def _figures(evidence: Evidence) -> tuple[Figure, ...]:
@@ -146,10 +146,10 @@ def _figures(evidence: Evidence) -> tuple[Figure, ...]:
         mismatches, rows = evidence.simulate["mismatches"], evidence.simulate["rows"]
         unit = f"in {rows:,} rows, all designs"
         figures.append(Figure("RTL mismatches", f"{mismatches:,}", unit, "bad" if mismatches else "good"))
-    return (*figures, *_cost_figures(evidence))
+    return (*figures, *cost_figures(evidence))
 
 
-def _warnings(evidence: Evidence) -> tuple[str, ...]:
+def run_warnings(evidence: Evidence) -> tuple[str, ...]:
     failed = (f"{name} failed: {reason}" for name, reason in evidence.failed.items() if name != "report")
     stale = (
         f"{name}.json was made from an earlier frozen model than the one in this folder; `lutra run` renews it."
@@ -158,7 +158,7 @@ def _warnings(evidence: Evidence) -> tuple[str, ...]:
     return (*failed, *stale)
 
 
-def _not_run(evidence: Evidence, step: str) -> str:
+def not_run(evidence: Evidence, step: str) -> str:
     if step in evidence.failed:
         return f"{step} failed: {evidence.failed[step]}"
     return f"Not run yet: lutra {step} {evidence.files.root.name}"
@@ -173,7 +173,7 @@ def _learning(evidence: Evidence) -> Section:
             "Three models learn from the same batches with the same recipe: ours, the same model with its MLPs, and "
             "the same model with no MLP at all. Recovery = (no-MLP loss − ours) / (no-MLP loss − MLP loss).",
         ),
-        missing="" if evidence.curves else _not_run(evidence, "train"),
+        missing="" if evidence.curves else not_run(evidence, "train"),
         wide=training_curves(evidence.curves) if evidence.curves else "",
         narrow=training_curves(evidence.curves, narrow=True) if evidence.curves else "",
         caption="Loss on the whole validation set during training.",
@@ -185,31 +185,33 @@ def _sample(evidence: Evidence) -> Section:
     return Section(
         key="sample",
         title="What it writes",
-        missing="" if evidence.sample else _not_run(evidence, "evaluate"),
+        missing="" if evidence.sample else not_run(evidence, "evaluate"),
         sample=evidence.sample or "",
     )
 
 
-def _proof(evidence: Evidence) -> Section:
+def proof_section(evidence: Evidence) -> Section:
     table = tables.proof_table(evidence)
     if table is None or evidence.simulate is None:
-        return Section("proof", "Hardware equals model", missing=_not_run(evidence, "simulate"))
+        return Section("proof", "Hardware equals model", missing=not_run(evidence, "simulate"))
+    foreign = evidence.recipe.kind == "frozen"
+    rows = "the rows that came with the frozen model" if foreign else "activations of real validation data"
     return Section(
         key="proof",
         title="Hardware equals model",
         paragraphs=(
-            f"{_verdict(evidence)} Every design is the generated SystemVerilog, simulated by "
-            f"{evidence.simulate['simulator']} on activations of real validation data, once at full speed and once "
-            "with random stalls at both ends. F is the number of bits that each output adds per cycle.",
+            f"{verdict(evidence)} Every design is the generated SystemVerilog, simulated by "
+            f"{evidence.simulate['simulator']} on {rows}, once at full speed and once with random "
+            "stalls at both ends. F is the number of bits that each output adds per cycle.",
         ),
         tables=(table,),
     )
 
 
-def _block(evidence: Evidence) -> Section:
+def block_section(evidence: Evidence) -> Section:
     title = "The block"
     if evidence.frozen is None:
-        return Section("block", title, missing=_not_run(evidence, "freeze"))
+        return Section("block", title, missing=not_run(evidence, "freeze"))
     if not evidence.frozen.graphs:
         return Section("block", title, paragraphs=("This model has no weightless block.",))
     shapes = [BlockShape.of(as_weightless(graph)) for graph in evidence.frozen.graphs]
@@ -227,7 +229,7 @@ def _block(evidence: Evidence) -> Section:
     )
 
 
-def _cost_figures(evidence: Evidence) -> tuple[Figure, ...]:
+def cost_figures(evidence: Evidence) -> tuple[Figure, ...]:
     """Cycles, size and energy at the smallest fold factor, the paper's design."""
     if evidence.cost is None:
         return ()
@@ -250,7 +252,7 @@ def _cost_figures(evidence: Evidence) -> tuple[Figure, ...]:
     return tuple(figures)
 
 
-def _cost(evidence: Evidence) -> Section:
+def cost_section(evidence: Evidence) -> Section:
     made = [table for table in (tables.cost_table(evidence), tables.synthesis_table(evidence)) if table]
     basis = evidence.cost["energy_basis"] if evidence.cost else {}
     skipped = evidence.synth.get("skipped", []) if evidence.synth else []
@@ -264,7 +266,7 @@ def _cost(evidence: Evidence) -> Section:
     return Section(
         key="cost",
         title="What it costs",
-        missing="" if made else _not_run(evidence, "cost"),
+        missing="" if made else not_run(evidence, "cost"),
         tables=tuple(made),
         points=tuple(points),
     )
@@ -275,17 +277,24 @@ def _left_out(evidence: Evidence) -> Section:
         key="left-out",
         title="What these numbers leave out",
         points=(
-            *(f"{part[0].upper()}{part[1:]}." for part in LEAVES_OUT),
-            "LUT counts come from Yosys, not from a placed and routed design; packed counts pair two LUTs that share "
-            "at most five inputs, an estimate of what a vendor tool does.",
-            "Energy of the array is the paper's (QuWeiT Table 3, no DSP, vectorless estimate at 12.5 % activity); a "
-            "measured figure needs the vendor's tools, for which the run directory holds the scripts.",
+            *hardware_left_out(),
             f"One training per model, seed {evidence.recipe.seed}; differences between seeds are not shown here.",
         ),
     )
 
 
-def _rebuild(evidence: Evidence) -> Section:
+def hardware_left_out() -> tuple[str, ...]:
+    """What figures of size, cycles and energy leave out."""
+    return (
+        *(f"{part[0].upper()}{part[1:]}." for part in LEAVES_OUT),
+        "LUT counts come from Yosys, not from a placed and routed design; packed counts pair two LUTs that share "
+        "at most five inputs, an estimate of what a vendor tool does.",
+        "Energy of the array is the paper's (QuWeiT Table 3, no DSP, vectorless estimate at 12.5 % activity); a "
+        "measured figure needs the vendor's tools, for which the run directory holds the scripts.",
+    )
+
+
+def rebuild_of(evidence: Evidence) -> Section:
     frozen = (f"frozen model {evidence.frozen_hash[:16]}",) if evidence.frozen_hash else ()
     return rebuild_section(evidence.files, evidence.recipe, evidence.steps, *frozen)
 

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from lutra.cost.layer import LEAVES_OUT
 from lutra.errors import RunDirectoryError
-from lutra.frozen import store
 from lutra.recipes.convert import ConvertRecipe
-from lutra.report.build import Figure, Page, Section, rebuild_section, write_page
-from lutra.report.tables import Table
-from lutra.runs.files import RunFiles, read_json
-from lutra.runs.record import finished_steps
+from lutra.report.build import (
+    Figure,
+    Page,
+    Section,
+    block_section,
+    cost_figures,
+    cost_section,
+    hardware_left_out,
+    not_run,
+    proof_section,
+    rebuild_of,
+    run_warnings,
+    verdict,
+    write_page,
+)
+from lutra.report.evidence import read_run
+from lutra.report.tables import Table, proof_table, synthesis_table
+from lutra.runs.files import RunFiles
+from lutra.runs.schemas.conversion import ConversionPlan, Fit, Source
+from lutra.runs.typed import read_evidence, read_record
 
 _LABELS = {
     "golden": "frozen integers, as the hardware computes",
@@ -25,7 +39,6 @@ _LABELS = {
 _LEFT_OUT = (
     "Attention, norms, embeddings and the rows of massive tokens stay in floating point, outside of the RTL.",
     "One healing per model; differences between seeds are not shown here.",
-    *(f"{part[0].upper()}{part[1:]}." for part in LEAVES_OUT),
 )
 
 
@@ -35,41 +48,30 @@ def report_run(files: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
     Returns:
         As `lutra.report.build.report_run`.
     """
-    source, plan = (read_json(files.root / name, "run") for name in ("source.json", "plan.json"))
-    read = {
-        name: read_json(path, name) if path.exists() else None
-        for name, path in (("evaluate", files.evaluate), ("simulate", files.simulate), ("cost", files.cost))
-    }
-    fit = files.root / "fit.json"
-    sections = [
+    source = read_record(files.root / "source.json", Source, "run")
+    plan = read_record(files.root / "plan.json", ConversionPlan, "run")
+    evidence, fit = read_run(files, recipe), files.root / "fit.json"
+    fitted = (_fit(read_record(fit, Fit, "fit")),) if fit.exists() else ()
+    scores = (_scores(evidence.evaluate, recipe),) if evidence.evaluate else ()
+    sections = (
         Section("converted", "What was converted", paragraphs=(_told(plan, source),), tables=(_converted(plan),)),
-        _section("fit", "The start of the blocks", _fit(read_json(fit, "fit")) if fit.exists() else None, files),
-        _section("evaluate", "How near it is", read["evaluate"] and _scores(read["evaluate"], recipe), files),
-        _section("simulate", "RTL", read["simulate"] and _proof(read["simulate"]), files),
-        _section("cost", "What it costs", read["cost"] and _cost(read["cost"]), files),
-        Section("left-out", "What these numbers leave out", points=_LEFT_OUT),
-        rebuild_section(files, recipe, finished_steps(files)),
-    ]
-    stale = [name for name in read if (part := read[name]) and part.get("frozen_hash") != _frozen_hash(files)]
+        Section("fit", "The start of the blocks", missing="" if fitted else not_run(evidence, "fit"), tables=fitted),
+        Section("evaluate", "How near it is", missing="" if scores else not_run(evidence, "evaluate"), tables=scores),
+        proof_section(evidence),
+        block_section(evidence),
+        cost_section(evidence),
+        Section("left-out", "What these numbers leave out", points=(*_LEFT_OUT, *hardware_left_out())),
+        rebuild_of(evidence),
+    )
     page = Page(
         name=recipe.name,
         kicker=f"{source['model']} ({source['class']}) · {source['text']} · seed {recipe.seed}",
-        result=_result(read["evaluate"]),
-        figures=_figures(read["evaluate"], plan),
-        warnings=tuple(f"{name}.json was made from an earlier frozen model; run it again." for name in stale),
-        sections=tuple(sections),
+        result=f"{_result(evidence.evaluate)} {verdict(evidence)}",
+        figures=(*_figures(evidence.evaluate, plan), *cost_figures(evidence)),
+        warnings=run_warnings(evidence),
+        sections=sections,
     )
     return write_page(files, page)
-
-
-def _frozen_hash(files: RunFiles) -> str | None:
-    return store.content_hash(files.frozen) if (files.frozen / store.MODEL_FILE).exists() else None
-
-
-def _section(step: str, title: str, table: Table | None, files: RunFiles) -> Section:
-    if table is None:
-        return Section(step, title, missing=f"Not run: lutra {step} {files.root.name}")
-    return Section(step, title, tables=(table,))
 
 
 def _told(plan: dict[str, Any], source: dict[str, Any]) -> str:
@@ -111,26 +113,6 @@ def _fit(fit: dict[str, Any]) -> Table:
     return Table("Each block against the part that it replaced", header, tuple(rows))
 
 
-def _cost(cost: dict[str, Any]) -> Table:
-    def shown(value: float | None) -> str:
-        return "–" if value is None else f"{value:.2f}"
-
-    rows = [
-        (
-            f"F = {layer['fold_factor']}",
-            f"{layer['block_cycles_per_sequence']:,.0f}",
-            shown(layer["fpga_ratio_paper_power"]),
-            shown(layer["asic_ratio_paper_power"]),
-            shown(layer["upper_limit_ratio"]),
-        )
-        for layer in cost["layers"]
-    ]
-    header = ("design", "cycles per sequence", "FPGA energy ratio", "ASIC energy ratio", "limit")
-    return Table(
-        f"An encoder layer, {cost['model']['sequence_tokens']} tokens, beside the dense one", header, tuple(rows)
-    )
-
-
 def _result(evaluate: dict[str, Any] | None) -> str:
     if evaluate is None:
         return "Not evaluated yet."
@@ -150,13 +132,14 @@ def _figures(evaluate: dict[str, Any] | None, plan: dict[str, Any]) -> tuple[Fig
 
 
 def summary_tables(files: RunFiles, recipe: ConvertRecipe, step: str = "run") -> list[Table]:
-    """Scores against the original, and the comparison of RTL and frozen model."""
-    tables = []
-    if step in ("run", "evaluate") and files.evaluate.exists():
-        tables.append(_scores(read_json(files.evaluate, "evaluate"), recipe))
-    if step in ("run", "simulate") and files.simulate.exists():
-        tables.append(_proof(read_json(files.simulate, "simulate")))
-    return tables
+    """Scores against the original, the comparison of RTL and frozen model, and what synthesis found."""
+    evidence = read_run(files, recipe)
+    tables = {
+        "evaluate": _scores(evidence.evaluate, recipe) if evidence.evaluate else None,
+        "simulate": proof_table(evidence),
+        "synth": synthesis_table(evidence),
+    }
+    return [table for name, table in tables.items() if table is not None and step in ("run", name)]
 
 
 def _scores(evaluate: dict[str, Any], recipe: ConvertRecipe) -> Table:
@@ -172,21 +155,17 @@ def _scores(evaluate: dict[str, Any], recipe: ConvertRecipe) -> Table:
     return Table(title, ("model", *names), tuple(rows))
 
 
-def _proof(simulation: dict[str, Any]) -> Table:
-    rows = []
-    for design in simulation["designs"]:
-        blocks = design["blocks"]
-        sums = (sum(block[key] for block in blocks) for key in ("rows", "mismatches", "cycles_measured"))
-        rows.append((f"F = {design['fold_factor']}", str(len(blocks)), *(f"{value:,}" for value in sums)))
-    header = ("design", "blocks", "rows", "mismatches", "cycles measured")
-    return Table("RTL against the frozen model, every output bit", header, tuple(rows))
-
-
 def summarise(files: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
     """What was converted, how near it is, and what the simulation compared."""
-    parts = {"source": files.root / "source.json", "fit": files.root / "fit.json"}
-    parts |= {"evaluate": files.evaluate, "simulate": files.simulate, "synth": files.synth}
-    return {name: read_json(path, "run") if path.exists() else None for name, path in parts.items()}
+    source, fit = files.root / "source.json", files.root / "fit.json"
+    return {
+        "source": read_record(source, Source, "run") if source.exists() else None,
+        "fit": read_record(fit, Fit, "fit") if fit.exists() else None,
+        **{
+            name: read_evidence(files, recipe, name) if getattr(files, name).exists() else None
+            for name in ("evaluate", "simulate", "synth")
+        },
+    }
 
 
 def require_complete(files: RunFiles, recipe: ConvertRecipe) -> None:

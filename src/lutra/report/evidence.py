@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from lutra.errors import RunDirectoryError
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
-from lutra.recipes.language import Recipe
-from lutra.recipes.vision import VisionRecipe
+from lutra.recipes.sections import Experiment
 from lutra.report.figures import Curve
-from lutra.runs.files import RunFiles, read_json
+from lutra.runs.files import RunFiles
 from lutra.runs.record import failed_steps, finished_steps
+from lutra.runs.schemas.training import LogLine
+from lutra.runs.typed import EVIDENCE, read_evidence, read_lines, read_text
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Evidence:
     """What the steps of a run wrote. `stale` names the files that were made from an earlier frozen model."""
 
     files: RunFiles
-    recipe: Recipe | VisionRecipe
+    recipe: Experiment
     curves: dict[str, Curve]
     """(iteration, validation loss) by model: "ours", "mlp", "none"."""
     frozen: FrozenModel | None
@@ -37,7 +36,7 @@ class Evidence:
     stale: frozenset[str]
 
 
-def read_run(files: RunFiles, recipe: Recipe | VisionRecipe) -> Evidence:
+def read_run(files: RunFiles, recipe: Experiment) -> Evidence:
     """Read a run directory.
 
     Raises:
@@ -47,7 +46,8 @@ def read_run(files: RunFiles, recipe: Recipe | VisionRecipe) -> Evidence:
     curves = {name: curve for name, run in logs.items() if (curve := _validation_curve(run))}
     failed = failed_steps(files)
     written = {
-        name: None if name in failed else _optional(files, name) for name in ("evaluate", "simulate", "synth", "cost")
+        name: read_evidence(files, recipe, name) if name not in failed and getattr(files, name).exists() else None
+        for name in EVIDENCE
     }
     frozen = store.load(files.frozen) if files.frozen.exists() else None
     current = store.content_hash(files.frozen) if frozen else None
@@ -58,7 +58,7 @@ def read_run(files: RunFiles, recipe: Recipe | VisionRecipe) -> Evidence:
         curves=curves,
         frozen=frozen,
         frozen_hash=current,
-        sample=files.sample.read_text(encoding="utf-8") if files.sample.exists() else None,
+        sample=read_text(files.sample, "run `lutra evaluate` again") if files.sample.exists() else None,
         steps=finished_steps(files),
         failed=failed,
         stale=frozenset(name for name, made_from in hashes.items() if made_from != current),
@@ -66,16 +66,6 @@ def read_run(files: RunFiles, recipe: Recipe | VisionRecipe) -> Evidence:
     )
 
 
-def _optional(files: RunFiles, name: str) -> dict[str, Any] | None:
-    path = getattr(files, name)
-    return dict(read_json(path, name)) if path.exists() else None
-
-
 def _validation_curve(run: RunFiles) -> Curve:
-    if not run.train_log.exists():
-        return []
-    try:
-        lines = [json.loads(line) for line in run.train_log.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return [(line["iteration"], line["validation_loss"]) for line in lines if "validation_loss" in line]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise RunDirectoryError(f"{run.train_log}: not a training log ({error!r}); run `lutra train` again") from None
+    lines = read_lines(run.train_log, LogLine, "run `lutra train` again")
+    return [(line["iteration"], line["validation_loss"]) for line in lines]

@@ -13,16 +13,17 @@ from typing import Any
 from lutra.cost.bert import flops, size_mib
 from lutra.errors import InputError, RunDirectoryError
 from lutra.escape import brief
-from lutra.names import require_file_name
 from lutra.recipes.bert import BertRecipe
 from lutra.recipes.bert_config import BertConfig
-from lutra.recipes.kinds import KINDS, kind_of
+from lutra.recipes.kinds import KINDS, Kind, kind_of, load_function
 from lutra.recipes.language import Recipe
 from lutra.recipes.sections import Experiment
 from lutra.report.bert import read_chain
 from lutra.report.evidence import read_run
-from lutra.runs.files import RunFiles, read_json, write_json
+from lutra.runs.files import RunFiles
 from lutra.runs.record import changed_outputs, failed_steps
+from lutra.runs.schemas.exploration import ExplorationRecord
+from lutra.runs.typed import read_record, write_record
 
 EXPLORATION_FILE = "explore.json"
 
@@ -66,6 +67,15 @@ def summarise_bert(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
         "steps": _times(evidence.steps),
         **{key: value for key, value in evaluate.items() if key != "methods"},
         "methods": methods,
+        **({"accelerator": _accelerator(evidence.simulate)} if evidence.simulate else {}),
+    }
+
+
+def _accelerator(simulated: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the simulation found of every method that has an accelerator; single groups and blocks stay in the run."""
+    return {
+        method: {key: value for key, value in design.items() if key not in ("groups", "stalled", "blocks")}
+        for method, design in simulated["designs"].items()
     }
 
 
@@ -83,9 +93,9 @@ def add_result(files: RunFiles, recipe: Experiment, folder: Path) -> tuple[Path,
     kind.call(kind.require_complete, files, recipe)
     path = folder / kind.record_folder / f"{recipe.record_name}.json"
     entry = {**summarise(files, recipe), "recorded": time.strftime("%Y-%m-%d")}
-    others = [other for other in _entries(path) if other["recipe"]["hash"] != entry["recipe"]["hash"]]
+    others = [other for other in _entries(path, kind) if other["recipe"]["hash"] != entry["recipe"]["hash"]]
     entries = sorted([*others, entry], key=lambda other: (other["recipe"]["seed"], other["recipe"]["hash"]))
-    write_json(path, {"name": recipe.record_name, "results": entries})
+    write_record(path, load_function(kind.record), {"name": recipe.record_name, "results": entries})
     return path, entry
 
 
@@ -95,19 +105,11 @@ def add_exploration(exploration: Path, folder: Path) -> Path:
     Raises:
         RunDirectoryError: no exploration there, or not a single run of it has finished.
     """
-    record = read_json(exploration / EXPLORATION_FILE, "explore")
-    where = f"{exploration / EXPLORATION_FILE}: name"
-    try:
-        name = require_file_name(record["name"], where)
-        finished = any(variant["loss"] for variant in record["variants"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunDirectoryError(
-            f"{exploration / EXPLORATION_FILE}: not an exploration ({error!r}); run it again"
-        ) from None
-    if not finished:
+    record = read_record(exploration / EXPLORATION_FILE, ExplorationRecord, "explore")
+    if not any(variant["loss"] for variant in record["variants"]):
         raise RunDirectoryError(f"{exploration}: no variant has finished yet; run `lutra explore` first")
-    path = folder / "explore" / f"{name}.json"
-    write_json(path, {**record, "recorded": time.strftime("%Y-%m-%d")})
+    path = folder / "explore" / f"{record['name']}.json"
+    write_record(path, ExplorationRecord, {**record, "recorded": time.strftime("%Y-%m-%d")})
     return path
 
 
@@ -120,7 +122,7 @@ def list_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; record a run with `lutra results add RUN`")
     return {
-        name: [entry for path in sorted((folder / kind.record_folder).glob("*.json")) for entry in _entries(path)]
+        name: [entry for path in sorted((folder / kind.record_folder).glob("*.json")) for entry in _entries(path, kind)]
         for name, kind in KINDS.items()
     }
 
@@ -160,10 +162,8 @@ def _require_sound(files: RunFiles) -> None:
         raise RunDirectoryError(f"{files.root / path}: was changed after its step; run `lutra run` again")
 
 
-def _entries(path: Path) -> list[dict[str, Any]]:
+def _entries(path: Path, kind: Kind) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    try:
-        return list(read_json(path, "results add")["results"])
-    except (KeyError, TypeError):
-        raise InputError(f"{path}: not a file of the record; move it away") from None
+    entries: list[dict[str, Any]] = read_record(path, load_function(kind.record), "results add")["results"]
+    return entries

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lutra.recipes.language import Recipe
-from lutra.recipes.vision import VisionRecipe
+from lutra.recipes.sections import Experiment
 from lutra.report.evidence import Evidence, read_run
 from lutra.runs.files import RunFiles
 
@@ -31,7 +30,7 @@ _STEP_TABLES = {
 }
 
 
-def summary_tables(files: RunFiles, recipe: Recipe | VisionRecipe, step: str = "run") -> list[Table]:
+def summary_tables(files: RunFiles, recipe: Experiment, step: str = "run") -> list[Table]:
     """What to print after a step, or after a whole run: the tables for which there are numbers."""
     makers = {
         "accuracy": accuracy_table,
@@ -166,7 +165,7 @@ def cost_table(evidence: Evidence) -> Table | None:
         return None
     cost, tokens = evidence.cost, evidence.cost["model"]["sequence_tokens"]
     ratios = {layer["fold_factor"]: layer for layer in cost["layers"]}
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for fold in ratios:
         blocks = [block for block in cost["blocks"] if block["fold_factor"] == fold]
         area = synthesised_blocks(evidence, fold)
@@ -185,20 +184,8 @@ def cost_table(evidence: Evidence) -> Table | None:
                 number(ratios[fold]["fpga_ratio_interpolated"], 2),
             )
         )
-    array, mlp = cost["dense_layer"]["systolic_array_size"], cost["dense_layer"]["mlp"]
-    rows.append(
-        (
-            f"MLP, {array} × {array} array",
-            count(mlp["steady_cycles"] / tokens),
-            UNKNOWN,
-            count(mlp["steady_cycles"]),
-            UNKNOWN,
-            UNKNOWN,
-            microjoules(mlp["fpga_energy_j"]),
-            UNKNOWN,
-            "1.00",
-        )
-    )
+    if cost["dense_layer"] is not None:
+        rows.append(_dense_row(cost["dense_layer"], tokens))
     header = (
         "design",
         "cycles per token",
@@ -210,7 +197,23 @@ def cost_table(evidence: Evidence) -> Table | None:
         "µJ, from LUTs",
         "energy ratio",
     )
-    return Table("One layer: the block beside the MLP on a systolic array", header, tuple(rows))
+    beside = " beside the MLP on a systolic array" if cost["dense_layer"] is not None else ", beside nothing"
+    return Table(f"One layer: the block{beside}", header, tuple(rows))
+
+
+def _dense_row(dense: dict[str, Any], tokens: int) -> tuple[str, ...]:
+    array, mlp = dense["systolic_array_size"], dense["mlp"]
+    return (
+        f"MLP, {array} × {array} array",
+        count(mlp["steady_cycles"] / tokens),
+        UNKNOWN,
+        count(mlp["steady_cycles"]),
+        UNKNOWN,
+        UNKNOWN,
+        microjoules(mlp["fpga_energy_j"]),
+        UNKNOWN,
+        "1.00",
+    )
 
 
 def synthesised_blocks(evidence: Evidence, fold_factor: int | str) -> list[dict[str, Any]]:

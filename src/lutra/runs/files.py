@@ -21,6 +21,9 @@ from lutra.errors import LutraError, RunDirectoryError
 from lutra.limits import JSON_BYTES
 from lutra.reading import note_written, parse_json, read_bytes
 
+FROZEN_FOLDER = "frozen"
+"""Of the frozen model, below a run directory; enough for what begins with hardware."""
+
 
 @dataclass(frozen=True)
 class StageFiles:
@@ -79,13 +82,13 @@ class RunFiles:
 
     @property
     def frozen(self) -> Path:
-        return self.root / "frozen"
+        return self.root / FROZEN_FOLDER
 
     @property
     def samples(self) -> Path:
         """Real validation data for the simulation: int8 input rows of every frozen graph, one tensor per graph name, or
         sentences for frozen BERTs."""
-        return self.root / "frozen" / "samples.safetensors"
+        return self.frozen / "samples.safetensors"
 
     @property
     def rtl(self) -> Path:

@@ -18,7 +18,7 @@ VERSION = 2
 class Finished(Strict):
     """Evidence of a step that did all that the recipe asks."""
 
-    recipe: Name = ""
+    recipe: Name | Literal[""] = ""
     """The recipe's hash; empty in files that are not complete records."""
     inputs: dict[str, str] = Field(default_factory=dict)
     """SHA-256 by path below the run directory."""

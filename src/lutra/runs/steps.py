@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,11 +20,12 @@ from typing import Any
 from lutra.errors import InputError, LutraError, RunDirectoryError
 from lutra.escape import brief
 from lutra.reading import Journal, digest, keeping_journal
+from lutra.recipes.frozen import FrozenRecipe, recipe_of_folder
 from lutra.recipes.kinds import Step, kind_of, load_any_recipe, load_function
 from lutra.recipes.sections import Experiment
 from lutra.runs.claim import claim_run
 from lutra.runs.environment import environment
-from lutra.runs.files import HOLDER_NAME, LOCK_NAME, RunFiles, cannot_write, clear_leftovers, is_leftover
+from lutra.runs.files import FROZEN_FOLDER, HOLDER_NAME, LOCK_NAME, RunFiles, cannot_write, clear_leftovers, is_leftover
 from lutra.runs.lock import held
 from lutra.runs.record import failed_steps, finished_steps, write_steps
 
@@ -34,9 +37,13 @@ def open_run(recipe: Experiment, root: Path) -> RunFiles:
 
     Raises:
         RunDirectoryError: `root` belongs to another recipe (the first differing key is named), or holds other files.
+        InputError: a later step could not do what the recipe asks for.
     """
+    if check := kind_of(recipe).check:
+        load_function(check)(recipe)
     files = RunFiles(root)
-    if not files.recipe.exists() and root.exists() and (not root.is_dir() or _holds_other_files(root)):
+    own = (FROZEN_FOLDER,) if isinstance(recipe, FrozenRecipe) else ()
+    if not files.recipe.exists() and root.exists() and (not root.is_dir() or _holds_other_files(root, own)):
         raise RunDirectoryError(f"{root}: not a run directory (no recipe.toml) and not empty; choose another --out")
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -47,17 +54,21 @@ def open_run(recipe: Experiment, root: Path) -> RunFiles:
     return files
 
 
-def _holds_other_files(root: Path) -> bool:
-    return any(path.name not in (LOCK_NAME, HOLDER_NAME) and not is_leftover(path.name) for path in root.iterdir())
+def _holds_other_files(root: Path, own: tuple[str, ...]) -> bool:
+    known = (LOCK_NAME, HOLDER_NAME, *own)
+    return any(path.name not in known and not is_leftover(path.name) for path in root.iterdir())
 
 
 def load_run(root: Path) -> tuple[RunFiles, Experiment]:
-    """The files and the recipe of an existing run.
+    """The files and the recipe of an existing run. A folder that holds nothing but a frozen model becomes one.
 
     Raises:
         RunDirectoryError: `root` holds no run.
     """
     files = RunFiles(root)
+    bare = not files.recipe.exists() and (files.frozen / "model.json").is_file()
+    if bare and not _holds_other_files(root, (FROZEN_FOLDER,)):
+        return files, recipe_of_folder(root)
     if not files.recipe.is_file():
         raise RunDirectoryError(
             f"{root}: no run there (no recipe.toml); start one with `lutra run RECIPE --out {root}`"
@@ -132,7 +143,15 @@ def run_step(files: RunFiles, recipe: Experiment, name: str, **options: Any) -> 
     with held(files.root):
         claim_run(files, recipe)
         clear_leftovers(files.root)
+        _use_threads(recipe.processor_threads)
         return _run_held(files, recipe, step, lambda: function(files, recipe, **options), frozenset(options))
+
+
+def _use_threads(count: int) -> None:
+    """Let PyTorch compute on so many threads, whether it is loaded already or will be."""
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(count)
 
 
 def _run_held(
@@ -164,7 +183,7 @@ def _run_held(
             "outputs": _digests(files, sorted(_written(files, step))),
             "seconds": round(seconds, 3),
             "ended": _now(),
-            "environment": environment(),
+            "environment": {**environment(), "threads": str(recipe.processor_threads)},
         }
         _record(files, recipe, step.name, finished=evidence)
     else:

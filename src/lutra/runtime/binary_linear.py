@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -59,6 +59,7 @@ class BinaryLinear:
         self.inputs, self.outputs = weights.shape
         self.low = -(2 ** (bits - 1)) if signed else 0
         self.high = self.low + 2**bits - 1
+        self._scale = scale
         self._inverse, self._offset = np.float32(1) / np.float32(scale), np.float32(offset)
         self._column_scale = _per_column(column_scale, self.outputs, scale)
         self._column_offset = _per_column(column_offset, self.outputs, 0.0)
@@ -97,6 +98,12 @@ class BinaryLinear:
         if self._run(self._address, self._isa, source, target, len(x)):
             raise LutraError("binary linear layer: out of memory; run fewer threads")
         return y
+
+    def __reduce__(self) -> tuple[type[BinaryLinear], tuple[Any, ...]]:
+        """A copy lays its own memory out."""
+        bits, signed = int(self._layer.bits), self.low < 0
+        columns = self._column_scale[: self.outputs], self._column_offset[: self.outputs]
+        return BinaryLinear, (self.weights(), bits, signed, self._scale, float(self._offset), *columns)
 
     def codes(self, x: np.ndarray) -> np.ndarray:
         """The integers that float32 activations are rounded to, int64."""

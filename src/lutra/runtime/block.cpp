@@ -13,7 +13,7 @@ constexpr int64_t PAST_CACHE_BYTES = 1 << 20;
 
 const Kernels* kernels_of(int64_t isa) {
 #if defined(__x86_64__)
-    if (isa == 2) return &kernels_avx512;
+    if (isa >= 2) return &kernels_avx512;
     if (isa == 1) return &kernels_avx2;
 #endif
     return &kernels_scalar;

@@ -57,6 +57,7 @@ struct Block {
     const int32_t* column_segments;  // (column_blocks + 1) first segment of each column block
     const int32_t* segment_tables;   // (segments + 1) first table of each segment
     const int16_t* segment_start;    // (segments, 32) minus the centre of the segment's sums, so that they fit int16
+    const int32_t* segment_used;     // (segments, 8, 2) from which to which table four outputs each have a value
     const int32_t* table_group;      // (tables) which group addresses it
     const int16_t* table_pairs;      // (tables, 3, 32) encoded values of two bits: low byte, high byte
     // Conditional sum, one token: `encoded` row by row, `token_rows` for products of four rows at once

@@ -46,14 +46,14 @@ struct Avx512 : Portable {
         return Plane(_mm512_ternarylogic_epi64(__m512i(select), __m512i(one), __m512i(zero), 0xca));
     }
 
-    static void lut_layer(const LutLayer& layer, Plane* planes) {
+    static void lut_layer(const LutLayer& layer, Plane* planes, int64_t words) {
         __m512i* vectors = reinterpret_cast<__m512i*>(planes);
         switch (layer.inputs) {
-            case 2: return look_up_layer<2>(layer, vectors);
-            case 3: return look_up_layer<3>(layer, vectors);
-            case 4: return look_up_layer<4>(layer, vectors);
-            case 5: return look_up_layer<5>(layer, vectors);
-            case 6: return look_up_layer<6>(layer, vectors);
+            case 2: return look_up_layer<2>(layer, vectors, words);
+            case 3: return look_up_layer<3>(layer, vectors, words);
+            case 4: return look_up_layer<4>(layer, vectors, words);
+            case 5: return look_up_layer<5>(layer, vectors, words);
+            case 6: return look_up_layer<6>(layer, vectors, words);
             default: return select_layer<Avx512>(layer, planes);
         }
     }

@@ -90,7 +90,8 @@ struct Portable {
     static void thermometer(const int8_t* column, int64_t words, const int8_t* thresholds, int64_t count,
                             uint64_t* planes);
 
-    static void lut_layer(const LutLayer& layer, Plane* planes);
+    // Of the first 64 * `words` tokens at least.
+    static void lut_layer(const LutLayer& layer, Plane* planes, int64_t words);
 
     // Addresses of 64 tokens from one word of six planes.
     static void addresses(const uint64_t* word, uint8_t* out) {
@@ -215,7 +216,9 @@ void select_layer(const LutLayer& layer, Plane* planes) {
     }
 }
 
-inline void Portable::lut_layer(const LutLayer& layer, Plane* planes) { select_layer<Portable>(layer, planes); }
+inline void Portable::lut_layer(const LutLayer& layer, Plane* planes, int64_t) {
+    select_layer<Portable>(layer, planes);
+}
 
 // ---- Conditional sum --------------------------------------------------------------------------------------------
 
@@ -294,7 +297,7 @@ void compute_addresses(const Block& block, const int8_t* x, int64_t tokens, cons
         Isa::thermometer(space.columns + f * COLUMN_STRIDE, words, block.thresholds + f * block.thermometer_bits,
                          block.thermometer_bits, thermometer + f * block.thermometer_bits * WORDS);
     for (int64_t i = 0; i < block.dead_count; ++i) space.planes[block.dead[i]] = Plane{};
-    for (int64_t k = 0; k < block.layer_count; ++k) Isa::lut_layer(block.layers[k], space.planes);
+    for (int64_t k = 0; k < block.layer_count; ++k) Isa::lut_layer(block.layers[k], space.planes, words);
     for (int64_t g = 0; g < block.group_count; ++g) {
         const int32_t* planes = block.group_planes + g * GROUP_BITS;
         for (int64_t w = 0; w < words; ++w) {

@@ -16,6 +16,7 @@ from lutra.frozen.graph import FrozenModel, Graph
 from lutra.runtime.library import INSTRUCTION_SETS, compiled, few_tokens_call
 from lutra.runtime.program import compile_block
 from lutra.runtime.results import empty_result, result_dtype
+from lutra.runtime.threads import checked_threads
 
 FEW_TOKENS = 16
 
@@ -27,7 +28,7 @@ class BlockRuntime:
         graph: the frozen graph that is computed.
         output_dtype: dtype of the results, the narrowest of int8, uint8, int16, uint16 and int32 that holds the graph's
             output type.
-        isa: "avx512", "avx2", "scalar", or "golden" where there is no compiler.
+        isa: "amx" and "avx512" (the same here), "avx2", "scalar", or "golden" where there is no compiler.
 
     Raises:
         FrozenModelError: not a weightless block with int8 input and at most 32-bit output.
@@ -35,10 +36,8 @@ class BlockRuntime:
     """
 
     def __init__(self, graph: Graph, threads: int = 1) -> None:
-        if threads < 1:
-            raise InputError(f"threads must be at least 1, got {threads}")
         self.graph = graph
-        self.threads = threads
+        self.threads = checked_threads(threads)
         self._block = compile_block(graph)
         self.output_dtype = result_dtype(graph)
         self._address = ctypes.addressof(self._block)
@@ -80,6 +79,9 @@ class BlockRuntime:
         if failed:
             raise LutraError(f"{self.graph.name}: out of memory; run fewer threads")
         return out
+
+    def __reduce__(self) -> tuple[type[BlockRuntime], tuple[Graph, int]]:
+        return BlockRuntime, (self.graph, self.threads)  # a copy lays its own memory out
 
     def _check_out(self, out: np.ndarray, rows: int) -> None:
         shape = (rows, self._output_width)

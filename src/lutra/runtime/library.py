@@ -7,17 +7,19 @@ import functools
 import logging
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from lutra import settings
 from lutra.errors import ToolError
 from lutra.native import library as native
 from lutra.native.isa import REFERENCE, chosen_isa
 
-INSTRUCTION_SETS = ("scalar", "avx2", "avx512")
+if TYPE_CHECKING:  # setup.py loads this file where NumPy is not installed
+    import numpy as np
 
-LIBRARIES = {"runtime": (sorted(Path(__file__).parent.glob("*.cpp")), ["-Wno-psabi", "-Wno-ignored-attributes"])}
+INSTRUCTION_SETS = ("scalar", "avx2", "avx512", "amx")
+
+LIBRARIES = {"runtime": (sorted(Path(__file__).parent.glob("**/*.cpp")), ["-Wno-psabi", "-Wno-ignored-attributes"])}
 """Sources and flags of every library, by name."""
 
 _log = logging.getLogger("lutra")

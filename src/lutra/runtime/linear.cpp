@@ -11,7 +11,7 @@ namespace {
 
 const LinearKernels& kernels_of(int64_t isa) {
 #if defined(__x86_64__)
-    if (isa == 2) return linear_avx512;
+    if (isa >= 2) return linear_avx512;
 #endif
     return linear_scalar;
 }

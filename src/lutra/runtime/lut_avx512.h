@@ -32,8 +32,9 @@ struct Interleave {
 constexpr Interleave INTERLEAVE;
 
 // Tables of up to six inputs; smaller ones are repeated to 64 entries, so that the other address bits do not matter.
-template <int inputs>
-void look_up_layer(const LutLayer& layer, __m512i* planes) {
+// Of the planes, the first 64 * `parts` tokens are looked up.
+template <int inputs, int parts>
+void look_up_tokens(const LutLayer& layer, __m512i* planes) {
     __m512i pair[2], quad[2], eight[4];
     for (int i = 0; i < 2; ++i) pair[i] = _mm512_load_si512(INTERLEAVE.pair[i]);
     for (int i = 0; i < 2; ++i) quad[i] = _mm512_load_si512(INTERLEAVE.quad[i]);
@@ -46,12 +47,12 @@ void look_up_layer(const LutLayer& layer, __m512i* planes) {
         for (int i = 0; i < 6; ++i) x[i] = planes[layer.connections[l * inputs + (i < inputs ? i : 0)]];
         const __m512i table = _mm512_set1_epi64(int64_t(layer.tables[l]));
 #pragma GCC unroll 2
-        for (int half = 0; half < 2; ++half) {
+        for (int half = 0; half < (parts + 3) / 4; ++half) {
             const __m512i first = _mm512_permutex2var_epi8(x[0], pair[half], x[1]);
             const __m512i second = _mm512_permutex2var_epi8(x[2], pair[half], x[3]);
             const __m512i third = _mm512_permutex2var_epi8(x[4], pair[half], x[5]);
 #pragma GCC unroll 4
-            for (int part = 0; part < 4; ++part) {
+            for (int part = 0; part < (parts < 4 ? parts : 4); ++part) {
                 const __m512i four = _mm512_permutex2var_epi8(first, quad[part / 2], second);
                 const __m512i rows = _mm512_permutex2var_epi8(four, eight[part], third);
                 const __m512i address = _mm512_gf2p8affine_epi64_epi8(transpose, rows, 0);
@@ -59,6 +60,14 @@ void look_up_layer(const LutLayer& layer, __m512i* planes) {
             }
         }
     }
+}
+
+template <int inputs>
+void look_up_layer(const LutLayer& layer, __m512i* planes, int64_t words) {
+    if (words == 1) return look_up_tokens<inputs, 1>(layer, planes);
+    if (words == 2) return look_up_tokens<inputs, 2>(layer, planes);
+    if (words <= 4) return look_up_tokens<inputs, 4>(layer, planes);
+    look_up_tokens<inputs, 8>(layer, planes);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ from lutra.runtime.results import result_dtype
 COLUMNS = 32
 GROUP_BITS = 6
 TILE_VECTORS = 8
+USED_OUTPUTS = 4
 # Sums of one segment, spread over at most 2^16 values, fit int16 once their centre is subtracted.
 SEGMENT_SPREAD = 2**16 - 1
 PACKED_SOURCE_BITS = 2**15
@@ -43,8 +44,9 @@ class Block(ctypes.Structure):
         "width", "thermometer_bits", "output_width", "output_bytes", "planes", "* thresholds", "dead_count", "* dead",
         "* live", "* first_feature", "* feature_offset", "packed_words", "few_tokens_allowed", "layer_count",
         "* layers", "group_count", "* group_planes", "column_blocks", "* column_segments", "* segment_tables",
-        "* segment_start", "* table_group", "* table_pairs", "sum_rows", "* sum_planes", "* encoded", "sum_pieces",
-        "* sum_source", "* token_rows", "exact_in_int32", "* int32_multiplier", "* int32_offset", "* int32_shift",
+        "* segment_start", "* segment_used", "* table_group", "* table_pairs", "sum_rows", "* sum_planes", "* encoded",
+        "sum_pieces", "* sum_source", "* token_rows", "exact_in_int32", "* int32_multiplier", "* int32_offset",
+        "* int32_shift",
         "exact_in_double", "* scale", "* offset", "* token_offset", "* multiplier", "* shift", "* constant", "* bias",
         "low", "high",
     )  # fmt: skip
@@ -161,6 +163,7 @@ def _lay_out_sum(block: Block, view: WeightlessBlock, values: dict[str, tuple[in
     group_count, _, column_blocks, _ = grouped.shape
     tables: list[tuple[int, int]] = []  # (group, column block)
     segment_tables, column_segments, starts = [0], [0], []
+    used: list[list[tuple[int, int]]] = []
     centre = np.zeros((column_blocks, COLUMNS), np.int64)
     for column in range(column_blocks):
         for segment in _segments(grouped[:, :, column].astype(np.int64)):
@@ -169,6 +172,7 @@ def _lay_out_sum(block: Block, view: WeightlessBlock, values: dict[str, tuple[in
             middle = low + (high - low + 1) // 2
             starts.append(-middle)
             centre[column] += middle
+            used.append([_span(rows[:, :, o : o + USED_OUTPUTS], len(tables)) for o in range(0, COLUMNS, USED_OUTPUTS)])
             tables += [(group, column) for group in segment]
             segment_tables.append(len(tables))
         column_segments.append(len(starts))
@@ -183,6 +187,7 @@ def _lay_out_sum(block: Block, view: WeightlessBlock, values: dict[str, tuple[in
         column_segments=np.array(column_segments, np.int32),
         segment_tables=np.array(segment_tables, np.int32),
         segment_start=np.array(starts).astype(np.int16),
+        segment_used=np.array(used, np.int32),
         table_group=table_group.astype(np.int32),
         table_pairs=np.ascontiguousarray(pairs[table_group, table_column]).view(np.int16),
         sum_planes=planes.astype(np.int32),
@@ -209,6 +214,13 @@ def _segments(rows: np.ndarray) -> Iterator[list[int]]:
     yield segment
 
 
+def _span(rows: np.ndarray, first: int) -> tuple[int, int]:
+    """From which table to which (exclusive) some outputs have a value, in `rows` (groups, 6, outputs) of tables that
+    begin with `first`; one table at least."""
+    found = np.flatnonzero(rows.any(axis=(1, 2)))
+    return (first + int(found[0]), first + int(found[-1]) + 1) if found.size else (first, first + 1)
+
+
 def _tiles(encoded: np.ndarray) -> np.ndarray:
     """Rows in fours and columns in tiles of up to 128, as the dot products of one token read them."""
     quads = encoded.reshape(len(encoded) // 4, 4, -1, 16).transpose(0, 2, 3, 1)  # (quads, vectors, 16, 4)
@@ -219,13 +231,13 @@ def _lay_out_requantise(block: Block, view: WeightlessBlock, centre: np.ndarray)
     op = view.requantise
     multiplier, shift, bias = (_pad(array, 0, COLUMNS) for array in (op.multiplier, op.shift, view.summation.bias))
     constant = bias + centre
-    half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+    rounding = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
     largest = np.abs(view.summation.encoded).sum(axis=0).max() + np.abs(bias).max() + np.abs(constant).max()
-    block.exact_in_double = int(largest) * int(multiplier.max()) + int(half.max()) < 2**52
-    int32_offset = constant * multiplier + half
+    block.exact_in_double = int(largest) * int(multiplier.max()) + int(rounding.max()) < 2**52
+    int32_offset = constant * multiplier + rounding
     reach = np.abs(view.summation.encoded).sum(axis=0).max() + np.abs(bias).max()
     block.exact_in_int32 = bool(
-        multiplier.max() < 2**15 and int(reach) * int(multiplier.max()) + int(half.max()) < 2**31
+        multiplier.max() < 2**15 and int(reach) * int(multiplier.max()) + int(rounding.max()) < 2**31
     )
     block.low, block.high = op.type.minimum, op.type.maximum
     block.point(
@@ -234,8 +246,8 @@ def _lay_out_requantise(block: Block, view: WeightlessBlock, centre: np.ndarray)
         int32_offset=int32_offset.astype(np.int32),
         int32_shift=np.minimum(shift, 31).astype(np.int32),
         scale=np.ldexp(multiplier.astype(np.float64), -shift),
-        offset=np.ldexp((constant * multiplier + half).astype(np.float64), -shift),
-        token_offset=np.ldexp((bias * multiplier + half).astype(np.float64), -shift),
+        offset=np.ldexp((constant * multiplier + rounding).astype(np.float64), -shift),
+        token_offset=np.ldexp((bias * multiplier + rounding).astype(np.float64), -shift),
         multiplier=multiplier,
         shift=shift,
         constant=constant,

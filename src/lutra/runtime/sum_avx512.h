@@ -126,11 +126,13 @@ template <class Meanwhile>
 void permute_sum(const Block& block, int64_t segment, int64_t tokens, const Workspace& space, int16_t* turned,
                  Meanwhile&& meanwhile) {
     __m512i* tables = reinterpret_cast<__m512i*>(space.tables);
-    const int64_t first = block.segment_tables[segment], end = block.segment_tables[segment + 1];
-    const int64_t chunks = (end - first + CHUNK_GROUPS - 1) / CHUNK_GROUPS;
-    const int64_t tiles = COLUMNS / OUTPUTS_AT_ONCE * chunks * ((tokens + TILE_TOKENS - 1) / TILE_TOKENS);
-    int64_t done = 0;
-    for (int64_t output = 0; output < COLUMNS; output += OUTPUTS_AT_ONCE) {
+    constexpr int64_t PARTS = COLUMNS / OUTPUTS_AT_ONCE;
+    const int32_t* used = block.segment_used + segment * PARTS * 2;
+    int64_t chunks = 0, done = 0;
+    for (int64_t p = 0; p < PARTS; ++p) chunks += (used[2 * p + 1] - used[2 * p] + CHUNK_GROUPS - 1) / CHUNK_GROUPS;
+    const int64_t tiles = chunks * ((tokens + TILE_TOKENS - 1) / TILE_TOKENS);
+    for (int64_t output = 0; output < COLUMNS; output += OUTPUTS_AT_ONCE, used += 2) {
+        const int64_t first = used[0], end = used[1];
         const int16_t* start = block.segment_start + segment * COLUMNS + output;
         for (int64_t table = first; table < end; table += CHUNK_GROUPS) {
             const int64_t groups = end - table < CHUNK_GROUPS ? end - table : CHUNK_GROUPS;

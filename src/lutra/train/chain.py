@@ -1,6 +1,6 @@
 """The chain of stages of a BERT recipe: from a float checkpoint to binary models of one GLUE task.
 
-Full -> half (narrowed and taught by the full one) -> ternary -> split into binary halves -> binary, each taught by the
+Full -> half (narrowed and taught by the full one) -> ternary -> split into binary copies -> binary, each taught by the
 half one (BinaryBERT; BMT section 3.2); `lutra.recipes.bert.plan_stages` says what comes from what.
 """
 
@@ -13,14 +13,17 @@ from typing import Any
 
 import torch
 
-from lutra.data.glue import EncodedSplit, Task, encode_split, find_task, load_tokenizer, read_split
+from lutra.data.glue import EncodedSplit, Task, encode_split, find_task, read_split
+from lutra.data.tokenizer import load_tokenizer
 from lutra.errors import InputError
 from lutra.models.bert import Bert, requantised
 from lutra.models.bert_files import find_checkpoint, load_bert
 from lutra.recipes.bert import BertRecipe, StagePlan, plan_stages
 from lutra.recipes.bert_config import BertConfig
 from lutra.runs.claim import claim_run
-from lutra.runs.files import RunFiles, read_json
+from lutra.runs.files import RunFiles
+from lutra.runs.schemas.training import StageResult
+from lutra.runs.typed import read_record
 from lutra.train.narrow import measure_importance, narrowed
 from lutra.train.session import StopRequest
 from lutra.train.split import split_ternary
@@ -67,7 +70,7 @@ def train_chain(files: RunFiles, recipe: BertRecipe, max_minutes: float | None =
                 if stopped:
                     break
     finished = [plan for plan in plans if files.stage(plan.name).finished]
-    results = {plan.name: read_json(files.stage(plan.name).result, "train") for plan in finished}
+    results = {plan.name: read_record(files.stage(plan.name).result, StageResult, "train") for plan in finished}
     return {"stopped": stopped, "finished": len(finished) == len(plans), "stages": results}
 
 

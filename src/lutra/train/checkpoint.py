@@ -20,9 +20,12 @@ from torch import Tensor
 
 from lutra.data.text import load_dataset
 from lutra.errors import CheckpointError
+from lutra.escape import brief
+from lutra.limits import TENSOR_BYTES
 from lutra.models.gpt import GPT
 from lutra.models.vit import VisionTransformer
 from lutra.models.zoo import create_model, create_vision_model
+from lutra.reading import parse_json, read_bytes
 from lutra.recipes.language import load_recipe
 from lutra.recipes.vision import load_vision_recipe
 from lutra.runs.files import RunFiles, replacing
@@ -49,16 +52,22 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         CheckpointError: the file is missing, is not a checkpoint of Lutra, or is corrupted.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, TENSOR_BYTES)
         tensors = parse_tensors(content)
         (header_length,) = struct.unpack("<Q", content[:8])
-        header = json.loads(content[8 : 8 + header_length])["__metadata__"]
+        header = parse_json(content[8 : 8 + header_length])["__metadata__"]
         text, checksum = header["lutra"], header["sha256"]
-        metadata = json.loads(text)
+        metadata = parse_json(text.encode())
+        if not isinstance(metadata, dict):
+            raise ValueError("its notes are not an object")
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read it ({error.strerror}); run `lutra train` first") from None
-    except (SafetensorError, ValueError, KeyError, TypeError, struct.error) as error:
-        raise CheckpointError(f"{path}: not a checkpoint, or corrupted ({error}); delete it and train again") from None
+    except (
+        *(SafetensorError, ValueError, KeyError, TypeError),
+        *(AttributeError, RecursionError, struct.error),
+    ) as error:
+        reason = brief(" ".join(str(error).split()))
+        raise CheckpointError(f"{path}: not a checkpoint, or corrupted ({reason}); delete it and train again") from None
     if _checksum(tensors, text) != checksum:
         raise CheckpointError(f"{path}: corrupted, its checksum differs; delete it and train again")
     return tensors, metadata
@@ -102,12 +111,14 @@ def load_weights(model: Trainable, tensors: dict[str, Tensor], path: Path) -> No
         CheckpointError: a tensor is missing, unexpected, or of another shape.
     """
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(OPTIMISER_PREFIX)}
+    if any(tensor.isnan().any() for tensor in weights.values() if tensor.is_floating_point()):
+        raise CheckpointError(f"{path}: holds a weight that is no number; delete it and train again")
     expected = model.weights()
     for name in sorted(expected.keys() | weights.keys()):
         there, wanted = (_describe(group.get(name)) for group in (weights, expected))
         if there != wanted:
             raise CheckpointError(
-                f"{path}: made for another architecture: {name} is {there} there, the recipe wants {wanted}"
+                f"{path}: made for another architecture: {brief(name)} is {there} there, the recipe wants {wanted}"
             )
     model.load_weights(weights)
 

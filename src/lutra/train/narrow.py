@@ -1,7 +1,7 @@
 """Cut a float BERT to fewer heads and feed-forward neurons, the important ones first (DynaBERT).
 
 The residual width and the depth stay. BMT's half-size model has half the heads and half the neurons; splitting it into
-two binary halves brings the number of weights back.
+two binary copies brings the number of weights back.
 """
 
 from __future__ import annotations

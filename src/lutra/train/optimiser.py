@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lutra.kernels.adamw import AdamW
 from lutra.nn.binary_linear import QuantisedLinear
 from lutra.nn.quantizers import ActivationQuantiser
 from lutra.nn.weightless import weightless_blocks
@@ -17,7 +18,7 @@ UNDECAYED = {"cls_token", "pos_embed"}
 """Parameters of a vision transformer that do not decay, as in DeiT."""
 
 
-def create_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+def create_optimiser(model: nn.Module, config: TrainConfig) -> AdamW:
     """AdamW whose groups carry a `name`, the `peak` of their learning rate, and its `floor` relative to the peak.
 
     Weight decay acts on matrices and embeddings outside of weightless blocks, as in nanoGPT. The parameters of a block
@@ -56,7 +57,10 @@ def create_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW
         {"name": kind, "params": special[kind], "peak": peak, "floor": 0.0, "betas": block_betas}
         for kind, peak in peaks.items()
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=0.0, fused=True)
+    for group in groups:
+        group["limit"] = 1.0 if group["name"] == "tables" else math.inf  # as `LutLayer.constrain_`
+    regions = {block.summation.encoded: block.summation.live_regions() for block in weightless_blocks(model).values()}
+    return AdamW([group for group in groups if group["params"]], weight_decay=0.0, regions=regions)
 
 
 def _quantiser_steps(model: nn.Module) -> list[nn.Parameter]:

@@ -7,7 +7,7 @@ other (K) weights that ternarise to 0:
     J: W1 = W + b,    W2 = -b              b = (n S_I / |I| - S_I - S_J - S_K) / (2 (|J| + |K|))
     K: W1 = b,        W2 = W - b
 
-On I both halves have the sign of W, on J and K opposite signs, so that equal mean magnitudes of the halves (which give
+On I both copies have the sign of W, on J and K opposite signs, so that equal mean magnitudes of the copies (which give
 a) cancel on J and K, and their sum (which gives b) is the ternary scale on I. BMT's Eq. 4 prints J and K exchanged in a
 and |J| for |I| in b; the split is not exact with either.
 """
@@ -25,14 +25,14 @@ from lutra.nn.quantizers import quantise_weight
 from lutra.recipes.bert_config import BertConfig
 
 
-class Halves(NamedTuple):
-    """Latent weights of the two binary halves; their sum is the ternary latent weight."""
+class Copies(NamedTuple):
+    """Latent weights of the two binary copies; their sum is the ternary latent weight."""
 
     first: Tensor
     second: Tensor
 
 
-def split_weight(weight: Tensor, name: str, per_row: bool = False) -> Halves:
+def split_weight(weight: Tensor, name: str, per_row: bool = False) -> Copies:
     """Split a ternary latent weight (rows, columns), as a whole or row by row; computed in float64.
 
     `BWN(first) + BWN(second) = TWN(weight)` to the precision of the weight's type.
@@ -55,23 +55,23 @@ def split_weight(weight: Tensor, name: str, per_row: bool = False) -> Halves:
     mean_excess = count * sum_kept / count_kept - (sum_kept + sum_positive + sum_rest)
     b = mean_excess / (2 * (count - count_kept).clamp_min(1))  # without zeros nobody reads b
     first = torch.where(kept, a * groups, torch.where(positive, groups + b, b))
-    return Halves(*(half.view(weight.shape).to(weight.dtype) for half in (first, groups - first)))
+    return Copies(*(copy.view(weight.shape).to(weight.dtype) for copy in (first, groups - first)))
 
 
 def split_ternary(model: Bert, config: BertConfig) -> Bert:
-    """The model with two binary halves of every weight that computes what the ternary `model` computes.
+    """The model with two binary copies of every weight that computes what the ternary `model` computes.
 
     Biases, norms, the float embeddings, the classifier and the quantisers' steps are copied; learned biases of elastic
     quantisers start at 0 and the column scales of WTWS at 1.
 
     Raises:
-        InputError: `model` is not ternary, `config` has no halves or another shape, or a weight can not be split.
+        InputError: `model` is not ternary, `config` has not two copies or another shape, or a weight can not be split.
     """
     source = model.config.quantisation
     if (source.weight_bits, source.embedding_bits) != (2, 2):
         bits = f"{source.weight_bits}-bit weights and a {source.embedding_bits}-bit word embedding"
         raise InputError(f"only a ternary model can be split, this one has {bits}")
-    if config.quantisation.halves != 2 or config != model.config.model_copy(
+    if config.quantisation.copies != 2 or config != model.config.model_copy(
         update={"quantisation": config.quantisation}
     ):
         raise InputError('a split needs the same model with quantisation method "binary" or "bmt"')
@@ -87,9 +87,9 @@ def split_ternary(model: Bert, config: BertConfig) -> Bert:
             if ".weights.1." in name:
                 continue
             if ".weights.0." in name:
-                halves = split_weight(state[name], name, per_row=name.startswith("embeddings."))
-                tensor.copy_(halves.first)
-                target.state_dict()[name.replace(".weights.0.", ".weights.1.")].copy_(halves.second)
+                copies = split_weight(state[name], name, per_row=name.startswith("embeddings."))
+                tensor.copy_(copies.first)
+                target.state_dict()[name.replace(".weights.0.", ".weights.1.")].copy_(copies.second)
             elif name in state:
                 tensor.copy_(state[name])
     return target.train(model.training)

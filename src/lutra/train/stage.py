@@ -7,7 +7,6 @@ development set of the lesson before; the best of the last lesson are the stage'
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -25,7 +24,9 @@ from lutra.nn.binary_linear import PackedWeight, pack_, prepare_packed_
 from lutra.recipes.bert import Lesson, OptimiserConfig
 from lutra.recipes.bert_config import BertConfig
 from lutra.runs.environment import environment
-from lutra.runs.files import StageFiles, clear_leftovers, write_json, write_text
+from lutra.runs.files import StageFiles, clear_leftovers
+from lutra.runs.schemas.training import StageLogLine, StageResult
+from lutra.runs.typed import read_lines, write_lines, write_record
 from lutra.train.checkpoint import OPTIMISER_PREFIX, read_checkpoint, save_checkpoint
 from lutra.train.distill import evaluate, lesson_loss, to_device_of
 from lutra.train.optimiser import load_optimiser_tensors, optimiser_tensors
@@ -181,7 +182,7 @@ class _StageTraining:
             **_description(model),
             "environment": environment(),
         }
-        write_json(self.files.result, result)
+        write_record(self.files.result, StageResult, result)
         self.files.last_checkpoint.unlink(missing_ok=True)
 
     def _prepare_lesson(self) -> None:
@@ -219,8 +220,8 @@ class _StageTraining:
             group["lr"] = group["peak"] * factor
         draws = np.random.SeedSequence((self.plan.seed, _DROPOUT_STREAM, state.lesson, iteration))
         torch.manual_seed(int(draws.generate_state(1, np.uint64)[0]))
-        half = self.plan.precision == "bf16-mixed"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        mixed = self.plan.precision == "bf16-mixed"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             loss = self.loss_of(self._batch(iteration), self.plan.data.task)
         value = self._require_finite(loss.item(), "training loss")
         self.adamw.zero_grad()
@@ -284,7 +285,7 @@ class _StageTraining:
             }
         )
         state.loss_sum, state.loss_count = 0.0, 0
-        write_text(self.files.log, "".join(json.dumps(line) + "\n" for line in self.log))
+        write_lines(self.files.log, StageLogLine, self.log)
         iterations = self.plan.iterations(state.lesson)
         best = f"best {state.best_score:.2f} at {state.best_iteration}"
         progress.message(
@@ -340,14 +341,7 @@ class _StageTraining:
 
     def _kept_log(self, lines: int) -> list[dict[str, Any]]:
         """Log lines up to the checkpoint: a later one was written just before a kill and comes again."""
-        path = self.files.log
-        try:
-            kept = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[:lines]]
-        except FileNotFoundError:
-            kept = []
-        except ValueError as error:
-            raise CheckpointError(f"{path}: not a training log ({error}); restore it or delete it") from None
-        return kept
+        return read_lines(self.files.log, StageLogLine, "restore it or delete it")[:lines]
 
 
 def _optimiser(model: Bert, lesson: Lesson, config: OptimiserConfig) -> torch.optim.AdamW:

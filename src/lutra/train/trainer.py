@@ -7,7 +7,6 @@ number of threads, the numbers are the same to the last bit. (A GPU's sums are n
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -25,7 +24,9 @@ from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.language import TrainConfig
 from lutra.recipes.sections import Experiment
 from lutra.runs.claim import claim_run
-from lutra.runs.files import RunFiles, clear_leftovers, write_text
+from lutra.runs.files import RunFiles, clear_leftovers
+from lutra.runs.schemas.training import LogLine
+from lutra.runs.typed import read_lines, write_lines
 from lutra.train.checkpoint import OPTIMISER_PREFIX, Trainable, load_weights, read_checkpoint, save_checkpoint
 from lutra.train.optimiser import (
     create_optimiser,
@@ -144,6 +145,8 @@ class _Training:
         self.model = task.model
         self.blocks = weightless_blocks(self.model)
         self.quantise_at = round(self.config.iterations * (1 - self.config.quantise_fraction))
+        fraction = self.config.mapping_fraction
+        self.freeze_mapping_at = None if fraction is None else round(self.config.iterations * fraction)
         self.fabric = Fabric(accelerator="auto", devices=1, precision=self.config.precision)
         self.adamw = create_optimiser(self.model, self.config)
         self.trained, self.optimiser = self.fabric.setup(self.model, self.adamw)
@@ -198,15 +201,12 @@ class _Training:
         loss = self.task.loss(self.trained, iteration, self.fabric.device)
         value = self._require_finite(loss.item(), "training loss")
         self.fabric.backward(loss)
-        # An infinite limit clips nothing, but still tells the norm.
+        norm = self._require_finite(self.adamw.gradient_norm(), "norm of the gradient")
         limit = config.gradient_clip or math.inf
-        norm = self.fabric.clip_gradients(self.trained, self.optimiser, max_norm=limit, error_if_nonfinite=False)
-        assert norm is not None
-        self._require_finite(norm.item(), "norm of the gradient")
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+        self.adamw.step(scale=min(1.0, limit / (norm + 1e-6)))
+        self.adamw.zero_grad()
         for block in self.blocks.values():
-            block.constrain_()
+            block.constrain_thresholds_()
         self.state.iteration += 1
         self.state.loss_sum += value
         self.state.loss_count += 1
@@ -224,6 +224,8 @@ class _Training:
     def _arrive(self, progress: ProgressLine) -> None:
         """Whatever is due at the iteration just reached; when it has been saved, all of it has been done."""
         iteration = self.state.iteration
+        if iteration == self.freeze_mapping_at:
+            self._freeze_mappings()
         if self.blocks and iteration == self.quantise_at:
             for block in self.blocks.values():
                 block.quantise_()
@@ -234,6 +236,10 @@ class _Training:
             self._evaluate(progress)
         if evaluation_due or iteration % self.config.checkpoint_every == 0:
             self._save()
+
+    def _freeze_mappings(self) -> None:
+        for block in self.blocks.values():
+            block.freeze_mapping_()
 
     def _evaluate(self, progress: ProgressLine) -> None:
         """Loss on the whole validation set, a new best checkpoint if it is one, and a line in the log."""
@@ -259,7 +265,7 @@ class _Training:
             }
         )
         state.loss_sum, state.loss_count = 0.0, 0
-        write_text(self.run.train_log, "".join(json.dumps(line) + "\n" for line in self.log))
+        write_lines(self.run.train_log, LogLine, self.log)
         trained = self.log[-1]["train_loss"]
         train_text = "" if trained is None else f"training loss {trained:.4f}, "
         found = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items())
@@ -295,16 +301,12 @@ class _Training:
             raise CheckpointError(f"{path}: not written by this version ({error}); delete it and train again") from None
         if self.state.iteration and not optimiser:
             raise CheckpointError(f"{path}: weights without the optimiser's state; delete it and train again")
+        if self.freeze_mapping_at is not None and self.state.iteration >= self.freeze_mapping_at:
+            self._freeze_mappings()
         self.saved_at = self.state.iteration
         self.log = self._kept_log()
 
     def _kept_log(self) -> list[dict[str, Any]]:
         """Log lines up to the checkpoint: a later one was written just before a kill and comes again."""
-        path = self.run.train_log
-        try:
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            return [line for line in lines if line["iteration"] <= self.state.iteration]
-        except FileNotFoundError:
-            return []
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path}: not a training log ({error}); restore it or delete it") from None
+        lines = read_lines(self.run.train_log, LogLine, "restore it or delete it")
+        return [line for line in lines if line["iteration"] <= self.state.iteration]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lutra.accelerators.block.emit import generate_rtl, generate_run
+from lutra.accelerators.block.emit import generate_rtl, write_rtl
 from lutra.accelerators.block.plan import BlockPlan, common_requantise
 from lutra.errors import FrozenModelError, InputError
 from lutra.frozen import golden, store
@@ -140,7 +140,7 @@ def test_other_graphs_are_refused(tmp_path):
 def test_a_run_gets_one_folder_per_fold_factor(tmp_path):
     run = RunFiles(tmp_path)
     store.save(FrozenModel((block(),)), run.frozen)
-    result = generate_run(run, Recipe(name="t", hardware={"fold_factors": (1, "all"), "synthesise_fold_factors": (1,)}))
+    result = write_rtl(run, Recipe(name="t", hardware={"fold_factors": (1, "all"), "synthesise_fold_factors": (1,)}))
     assert result["frozen_hash"] == store.content_hash(run.frozen)
     assert [design["folder"] for design in result["designs"]] == ["rtl/fold_1", "rtl/fold_all"]
     assert (run.rtl / "fold_all" / "block_0.sv").is_file()

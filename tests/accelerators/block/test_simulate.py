@@ -24,6 +24,7 @@ from lutra.hardware.bench import verilator
 from lutra.hardware.bench.streams import STALLING_PASSES
 from lutra.recipes.language import Recipe
 from lutra.runs.files import RunFiles
+from lutra.runs.typed import read_evidence
 
 FOLDS = (1, 2, 3, 4, "all")
 DATAFLOWS = ("accumulate", "tree")
@@ -57,7 +58,7 @@ def simulate_random_cases(rng, count, folder):
         graph, fold, rows = random_case(rng)
         devices.append(Device(BlockPlan(graph, f"block_{index}", fold, DATAFLOWS[index % 2]), rows))
     block_design([device.plan for device in devices]).write(folder / "rtl")
-    return simulate_devices(devices, folder / "rtl", folder / "waves")
+    return simulate_devices(devices, folder / "rtl", folder / "waveforms")
 
 
 def assert_equal(results):
@@ -77,7 +78,7 @@ def test_outputs_that_follow_several_registers_of_the_step(tmp_path):
     devices = [Device(BlockPlan(graph, f"block_{fold}", fold), random_rows(rng, graph, 5)) for fold in (1, 2)]
     assert [WavePlan(device.plan).segments for device in devices] == [3, 3]
     block_design([device.plan for device in devices]).write(tmp_path / "rtl")
-    assert_equal(simulate_devices(devices, tmp_path / "rtl", tmp_path / "waves"))
+    assert_equal(simulate_devices(devices, tmp_path / "rtl", tmp_path / "waveforms"))
 
 
 @pytest.mark.slow
@@ -145,7 +146,7 @@ def test_faults_in_modules_are_found(tmp_path, mutation):
     assert path.read_text().count(right) == 1
     path.write_text(path.read_text().replace(right, wrong))
     devices = [Device(plan, random_rows(rng, plan.graph, 100)) for plan in plans]
-    results = simulate_devices(devices, tmp_path / "rtl", tmp_path / "waves")
+    results = simulate_devices(devices, tmp_path / "rtl", tmp_path / "waveforms")
     assert any(result.problem for result in results)
 
 
@@ -186,7 +187,7 @@ def _sample_rows(run, graph):
 
 def test_a_run_is_proved_and_broken_rtl_is_found(run):
     result = simulate_run(run, recipe(3))
-    assert json.loads(run.simulate.read_text()) == result
+    assert read_evidence(run, recipe(3), "simulate") == result
     assert (result["rows"], result["mismatches"], result["cycles_match"]) == (48, 0, True)
     assert result["frozen_hash"] == store.content_hash(run.frozen)
     assert re.match(r"Verilator \d", result["simulator"])
@@ -201,7 +202,7 @@ def test_a_run_is_proved_and_broken_rtl_is_found(run):
     message = str(caught.value)
     assert re.search(r"block_1 \(h\.1\.mlp\): row 0, element \d+ \(without stalls\): RTL -?\d+, golden -?\d+", message)
     assert re.search(rf"first wrong inside: bits2\[{table}\]: RTL [01], golden [01]", message)
-    waveform = run.root / "waves" / "fold_3" / "block_1.vcd"
+    waveform = run.root / "waveforms" / "fold_3" / "block_1.vcd"
     assert str(waveform) in message
     assert "layer_2" in waveform.read_text()
     evidence = json.loads(run.simulate.read_text())

@@ -13,7 +13,7 @@ from safetensors.numpy import save
 from frozen_blocks import random_rows
 from lutra import settings
 from lutra.accelerators.block import synthesise as step
-from lutra.accelerators.block.emit import fold_folder, generate_run
+from lutra.accelerators.block.emit import fold_folder, write_rtl
 from lutra.accelerators.block.synthesise import synthesise_run
 from lutra.errors import MismatchError, ToolError
 from lutra.frozen import store
@@ -21,6 +21,7 @@ from lutra.frozen.graph import FrozenModel
 from lutra.frozen.random_block import random_block
 from lutra.recipes.language import HardwareConfig, Recipe
 from lutra.runs.files import RunFiles, read_json
+from lutra.runs.typed import read_evidence
 from lutra.synth.tools.find import Tool, fpga_yosys, native_yosys, opensta, run_tool
 from lutra.synth.tools.yosys import synthesise_fpga
 
@@ -36,7 +37,7 @@ def make_run(root: Path, seed: int = 0) -> RunFiles:
         np.random.default_rng(seed), width=6, thermometer_bits=2, luts=(12, 8), inputs=(6, 6), name="h.0.mlp"
     )
     store.save(FrozenModel((graph,)), run.frozen)
-    generate_run(run, RECIPE)
+    write_rtl(run, RECIPE)
     return run
 
 
@@ -84,7 +85,7 @@ def test_luts_and_flip_flops_of_a_small_block(synthesised):
 
 
 def test_results_are_kept_by_content(synthesised, monkeypatch):
-    before = read_json(synthesised.synth, "synth")
+    before = read_evidence(synthesised, RECIPE, "synth")
     built = []
 
     def build(yosys, folder, sources, top):
@@ -102,7 +103,7 @@ def test_results_are_kept_by_content(synthesised, monkeypatch):
     with pytest.raises(ToolError, match="built again"):
         synthesise_run(synthesised, RECIPE)
     source.write_text(text)
-    assert read_json(synthesised.synth, "synth") == before
+    assert read_evidence(synthesised, RECIPE, "synth") == before
 
 
 def test_rtl_of_another_model_is_generated_anew(tmp_path, monkeypatch):

@@ -240,7 +240,7 @@ def test_copies_and_pickles_of_a_converted_model_are_equal(tmp_path):
     net = converted(layers).eval()
     clone = copy.deepcopy(net)
     torch.save(net, tmp_path / "net.pt")
-    loaded = torch.load(tmp_path / "net.pt", weights_only=False)
+    loaded = torch.load(tmp_path / "net.pt", weights_only=False)  # a user's own pickle; Lutra itself reads none
     assert torch.equal(clone(x()), net(x())) and torch.equal(loaded(x()), net(x()))
     for block in weightless_blocks(net).values():
         with torch.no_grad():

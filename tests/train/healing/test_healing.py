@@ -164,7 +164,7 @@ def test_a_run_goes_from_the_model_to_the_evaluation(tmp_path):
     cost = json.loads(run.cost.read_text())
     assert (cost["model"]["layers"], cost["model"]["hidden"], cost["model"]["sequence_tokens"]) == (2, 40, 12)
     page = run.report.read_text()
-    assert recipe.source.model in page and recipe.data.text in page and "Not run: lutra simulate" in page
+    assert recipe.source.model in page and recipe.data.text in page and "Not run yet: lutra simulate" in page
     evaluate = json.loads(run.evaluate.read_text())
     scores, none = evaluate["scores"], evaluate["baselines"]["none"]
     assert scores["golden"] == pytest.approx(scores["fake_quantised"], abs=1e-5)

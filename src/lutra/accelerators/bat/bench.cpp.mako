@@ -6,7 +6,7 @@
 #include <vector>
 #include "Vtestbench.h"
 #include "axi_memory.h"
-% if waves:
+% if waveforms:
 #include "verilated_vcd_c.h"
 % endif
 
@@ -18,7 +18,7 @@ static VerilatedContext& context = *new VerilatedContext;
 static Vtestbench& top = *new Vtestbench{&context};
 static Words memory;
 
-% if waves:
+% if waveforms:
 static VerilatedVcdC& waveform = *new VerilatedVcdC;
 static uint64_t first_cycle = 0, last_cycle = 0, now = 0;
 
@@ -30,12 +30,12 @@ static void dump(uint64_t half) {
 static void tick() {
     top.clk_i = 1;
     top.eval();
-% if waves:
+% if waveforms:
     dump(0);
 % endif
     top.clk_i = 0;
     top.eval();
-% if waves:
+% if waveforms:
     dump(1);
 % endif
 }
@@ -61,11 +61,11 @@ struct Recording {
 };
 
 int main(int argc, char** argv) {
-    if (argc != ${6 if waves else 3}) return 1;
+    if (argc != ${6 if waveforms else 3}) return 1;
     std::FILE* vectors = std::fopen(argv[1], "rb");
     std::FILE* results = std::fopen(argv[2], "wb");
     if (!vectors || !results) return 1;
-% if waves:
+% if waveforms:
     context.traceEverOn(true);
     top.trace(&waveform, 99);
     waveform.open(argv[3]);
@@ -102,7 +102,7 @@ int main(int argc, char** argv) {
         uint32_t quiet = 0;
         for (uint32_t cycle = 0; (${" || ".join(f"module_{m}.finished == never" for m in modules)}) && quiet < patience;
              ++cycle, ++quiet) {
-% if waves:
+% if waveforms:
             now = cycle;
 % endif
             top.start_i = cycle == 0;
@@ -156,7 +156,7 @@ int main(int argc, char** argv) {
         }
     }
     top.final();
-% if waves:
+% if waveforms:
     waveform.close();
 % endif
     return std::fclose(results);

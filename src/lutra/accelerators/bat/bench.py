@@ -14,7 +14,7 @@ from lutra.accelerators.bat import compiler, emit
 from lutra.accelerators.bat.compiler import Image
 from lutra.accelerators.bat.config import BatConfig, ModuleConfig
 from lutra.accelerators.bat.layout import chunks
-from lutra.frozen.binary16 import HalfArray
+from lutra.frozen.binary16 import Binary16Array
 from lutra.hardware.bench import streams, verilator
 from lutra.hardware.bench.streams import NEVER
 from lutra.runs.files import write_text
@@ -55,7 +55,7 @@ class Run:
     """What sentences did that ran at the same time."""
 
     modules: list[ModuleRun]
-    rows: list[HalfArray]
+    rows: list[Binary16Array]
     """Of the last layer, (tokens, width) per sentence."""
 
     @property
@@ -65,8 +65,8 @@ class Run:
         return max(counts) if len(counts) == len(self.modules) else None
 
 
-def build(config: BatConfig, folder: Path, waves: bool = False) -> BatBench:
-    """Write and compile the accelerator and its test bench in `folder`; with `waves` one that writes waveforms.
+def build(config: BatConfig, folder: Path, waveforms: bool = False) -> BatBench:
+    """Write and compile the accelerator and its test bench in `folder`; with `waveforms` one that writes waveforms.
 
     Raises:
         ToolError: a tool is missing, or refuses the design.
@@ -80,11 +80,12 @@ def build(config: BatConfig, folder: Path, waves: bool = False) -> BatBench:
     template = Template(filename=str(Path(__file__).parent / "bench.cpp.mako"), strict_undefined=True)
     taps = [{name: chunks(bits, 32) for name, bits in each.items()} for each in widths]
     modules = range(len(config.modules))
-    write_text(folder / "testbench.cpp", str(template.render(config=config, taps=taps, modules=modules, waves=waves)))
+    main = folder / "testbench.cpp"
+    write_text(main, str(template.render(config=config, taps=taps, modules=modules, waveforms=waveforms)))
     streams.write_bench_header(folder)
     sources = [*(rtl / name for name in design.sources), folder / "testbench.sv"]
-    main = folder / "testbench.cpp"
-    return BatBench(config, verilator.build(sources, TOP, main, folder, defines=streams.DEFINES, waves=waves), rtl)
+    executable = verilator.build(sources, TOP, main, folder, defines=streams.DEFINES, waveforms=waveforms)
+    return BatBench(config, executable, rtl)
 
 
 def tap_bits(config: BatConfig, module: ModuleConfig, attention: bool) -> dict[str, int]:
@@ -109,7 +110,7 @@ class Waveform:
 def simulate(
     bench: BatBench,
     image: Image,
-    groups: Sequence[Sequence[HalfArray]],
+    groups: Sequence[Sequence[Binary16Array]],
     stalls: bool = False,
     taps: bool = True,
     waveform: Waveform | None = None,
@@ -147,7 +148,7 @@ def _pieces(pieces: Sequence[tuple[int, bytes]]) -> bytes:
     return struct.pack("<I", len(pieces)) + b"".join(packed)
 
 
-def _run(reader: streams.Reader, bench: BatBench, image: Image, group: Sequence[HalfArray]) -> Run:
+def _run(reader: streams.Reader, bench: BatBench, image: Image, group: Sequence[Binary16Array]) -> Run:
     modules = [_module_run(reader, bench.config, index) for index in range(len(bench.config.modules))]
     rows = []
     for given in group:

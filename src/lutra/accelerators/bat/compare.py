@@ -12,7 +12,7 @@ from lutra.accelerators.bat.layout import chunks
 from lutra.accelerators.bat.program import Step
 from lutra.frozen import bert_golden
 from lutra.frozen.bert import FrozenBert
-from lutra.frozen.binary16 import HalfArray
+from lutra.frozen.binary16 import Binary16Array
 
 Trace = dict[str, np.ndarray]
 """Every value inside the layers under its golden name; what is per head is (heads, tokens, ...)."""
@@ -53,7 +53,7 @@ class StepVerdict:
     first: Difference | None
 
 
-def golden_trace(model: FrozenBert, x: HalfArray) -> tuple[Trace, HalfArray]:
+def golden_trace(model: FrozenBert, x: Binary16Array) -> tuple[Trace, Binary16Array]:
     """Every value inside the layers for one sentence of embedded rows (tokens, width), and the rows behind the last.
 
     Raises:

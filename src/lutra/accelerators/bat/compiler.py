@@ -217,7 +217,7 @@ class _SentenceCompiler:
     def _query_key_value(self, name: str) -> tuple[set[str], dict[str, int]]:
         model, module, bits = self._model, self._module, self._config.activation_bits
         width = model.attention_width
-        product = products.linear(module, self._tokens, model.width, 3 * width, model.quantisation.halves, True)
+        product = products.linear(module, self._tokens, model.width, 3 * width, model.quantisation.copies, True)
         flags, numbers = engine_fields(product, self._inputs)
         stride, offset = Gearbox(module.p_vu, module.p_quan).stride(width)
         groups = chunks(self._tokens, module.p_dpu)
@@ -284,11 +284,11 @@ class _SentenceCompiler:
         return flags | {"x_is_input", "bias", "relu", "store"}, numbers
 
     def _product(self, inputs: int, outputs: int, signed: bool) -> Product:
-        halves = self._model.quantisation.halves
-        return products.linear(self._module, self._tokens, inputs, outputs, halves, signed)
+        copies = self._model.quantisation.copies
+        return products.linear(self._module, self._tokens, inputs, outputs, copies, signed)
 
     def _linear(self, inputs: int, outputs: int, signed: bool) -> dict[str, int]:
-        copies = self._model.quantisation.halves
+        copies = self._model.quantisation.copies
         return self._vector(outputs, copies, largest_linear_sum(self._model, inputs, signed))
 
     def _vector(self, outputs: int, copies: int, largest: int) -> dict[str, int]:

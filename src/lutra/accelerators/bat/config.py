@@ -119,10 +119,7 @@ class BatConfig:
             raise InputError(
                 f"BAT: heads * head_width must be at most {LARGEST_WIDTH}, got {self.heads} * {self.head_width}"
             )
-        if len({module.p_pe for module in self.modules}) > 1:
-            raise InputError(
-                "BAT: both modules must have the same p_pe, each writes the words that the other one reads"
-            )
+        check_modules(self.modules)
         for module in self.modules:
             self._check_module(module)
 
@@ -202,6 +199,16 @@ class BatConfig:
         return _from_mapping(cls, {**values, "modules": read})
 
 
+def check_modules(modules: tuple[ModuleConfig, ...]) -> None:
+    """Check what modules have to have in common, whatever runs on them.
+
+    Raises:
+        InputError: they do not.
+    """
+    if len({module.p_pe for module in modules}) > 1:
+        raise InputError("BAT: both modules must have the same p_pe, each writes the words that the other one reads")
+
+
 def check_model(config: BatConfig, model: BertConfig, tokens: int | None = None) -> None:
     """Check that `config` runs `model`, with `tokens` on sentences of so many (default: as many as it is built for).
 
@@ -222,7 +229,7 @@ def check_model(config: BatConfig, model: BertConfig, tokens: int | None = None)
             f"{quantisation.activation_bits}; set activation_bits"
         )
     limits = {
-        "halves": (quantisation.halves, config.halves),
+        "halves": (quantisation.copies, config.halves),
         "width": (model.width, config.max_width),
         "heads": (model.heads, config.heads),
         "intermediate width": (model.intermediate, config.max_intermediate),
@@ -264,7 +271,7 @@ def sized_for(model: BertConfig, modules: tuple[ModuleConfig, ...], **settings: 
     """
     sizes = {
         "activation_bits": model.quantisation.activation_bits,
-        "halves": model.quantisation.halves,
+        "halves": model.quantisation.copies,
         "positions": min(model.positions, 128),
         "max_width": model.width,
         "heads": model.heads,

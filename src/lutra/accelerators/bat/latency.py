@@ -69,7 +69,7 @@ class Shape:
             model.heads,
             model.head_width,
             model.intermediate,
-            quantisation.halves,
+            quantisation.copies,
             quantisation.activation_bits,
         )
 

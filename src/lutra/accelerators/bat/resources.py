@@ -187,6 +187,11 @@ def assemblies_use(
     return found
 
 
+def memory_use(lanes: Lanes, sizes: Sizes, attention: bool, feed_forward: bool) -> Use:
+    """What a module's memories take, which needs no synthesis."""
+    return _memories(lanes, sizes, attention, feed_forward)
+
+
 def total_use(parts: Mapping[str, Use]) -> Use:
     total = Use()
     for use in parts.values():

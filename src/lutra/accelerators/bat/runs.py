@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.numpy import load as parse_tensors
-
+from lutra import children
 from lutra.accelerators.bat import compiler, emit, simulate
-from lutra.accelerators.bat.config import BatConfig, ModuleConfig, check_model, sized_for
+from lutra.accelerators.bat.config import BatConfig, ModuleConfig, check_model, check_modules, sized_for
+from lutra.accelerators.bat.latency import Shape
+from lutra.accelerators.bat.resources import Sizes, Use, memory_use, total_use
+from lutra.accelerators.bat.search import Device, devices
 from lutra.accelerators.bat.simulate import Sentences
-from lutra.errors import InputError, RunDirectoryError
+from lutra.errors import FrozenModelError, InputError, RunDirectoryError
 from lutra.frozen import store
 from lutra.frozen.bert import FrozenBert
 from lutra.hardware.bench import verilator
 from lutra.recipes.bert import BertRecipe, plan_stages
-from lutra.runs.files import RunFiles, write_json
+from lutra.runs.files import RunFiles
+from lutra.runs.typed import write_evidence
 
 logger = logging.getLogger("lutra")
 
@@ -40,16 +41,36 @@ class Design:
         return files.rtl / self.method
 
 
+def check_recipe(recipe: BertRecipe) -> None:
+    """Refuse an accelerator that fits no model at all, before anything is trained for it.
+
+    Raises:
+        InputError: parallelisms out of range or that contradict each other, or an unknown device.
+    """
+    check_modules(modules_of(recipe))
+    device_of(recipe)
+
+
+def modules_of(recipe: BertRecipe) -> tuple[ModuleConfig, ...]:
+    """Those of the accelerator that a recipe asks for.
+
+    Raises:
+        InputError: parallelisms out of range.
+    """
+    section = recipe.accelerator
+    lanes = (section.attention, section.feed_forward)[: section.modules]
+    return tuple(ModuleConfig(**module.model_dump()) for module in lanes)
+
+
 def designs_of(files: RunFiles, recipe: BertRecipe) -> tuple[list[Design], dict[str, str]]:
     """The frozen methods of a run that BAT takes, and why it does not take the others, by method.
 
     Raises:
         FrozenModelError: a frozen model is missing or damaged.
-        InputError: an accelerator out of range.
+        InputError: an accelerator out of range, or whose memories alone exceed the recipe's device.
     """
-    section = recipe.accelerator
-    lanes = (section.attention, section.feed_forward)[: section.modules]
-    modules = tuple(ModuleConfig(**module.model_dump()) for module in lanes)
+    section, device = recipe.accelerator, device_of(recipe)
+    modules = modules_of(recipe)
     settings: dict[str, Any] = {
         "sums": section.sums,
         "memory_latency": section.memory_latency,
@@ -69,11 +90,53 @@ def designs_of(files: RunFiles, recipe: BertRecipe) -> tuple[list[Design], dict[
         except InputError as error:
             refused[plan.name] = str(error)
             continue
+        if device is not None:
+            require_fits(plan.name, _memories(config, model), device)
         designs.append(Design(plan.name, model, config))
     return designs, refused
 
 
-def generate_run(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
+def device_of(recipe: BertRecipe) -> Device | None:
+    """The FPGA that the recipe names; None for "none".
+
+    Raises:
+        InputError: no such one is known.
+    """
+    name = recipe.accelerator.device
+    if name != "none" and name not in devices():
+        raise InputError(f"accelerator.device {name!r} is unknown; there are {', '.join(devices())} and none")
+    return devices().get(name)
+
+
+def require_fits(method: str, use: Use, device: Device) -> None:
+    """Raise where a resource is exceeded.
+
+    Raises:
+        InputError: naming it, and what to choose smaller.
+    """
+    wanted = {"LUTs": use.lut_packed, "flip-flops": use.ff, "BRAMs": use.bram, "DSPs": use.dsp}
+    has = {"LUTs": device.lut, "flip-flops": device.ff, "BRAMs": device.bram, "DSPs": device.dsp}
+    for name, count in wanted.items():
+        if count > has[name]:
+            raise InputError(
+                f"{method}: BAT takes {count:,.0f} {name}, the {device.name} has {has[name]:,}; choose smaller "
+                'parallelisms, another accelerator.device, or "none"'
+            )
+
+
+def _memories(config: BatConfig, model: FrozenBert) -> Use:
+    """Of all modules."""
+    sizes = Sizes(Shape.of(model.config, config.positions), config.sums)
+    last = len(config.modules) - 1
+    return total_use(
+        {
+            str(index): memory_use(module, sizes, attention=index == 0, feed_forward=index == last)
+            for index, module in enumerate(config.modules)
+        }
+    )
+
+
+def write_rtl(files: RunFiles, recipe: BertRecipe) -> dict[str, Any]:
     """Write BAT's SystemVerilog, with an image of its weights, into `rtl/METHOD` for every method that it takes.
 
     Returns:
@@ -114,9 +177,9 @@ def simulate_run(files: RunFiles, recipe: BertRecipe, sentences: int | None = No
     given = read_sentences(files, sentences or recipe.accelerator.sentences)
     results = {}
     for each in designs:
-        with tempfile.TemporaryDirectory(prefix="lutra-bat-") as temporary:
-            waves = files.root / "waves" / f"{each.method}.vcd"
-            results[each.method] = simulate.simulate_model(each.model, each.config, given, Path(temporary), waves)
+        with children.temporary_folder("bat") as temporary:
+            waveform = files.root / "waveforms" / f"{each.method}.vcd"
+            results[each.method] = simulate.simulate_model(each.model, each.config, given, temporary, waveform)
     evidence_of = {each.method: results[each.method].to_json(each.config, each.model) for each in designs}
     evidence = {
         "simulator": verilator.version(),
@@ -133,7 +196,7 @@ def simulate_run(files: RunFiles, recipe: BertRecipe, sentences: int | None = No
         },
         "refused": refused,
     }
-    write_json(files.simulate, evidence)
+    write_evidence(files, recipe, "simulate", evidence)
     for method, result in results.items():
         simulate.require_match(result, method)
     return evidence
@@ -146,8 +209,15 @@ def read_sentences(files: RunFiles, count: int) -> Sentences:
         RunDirectoryError: they cannot be read, or there are fewer.
     """
     try:
-        tensors = parse_tensors(files.samples.read_bytes())
-        tokens, types, lengths = (tensors[name][:count] for name in ("tokens", "token_types", "lengths"))
-    except (OSError, SafetensorError, KeyError) as error:
-        raise RunDirectoryError(f"{files.samples}: cannot read it ({error}); run `lutra freeze` again") from None
-    return Sentences(tokens, types, lengths)
+        tensors = store.read_tensors(files.samples)
+    except FrozenModelError as error:
+        raise RunDirectoryError(str(error)) from None
+    found = [tensors.get(name) for name in ("tokens", "token_types", "lengths")]
+    for array, dimensions in zip(found, (2, 2, 1), strict=True):
+        if array is None or array.dtype.kind not in "iu" or array.ndim != dimensions or not array.size:
+            raise RunDirectoryError(f"{files.samples}: holds no sentences; run `lutra freeze` again")
+    tokens, types, lengths = (array for array in found if array is not None)
+    fits = tokens.shape == types.shape and len(tokens) == len(lengths) and tokens.min() >= 0 and types.min() >= 0
+    if not fits or lengths.min() < 1 or lengths.max() > tokens.shape[1]:
+        raise RunDirectoryError(f"{files.samples}: sentences that do not fit each other; run `lutra freeze` again")
+    return Sentences(tokens[:count], types[:count], lengths[:count])

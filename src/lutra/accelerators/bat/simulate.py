@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import resource
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,11 +22,13 @@ from lutra.accelerators.bat.pipeline import giga_operations, peak_giga_operation
 from lutra.errors import MismatchError
 from lutra.frozen.bert import FrozenBert
 from lutra.frozen.bert_golden import classify, embed
-from lutra.frozen.binary16 import HalfArray
+from lutra.frozen.binary16 import Binary16Array
 
 logger = logging.getLogger("lutra")
 
-WAVE_CYCLES = 2000
+T = TypeVar("T")
+
+WAVEFORM_CYCLES = 2000
 """Of a waveform where no value differs, but cycles do or the end does not come."""
 
 
@@ -35,13 +40,21 @@ class Sentences:
     token_types: np.ndarray
     lengths: np.ndarray
 
-    def embedded(self, model: FrozenBert) -> list[HalfArray]:
+    def embedded(self, model: FrozenBert) -> list[Binary16Array]:
         """Rows (tokens, width) of every sentence, as the host computes them."""
         every = zip(self.tokens, self.token_types, self.lengths, strict=True)
         return [
             embed(model, tokens[None, :length], types[None, :length], np.ones((1, length), np.int64))[0]
             for tokens, types, length in every
         ]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a tool took on this machine; several may run at the same time, so that the clock says more than the work."""
+
+    seconds: float
+    cpu_seconds: float
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,8 @@ class GroupResult:
     logits_differing: int
     """After pooler and classifier on the host."""
     steps_in_other_cycles: int
+    effort: Effort
+    """Of the simulation."""
     problem: str | None
     """The first thing that is wrong, in words; None if everything matches."""
 
@@ -70,6 +85,8 @@ class BatResult:
     """Values and how many of them differ, by block such as `layers.0.attention`."""
     stalled: tuple[GroupResult, ...]
     """The first group again, beside a memory that stalls at random: its cycles are not compared."""
+    build: Effort
+    """Of translating and compiling the accelerator."""
 
     @property
     def problem(self) -> str | None:
@@ -96,6 +113,9 @@ class BatResult:
             "giga_operations": operations,
             "giga_operations_per_second": operations / seconds if seconds else None,
             "utilisation": operations / seconds / peak if seconds else None,
+            "build": asdict(self.build),
+            "simulated_seconds": sum(group.effort.seconds for group in every),
+            "simulated_cpu_seconds": sum(group.effort.cpu_seconds for group in every),
             "groups": [asdict(group) for group in self.groups],
             "stalled": [asdict(group) for group in self.stalled],
             "blocks": {name: {"values": values, "differing": wrong} for name, (values, wrong) in self.blocks.items()},
@@ -103,11 +123,11 @@ class BatResult:
 
 
 def simulate_model(
-    model: FrozenBert, config: BatConfig, sentences: Sentences, folder: Path, waves: Path | None = None
+    model: FrozenBert, config: BatConfig, sentences: Sentences, folder: Path, waveform: Path | None = None
 ) -> BatResult:
     """Build the accelerator in `folder` and run sentences on it, as many at a time as it has modules.
 
-    Where a value differs, the file `waves` shows the cycles in which the row of the first one passed.
+    Where a value differs, the file `waveform` shows the cycles in which the row of the first one passed.
 
     Raises:
         InputError: the accelerator does not take the model or a sentence.
@@ -120,21 +140,21 @@ def simulate_model(
     for group in groups:  # refuses before anything is built
         compiler.compile_sentences(image, [len(each) for each in group])
     traces = [[golden_trace(model, each) for each in group] for group in groups]
-    built = bench.build(config, folder)
+    built, building = timed(lambda: bench.build(config, folder))
     blocks: dict[str, tuple[int, int]] = {}
     results: list[list[GroupResult]] = []
     for stalls, some in ((False, groups), (True, groups[:1])):
         passed: list[GroupResult] = []
         for group, traced in zip(some, traces, strict=False):
-            (run,) = bench.simulate(built, image, [group], stalls)
-            result, verdicts = _compare(model, image, group, traced, run, stalls)
+            (run,), effort = timed(partial(bench.simulate, built, image, [group], stalls))
+            result, verdicts = compare_group(model, image, group, traced, run, stalls, effort)
             for verdict in verdicts:
                 block = verdict.step.rsplit(".", 1)[0]
                 values, wrong = blocks.get(block, (0, 0))
                 blocks[block] = values + verdict.values, wrong + verdict.differing
-            if waves and result.problem and not any(each.problem for each in (*chain(*results), *passed)):
+            if waveform and result.problem and not any(each.problem for each in (*chain(*results), *passed)):
                 first = next((verdict.first for verdict in verdicts if verdict.first), None)
-                result = _with_waveform(result, first, image, group, run, stalls, folder / "waves", waves)
+                result = _with_waveform(result, first, image, group, run, stalls, folder / "waveform", waveform)
             passed.append(result)
             logger.info(
                 "%s tokens%s: %s cycles, %d of %d values differ",
@@ -145,7 +165,19 @@ def simulate_model(
                 result.values,
             )
         results.append(passed)
-    return BatResult(tuple(results[0]), blocks, tuple(results[1]))
+    return BatResult(tuple(results[0]), blocks, tuple(results[1]), building)
+
+
+def timed(call: Callable[[], T]) -> tuple[T, Effort]:
+    """What a call returns, and what it and the tools that it waited for took."""
+
+    def cpu() -> float:
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(each.ru_utime + each.ru_stime for each in used)
+
+    start, cpu_start = time.perf_counter(), cpu()
+    result = call()
+    return result, Effort(round(time.perf_counter() - start, 2), round(cpu() - cpu_start, 2))
 
 
 def require_match(result: BatResult, name: str) -> None:
@@ -162,14 +194,14 @@ def _with_waveform(
     result: GroupResult,
     first: Difference | None,
     image: compiler.Image,
-    group: Sequence[HalfArray],
+    group: Sequence[Binary16Array],
     run: bench.Run,
     stalls: bool,
     folder: Path,
     path: Path,
 ) -> GroupResult:
     """Run a group again and write a waveform of the row of its first difference, or of the first cycles."""
-    begin, end = 0, WAVE_CYCLES
+    begin, end = 0, WAVEFORM_CYCLES
     programs = compiler.compile_sentences(image, [len(rows) for rows in group])
     for index, steps in enumerate(programs if first else []):
         for step, start in zip(steps, run.modules[index].starts, strict=False):
@@ -178,19 +210,21 @@ def _with_waveform(
                 begin = int(start) + first.row * max(unit.interval for unit in units)
                 end = begin + sum(unit.passage for unit in units) + image.config.memory_latency
     path.parent.mkdir(parents=True, exist_ok=True)
-    built = bench.build(image.config, folder, waves=True)
+    built = bench.build(image.config, folder, waveforms=True)
     bench.simulate(built, image, [group], stalls, waveform=bench.Waveform(path, begin, end))
     return replace(result, problem=f"{result.problem}; waveform of cycles {begin} to {end}: {path}")
 
 
-def _compare(
+def compare_group(
     model: FrozenBert,
     image: compiler.Image,
-    group: Sequence[HalfArray],
-    traced: Sequence[tuple[Trace, HalfArray]],
+    group: Sequence[Binary16Array],
+    traced: Sequence[tuple[Trace, Binary16Array]],
     run: bench.Run,
     stalls: bool,
+    effort: Effort,
 ) -> tuple[GroupResult, list[StepVerdict]]:
+    """What is to be said of sentences that ran at the same time, and of every step of theirs; `traced` is golden's."""
     programs = compiler.compile_sentences(image, [len(rows) for rows in group])
     predicted = schedule.program_times(programs, image.config)
     problems: list[str] = []
@@ -226,6 +260,7 @@ def _compare(
         differing=sum(verdict.differing for verdict in verdicts) + wrong_rows,
         logits_differing=wrong_logits,
         steps_in_other_cycles=late,
+        effort=effort,
         problem=next(iter([*different, *problems]), None),
     )
     return result, verdicts

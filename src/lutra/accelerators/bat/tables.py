@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lutra.frozen import binary16
 from lutra.frozen.bert_golden import codes_of
-from lutra.frozen.binary16 import HalfArray
+from lutra.frozen.binary16 import Binary16Array
 from lutra.recipes.bert_config import BertConfig
 
 EXP_FILE, RECIPROCAL_FILE, ROOT_FILE = "bat_exp.hex", "bat_reciprocal.hex", "bat_root.hex"
@@ -50,19 +50,19 @@ def root_words() -> NDArray[np.uint16]:
     return _significands(binary16.reciprocal_root(x))
 
 
-def keys_of(x: HalfArray) -> Keys:
+def keys_of(x: Binary16Array) -> Keys:
     """binary16 numbers -> keys of the same shape."""
     bits = np.ascontiguousarray(x).view(np.uint16)
     return np.where(bits & _SIGN, bits ^ _NEGATIVE, bits | _SIGN)
 
 
-def numbers_of(keys: Keys) -> HalfArray:
+def numbers_of(keys: Keys) -> Binary16Array:
     """Inverse of `keys_of`."""
     bits = np.where(keys & _SIGN, keys ^ _SIGN, keys ^ _NEGATIVE)
     return np.ascontiguousarray(bits).view(np.float16)
 
 
-def thresholds(config: BertConfig, inverse_step: HalfArray, signed: bool) -> Keys:
+def thresholds(config: BertConfig, inverse_step: Binary16Array, signed: bool) -> Keys:
     """Per code but the smallest the key of the smallest number with it, or one above all finite numbers: (2^N - 1,).
 
     The code of a number is the smallest one plus the number of thresholds that are not above its key.
@@ -75,7 +75,7 @@ def thresholds(config: BertConfig, inverse_step: HalfArray, signed: bool) -> Key
     return np.append(every, np.uint16(_ABOVE_ALL))[first]
 
 
-def _significands(x: HalfArray) -> NDArray[np.uint16]:
+def _significands(x: Binary16Array) -> NDArray[np.uint16]:
     words: NDArray[np.uint16] = x.view(np.uint16) & np.uint16(SIGNIFICANDS - 1)
     return words
 

@@ -14,7 +14,7 @@ from lutra.accelerators.bat import tables
 from lutra.accelerators.bat.config import BatConfig, ModuleConfig
 from lutra.accelerators.bat.layout import chunks, weight_words
 from lutra.frozen.bert import FrozenBert, layout, unpack
-from lutra.frozen.binary16 import HalfArray
+from lutra.frozen.binary16 import Binary16Array
 
 BEAT_BYTES = 16
 SECTIONS = ("weight_words", "factor_words", "vector_bias_words", "quantise_bias_words", "gain_words", "norm_bias_words")
@@ -112,7 +112,7 @@ class BlobWriter:
         bias = self._model.tensors.get(f"{quantiser}.bias")
         return np.empty((0, 0), np.uint8) if bias is None else self._lanes(bias, self._module.p_quan)
 
-    def _lanes(self, values: HalfArray, lanes: int) -> np.ndarray:
+    def _lanes(self, values: Binary16Array, lanes: int) -> np.ndarray:
         """Numbers (n) as words of lanes, uint8 (words, bytes)."""
         words = chunks(len(values), lanes)
         padded = np.zeros(words * lanes, np.float16)

@@ -112,7 +112,7 @@ def fold_folder(run: RunFiles, fold_factor: FoldFactor) -> Path:
     return run.rtl / f"fold_{fold_factor}"
 
 
-def generate_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
+def write_rtl(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
     """Write the RTL of a run's frozen model for every fold factor of the recipe, replacing earlier RTL.
 
     Raises:

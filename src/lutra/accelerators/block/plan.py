@@ -181,7 +181,7 @@ class BlockPlan:
 def common_requantise(op: Requantise) -> tuple[list[int], int]:
     """Multipliers for one shift that all outputs share, exactly equal to the given multipliers and shifts.
 
-    `(x * m * 2^k + h) >> (s + k)` with its own rounding half h equals `(x * m + half) >> s`, also where s is 0: then h
+    `(x * m * 2^k + h) >> (s + k)` with its own rounding h equals `(x * m + rounding) >> s`, also where s is 0: then h
     is less than one unit. Dividing common factors of two out again makes a power of two free.
     """
     shift = int(op.shift.max())

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from lutra import children
-from lutra.accelerators.block.bench import harness
-from lutra.accelerators.block.bench import waveform as waves
+from lutra.accelerators.block.bench import harness, waveform
 from lutra.accelerators.block.bench.compare import BlockResult, compare, require_match
 from lutra.accelerators.block.bench.harness import Device
 from lutra.accelerators.block.emit import block_design, fold_folder, run_design
@@ -25,7 +24,8 @@ from lutra.frozen.types import IntArray
 from lutra.hardware.bench import verilator
 from lutra.hardware.bench.streams import STALL_SEED
 from lutra.recipes.language import Recipe
-from lutra.runs.files import RunFiles, write_json
+from lutra.runs.files import RunFiles
+from lutra.runs.typed import write_evidence
 
 logger = logging.getLogger("lutra")
 
@@ -33,7 +33,7 @@ logger = logging.getLogger("lutra")
 def simulate_graphs(
     graphs: Sequence[tuple[Graph, FoldFactor, np.ndarray]], folder: Path, dataflow: Dataflow = "accumulate"
 ) -> list[BlockResult]:
-    """Generate, build and simulate blocks together; the design is left in `folder`/rtl, waveforms in `folder`/waves.
+    """Generate, build and simulate blocks together; leaves the design in `folder`/rtl, waveforms in `folder`/waveforms.
 
     Each entry is a graph, its fold factor and its input rows, integers (rows, input_width) with at least one row. The
     blocks are named block_0, block_1, ... in this order. Differences are in the results: see `require_match`.
@@ -45,7 +45,7 @@ def simulate_graphs(
     plans = [BlockPlan(graph, f"block_{index}", fold, dataflow) for index, (graph, fold, _) in enumerate(graphs)]
     devices = [Device(plan, _checked(plan, rows)) for plan, (_, _, rows) in zip(plans, graphs, strict=True)]
     block_design(plans).write(folder / "rtl")
-    return simulate_devices(devices, folder / "rtl", folder / "waves")
+    return simulate_devices(devices, folder / "rtl", folder / "waveforms")
 
 
 def simulate_devices(devices: list[Device], rtl: Path, waves_folder: Path) -> list[BlockResult]:
@@ -59,7 +59,7 @@ def simulate_devices(devices: list[Device], rtl: Path, waves_folder: Path) -> li
         if failed is not None:
             target = waves_folder / f"{results[failed].name}.vcd"
             alone = temporary / "alone"
-            results[failed] = waves.explain(devices[failed], results[failed], rtl, alone, patience, target)
+            results[failed] = waveform.explain(devices[failed], results[failed], rtl, alone, patience, target)
     return results
 
 
@@ -83,7 +83,7 @@ def simulate_run(
         if not designed.design.is_current(folder):
             designed.design.write(folder)
         devices = [Device(plan, _checked(plan, samples[plan.graph.name])) for plan in designed.plans]
-        results = simulate_devices(devices, folder, run.root / "waves" / folder.name)
+        results = simulate_devices(devices, folder, run.root / "waveforms" / folder.name)
         wrong = sum(result.problem is not None for result in results)
         logger.info("fold factor %s: %d blocks simulated, %d differ", fold_factor, len(results), wrong)
         return fold_factor, results
@@ -106,7 +106,7 @@ def simulate_run(
             for fold_factor, results in designs
         ],
     }
-    write_json(run.simulate, evidence)
+    write_evidence(run, recipe, "simulate", evidence)
     for fold_factor, results in designs:
         require_match(results, f"fold factor {fold_factor}")
     return evidence

@@ -27,7 +27,9 @@ from lutra.errors import MismatchError, RunDirectoryError, ToolError
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
 from lutra.recipes.language import Recipe
-from lutra.runs.files import RunFiles, read_json, write_json
+from lutra.runs.files import RunFiles
+from lutra.runs.schemas.synthesis import KeptResult
+from lutra.runs.typed import read_record, write_evidence, write_record
 from lutra.sources import require_harmless
 from lutra.synth.tools import dc, vivado
 from lutra.synth.tools.asic import Asic
@@ -96,7 +98,7 @@ def synthesise_run(
         reason = f"no reports; run the scripts in synth/fold_*/{vendor}, then this step again"
         skipped.append({"target": vendor, "reason": reason})
     result = {"frozen_hash": store.content_hash(run.frozen), "targets": entries, "skipped": skipped}
-    write_json(run.synth, result)
+    write_evidence(run, recipe, "synth", result)
     _require_proofs(entries)
     return result
 
@@ -207,7 +209,7 @@ def _block(target: _Target, rtl: Path, folder: Path, plan: BlockPlan, fresh: boo
     kept, sources = folder / "result.json", sources_of(rtl)
     content_hash = _content_hash(target, rtl, sources, plan)
     if kept.exists() and not fresh:
-        result: dict[str, Any] = read_json(kept, "synth --fresh")
+        result = read_record(kept, KeptResult, "synth --fresh")
         if result.get("content_hash") == content_hash:
             return result
     logger.info("%s of %s for %s with %s ...", plan.name, rtl, target.name, target.tool)
@@ -215,7 +217,7 @@ def _block(target: _Target, rtl: Path, folder: Path, plan: BlockPlan, fresh: boo
     copy_sources(rtl, folder)
     result = {"name": plan.name, **target.build(folder, sources, plan)}
     result |= {"seconds": round(time.perf_counter() - start, 1), "content_hash": content_hash}
-    write_json(kept, result)
+    write_record(kept, KeptResult, result)
     return result
 
 

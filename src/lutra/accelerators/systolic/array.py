@@ -73,7 +73,7 @@ class SystolicConfig:
 class ActivationConfig:
     """ShiftGELU and the requantisation behind it, as built between the two products of an MLP: constants of one layer.
 
-    `unit` and `shift` are those of `frozen.ops.ShiftGelu`; y = clamp((x * sigmoid * multiplier + half) >>
+    `unit` and `shift` are those of `frozen.ops.ShiftGelu`; y = clamp((x * sigmoid * multiplier + rounding) >>
     multiplier_shift) is int8.
 
     Raises:

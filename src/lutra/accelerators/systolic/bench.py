@@ -41,10 +41,10 @@ class Product:
     """The results pass through ShiftGELU."""
 
     def golden(self, shift: int) -> IntArray:
-        """`clamp((left @ right * multiplier + half) >> shift)`, (M, P)."""
-        half = (1 << shift) >> 1
+        """`clamp((left @ right * multiplier + rounding) >> shift)`, (M, P)."""
+        rounding = (1 << shift) >> 1
         sums = self.left.astype(np.int64) @ self.right.astype(np.int64)
-        clamped: IntArray = np.clip((sums * self.multiplier + half) >> shift, -128, 127)
+        clamped: IntArray = np.clip((sums * self.multiplier + rounding) >> shift, -128, 127)
         return clamped
 
 
@@ -80,8 +80,8 @@ class SystolicBench:
         if not product.activated or self.activation is None:
             return y
         activation = self.activation
-        half = (1 << activation.multiplier_shift) >> 1
-        scaled = shift_gelu(y, activation.unit, activation.shift) * activation.multiplier + half
+        rounding = (1 << activation.multiplier_shift) >> 1
+        scaled = shift_gelu(y, activation.unit, activation.shift) * activation.multiplier + rounding
         clamped: IntArray = np.clip(scaled >> activation.multiplier_shift, -128, 127)
         return clamped
 

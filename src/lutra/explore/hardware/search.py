@@ -100,13 +100,25 @@ def search(plan: HardwarePlan, root: Path, records: Records | None = None) -> di
 def is_hardware_exploration(root: Path) -> bool:
     """Whether a folder holds a search of hardware."""
     path = root / RECORD_NAME
-    return path.is_file() and read_json(path, "explore").get("kind") == KIND
+    return path.is_file() and read_search(path).get("kind") == KIND
+
+
+def read_search(path: Path) -> dict[str, Any]:
+    """The record of a search, or of another exploration.
+
+    Raises:
+        RunDirectoryError: it cannot be read, or is not an object.
+    """
+    found = read_json(path, "explore")
+    if not isinstance(found, dict):
+        raise RunDirectoryError(f"{path}: an object is expected; run `lutra explore` again")
+    return found
 
 
 def _claim(plan: HardwarePlan, root: Path) -> None:
     path = root / RECORD_NAME
     if path.exists():
-        there = read_json(path, "explore")
+        there = read_search(path)
         if (there.get("kind"), there.get("name")) != (KIND, plan.space.name):
             raise RunDirectoryError(
                 f"{root}: belongs to the exploration {there.get('name')}; choose another folder (--out)"
@@ -121,7 +133,7 @@ def _claim(plan: HardwarePlan, root: Path) -> None:
 def _open(plan: HardwarePlan, root: Path, identity: str) -> dict[str, Any]:
     """What is there, if it followed from the same; otherwise an empty record."""
     path = root / RECORD_NAME
-    if path.exists() and (there := read_json(path, "explore")).get("identity") == identity:
+    if path.exists() and (there := read_search(path)).get("identity") == identity:
         return dict(there)
     if path.exists():
         log.info("%s: space, syntheses or Lutra have changed; searching afresh", plan.space.name)

@@ -7,11 +7,11 @@ from typing import Any
 
 from lutra.errors import RunDirectoryError
 from lutra.explore.hardware.page import hardware_page
-from lutra.explore.hardware.search import RECORD_NAME, search
+from lutra.explore.hardware.search import RECORD_NAME, read_search, search
 from lutra.explore.hardware.space import load_hardware_space
 from lutra.explore.hardware.tables import hardware_markdown, in_words, pareto_csv
 from lutra.papers.records import RECORDED, Records
-from lutra.runs.files import read_json, write_text
+from lutra.runs.files import write_text
 
 TABLE_NAME, CSV_NAME, PAGE_NAME = "table.md", "pareto.csv", "page.html"
 
@@ -42,7 +42,7 @@ def load_hardware(root: Path) -> dict[str, Any]:
     Raises:
         RunDirectoryError: it has not finished.
     """
-    record = dict(read_json(root / RECORD_NAME, "explore"))
-    if not record["finished"]:
+    record = read_search(root / RECORD_NAME)
+    if record.get("finished") is not True:
         raise RunDirectoryError(f"{root}: the search has not finished; lutra explore SPACE.toml goes on with it")
     return record

@@ -87,8 +87,8 @@ class Requantise(Operation):
 
     def meaning(self, *inputs: IntArray) -> IntArray:
         (x,) = inputs
-        half = np.where(self.shift > 0, np.int64(1) << np.maximum(self.shift - 1, 0), 0)
-        return clamp((x * self.multiplier + half) >> self.shift, self.type)
+        rounding = np.where(self.shift > 0, np.int64(1) << np.maximum(self.shift - 1, 0), 0)
+        return clamp((x * self.multiplier + rounding) >> self.shift, self.type)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,10 @@
 // External memory behind an AXI4 port, for test benches: fixed latency and bandwidth, or random stalls.
 //
 // Reads: the first beat of a burst is offered `latency` cycles after its address was taken, the next ones every `gap`
-// cycles, bursts in their order. Writes: a beat is taken at most every `gap` cycles; a burst is confirmed `latency` cycles after
-// its last beat. With stalls every one of these waits longer at random. In each cycle `drive` comes first, which sets what
-// the memory shows, and after the design has answered `step`, which takes what it shows. What AXI4 forbids is a problem.
+// cycles, bursts in their order. Writes: a beat is taken at most every `gap` cycles; a burst is confirmed `latency`
+// cycles after its last beat. With stalls every one of these waits longer at random. In each cycle `drive` comes first,
+// which sets what the memory shows, and after the design has answered `step`, which takes what it shows. What AXI4
+// forbids is a problem.
 #pragma once
 
 #include <algorithm>
@@ -51,7 +52,8 @@ public:
     std::string problem;
     std::size_t most_bursts = 0;  // that were under way at the same time
 
-    template <class Data> void drive(bool stalling, uint8_t& arready, uint8_t& rvalid, Data& rdata, uint8_t& rlast) {
+    template <class Data>
+    void drive(bool stalling, uint8_t& arready, uint8_t& rvalid, Data& rdata, uint8_t& rlast) {
         arready = !stalling || stalls_.go();
         arready_ = arready;
         if (!bursts_.empty() && !valid_) valid_ = cycle_ >= bursts_.front().ready && (!stalling || stalls_.go());

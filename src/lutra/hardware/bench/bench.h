@@ -13,13 +13,15 @@ static void put(CData& port, const uint32_t* words) { port = static_cast<CData>(
 static void put(SData& port, const uint32_t* words) { port = static_cast<SData>(words[0]); }
 static void put(IData& port, const uint32_t* words) { port = words[0]; }
 static void put(QData& port, const uint32_t* words) { port = words[0] | static_cast<QData>(words[1]) << 32; }
-template <std::size_t N> static void put(VlWide<N>& port, const uint32_t* words) {
+template <std::size_t N>
+static void put(VlWide<N>& port, const uint32_t* words) {
     for (std::size_t i = 0; i < N; ++i) port[i] = words[i];
 }
 static void get(QData port, uint32_t* words, int count) {
     for (int i = 0; i < count; ++i) words[i] = static_cast<uint32_t>(port >> (32 * i));
 }
-template <std::size_t N> static void get(const VlWide<N>& port, uint32_t* words, int count) {
+template <std::size_t N>
+static void get(const VlWide<N>& port, uint32_t* words, int count) {
     for (int i = 0; i < count; ++i) words[i] = port[i];
 }
 
@@ -34,8 +36,8 @@ struct Random {  // xorshift64*
     }
 };
 
-// When one side of a stream is ready. The rate is drawn in the first cycle, never as all of them, and anew after at most
-// 32 cycles; in bursts the side is ready always and never by turns.
+// When one side of a stream is ready. The rate is drawn in the first cycle, never as all of them, and anew after at
+// most 32 cycles; in bursts the side is ready always and never by turns.
 struct Stalls {
     enum Style { none, drawn, bursts };
     Random random;

@@ -17,7 +17,7 @@ from threading import Lock
 
 from lutra import children
 from lutra.errors import ToolError
-from lutra.native.library import cache_folder
+from lutra.native.library import cache_folder, require_own
 from lutra.runs.files import write_text
 from lutra.sources import require_harmless
 
@@ -25,7 +25,7 @@ PREFIX = "Vtestbench"
 LONG_WORDS = ("--replication-limit", "16777216")
 """Beyond 8,192 bits Verilator takes a word of zeros for a mistake; lines of bits along many outputs are longer."""
 RUNTIME_SOURCES = ("verilated.cpp", "verilated_threads.cpp")
-WAVE_SOURCES = ("verilated_vcd_c.cpp",)
+WAVEFORM_SOURCES = ("verilated_vcd_c.cpp",)
 # -O1 and above take ten times longer than -Os on the long functions of a design and gain little; what runs once
 # (files named Slow) is not worth any optimisation.
 FAST_FLAGS = ("-Os",)
@@ -73,11 +73,11 @@ def lint(files: list[Path], top: str, parameters: Mapping[str, int] | None = Non
 
 
 def build(
-    files: list[Path], top: str, main: Path, folder: Path, *, defines: tuple[str, ...] = (), waves: bool = False
+    files: list[Path], top: str, main: Path, folder: Path, *, defines: tuple[str, ...] = (), waveforms: bool = False
 ) -> Path:
     """Translate a design and compile it with the C++ file `main` into an executable inside `folder`.
 
-    `defines` are macros of the design. With `waves` the class can write VCD waveforms. Registers start with random
+    `defines` are macros of the design. With `waveforms` the class can write VCD waveforms. Registers start with random
     values if `main` asks for them.
 
     Raises:
@@ -92,9 +92,9 @@ def build(
     command += ["--no-timing", "--x-initial", "unique", "--x-assign", "unique", "-fno-table", "--output-split", "20000"]
     command += ["--output-split-cfuncs", "1000"]
     command += [f"-D{define}" for define in defines]
-    command += ["--trace-vcd"] if waves else []
+    command += ["--trace-vcd"] if waveforms else []
     _require(_verilator([*command, *_absolute(files)]), f"verilator: {top}")
-    runtime = _runtime(waves)
+    runtime = _runtime(waveforms)
     fast: list[Path] = [main]
     slow: list[Path] = []
     for source in sorted(translated.glob("*.cpp")):
@@ -102,7 +102,7 @@ def build(
     # Most of the slow files are small, and every file reads the same long headers.
     together = folder / "AllSlow.cpp"
     write_text(together, "".join(f'#include "{source.name}"\n' for source in slow))
-    objects = _compile([together, *fast], folder, [f"-I{translated}", *_flags(waves)])
+    objects = _compile([together, *fast], folder, [f"-I{translated}", *_flags(waveforms)])
     executable = folder / "testbench"
     link = ["g++", "-pthread", "-o", str(executable), *map(str, [*objects, *runtime]), "-latomic"]
     _require(children.run(link), f"g++: linking {executable.name}")
@@ -121,32 +121,35 @@ def _verilator(arguments: list[str]) -> subprocess.CompletedProcess[str]:
         return children.run(command, env=environment, cwd=nowhere)
 
 
-def _flags(waves: bool) -> list[str]:
+def _flags(waveforms: bool) -> list[str]:
     include = root() / "include"
-    traced = int(waves)
+    traced = int(waveforms)
     defines = ["VM_COVERAGE=0", "VM_SC=0", "VM_TIMING=0", f"VM_TRACE={traced}", f"VM_TRACE_VCD={traced}"]
     defines += ["VM_TRACE_FST=0", "VM_TRACE_SAIF=0"]
     return ["-std=gnu++17", f"-I{include}", f"-I{include / 'vltstd'}", *(f"-D{define}" for define in defines), "-w"]
 
 
-def _runtime(waves: bool) -> list[Path]:
+def _runtime(waveforms: bool) -> list[Path]:
     """Object files of Verilator's runtime, compiled once per version and flags and kept in the user's cache."""
-    flags = [*FAST_FLAGS, *_flags(waves)]
+    flags = [*FAST_FLAGS, *_flags(waveforms)]
     compiler = children.run(["g++", "--version"]).stdout
     key = hashlib.sha256("\n".join([version(), compiler, *flags]).encode()).hexdigest()[:16]
     folder = cache_folder() / f"verilator-{key}"
-    names = RUNTIME_SOURCES + (WAVE_SOURCES if waves else ())
+    names = RUNTIME_SOURCES + (WAVEFORM_SOURCES if waveforms else ())
     with _RUNTIME_LOCK:
-        _compile_runtime(folder, names, waves)
+        require_own(folder)
+        if folder.is_dir() and not all((folder / f"{Path(name).stem}.o").is_file() for name in names):
+            shutil.rmtree(folder)  # somebody has taken a piece out of it
+        _compile_runtime(folder, names, waveforms)
     return [folder / f"{Path(name).stem}.o" for name in names]
 
 
-def _compile_runtime(folder: Path, names: tuple[str, ...], waves: bool) -> None:
+def _compile_runtime(folder: Path, names: tuple[str, ...], waveforms: bool) -> None:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".verilator-", dir=folder.parent))
         try:
-            _compile([root() / "include" / name for name in names], staging, _flags(waves))
+            _compile([root() / "include" / name for name in names], staging, _flags(waveforms))
             try:
                 staging.rename(folder)
             except OSError:

@@ -6,6 +6,7 @@
 
 #include "candidates.h"
 #include "codes.h"
+#include "export.h"
 #include "mapping.h"
 #include "places.h"
 #include "summation.h"
@@ -18,43 +19,50 @@ int64_t part_count(int64_t words) { return std::min<int64_t>(words, words < 48 ?
 struct Backward {
     const Block& block;
     const PackedTables packed;
-    const int64_t padded_outputs;
+    const std::vector<Tile> tiles;
+    const int64_t padded_outputs;  // a vector more than needed, so that the last tile may read past its outputs
     const Places places;
-    std::vector<Buffer<float>> slopes;
+    std::vector<Workspace<float>> slopes;
     std::vector<std::vector<Shares>> shares;
-    std::vector<std::vector<int32_t>> candidates;  // per layer, (slots, choices rounded up to 16)
-    std::vector<Workspace<float>> kept_grad;        // layers that choose among all planes: of the outputs, [word][lut][64]
-    std::vector<Workspace<uint64_t>> kept_bits;     // of the layers below those, [word][plane]
-    std::vector<int32_t> feature_of_plane;  // a division in the innermost loop would cost more than the rest of it
-    Buffer<float> total;                    // as `Places` says
+    std::vector<std::vector<int32_t>> padded_candidates;  // per layer, if the choices are no multiple of 16
+    std::vector<Workspace<float>> kept_grad;     // layers that choose among all planes: of the outputs, [word][lut][64]
+    std::vector<Workspace<uint64_t>> kept_bits;  // of the layers below those, [word][plane]
+    std::vector<int32_t> feature_of_plane;       // a division in the innermost loop would cost more than the rest of it
+    Buffer<float> total;                         // as `Places` says
     std::mutex adding;
     std::condition_variable added;
     int64_t parts_added = 0;
 
     explicit Backward(const Block& b)
-        : block(b), packed(b), padded_outputs(round_up(b.outputs, COLUMNS)), places(b, padded_outputs), total(places.size) {
+        : block(b),
+          packed(b),
+          tiles(summation_tiles(b)),
+          padded_outputs(round_up(b.outputs, 16) + 16),
+          places(b, tiles, padded_outputs),
+          total(places.size) {
         kept_grad.resize(b.layer_count);
         kept_bits.resize(b.layer_count);
         for (int64_t k = 0; k < b.layer_count; ++k) {
             const Layer& layer = b.layers[k];
             slopes.push_back(layer_slopes(layer, b.normalised, b.threads));
             shares.push_back(softmax_shares(layer, b.threads));
-            candidates.push_back(candidates_by_slot(layer));
+            padded_candidates.push_back(layer.choices % 16 ? pad_candidates(layer) : std::vector<int32_t>());
             if (!keeps(k)) continue;
             kept_grad[k].resize(b.words() * layer.luts * WORD);
             kept_bits[k].resize(b.words() * layer.below);
         }
-        for (int64_t plane = 0; plane < b.planes(); ++plane) feature_of_plane.push_back((int32_t)(plane / b.thermometer_bits));
+        for (int64_t plane = 0; plane < b.planes(); ++plane)
+            feature_of_plane.push_back((int32_t)(plane / b.thermometer_bits));
     }
 
     bool keeps(int64_t k) const { return block.layers[k].grad_scores && !block.layers[k].candidates; }
 
-    static std::vector<int32_t> candidates_by_slot(const Layer& layer) {
+    static std::vector<int32_t> pad_candidates(const Layer& layer) {
         if (!layer.candidates) return {};
         const int64_t slots = layer.luts * layer.inputs, padded = round_up(layer.choices, 16);
         std::vector<int32_t> planes(slots * padded);
-        for (int64_t c = 0; c < layer.choices; ++c)
-            for (int64_t slot = 0; slot < slots; ++slot) planes[slot * padded + c] = layer.candidates[c * slots + slot];
+        for (int64_t slot = 0; slot < slots; ++slot)
+            std::copy_n(layer.candidates + slot * layer.choices, layer.choices, &planes[slot * padded]);
         return planes;
     }
 
@@ -91,7 +99,8 @@ struct Backward {
             scratch.bits[k].resize(CHUNK * layer.luts);
             if (!keeps(k - 1)) scratch.own_grad[k].resize(ROWS * layer.luts);
             if (layer.candidates) scratch.by_plane[k - 1].resize(CHUNK * layer.below);
-            if (layer.choices) scratch.slots.resize(std::max<int64_t>(scratch.slots.size(), LUTS_TOGETHER * layer.inputs * ROWS));
+            if (layer.choices)
+                scratch.slots.resize(std::max<int64_t>(scratch.slots.size(), LUTS_TOGETHER * layer.inputs * ROWS));
             scratch.halves.resize(std::max<int64_t>(scratch.halves.size(), 2 * CHUNK * round_up(layer.choices, 16)));
         }
         scratch.grad_input.resize(round_up(block.features, 16) * ROWS);
@@ -109,7 +118,8 @@ struct Backward {
     void add_part(Buffer<float>& sums, int64_t part) {
         std::unique_lock<std::mutex> lock(adding);
         added.wait(lock, [&] { return parts_added == part; });
-        for (int64_t i = 0; i < places.size; i += 16) {
+        if (part == 0) std::swap(total, sums);  // which is all zeros until then
+        for (int64_t i = 0; i < places.size && part > 0; i += 16) {
             store(&total[i], load(&total[i]) + load(&sums[i]));
             store(&sums[i], splat(0));
         }
@@ -123,12 +133,13 @@ struct Backward {
             std::copy_n(&total[places.tables[k]], layer.luts << layer.inputs, layer.grad_tables);
             if (!layer.candidates || !layer.grad_scores) continue;
             const int64_t slots = layer.luts * layer.inputs, padded = round_up(layer.choices, 16);
-            for (int64_t c = 0; c < layer.choices; ++c)
-                for (int64_t slot = 0; slot < slots; ++slot)
-                    layer.grad_scores[c * slots + slot] = total[places.scores[k] + slot * padded + c];
+            transpose_scores(&total[places.scores[k]], slots, padded, layer.choices, layer.grad_scores);
         }
-        for (int64_t row = 0; row < block.summed(); ++row)
-            std::copy_n(&total[places.encoded + row * padded_outputs], block.outputs, block.grad_encoded + row * block.outputs);
+        if (block.groups > 1) std::fill_n(block.grad_encoded, block.summed() * block.outputs, 0.f);
+        for (const Tile& tile : tiles)
+            for (int64_t bit = tile.first_bit; bit < tile.last_bit; ++bit)
+                std::copy_n(&total[places.encoded + tile.offset + (bit - tile.first_bit) * tile.width()], tile.columns,
+                            block.grad_encoded + bit * block.outputs + tile.first);
         std::copy_n(&total[places.bias], block.outputs, block.grad_bias);
         if (!block.want_grad_thresholds) return;
         for (int64_t plane = 0; plane < block.planes(); ++plane) {
@@ -138,12 +149,29 @@ struct Backward {
         }
     }
 
+    // (slots, padded) -> (choices, slots), in squares that stay in the cache.
+    static void transpose_scores(const float* from, int64_t slots, int64_t padded, int64_t choices, float* to) {
+        for (int64_t slot = 0; slot < slots; slot += 16)
+            for (int64_t c = 0; c < choices; c += 16) {
+                const int64_t rows = std::min<int64_t>(16, slots - slot), columns = std::min<int64_t>(16, choices - c);
+                if (rows == 16 && columns == 16) {
+                    transpose16(from + slot * padded + c, padded, to + c * slots + slot, slots);
+                    continue;
+                }
+                for (int64_t i = 0; i < rows; ++i)
+                    for (int64_t j = 0; j < columns; ++j)
+                        to[(c + j) * slots + slot + i] = from[(slot + i) * padded + c + j];
+            }
+    }
+
     void run_chunk(Scratch& scratch, int64_t word, int64_t words) {
         for (int64_t w = 0; w < words; ++w) {
             uint64_t* inside = scratch.inside.empty() ? nullptr : &scratch.inside[w * block.planes()];
-            decode(block, block.codes + (word + w) * block.features * block.code_bits(), bits_of(scratch, 0, w), inside);
+            decode(block, block.codes + (word + w) * block.features * block.code_bits(), bits_of(scratch, 0, w),
+                   inside);
             for (int64_t k = 1; k <= block.layer_count; ++k)
-                lut_forward(block.layers[k - 1], packed.layers[k - 1].data(), bits_of(scratch, k - 1, w), bits_of(scratch, k, w));
+                lut_forward(block.layers[k - 1], packed.layers[k - 1].data(), bits_of(scratch, k - 1, w),
+                            bits_of(scratch, k, w));
         }
         for (int64_t k = 1; k <= block.layer_count; ++k) {
             const Layer& layer = block.layers[k - 1];
@@ -167,50 +195,63 @@ struct Backward {
             row += block.reads(k) ? block.width(k) : 0;
         }
         for (int64_t k = block.layer_count; k > 0; --k)
-            with_inputs(block.layers[k - 1].inputs, [&](auto n) { layer_backward<decltype(n)::value>(scratch, k, words); });
+            with_inputs(block.layers[k - 1].inputs,
+                        [&](auto n) { layer_backward<decltype(n)::value>(scratch, k, words); });
         if (block.want_grad_x) write_grad_x(scratch, word, words);
     }
 
-    uint64_t* bits_of(Scratch& scratch, int64_t layer, int64_t w) const { return &scratch.bits[layer][w * block.width(layer)]; }
+    uint64_t* bits_of(Scratch& scratch, int64_t layer, int64_t w) const {
+        return &scratch.bits[layer][w * block.width(layer)];
+    }
 
     void read_grad_y(Scratch& scratch, int64_t word, int64_t words) const {
         const int64_t first = word * WORD, rows = std::min(words * WORD, block.rows - first);
         if (rows < ROWS) std::fill(scratch.grad_y.begin(), scratch.grad_y.end(), 0.f);
         for (int64_t row = 0; row < rows; ++row)
-            std::copy_n(block.grad_y + (first + row) * block.outputs, block.outputs, &scratch.grad_y[row * padded_outputs]);
-        for (int64_t d = 0; d < padded_outputs; d += 16)
+            std::copy_n(block.grad_y + (first + row) * block.outputs, block.outputs,
+                        &scratch.grad_y[row * padded_outputs]);
+        for (int64_t d = 0; d < block.outputs; d += 16)
             for (int64_t row = 0; row < ROWS; row += 16)
-                transpose16(&scratch.grad_y[row * padded_outputs + d], padded_outputs, &scratch.grad_y_t[d * ROWS + row], ROWS);
+                transpose16(&scratch.grad_y[row * padded_outputs + d], padded_outputs,
+                            &scratch.grad_y_t[d * ROWS + row], ROWS);
     }
 
     // Gradients of encoded values and bias.
     void summation_parameters(Scratch& scratch, int64_t words) const {
         float* bias = &scratch.sums[places.bias];
-        for (int64_t d = 0; d < padded_outputs; d += 16) {
+        for (int64_t d = 0; d < block.outputs; d += 16) {
             Floats sum = load(bias + d);
             for (int64_t row = 0; row < words * WORD; ++row) sum += load(&scratch.grad_y[row * padded_outputs + d]);
             store(bias + d, sum);
         }
         for (int64_t w = 0; w < words; ++w)
-            for (int64_t d = 0; d < block.outputs; d += COLUMNS) {
-                partial_sums(&scratch.grad_y[w * WORD * padded_outputs + d], padded_outputs, WORD, COLUMNS, block.centre, scratch.table.data());
-                const auto needed = block.bits_read_by(d, std::min(block.outputs, d + COLUMNS));
-                int64_t row = 0;  // of the encoded values
-                for (int64_t k = 0; k <= block.layer_count; ++k) {
-                    if (!block.reads(k)) continue;
-                    const int64_t begin = std::max(row, needed.first), end = std::min(row + block.width(k), needed.second);
-                    if (begin < end)
-                        add_selected(scratch.table.data(), bits_of(scratch, k, w) + begin - row, end - begin,
-                                     &scratch.sums[places.encoded + begin * padded_outputs + d], padded_outputs);
-                    row += block.width(k);
-                }
-            }
+            for (const Tile& tile : tiles)
+                with_vectors(tile.vectors(),
+                             [&](auto vectors) { tile_parameters<decltype(vectors)::value>(scratch, tile, w); });
+    }
+
+    template <int VECTORS>
+    void tile_parameters(Scratch& scratch, const Tile& tile, int64_t w) const {
+        constexpr int64_t WIDTH = 16 * VECTORS;
+        const float* grad_y = &scratch.grad_y[w * WORD * padded_outputs + tile.first];
+        partial_sums<VECTORS>(grad_y, padded_outputs, WORD, WIDTH, block.centre, scratch.table.data());
+        int64_t row = 0;  // of the encoded values
+        for (int64_t k = 0; k <= block.layer_count; ++k) {
+            if (!block.reads(k)) continue;
+            const int64_t begin = std::max(row, tile.first_bit), end = std::min(row + block.width(k), tile.last_bit);
+            if (begin < end)
+                add_selected<VECTORS>(scratch.table.data(), bits_of(scratch, k, w) + begin - row, end - begin,
+                                      &scratch.sums[places.encoded + tile.offset + (begin - tile.first_bit) * WIDTH],
+                                      WIDTH);
+            row += block.width(k);
+        }
     }
 
     // grad[word][i][64] = sum_d encoded[first + i][d] grad_y[., d]
     void summation_inputs(const Scratch& scratch, int64_t first, int64_t count, int64_t words, float* grad) const {
         for (int64_t group = 0; group < block.groups; ++group) {
-            const int64_t d0 = block.group_begin(block.outputs, group), d1 = block.group_begin(block.outputs, group + 1);
+            const int64_t d0 = block.group_begin(block.outputs, group),
+                          d1 = block.group_begin(block.outputs, group + 1);
             const int64_t end = std::min(first + count, block.group_begin(block.summed(), group + 1));
             for (int64_t w = 0; w < words; ++w) {
                 const float* columns = scratch.grad_y_t.data() + w * WORD;
@@ -258,7 +299,8 @@ struct Backward {
 
     // Adds the gradient of an output of layer k, or of a thermometer bit: to the input feature and the threshold.
     LUTRA_INLINE void add_to_plane(Scratch& scratch, int64_t k, int64_t w, int64_t plane, const Floats* g) const {
-        const uint64_t inside = k > 0 || scratch.inside.empty() ? ~uint64_t(0) : scratch.inside[w * block.planes() + plane];
+        const uint64_t inside =
+            k > 0 || scratch.inside.empty() ? ~uint64_t(0) : scratch.inside[w * block.planes() + plane];
         float* to = k > 0 ? scratch.grad[k] + (w * block.width(k) + plane) * WORD
                           : &scratch.grad_input[(w * block.features + feature_of_plane[plane]) * WORD];
         for (int v = 0; v < 4; ++v) store(to + 16 * v, masked_add(load(to + 16 * v), (Mask)(inside >> 16 * v), g[v]));
@@ -282,10 +324,11 @@ struct Backward {
                 });
                 continue;
             }
-            look_up<N>(scratch, k, words, first, last, spreads || chooses, [&](int64_t w, int64_t slot, const Floats* g) {
-                float* to = &scratch.slots[(slot - first * N) * ROWS + w * WORD];
-                for (int v = 0; v < 4; ++v) store(to + 16 * v, g[v]);
-            });
+            look_up<N>(scratch, k, words, first, last, spreads || chooses,
+                       [&](int64_t w, int64_t slot, const Floats* g) {
+                           float* to = &scratch.slots[(slot - first * N) * ROWS + w * WORD];
+                           for (int v = 0; v < 4; ++v) store(to + 16 * v, g[v]);
+                       });
             if (chooses) choose(scratch, k, words, first * N, last * N);
             if (spreads) spread(scratch, k, words, shares[k - 1][first / LUTS_TOGETHER]);
         }
@@ -294,7 +337,8 @@ struct Backward {
     // Tables [first, last) of layer k for all words: adds to the gradient of the addressed entries, and calls
     // sink(word, slot, gradient[4]) for every table input if `want_inputs`.
     template <int N, class Sink>
-    void look_up(Scratch& scratch, int64_t k, int64_t words, int64_t first, int64_t last, bool want_inputs, Sink&& sink) const {
+    void look_up(Scratch& scratch, int64_t k, int64_t words, int64_t first, int64_t last, bool want_inputs,
+                 Sink&& sink) const {
         for (int64_t lut = first; lut < last; ++lut)
             if (words == CHUNK) look_up_words<N, CHUNK>(scratch, k, lut, want_inputs, sink);
             else look_up_words<N, 1>(scratch, k, lut, want_inputs, sink);
@@ -327,10 +371,12 @@ struct Backward {
 
     // Gradients of the scores of slots [first, last), which have candidates.
     void choose(Scratch& scratch, int64_t k, int64_t words, int64_t first, int64_t last) const {
-        const int64_t padded = round_up(block.layers[k - 1].choices, 16);
+        const Layer& layer = block.layers[k - 1];
+        const int64_t padded = round_up(layer.choices, 16);
+        const int32_t* candidates = layer.choices % 16 ? padded_candidates[k - 1].data() : layer.candidates;
         for (int64_t slot = first; slot < last; ++slot)
             choice_gradients(&scratch.slots[(slot - first) * ROWS], scratch.by_plane[k - 1].data(), words,
-                             &candidates[k - 1][slot * padded], padded, scratch.halves.data(),
+                             candidates + slot * padded, padded, scratch.halves.data(),
                              &scratch.sums[places.scores[k - 1] + slot * padded]);
     }
 
@@ -365,7 +411,8 @@ struct Backward {
         for (int64_t w = 0; w < words; ++w)
             for (int64_t f0 = 0; f0 < block.features; f0 += 16)
                 for (int64_t row0 = 0; row0 < WORD; row0 += 16) {
-                    const int64_t first = (word + w) * WORD + row0, features = std::min<int64_t>(16, block.features - f0);
+                    const int64_t first = (word + w) * WORD + row0,
+                                  features = std::min<int64_t>(16, block.features - f0);
                     transpose16(&scratch.grad_input[(w * block.features + f0) * WORD + row0], WORD, tile, 16);
                     for (int64_t row = 0; row < 16 && first + row < block.rows; ++row) {
                         float* to = block.grad_x + (first + row) * block.features + f0;
@@ -375,11 +422,15 @@ struct Backward {
                     }
                 }
     }
-
 };
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) void lutra_backward(const Block* block) { Backward(*block).run(); }
+// As lutra_forward.
+LUTRA_EXPORT int64_t lutra_backward(const Block* block) {
+    const int64_t unreadable = block->first_unreadable();
+    if (!unreadable) Backward(*block).run();
+    return unreadable;
+}
 
 }  // namespace lutra

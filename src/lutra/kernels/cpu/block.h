@@ -1,7 +1,7 @@
 // The weightless block as the C interface sees it, and the pieces that forward and backward share.
 //
-// Bits live in words of 64 rows (tokens): `bits[word * planes + plane]`, row 64 * word + j in bit j of a word. Rows after the last
-// one are padding: their bits are arbitrary and their gradients zero.
+// Bits live in words of 64 rows (tokens): `bits[word * planes + plane]`, row 64 * word + j in bit j of a word. Rows
+// after the last one are padding: their bits are arbitrary and their gradients zero.
 #pragma once
 
 #include <algorithm>
@@ -24,12 +24,18 @@ struct Layer {
     int64_t luts, inputs, below;  // below: number of planes that this layer can read
     int64_t choices;              // rows of scores; 0 for a fixed mapping
     float temperature;
-    const float* tables;        // (luts, 2^inputs)
+    const float* tables;         // (luts, 2^inputs)
     const int32_t* connections;  // (luts * inputs)
-    const float* scores;        // (choices, luts * inputs) or null
-    const int32_t* candidates;  // (choices, luts * inputs) or null: all planes are choices
+    const float* scores;         // (choices, luts * inputs) or null
+    const int32_t* candidates;   // (luts * inputs, choices) or null: all planes are choices
     float* grad_tables;
     float* grad_scores;
+
+    bool can_read(const int32_t* planes, int64_t count) const {
+        uint32_t highest = 0;
+        for (int64_t i = 0; i < count; ++i) highest = std::max(highest, (uint32_t)planes[i]);  // negative ones too
+        return count == 0 || highest < below;
+    }
 };
 
 enum Gradient : int32_t { IDENTITY, MEAN, WINDOW };
@@ -42,7 +48,7 @@ struct Block {
     float centre;
     const float *thresholds, *window;
     const float *inverse_scale, *integer_thresholds, *requantise;  // null in floating point
-    const float *encoded, *bias;                                   // (R, outputs), (outputs); integers in forward if quantised
+    const float *encoded, *bias;  // (R, outputs), (outputs); integers in forward if quantised
     const float *x, *grad_y;
     uint64_t* codes;  // (words, features * code_bits), see codes.h
     int16_t* ranks;   // (features, edges)
@@ -59,15 +65,19 @@ struct Block {
         for (int64_t layer = 0; layer <= layer_count; ++layer) total += reads(layer) ? width(layer) : 0;
         return total;
     }
-    // Group g of `width` summed bits or outputs is [group_begin(width, g), group_begin(width, g + 1)), as in groups.py; an
-    // encoded value whose bit and output are of different groups is zero, and its gradient is of no interest.
+    // Group g of `width` summed bits or outputs is [group_begin(width, g), group_begin(width, g + 1)), as in
+    // recipes/groups.py; an encoded value whose bit and output are of different groups is never read, and its gradient
+    // is zero.
     int64_t group_begin(int64_t width, int64_t group) const { return width * group / groups; }
-    // Summed bits that outputs [first, last) read.
-    std::pair<int64_t, int64_t> bits_read_by(int64_t first, int64_t last) const {
-        int64_t begin = 0, end = groups;
-        while (group_begin(outputs, begin + 1) <= first) ++begin;
-        while (group_begin(outputs, end - 1) >= last) --end;
-        return {group_begin(summed(), begin), group_begin(summed(), end)};
+    // The first layer, from 1, that reads beyond the planes below it, 0 if none does: connections come from files.
+    int64_t first_unreadable() const {
+        for (int64_t k = 0; k < layer_count; ++k) {
+            const Layer& layer = layers[k];
+            const int64_t slots = layer.luts * layer.inputs;
+            if (!layer.can_read(layer.connections, slots)) return k + 1;
+            if (layer.candidates && !layer.can_read(layer.candidates, slots * layer.choices)) return k + 1;
+        }
+        return 0;
     }
     // (features, T) or (1, T) thresholds
     int64_t threshold_index(int64_t plane) const { return threshold_rows == 1 ? plane % thermometer_bits : plane; }
@@ -125,37 +135,6 @@ void parallel(int64_t tasks, int64_t threads, Task&& task) {
     on_threads(std::min(threads, tasks), work);
 }
 
-// Addresses of one table for the 64 rows of a word, from the words of its inputs.
-LUTRA_INLINE void addresses(const uint64_t* inputs, int n, uint8_t* address) {
-#ifdef LUTRA_AVX512
-    __m512i sum = _mm512_setzero_si512();
-    for (int i = 0; i < n; ++i) sum = _mm512_mask_add_epi8(sum, inputs[i], sum, _mm512_set1_epi8((char)(1 << i)));
-    _mm512_storeu_si512(address, sum);
-#else
-    std::memset(address, 0, 64);
-    for (int i = 0; i < n; ++i)
-        for (int j = 0; j < 64; ++j) address[j] |= (uint8_t)((inputs[i] >> j & 1) << i);
-#endif
-}
-
-// One output word of one table whose bits are packed: up to four words of 64 entries.
-LUTRA_INLINE uint64_t lookup_bits(const uint64_t* table, const uint64_t* inputs, int n) {
-    alignas(64) uint8_t address[64];
-    addresses(inputs, n, address);
-#ifdef LUTRA_AVX512
-    __m512i index = _mm512_load_si512(address);
-    auto part = [&](int k) { return _mm512_bitshuffle_epi64_mask(_mm512_set1_epi64((long long)table[k]), index); };
-    if (n <= 6) return part(0);
-    uint64_t low = (part(0) & ~inputs[6]) | (part(1) & inputs[6]);
-    if (n == 7) return low;
-    return (low & ~inputs[7]) | (((part(2) & ~inputs[6]) | (part(3) & inputs[6])) & inputs[7]);
-#else
-    uint64_t word = 0;
-    for (int j = 0; j < 64; ++j) word |= (table[address[j] >> 6] >> (address[j] & 63) & 1) << j;
-    return word;
-#endif
-}
-
 // Signs of the tables, packed: 4 words per table.
 struct PackedTables {
     std::vector<Buffer<uint64_t>> layers;
@@ -165,9 +144,13 @@ struct PackedTables {
             const Layer& layer = block.layers[k];
             const int64_t entries = int64_t(1) << layer.inputs;
             Buffer<uint64_t> packed(layer.luts * 4);
-            for (int64_t lut = 0; lut < layer.luts; ++lut)
-                for (int64_t a = 0; a < entries; ++a)
-                    packed[lut * 4 + a / 64] |= uint64_t(layer.tables[lut * entries + a] > 0) << (a % 64);
+            for (int64_t lut = 0; lut < layer.luts; ++lut) {
+                const float* table = layer.tables + lut * entries;
+                int64_t a = 0;
+                for (; a + 16 <= entries; a += 16)
+                    packed[lut * 4 + a / 64] |= uint64_t(positive(load(table + a))) << (a % 64);
+                for (; a < entries; ++a) packed[lut * 4] |= uint64_t(table[a] > 0) << a;  // a table of fewer than 16
+            }
             layers.push_back(std::move(packed));
         }
     }
@@ -198,16 +181,6 @@ LUTRA_INLINE void for_each(Body&& body) {
 template <int by>
 LUTRA_INLINE uint64_t rotate_right(uint64_t word) {
     return word >> (by & 63) | word << (-by & 63);
-}
-
-// sum += 16 floats at `offset + entry` bytes from the table. The compiler would compute 32 addresses first and spill them.
-template <int64_t offset, int64_t size>
-LUTRA_INLINE void add_from(Floats& sum, const float* table, uint64_t entry) {
-#ifdef LUTRA_AVX512
-    asm("vaddps %c3(%1,%2), %0, %0" : "+v"(sum) : "r"(table), "r"(entry), "i"(offset), "m"(*(const float(*)[size])table));
-#else
-    sum += load((const float*)((const char*)table + offset + entry));
-#endif
 }
 
 }  // namespace lutra

@@ -1,9 +1,9 @@
 // What the backward pass must know of the input, in a few bits per feature.
 //
-// A thermometer bit and either end of the gradient's window around its threshold are all conditions `x >= edge`. Once the
-// edges of a feature are sorted, the number of conditions that hold, its code, says which of them hold: 8 thresholds with
-// windows have 25 codes, which 5 bits hold. An edge is not `threshold - window`, which is rounded, but the lowest float
-// that meets the very condition of the definition, so that nothing is lost. NaN meets none.
+// A thermometer bit and either end of the gradient's window around its threshold are all conditions `x >= edge`. Once
+// the edges of a feature are sorted, the number of conditions that hold, its code, says which of them hold: 8
+// thresholds with windows have 25 codes, which 5 bits hold. An edge is not `threshold - window`, which is rounded, but
+// the lowest float that meets the very condition of the definition, so that nothing is lost. NaN meets none.
 #pragma once
 
 #include "block.h"
@@ -17,7 +17,7 @@ constexpr int64_t MOST_EDGES = 3 * 256, MOST_CODE_BITS = 10;
 // Floats as integers in the same order, and back.
 LUTRA_INLINE Ints ordered(Ints bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
 
-// The lowest float (as an ordered integer; a NaN if there is none) at which `holds`, false below and true above, is true.
+// The lowest float (as an ordered integer; a NaN if there is none) that `holds`, which none below does.
 template <class Holds>
 LUTRA_INLINE Ints lowest(Holds&& holds) {
     constexpr int32_t INFINITE = 0x7f800000;
@@ -122,7 +122,8 @@ inline void decode(const Block& block, const uint64_t* codes, uint64_t* bits, ui
         const int16_t* rank = block.ranks + f * count;
         for (int64_t t = 0; t < T; ++t) bits[f * T + t] = at_least[rank[SET * T + t]];
         if (!inside) continue;
-        for (int64_t t = 0; t < T; ++t) inside[f * T + t] = at_least[rank[ENTERED * T + t]] & ~at_least[rank[LEFT * T + t]];
+        for (int64_t t = 0; t < T; ++t)
+            inside[f * T + t] = at_least[rank[ENTERED * T + t]] & ~at_least[rank[LEFT * T + t]];
     }
 }
 

@@ -1,5 +1,6 @@
 // Forward pass of the weightless block: thermometer, lookups and conditional summation over groups of up to 512 rows.
 #include "codes.h"
+#include "export.h"
 #include "summation.h"
 
 namespace lutra {
@@ -7,16 +8,16 @@ namespace {
 
 constexpr int64_t GROUP = 8;  // words: a table of partial sums is built once per group
 
-void write_outputs(const Block& block, const float* sums, int64_t first, int64_t rows, int64_t d0, int64_t columns) {
+void write_outputs(const Block& block, const Tile& tile, const float* sums, int64_t first, int64_t rows) {
     for (int64_t row = 0; row < rows; ++row)
-        for (int64_t d = 0; d < columns; ++d) {
-            float y = sums[row * COLUMNS + d] + block.bias[d0 + d];
+        for (int64_t d = 0; d < tile.columns; ++d) {
+            float y = sums[row * tile.width() + d] + block.bias[tile.first + d];
             if (block.requantise) {  // round half up after a shift, clamp, dequantise: frozen/spec.md
-                const float half = block.requantise[0], step = block.requantise[1], limit = block.requantise[2];
-                y = __builtin_floorf((y + half) * step);
+                const float rounding = block.requantise[0], step = block.requantise[1], limit = block.requantise[2];
+                y = __builtin_floorf((y + rounding) * step);
                 y = std::min(std::max(y, -limit), limit - 1) * block.requantise[3];
             }
-            block.y[(first + row) * block.outputs + d0 + d] = y;
+            block.y[(first + row) * block.outputs + tile.first + d] = y;
         }
 }
 
@@ -31,10 +32,23 @@ void select_rows(const uint64_t* planes, int64_t stride, int64_t count, int64_t 
         }
 }
 
-void forward_group(const Block& block, const Edges& edges, const PackedTables& packed, int64_t first_word, int64_t words) {
+template <int VECTORS>
+void sum_tile(const Block& block, const Tile& tile, const uint64_t* selected, int64_t words, int64_t rows, float* table,
+              float* sums) {
+    std::fill_n(sums, rows * tile.width(), 0.f);
+    for (int64_t bit = tile.first_bit; bit < tile.last_bit; bit += WORD, selected += words * WORD) {
+        const float* encoded = block.encoded + bit * block.outputs + tile.first;
+        partial_sums<VECTORS>(encoded, block.outputs, std::min(WORD, tile.last_bit - bit), tile.columns, block.centre,
+                              table);
+        add_selected<VECTORS>(table, selected, rows, sums, tile.width());
+    }
+}
+
+void forward_group(const Block& block, const Edges& edges, const PackedTables& packed, const std::vector<Tile>& tiles,
+                   int64_t first_word, int64_t words) {
     const int64_t codes = block.features * block.code_bits(), summed = block.summed();
-    Buffer<uint64_t> bits(block.planes()), read(words * summed), selected(words * round_up(summed, WORD));
-    Buffer<uint64_t> layer_bits[2];
+    Workspace<uint64_t> bits(block.planes()), read(words * summed), selected(words * round_up(summed, WORD));
+    Workspace<uint64_t> layer_bits[2];
     for (int64_t w = 0; w < words; ++w) {
         encode(block, edges, first_word + w, block.codes + (first_word + w) * codes, bits.data());
         uint64_t* next = &read[w * summed];
@@ -50,33 +64,32 @@ void forward_group(const Block& block, const Edges& edges, const PackedTables& p
         }
     }
     const int64_t first = first_word * WORD, rows = std::min(words * WORD, block.rows - first);
-    Buffer<float> table(PARTIAL_SUMS), sums(words * WORD * COLUMNS);
-    std::pair<int64_t, int64_t> range{0, 0};
-    for (int64_t d0 = 0; d0 < block.outputs; d0 += COLUMNS) {
-        const int64_t columns = std::min(COLUMNS, block.outputs - d0);
-        const auto needed = block.bits_read_by(d0, d0 + columns);
-        if (needed != range) select_rows(&read[needed.first], summed, needed.second - needed.first, words, selected.data());
-        range = needed;
-        std::fill(sums.begin(), sums.end(), 0.f);
-        const uint64_t* chosen = selected.data();
-        for (int64_t bit = range.first; bit < range.second; bit += WORD, chosen += words * WORD) {
-            const float* encoded = block.encoded + bit * block.outputs + d0;
-            partial_sums(encoded, block.outputs, std::min(WORD, range.second - bit), columns, block.centre, table.data());
-            add_selected(table.data(), chosen, rows, sums.data(), COLUMNS);
-        }
-        write_outputs(block, sums.data(), first, rows, d0, columns);
+    Workspace<float> table(PARTIAL_SUMS), sums(words * WORD * COLUMNS);
+    int64_t transposed = -1;  // the first of the bits in `selected`
+    for (const Tile& tile : tiles) {
+        if (tile.first_bit != transposed)
+            select_rows(&read[tile.first_bit], summed, tile.last_bit - tile.first_bit, words, selected.data());
+        transposed = tile.first_bit;
+        with_vectors(tile.vectors(), [&](auto vectors) {
+            sum_tile<decltype(vectors)::value>(block, tile, selected.data(), words, rows, table.data(), sums.data());
+        });
+        write_outputs(block, tile, sums.data(), first, rows);
     }
 }
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) void lutra_forward(const Block* block) {
+// 0, or without computing anything the first layer, from 1, that reads planes which are not there.
+LUTRA_EXPORT int64_t lutra_forward(const Block* block) {
+    if (const int64_t unreadable = block->first_unreadable()) return unreadable;
     const Edges edges(*block);
     const PackedTables packed(*block);
+    const std::vector<Tile> tiles = summation_tiles(*block);
     const int64_t words = block->words();
     parallel((words + GROUP - 1) / GROUP, block->threads, [&](int64_t group) {
-        forward_group(*block, edges, packed, group * GROUP, std::min(GROUP, words - group * GROUP));
+        forward_group(*block, edges, packed, tiles, group * GROUP, std::min(GROUP, words - group * GROUP));
     });
+    return 0;
 }
 
 }  // namespace lutra

@@ -1,7 +1,10 @@
-// Which of the compiled variants this machine can run: 0 scalar, 1 AVX2, 2 AVX-512.
-extern "C" __attribute__((visibility("default"))) int lutra_isa() {
+// The best of the compiled variants that this processor can run: 0 scalar, 1 AVX2, 2 AVX-512.
+#include <cstdint>
+
+#include "export.h"
+
+LUTRA_EXPORT int64_t lutra_best_isa() {
 #if defined(__x86_64__)
-    __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bitalg"))
         return 2;

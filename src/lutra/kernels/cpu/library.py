@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # setup.py loads this file where PyTorch is not installed
 
 log = logging.getLogger("lutra")
 
-SOURCES = ("forward.cpp", "mapping.cpp", "scores.cpp", "backward.cpp")
+SOURCES = ("forward.cpp", "mapping.cpp", "scores.cpp", "backward.cpp", "optimiser.cpp")
 ISA_FLAGS = {
     "scalar": [],
     "avx2": ["-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mpopcnt"],
@@ -63,6 +63,17 @@ class Block(ctypes.Structure):
     )
 
 
+class Slice(ctypes.Structure):
+    """`lutra::Slice` of optimiser.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("rows", "columns", "stride")),
+        *((name, _pointer) for name in ("parameter", "grad", "mean", "square")),
+        *((name, ctypes.c_float) for name in ("decay", "keep_square", "take_mean", "take_square")),
+        *((name, ctypes.c_float) for name in ("root_correction", "epsilon", "step_size", "limit")),
+    )
+
+
 def pointer(tensor: Tensor | None) -> int | None:
     """Address of a tensor's data; None for no tensor."""
     return None if tensor is None else tensor.data_ptr()
@@ -78,14 +89,14 @@ def library() -> ctypes.CDLL | None:
     """
     if settings.ISA.text == REFERENCE or not supported_isas():
         return None
-    return _library(chosen_isa(supported_isas()))
+    return _library(chosen_isa(supported_isas(), instead={"amx": "avx512"}))
 
 
 @functools.cache
 def supported_isas() -> tuple[str, ...]:
     """The instruction sets that this machine can run, best last; empty where kernels cannot be compiled."""
     try:
-        best = int(native.load_library("isa", *LIBRARIES["isa"]).lutra_isa())
+        best = int(native.load_library("isa", *LIBRARIES["isa"]).lutra_best_isa())
     except ToolError as error:
         log.warning("training runs in plain PyTorch, many times slower: %s", error)
         return ()
@@ -101,8 +112,12 @@ def _library(isa: str) -> ctypes.CDLL | None:
         return None
     for name in ("lutra_forward", "lutra_backward"):
         getattr(loaded, name).argtypes = [ctypes.POINTER(Block)]
-        getattr(loaded, name).restype = None
+        getattr(loaded, name).restype = ctypes.c_int64
     integer = ctypes.c_int64
     loaded.lutra_column_argmax.argtypes = [_pointer, integer, integer, _pointer, integer]
     loaded.lutra_column_argmax.restype = None
+    loaded.lutra_gradient_norm.argtypes = [ctypes.POINTER(Slice), integer, integer]
+    loaded.lutra_gradient_norm.restype = ctypes.c_double
+    loaded.lutra_adamw.argtypes = [ctypes.POINTER(Slice), integer, ctypes.c_float, integer]
+    loaded.lutra_adamw.restype = None
     return loaded

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "export.h"
+
 namespace lutra {
 namespace {
 
@@ -12,7 +14,8 @@ constexpr int64_t SLOT_RANGE = 256;
 int64_t slot_count(const Layer& layer) { return layer.luts * layer.inputs; }
 
 // Highest score of each slot and where it is (the first, if several).
-void column_maximum(const float* scores, int64_t choices, int64_t slots, int64_t first, int64_t last, float* best, int32_t* where) {
+void column_maximum(const float* scores, int64_t choices, int64_t slots, int64_t first, int64_t last, float* best,
+                    int32_t* where) {
     std::copy(scores + first, scores + last, best + first);
     std::fill(where + first, where + last, 0);
     for (int64_t c = 1; c < choices; ++c) {
@@ -45,7 +48,7 @@ std::vector<Found> near_maximum(const Layer& layer, int64_t first, int64_t last,
             uint32_t near = at_least(load(lanes < 16 ? tail : row + s0), load(&limit[s0]));
             for (; near; near &= near - 1) {
                 const int64_t s = s0 + __builtin_ctz(near);
-                const int32_t plane = layer.candidates ? layer.candidates[c * slots + first + s] : (int32_t)c;
+                const int32_t plane = layer.candidates ? layer.candidates[(first + s) * layer.choices + c] : (int32_t)c;
                 found.push_back({plane, {(int32_t)s, std::exp((row[s] - best[s]) / layer.temperature)}});
             }
         }
@@ -84,13 +87,13 @@ std::vector<Shares> softmax_shares(const Layer& layer, int64_t threads) {
     if (!layer.choices) return {};
     const int64_t slots = slot_count(layer), range = LUTS_TOGETHER * layer.inputs;
     std::vector<Shares> shares((slots + range - 1) / range);
-    parallel((int64_t)shares.size(), threads, [&](int64_t part) {
-        shares[part] = shares_of(layer, part * range, std::min(slots, (part + 1) * range));
-    });
+    parallel((int64_t)shares.size(), threads,
+             [&](int64_t part) { shares[part] = shares_of(layer, part * range, std::min(slots, (part + 1) * range)); });
     return shares;
 }
 
-extern "C" __attribute__((visibility("default"))) void lutra_column_argmax(const float* scores, int64_t choices, int64_t slots, int64_t* where, int64_t threads) {
+LUTRA_EXPORT void lutra_column_argmax(const float* scores, int64_t choices, int64_t slots, int64_t* where,
+                                      int64_t threads) {
     Buffer<float> best(slots);
     std::vector<int32_t> index(slots);
     parallel((slots + SLOT_RANGE - 1) / SLOT_RANGE, threads, [&](int64_t part) {

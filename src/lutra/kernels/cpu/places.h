@@ -2,6 +2,7 @@
 #pragma once
 
 #include "candidates.h"
+#include "summation.h"
 
 namespace lutra {
 namespace {
@@ -10,17 +11,18 @@ namespace {
 struct Places {
     std::vector<int64_t> tables;  // per layer, (luts, 2^n)
     std::vector<int64_t> scores;  // per layer, (slots, choices rounded up to 16); only for candidates
-    int64_t encoded, bias;        // (R, padded outputs), (padded outputs)
+    int64_t encoded, bias;        // as `Tile::offset` says, (padded outputs)
     int64_t thresholds;           // (planes, 16 lanes); only if wanted
     int64_t size = 0;
 
-    Places(const Block& block, int64_t padded_outputs) {
+    Places(const Block& block, const std::vector<Tile>& tiles, int64_t padded_outputs) {
         for (int64_t k = 0; k < block.layer_count; ++k) {
             const Layer& layer = block.layers[k];
             tables.push_back(take(layer.luts << layer.inputs));
-            scores.push_back(take(layer.candidates ? layer.luts * layer.inputs * round_up(layer.choices, 16) : 0));
+            scores.push_back(take(
+                layer.candidates && layer.grad_scores ? layer.luts * layer.inputs * round_up(layer.choices, 16) : 0));
         }
-        encoded = take(block.summed() * padded_outputs);
+        encoded = take(tiles.back().offset + (tiles.back().last_bit - tiles.back().first_bit) * tiles.back().width());
         bias = take(padded_outputs);
         thresholds = take(block.want_grad_thresholds ? block.planes() * 16 : 0);
     }
@@ -40,7 +42,8 @@ struct Scratch {
     Buffer<float> slots;                     // of LUTS_TOGETHER tables, [slot][ROWS]
     Buffer<float> grad_y, grad_y_t;          // [row][padded outputs], [output][ROWS]
     Buffer<float> planes;                    // gradient of a few thermometer planes that the summation reads
-    Buffer<float> table, halves;
+    Workspace<float> table;
+    Buffer<float> halves;
 };
 
 }  // namespace

@@ -3,7 +3,8 @@
 
 namespace lutra {
 
-void slot_gradients(const Layer& layer, const float* slopes, const float* grad, const uint64_t* below, int64_t lut, int64_t last_lut, float* out) {
+void slot_gradients(const Layer& layer, const float* slopes, const float* grad, const uint64_t* below, int64_t lut,
+                    int64_t last_lut, float* out) {
     with_inputs(layer.inputs, [&](auto inputs) {
         constexpr int n = decltype(inputs)::value;
         for (; lut < last_lut; ++lut, out += n * WORD) {
@@ -11,9 +12,10 @@ void slot_gradients(const Layer& layer, const float* slopes, const float* grad, 
             alignas(64) uint8_t address[1][WORD];
             for (int i = 0; i < n; ++i) words[0][i] = below[layer.connections[lut * n + i]];
             addresses(words[0], n, address[0]);
-            input_gradients<n, 1>(words, address, slopes + lut * n * slope_entries(n), grad + lut * WORD, 0, [&](int, int i, const Floats* g) {
-                for (int v = 0; v < 4; ++v) store(out + i * WORD + v * 16, g[v]);
-            });
+            input_gradients<n, 1>(words, address, slopes + lut * n * slope_entries(n), grad + lut * WORD, 0,
+                                  [&](int, int i, const Floats* g) {
+                                      for (int v = 0; v < 4; ++v) store(out + i * WORD + v * 16, g[v]);
+                                  });
         }
     });
 }
@@ -26,7 +28,7 @@ namespace {
 constexpr int64_t SIX_BIT_TABLE = 64 * 16, FOUR_BIT_TABLE = 16 * 16;
 constexpr int64_t SIGNED_SUMS = 8 * SIX_BIT_TABLE + 4 * FOUR_BIT_TABLE;
 
-// One group: table[bits] = sum of +value where the bit is set and -value where not. All but the last value in registers.
+// One group: table[bits] = sum of +value where the bit is set, -value where not. All but the last value in registers.
 template <int bits>
 LUTRA_INLINE void signed_group(const float* values, float* table) {
     Floats sums[1 << (bits - 1)], value[bits];
@@ -62,7 +64,8 @@ inline void add_signed(const float* table, const uint64_t* words, int64_t planes
         Floats sum = load(out), second = splat(0), third = splat(0);  // three chains hide the latency
         auto add = [&](auto position) {
             constexpr int group = decltype(position)::value, first = group < 8 ? 6 * group : 48 + 4 * (group - 8);
-            constexpr int64_t offset = 4 * (group < 8 ? SIX_BIT_TABLE * group : 8 * SIX_BIT_TABLE + FOUR_BIT_TABLE * (group - 8));
+            constexpr int64_t offset =
+                4 * (group < 8 ? SIX_BIT_TABLE * group : 8 * SIX_BIT_TABLE + FOUR_BIT_TABLE * (group - 8));
             const uint64_t entry = rotate_right<first - 6>(word) & (group < 8 ? 63 : 15) << 6;  // as an offset in bytes
             add_from<offset, SIGNED_SUMS>(group % 3 == 0 ? sum : group % 3 == 1 ? second : third, table, entry);
         };
@@ -72,7 +75,8 @@ inline void add_signed(const float* table, const uint64_t* words, int64_t planes
 }
 
 // All planes are choices: the product of signs and slot gradients, for 16 slots.
-void dense_scores_gradient(const Layer& layer, const float* slopes, const float* grad, const uint64_t* below, int64_t words, int64_t tile) {
+void dense_scores_gradient(const Layer& layer, const float* slopes, const float* grad, const uint64_t* below,
+                           int64_t words, int64_t tile) {
     const int64_t slots = layer.luts * layer.inputs, first = tile * 16, columns = std::min<int64_t>(16, slots - first);
     const int64_t lut = first / layer.inputs, last_lut = (first + columns + layer.inputs - 1) / layer.inputs;
     Buffer<float> gradients(((last_lut - lut) * layer.inputs + 16) * WORD), by_row(WORD * 16), table(SIGNED_SUMS);
@@ -95,9 +99,9 @@ void dense_scores_gradient(const Layer& layer, const float* slopes, const float*
 // The bits of a feature are nested: with the rows sorted by level (how many of them are set), the sum over the rows in
 // which a bit is set is a prefix sum. One addition per row and feature then serves all bits of the feature.
 constexpr int64_t SORTED_WORDS = 5, SORTED_ROWS = SORTED_WORDS * WORD;  // rows sorted together
-constexpr int64_t VECTORS = 2, SLOTS = 16 * VECTORS;                    // their gradients: 40 KiB, for an L1 cache of 48
-constexpr int64_t ROW_SHIFT = 6;                                        // log2 of the bytes of a row of 16 slots
-constexpr int64_t VECTOR_STRIDE = (SORTED_ROWS + 1) * 16;               // floats from one vector of a row to the next
+constexpr int64_t VECTORS = 2, SLOTS = 16 * VECTORS;       // their gradients: 40 KiB, for an L1 cache of 48
+constexpr int64_t ROW_SHIFT = 6;                           // log2 of the bytes of a row of 16 slots
+constexpr int64_t VECTOR_STRIDE = (SORTED_ROWS + 1) * 16;  // floats from one vector of a row to the next
 // A step adds six rows; row SORTED_ROWS, of zeros, fills up. All that a step needs is one word, since the loads of the
 // gradients are what limits the sums: six rows of 9 bits, above them level - 1.
 constexpr int64_t STEP = 6, ROW_BITS = 9, LEVEL_PLACE = STEP * ROW_BITS;
@@ -128,22 +132,11 @@ struct SortedRows {
             ends.push_back((int32_t)steps.size());
         }
     }
-
-    static void count_set(const uint64_t* words, int64_t count, uint8_t* level) {
-#ifdef LUTRA_AVX512
-        __m512i total = _mm512_setzero_si512();
-        for (int64_t t = 0; t < count; ++t) total = _mm512_mask_add_epi8(total, words[t], total, _mm512_set1_epi8(1));
-        _mm512_storeu_si512(level, total);
-#else
-        std::memset(level, 0, WORD);
-        for (int64_t t = 0; t < count; ++t)
-            for (int j = 0; j < WORD; ++j) level[j] += (uint8_t)(words[t] >> j & 1);
-#endif
-    }
 };
 
 // Sums over the rows by level: sums[level - 1][SLOTS], each starting from `start`; by_row[vector][row][16].
-LUTRA_INLINE void prefix_sums(const uint64_t* steps, int64_t count, const float* by_row, const Floats* start, float* sums) {
+LUTRA_INLINE void prefix_sums(const uint64_t* steps, int64_t count, const float* by_row, const Floats* start,
+                              float* sums) {
     Floats total[VECTORS];
 #pragma GCC unroll 4
     for (int v = 0; v < VECTORS; ++v) total[v] = start[v];
@@ -152,7 +145,8 @@ LUTRA_INLINE void prefix_sums(const uint64_t* steps, int64_t count, const float*
         const float* row[STEP];
         for_each<STEP>([&](auto i) {
             constexpr int place = decltype(i)::value * ROW_BITS - ROW_SHIFT;
-            row[i] = (const float*)((const char*)by_row + (rotate_right<place>(step) & ((1 << ROW_BITS) - 1) << ROW_SHIFT));
+            row[i] =
+                (const float*)((const char*)by_row + (rotate_right<place>(step) & ((1 << ROW_BITS) - 1) << ROW_SHIFT));
         });
         float* sum = sums + (step >> LEVEL_PLACE) * SLOTS;  // the last step of a level is the one that stays
 #pragma GCC unroll 4
@@ -165,21 +159,26 @@ LUTRA_INLINE void prefix_sums(const uint64_t* steps, int64_t count, const float*
 }
 
 // Slots [first, first + count) of the first layer, at most SLOTS.
-void tile_scores_gradient(const Block& block, const std::vector<SortedRows>& sorted, const std::vector<int32_t>& plane_of_level, const float* slopes, const float* grad, const uint64_t* bits, int64_t first_slot, int64_t count) {
+void tile_scores_gradient(const Block& block, const std::vector<SortedRows>& sorted,
+                          const std::vector<int32_t>& plane_of_level, const float* slopes, const float* grad,
+                          const uint64_t* bits, int64_t first_slot, int64_t count) {
     const Layer& layer = block.layers[0];
     const int64_t T = block.thermometer_bits, total_slots = layer.luts * layer.inputs;
     const int64_t lut = first_slot / layer.inputs, last_lut = (first_slot + count + layer.inputs - 1) / layer.inputs;
-    Buffer<float> gradients((SLOTS + 2 * layer.inputs) * WORD), by_row(VECTORS * VECTOR_STRIDE), sums(block.planes() * SLOTS), levels(T * SLOTS);
+    Buffer<float> gradients((SLOTS + 2 * layer.inputs) * WORD), by_row(VECTORS * VECTOR_STRIDE),
+        sums(block.planes() * SLOTS), levels(T * SLOTS);
     for (int64_t part = 0; part < (int64_t)sorted.size(); ++part) {
         const int64_t first = part * SORTED_WORDS, words = std::min(SORTED_WORDS, block.words() - first);
         Floats start[VECTORS] = {};  // minus half the sum of all rows: what is added up is half of the signed sum
         for (int64_t w = 0; w < words; ++w) {
             const int64_t word = first + w;
-            slot_gradients(layer, slopes, grad + word * layer.luts * WORD, bits + word * layer.below, lut, last_lut, gradients.data());
+            slot_gradients(layer, slopes, grad + word * layer.luts * WORD, bits + word * layer.below, lut, last_lut,
+                           gradients.data());
             const float* from = gradients.data() + (first_slot - lut * layer.inputs) * WORD;
             for (int64_t v = 0; v < VECTORS; ++v) {
                 float* to = &by_row[v * VECTOR_STRIDE + w * WORD * 16];
-                for (int64_t row = 0; row < WORD; row += 16) transpose16(from + 16 * v * WORD + row, WORD, to + row * 16, 16);
+                for (int64_t row = 0; row < WORD; row += 16)
+                    transpose16(from + 16 * v * WORD + row, WORD, to + row * 16, 16);
                 for (int64_t row = 0; row < WORD; ++row) start[v] -= load(to + row * 16) * splat(0.5f);
             }
         }
@@ -190,7 +189,8 @@ void tile_scores_gradient(const Block& block, const std::vector<SortedRows>& sor
             step = end;
             for (int64_t level = 0; level < T; ++level) {
                 float* sum = &sums[plane_of_level[feature * T + level] * SLOTS];
-                for (int64_t slot = 0; slot < SLOTS; slot += 16) store(sum + slot, load(sum + slot) + load(&levels[level * SLOTS + slot]));
+                for (int64_t slot = 0; slot < SLOTS; slot += 16)
+                    store(sum + slot, load(sum + slot) + load(&levels[level * SLOTS + slot]));
             }
         }
     }
@@ -223,7 +223,8 @@ void thermometer_scores_gradient(const Block& block, const float* slopes, const 
     });
 }
 
-void scores_gradient(const Layer& layer, const float* slopes, const float* grad, const uint64_t* below, int64_t words, int64_t threads) {
+void scores_gradient(const Layer& layer, const float* slopes, const float* grad, const uint64_t* below, int64_t words,
+                     int64_t threads) {
     const int64_t tiles = (layer.luts * layer.inputs + 15) / 16;
     parallel(tiles, threads, [&](int64_t tile) { dense_scores_gradient(layer, slopes, grad, below, words, tile); });
 }

@@ -13,42 +13,53 @@ namespace lutra {
 
 inline int64_t slope_entries(int64_t inputs) { return std::max<int64_t>(32, int64_t(1) << (inputs - 1)); }
 
-// Tables of one LUT, (n, slope_entries(n)); with fewer than 32 entries they repeat, so that high index bits are ignored.
-inline void build_slopes(const float* table, int n, bool normalised, float* slopes) {
+// Eight tables at a time, one in each lane.
+using Doubles = double __attribute__((vector_size(64)));
+constexpr int64_t LANES = 8;
+
+// Slopes of `count` tables, at most LANES: (count, n, slope_entries(n)). With fewer than 32 entries they repeat, so
+// that high index bits are ignored.
+inline void build_slopes(const float* tables, int n, int64_t count, bool normalised, float* slopes) {
     const int half = 1 << (n - 1);
-    double value[128], smoothed[128];
-    for (int i = 0; i < n; ++i, slopes += slope_entries(n)) {
+    Doubles entry[256], value[128], smoothed[128];
+    for (int a = 0; a < 2 * half; ++a)
+        for (int64_t lane = 0; lane < LANES; ++lane) entry[a][lane] = tables[std::min(lane, count - 1) * 2 * half + a];
+    for (int i = 0; i < n; ++i) {
         for (int j = 0; j < half; ++j) {
             const int other = (j & ~(1 << i)) | ((j >> i & 1) << (n - 1));
-            value[j] = 0.5 * (double(table[other | 1 << i]) - double(table[other & ~(1 << i)]));
+            value[j] = 0.5 * (entry[other | 1 << i] - entry[other & ~(1 << i)]);
         }
         if (normalised) {  // 1 / (H + 1), which sums to (2^n - 1) / n over a half cube
             const double scale = n / double((1 << n) - 1);
             for (int a = 0; a < half; ++a) {
-                smoothed[a] = 0;
+                smoothed[a] = Doubles{};
                 for (int j = 0; j < half; ++j) smoothed[a] += scale / (__builtin_popcount(a ^ j) + 1) * value[j];
             }
             std::copy_n(smoothed, half, value);
         } else {  // 3^-H is a tensor product: one butterfly pass per bit
             for (int step = 1; step < half; step *= 2)
-                for (int j = 0; j < half; ++j)
-                    if (!(j & step)) {
-                        const double clear = value[j], set = value[j | step];
+                for (int first = 0; first < half; first += 2 * step)
+                    for (int j = first; j < first + step; ++j) {
+                        const Doubles clear = value[j], set = value[j + step];
                         value[j] = 0.75 * clear + 0.25 * set;
-                        value[j | step] = 0.25 * clear + 0.75 * set;
+                        value[j + step] = 0.25 * clear + 0.75 * set;
                     }
         }
-        for (int j = 0; j < slope_entries(n); ++j) slopes[j] = (float)value[j & (half - 1)];
+        for (int64_t lane = 0; lane < count; ++lane) {
+            float* out = slopes + (lane * n + i) * slope_entries(n);
+            for (int j = 0; j < slope_entries(n); ++j) out[j] = (float)value[j & (half - 1)][lane];
+        }
     }
 }
 
 // (luts, n, slope_entries(n)) for a whole layer.
-inline Buffer<float> layer_slopes(const Layer& layer, bool normalised, int64_t threads) {
+inline Workspace<float> layer_slopes(const Layer& layer, bool normalised, int64_t threads) {
     const int64_t n = layer.inputs, size = n * slope_entries(n), entries = int64_t(1) << n;
-    Buffer<float> slopes(layer.luts * size);
+    Workspace<float> slopes(layer.luts * size);
     parallel((layer.luts + 31) / 32, threads, [&](int64_t part) {
-        for (int64_t lut = part * 32; lut < std::min(layer.luts, part * 32 + 32); ++lut)
-            build_slopes(layer.tables + lut * entries, (int)n, normalised, slopes.data() + lut * size);
+        for (int64_t lut = part * 32; lut < std::min(layer.luts, part * 32 + 32); lut += LANES)
+            build_slopes(layer.tables + lut * entries, (int)n, std::min(LANES, layer.luts - lut), normalised,
+                         slopes.data() + lut * size);
     });
     return slopes;
 }
@@ -65,10 +76,12 @@ LUTRA_INLINE Floats lookup_slope(const float* slopes, Ints index) {
     return value;
 }
 
-// For one table and W words: calls sink(w, i, gradient[4]) with the gradient to input i of the 64 rows of word w. `inputs`
-// and `address` hold the words one after the other, `grad` is of the first word, those of the others follow at `stride`.
+// For one table and W words: calls sink(w, i, gradient[4]) with the gradient to input i of the 64 rows of word w.
+// `inputs` and `address` hold the words one after the other, `grad` is of the first word, those of the others follow at
+// `stride`.
 template <int N, int W, class Sink>
-LUTRA_INLINE void input_gradients(const uint64_t (*inputs)[N], const uint8_t (*address)[WORD], const float* slopes, const float* grad, int64_t stride, Sink&& sink) {
+LUTRA_INLINE void input_gradients(const uint64_t (*inputs)[N], const uint8_t (*address)[WORD], const float* slopes,
+                                  const float* grad, int64_t stride, Sink&& sink) {
     Ints base[W][4];
     Floats g[W][4];
     for (int w = 0; w < W; ++w)

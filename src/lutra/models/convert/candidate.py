@@ -9,7 +9,7 @@ from torch import nn
 from lutra.models.convert import fused
 from lutra.models.convert.contract import adds_to_input, role_of
 from lutra.models.convert.forms import Fit
-from lutra.models.convert.places import block_path, paths_of
+from lutra.models.convert.places import block_path
 from lutra.models.convert.plan import Found, Places
 from lutra.models.convert.record import (
     Recording,
@@ -43,14 +43,13 @@ class Candidate:
 
     def row(self) -> Found:
         segment, recording = self.first, self.recording
-        model = recording.model
         shown = self.fit or (self.possible[0] if self.possible else None)
         home = shown.block if shown is not None else segment.down.op.call.module
-        paths = paths_of(model, home) or [segment.down.op.call.path]
+        paths = recording.paths.get(home) or [segment.down.op.call.path]
         kind = type(holder(segment)).__name__ if self.fit is None or self.fit.form != "module" else type(home).__name__
         places, blocks = Places(), tuple[str, ...]()
         if self.fit is not None:
-            first = {module: paths_of(model, module)[0] for module in self.fit.modules}
+            first = {module: recording.paths[module][0] for module in self.fit.modules}
             end = first[self.fit.end] if self.fit.end is not None else ""
             passed, silent = (tuple(first[m] for m in part) for part in (self.fit.passed, self.fit.silent))
             places = Places(first[self.fit.block], passed, silent, end)
@@ -90,7 +89,7 @@ class Candidate:
             text += f", {self.experts.count} experts"
         elif self.fit is not None and self.fit.form in ("pair", "sequential", "inline"):
             end = self.fit.end or self.fit.passed[-1]
-            text += f", in place of everything up to {paths_of(self.recording.model, end)[0]}"
+            text += f", in place of everything up to {self.recording.paths[end][0]}"
         return text + (f"; {self.note}" if self.note else "")
 
 

@@ -16,7 +16,7 @@ from lutra.models.convert.candidate import Candidate, holder, weights_of
 from lutra.models.convert.contract import broken_contract, looks_like_one, role_of, same_function
 from lutra.models.convert.forms import Fit, fits
 from lutra.models.convert.fused import one_expert_at_a_time as _loop
-from lutra.models.convert.places import block_path, paths_of, width
+from lutra.models.convert.places import block_path, width
 from lutra.models.convert.plan import Dense, Found, Places, Plan, any_matches, matches
 from lutra.models.convert.record import (
     SLICES,
@@ -198,7 +198,7 @@ def _settle_shared(recording: Recording, rows: list[Candidate]) -> None:
                 continue
             shared = [m for m in candidate.fit.passed if covered[m] != len(recording.calls[m])]
             if shared:
-                candidate.next_fit(f"{paths_of(recording.model, shared[0])[0]} serves for other layers too")
+                candidate.next_fit(f"{recording.paths[shared[0]][0]} serves for other layers too")
                 changed = True
 
 

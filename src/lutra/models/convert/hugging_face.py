@@ -35,6 +35,20 @@ def is_hugging_face(model: nn.Module) -> bool:
     )
 
 
+WEIGHTS_ONLY: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
+"""How models of others are opened: no pickle is read, no code of theirs is run."""
+
+
+def model_class(names: Any) -> Any:
+    """The class of transformers that a configuration's `architectures` names first; None if it is no model's."""
+    import transformers
+
+    if not names:
+        return transformers.AutoModel
+    found = getattr(transformers, str(names[0]), None) if isinstance(names, list) else None
+    return found if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel) else None
+
+
 @functools.cache
 def register() -> None:
     """Let transformers open and save converted models; done when the first one is converted or opened.

@@ -117,11 +117,6 @@ def zeros(x: Tensor, width: int, channels_first: bool) -> Tensor:
     return x.new_zeros(()).expand(shape)
 
 
-def paths_of(model: nn.Module, module: nn.Module) -> list[str]:
-    """Every path that leads to a module, in the order of registration."""
-    return [path for path, each in model.named_modules(remove_duplicate=False) if each is module]
-
-
 class Surgery:
     """Puts modules into places of a model, everywhere they are registered, and can take all of it back."""
 

@@ -101,6 +101,10 @@ class Recording:
         self.model = model
         self.ops: list[Op] = []
         self.calls: dict[nn.Module, list[Call]] = {}
+        self.paths: dict[nn.Module, list[str]] = {}
+        """Every path that leads to a module, in the order of registration."""
+        for path, module in model.named_modules(remove_duplicate=False):
+            self.paths.setdefault(module, []).append(path)
         self.outputs: list[Value] = []
         self.users: dict[Value, list[Op]] = {}
         self.root = Call(model, "", None)

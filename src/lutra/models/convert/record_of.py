@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import ValidationError
 from torch import nn
 
 from lutra.errors import ConversionError, RecipeError
+from lutra.escape import brief
 from lutra.models.convert.plan import Found, found_from_json
 from lutra.recipes.language import BlockConfig
 from lutra.recipes.sections import validate
+from lutra.runs.schemas.conversion import Found as FoundRow
+from lutra.runs.schemas.values import Seed
+from lutra.schema import Strict, explain
 
 FORMAT_VERSION = 1
 
@@ -24,6 +30,16 @@ class Converted:
     seed: int
     massive: bool = False
     """Whether the block stands in a `Massive`, which gives massive tokens a row of their own."""
+
+
+class _ConvertedRow(Strict):
+    """One entry of `converted` in lutra.json."""
+
+    row: FoundRow
+    block: dict[str, object]
+    """A `BlockConfig`, which reads it."""
+    seed: Seed
+    massive: bool
 
 
 @dataclass(frozen=True)
@@ -48,19 +64,22 @@ class Conversion:
     def from_json(tree: Any, source: str) -> Conversion:
         """Raises ConversionError if `tree` is not what `to_json` gives; names `source`."""
         try:
-            if tree["format_version"] != FORMAT_VERSION:
-                raise ConversionError(
-                    f"{source}: format version {tree['format_version']!r}, this Lutra reads {FORMAT_VERSION}"
-                )
+            tree = json.loads(json.dumps(tree))  # tuples in memory are lists in a file
+            if type(tree["format_version"]) is not int or tree["format_version"] != FORMAT_VERSION:
+                found = brief(repr(tree["format_version"]), 40)
+                raise ConversionError(f"{source}: format version {found}, this Lutra reads {FORMAT_VERSION}")
             rows = [_converted(each, source) for each in tree["converted"]]
+        except ValidationError as error:
+            raise ConversionError(f"{source}: does not say how a model was converted ({explain(error)})") from None
         except (KeyError, TypeError, AttributeError, ValueError, RecipeError) as error:
-            raise ConversionError(f"{source}: does not say how a model was converted ({error})") from None
+            raise ConversionError(f"{source}: does not say how a model was converted ({brief(str(error))})") from None
         return Conversion(tuple(rows))
 
 
 def _converted(tree: Any, source: str) -> Converted:
-    config = validate(BlockConfig, tree["block"], source)
-    return Converted(found_from_json(tree["row"]), config, int(tree["seed"]), bool(tree["massive"]))
+    described = _ConvertedRow.model_validate(tree)
+    config = validate(BlockConfig, described.block, source)
+    return Converted(found_from_json(tree["row"]), config, described.seed, described.massive)
 
 
 def conversion_of(model: nn.Module) -> Conversion | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,14 @@ from safetensors.torch import save as dump_tensors
 from torch import Tensor, nn
 
 from lutra.errors import ConversionError, LutraError
+from lutra.escape import brief
+from lutra.limits import JSON_BYTES, TENSOR_BYTES
 from lutra.models.convert import hugging_face
 from lutra.models.convert.carry import carry_out
 from lutra.models.convert.record_of import Conversion, conversion_of
 from lutra.nn.weightless import weightless_blocks
-from lutra.runs.files import replacing, write_json
+from lutra.reading import parse_json, read_bytes
+from lutra.runs.files import PREFIX, replacing, write_json
 
 CONVERSION_FILE = "lutra.json"
 WEIGHTS_FILE = "lutra.safetensors"
@@ -46,7 +48,7 @@ def _save_hugging_face(model: Any, folder: Path) -> None:
     """Write aside and move, configuration last, so that what is half written cannot be opened."""
     hugging_face.mark(model)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".lutra-", dir=folder) as aside:
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}model.", dir=folder) as aside:
         model.save_pretrained(aside)
         hugging_face.guard_config(Path(aside))
         written = sorted(Path(aside).iterdir(), key=lambda path: path.name == hugging_face.CONFIG_FILE)
@@ -78,12 +80,7 @@ def from_pretrained(folder: str | Path, model: nn.Module | None = None, **option
         ConversionError: the folder holds no converted model, or another one than `model`.
     """
     folder = Path(folder)
-    try:
-        tree = json.loads((folder / CONVERSION_FILE).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConversionError(f"{folder}: no converted model there ({CONVERSION_FILE}: {error.strerror})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConversionError(f"{folder / CONVERSION_FILE}: not JSON ({error})") from None
+    tree = _read_json(folder / CONVERSION_FILE)
     conversion = Conversion.from_json(tree, str(folder / CONVERSION_FILE))
     if model is None:
         return _open_hugging_face(folder, options)
@@ -93,20 +90,38 @@ def from_pretrained(folder: str | Path, model: nn.Module | None = None, **option
     return model.eval()
 
 
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        tree = parse_json(read_bytes(path, JSON_BYTES))
+    except OSError as error:
+        raise ConversionError(f"{path.parent}: no converted model there ({path.name}: {error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise ConversionError(f"{path}: not JSON ({brief(str(error))})") from None
+    if not isinstance(tree, dict):
+        raise ConversionError(f"{path}: an object is expected")
+    return tree
+
+
 def _open_hugging_face(folder: Path, options: dict[str, Any]) -> Any:
     if not (folder / hugging_face.CONFIG_FILE).exists():
         raise ConversionError(
             f"{folder}: not of Hugging Face; give a new model as it was before: from_pretrained(folder, model)"
         )
     hugging_face.register()
-    import transformers
-
-    tree = json.loads((folder / hugging_face.CONFIG_FILE).read_text(encoding="utf-8"))
-    name = (tree.get("architectures") or ["AutoModel"])[0]
-    found = getattr(transformers, str(name), None)
+    names = _read_json(folder / hugging_face.CONFIG_FILE).get("architectures")
+    found = hugging_face.model_class(names)
     if found is None:
-        raise ConversionError(f"{folder}: transformers has no class {name}; open it with its own from_pretrained")
-    opened, problems = found.from_pretrained(folder, output_loading_info=True, **options)
+        raise ConversionError(
+            f"{folder}: transformers has no model class {brief(str(names))}; open it with its own from_pretrained"
+        )
+    try:
+        opened, problems = found.from_pretrained(
+            folder, output_loading_info=True, **hugging_face.WEIGHTS_ONLY, **options
+        )
+    except LutraError:
+        raise
+    except Exception as error:  # whatever transformers makes of a damaged configuration
+        raise ConversionError(f"{folder}: cannot open it ({brief(' '.join(str(error).split()))})") from None
     odd = [*problems["missing_keys"], *problems["unexpected_keys"]]
     if odd:
         raise ConversionError(f"{folder}: weights and configuration differ in {', '.join(sorted(odd)[:3])}")
@@ -116,7 +131,7 @@ def _open_hugging_face(folder: Path, options: dict[str, Any]) -> Any:
 def _fill(folder: Path, model: nn.Module, conversion: Conversion) -> None:
     path = folder / WEIGHTS_FILE
     try:
-        tensors = parse_tensors(path.read_bytes())
+        tensors = parse_tensors(read_bytes(path, TENSOR_BYTES))
     except OSError as error:
         raise ConversionError(f"{path}: cannot read it ({error.strerror})") from None
     except SafetensorError as error:

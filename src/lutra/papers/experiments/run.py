@@ -17,13 +17,22 @@ from lutra import children
 from lutra.errors import ToolError
 from lutra.hardware.design import Design
 from lutra.runs.environment import environment
-from lutra.runs.files import read_json, write_json
+from lutra.runs.files import write_json
+from lutra.runs.schemas.values import Versioned
+from lutra.runs.typed import read_record, write_record
 from lutra.synth.tools.find import Tool, fpga_yosys
 
 PIECES = "pieces"
 """Folder beside the records for finished pieces of unfinished records."""
 
 logger = logging.getLogger("lutra")
+
+
+class KeptPiece(Versioned):
+    """The result of a piece, kept until its record is whole; what a target holds is the record's business."""
+
+    identity: str
+    target: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -111,15 +120,15 @@ def _finished(piece: Piece, kept: Path) -> dict[str, Any] | None:
     path = kept / f"{piece.name}.json"
     if not path.exists():
         return None
-    content = read_json(path, "table --fresh")
-    return dict(content["target"]) if content.get("identity") == piece.identity else None
+    content = read_record(path, KeptPiece, "table --fresh")
+    return dict(content["target"]) if content["identity"] == piece.identity else None
 
 
 def _build(piece: Piece, kept: Path) -> dict[str, Any]:
     logger.info("%s ...", piece.name)
     with children.temporary_folder("fresh") as folder:
         target = piece.build(folder)
-    write_json(kept / f"{piece.name}.json", {"identity": piece.identity, "target": target})
+    write_record(kept / f"{piece.name}.json", KeptPiece, {"identity": piece.identity, "target": target})
     return target
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -19,7 +18,8 @@ from torch.nn import functional as F
 from lutra.errors import CheckpointError, InputError, RunDirectoryError, TrainingError
 from lutra.nn.calibrate import batch_arguments
 from lutra.nn.weightless import weightless_blocks
-from lutra.runs.files import write_text
+from lutra.runs.schemas.training import HealingLine
+from lutra.runs.typed import write_lines
 from lutra.train.checkpoint import OPTIMISER_PREFIX, read_checkpoint, save_checkpoint
 from lutra.train.optimiser import load_optimiser_tensors, optimiser_tensors
 from lutra.train.parts import TrainingSchedule, parameter_groups
@@ -184,7 +184,7 @@ class _Healing:
         prefixed = {f"{OPTIMISER_PREFIX}{name}": tensor for name, tensor in states.items()}
         metadata = {"settings": self.settings, "step": step, "lines": self.lines}
         save_checkpoint(self.folder / "last.safetensors", {**tensors, **prefixed}, metadata)
-        write_text(self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.lines))
+        write_lines(self.folder / "log.jsonl", HealingLine, self.lines)
 
 
 def distance(learnt: Any, taught: Any, mask: Tensor | None, losses: Sequence[Loss] | None = None) -> Tensor:

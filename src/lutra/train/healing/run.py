@@ -17,7 +17,9 @@ from lutra.models.convert.plan import Plan
 from lutra.models.convert.replace import remove_mlps, replace_mlp
 from lutra.models.convert.save import from_pretrained, save_pretrained, unshared
 from lutra.recipes.convert import ConvertRecipe
-from lutra.runs.files import RunFiles, read_json, replacing, write_json
+from lutra.runs.files import RunFiles, replacing
+from lutra.runs.schemas.conversion import ConversionPlan, Fit, Source
+from lutra.runs.typed import read_record, write_record
 from lutra.train.healing.fit import fit_
 from lutra.train.healing.heal import Healed, heal
 from lutra.train.healing.text import Texts, load_source, weights_hash
@@ -50,8 +52,8 @@ def plan_run(run: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
         "training_texts": len(texts.training),
         "held_out_texts": len(texts.held_out),
     }
-    write_json(run.root / "source.json", source)
-    write_json(run.root / "plan.json", plan.to_json())
+    write_record(run.root / "source.json", Source, source)
+    write_record(run.root / "plan.json", ConversionPlan, plan.to_json())
     return {"converted": [row.path for row in plan.converted], "weights_left_dense": plan.share_left_dense}
 
 
@@ -64,7 +66,7 @@ def fit_run(run: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
     fitted = fit_(model, teacher, batches, ridge=recipe.fit.ridge, local_steps=recipe.fit.local_steps, seed=recipe.seed)
     save_pretrained(model, run.root / FITTED)
     result = {"blocks": [asdict(each) for each in fitted]}
-    write_json(run.root / "fit.json", result)
+    write_record(run.root / "fit.json", Fit, result)
     return result
 
 
@@ -122,7 +124,7 @@ def _told(healed: Healed) -> dict[str, Any]:
 def plan_of(run: RunFiles) -> Plan:
     """The plan of a run."""
     path = run.root / "plan.json"
-    return Plan.from_json(read_json(path, "run"), str(path))
+    return Plan.from_json(read_record(path, ConversionPlan, "run"), str(path))
 
 
 def teacher_of(run: RunFiles, recipe: ConvertRecipe) -> nn.Module:
@@ -132,7 +134,7 @@ def teacher_of(run: RunFiles, recipe: ConvertRecipe) -> nn.Module:
         ConversionError: its weights are no longer those of which the plan was made.
     """
     model = load_source(recipe.source.model)
-    source = read_json(run.root / "source.json", "run")
+    source = read_record(run.root / "source.json", Source, "run")
     if weights_hash(model) != source.get("weights_sha256"):
         raise ConversionError(
             f"{recipe.source.model}: its weights have changed since the plan was made; use a new --out"

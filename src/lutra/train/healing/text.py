@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from lutra.errors import InputError
+from lutra.models.convert.hugging_face import WEIGHTS_ONLY, model_class
 from lutra.recipes.convert import ConvertRecipe, TextConfig
 
 
@@ -23,9 +24,9 @@ def load_source(name: str) -> nn.Module:
 
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        config = transformers.AutoConfig.from_pretrained(name)
-        wanted = getattr(transformers, (config.architectures or ["AutoModel"])[0], transformers.AutoModel)
-        model, problems = wanted.from_pretrained(name, output_loading_info=True, dtype=torch.float32)
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+        wanted = model_class(config.architectures) or transformers.AutoModel
+        model, problems = wanted.from_pretrained(name, output_loading_info=True, dtype=torch.float32, **WEIGHTS_ONLY)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{name}: cannot open it as a Hugging Face model ({str(error).splitlines()[0][:160]})"
@@ -101,7 +102,7 @@ def _tokenizer(name: str) -> Any:
     import transformers
 
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise InputError(f"{name}: has no tokenizer ({str(error).splitlines()[0][:160]})") from None
     if tokenizer.pad_token is None:

@@ -126,7 +126,10 @@ def require_match(results: list[BlockResult], where: str) -> None:
 
 
 def first_inner_difference(device: Device, row: int, probed: dict[str, IntArray]) -> str | None:
-    """The first value inside the block that differs in `row`, in order of computation; `probed` as in `waves`."""
+    """The first value inside the block that differs in `row`, in order of computation.
+
+    `probed` is what `harness.run_with_waveform` returns.
+    """
     plan = device.plan
     values = golden.trace(plan.graph, device.rows[row : row + 1])
     for number, op in enumerate(plan.layers):

@@ -103,7 +103,7 @@ def build(devices: list[Device], rtl: Path, folder: Path, probes: tuple[Probe, .
     write_bench_header(folder)
     files = [*(rtl / name for name in listed_sources(rtl)), folder / "testbench_top.sv"]
     main = folder / "testbench.cpp"
-    executable = verilator.build(files, TOP, main, folder, defines=DEFINES, waves=bool(probes))
+    executable = verilator.build(files, TOP, main, folder, defines=DEFINES, waveforms=bool(probes))
     return Bench(executable, tuple(devices), probes)
 
 
@@ -118,12 +118,12 @@ def run(bench: Bench, patience_cycles: int, seed: int = STALL_SEED) -> list[list
     return [[_recording(reader, device) for device in bench.devices] for _ in STALLING_PASSES]
 
 
-def run_with_waves(
-    bench: Bench, patience_cycles: int, pass_index: int, window: tuple[int, int], waves: Path
+def run_with_waveform(
+    bench: Bench, patience_cycles: int, pass_index: int, window: tuple[int, int], waveform: Path
 ) -> dict[str, IntArray]:
     """One pass with a VCD waveform of the cycles of `window` (first, last); the probes' bits, (records, bits)."""
     probed = bench.executable.with_name("probes.bin")
-    arguments = [str(probed), str(waves), str(pass_index), *map(str, window)]
+    arguments = [str(probed), str(waveform), str(pass_index), *map(str, window)]
     execute(bench.executable, _vectors(bench, patience_cycles, STALL_SEED), arguments)
     reader = Reader(probed.read_bytes())
     records: dict[str, list[np.ndarray]] = {probe.name: [] for probe in bench.probes}

@@ -1,7 +1,7 @@
 // Feeds every block of lutra_testbench_top from a file of input beats and writes what comes out, with cycles.
 //
 // Pass 0 never stalls. Before pass 1 the blocks are reset in the middle of other rows; all passes from there on stall
-// source, sink or both. Usage: testbench VECTORS RESULTS [PROBES WAVES PASS FIRST_CYCLE LAST_CYCLE]
+// source, sink or both. Usage: testbench VECTORS RESULTS [PROBES WAVEFORM PASS FIRST_CYCLE LAST_CYCLE]
 <%
 trace = bool(probes)
 %>\
@@ -74,7 +74,7 @@ struct Progress {
 };
 
 % if trace:
-static VerilatedVcdC& waves = *new VerilatedVcdC;
+static VerilatedVcdC& waveform = *new VerilatedVcdC;
 static uint64_t trace_time = 0;
 static std::FILE* probe_file = nullptr;
 static bool dumping = false;
@@ -96,7 +96,7 @@ static void low_phase() {
     top.clk_i = 0;
     top.eval();
 % if trace:
-    if (dumping) waves.dump(trace_time * 10);
+    if (dumping) waveform.dump(trace_time * 10);
 % endif
 }
 
@@ -104,7 +104,7 @@ static void high_phase() {
     top.clk_i = 1;
     top.eval();
 % if trace:
-    if (dumping) waves.dump(trace_time * 10 + 5);
+    if (dumping) waveform.dump(trace_time * 10 + 5);
     ++trace_time;
 % endif
 }
@@ -236,8 +236,8 @@ int main(int argc, char** argv) {
     first_dump = static_cast<uint32_t>(std::strtoul(argv[6], nullptr, 10));
     last_dump = static_cast<uint32_t>(std::strtoul(argv[7], nullptr, 10));
     context.traceEverOn(true);
-    top.trace(&waves, 99);
-    waves.open(argv[4]);
+    top.trace(&waveform, 99);
+    waveform.open(argv[4]);
 % endif
     for (int pass = 0; pass < ${len(passes)}; ++pass) {
         if (only_pass >= 0 && pass != only_pass) continue;
@@ -255,7 +255,7 @@ int main(int argc, char** argv) {
         }
     }
 % if trace:
-    waves.close();
+    waveform.close();
     std::fclose(probe_file);
 % endif
     top.final();

@@ -24,8 +24,8 @@ def probes(device: Device) -> tuple[Probe, ...]:
     return (*layers, sums)
 
 
-def explain(device: Device, result: BlockResult, rtl: Path, folder: Path, patience: int, waves: Path) -> BlockResult:
-    """Write the waveform of the first difference to `waves` and add it, and the first wrong inner value, to the result.
+def explain(device: Device, result: BlockResult, rtl: Path, folder: Path, patience: int, waveform: Path) -> BlockResult:
+    """Write the waveform of the first difference and add it, and the first wrong inner value, to the result.
 
     The window reaches from the first input beat of the row to just after the element that differs. Without a wrong
     element (wrong cycles, missing rows) it covers the first rows.
@@ -34,11 +34,11 @@ def explain(device: Device, result: BlockResult, rtl: Path, folder: Path, patien
     pass_index = difference.pass_index if difference else 0
     first = max(0, difference.row_cycle - MARGIN_CYCLES) if difference else 0
     last = difference.cycle + MARGIN_CYCLES if difference else 2 * device.plan.schedule.cycles(2)
-    waves.parent.mkdir(parents=True, exist_ok=True)
+    waveform.parent.mkdir(parents=True, exist_ok=True)
     bench = harness.build([device], rtl, folder, probes(device))
-    probed = harness.run_with_waves(bench, patience, pass_index, (first, last), waves)
+    probed = harness.run_with_waveform(bench, patience, pass_index, (first, last), waveform)
     problem = f"{result.problem}"
     inner = first_inner_difference(device, difference.row, probed) if difference else None
     if inner:
         problem += f"; first wrong inside: {inner}"
-    return replace(result, problem=f"{problem}; waveform of cycles {first} to {last}: {waves}")
+    return replace(result, problem=f"{problem}; waveform of cycles {first} to {last}: {waveform}")

@@ -1,6 +1,6 @@
 """What the lanes of a block do at their ports, for a netlist of the block without them.
 
-A lane sums an output, or one output per step (`synth.parts`). The models take the bits, steps and enables that the
+A lane sums an output, or one output per step (`cells.parts`). The models take the bits, steps and enables that the
 netlist gives them and hold many simulations at the same time, as the netlist does.
 """
 

@@ -1,6 +1,6 @@
 """A block in standard cells from its parts: what is not a lane, and some of its lanes, each of which stands for others.
 
-A lane sums one output, or one output per step (`synth.lanes`). Mapping a block of some hundred lanes whole takes hours;
+A lane sums one output, or one output per step (`cells.lanes`). Mapping a block of some hundred lanes whole takes hours;
 they are as alike as their trained numbers. Timing and power are those of the whole block, put together from its parts:
 paths and loads cross their borders. What mapping the whole would join there is counted twice.
 """

@@ -366,8 +366,8 @@ class _Prover:
             raise ToolError(f"{plan.name}: sums of {width} bits are too wide for the proof of their requantisation")
         codes = np.arange(1 << width)
         sums = np.where(codes >= 1 << width - 1, codes - (1 << width), codes)
-        half = 1 << plan.shift - 1 if plan.shift else 0
-        product = sums * multiplier + half
+        rounding = 1 << plan.shift - 1 if plan.shift else 0
+        product = sums * multiplier + rounding
         type_ = plan.block.requantise.type
         output = np.clip(product >> plan.shift, type_.minimum, type_.maximum)
         word = self.netlist.nets("beat_sums")[lane * width :][:width]

@@ -1,0 +1,1 @@
+"""What can be trusted of files from somebody else."""

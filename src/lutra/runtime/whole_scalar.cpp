@@ -1,4 +1,0 @@
-// Portable C++: any processor, and the fallback of x86 machines without AVX2.
-#include "whole_kernel.h"
-
-const WholeKernels whole_scalar = {run_whole<PortableWhole>};
