@@ -310,7 +310,10 @@ def test_table_of_a_model_of_your_own(tmp_path):
         (["quweit-1", "--config", "none.json"], "none.json: cannot read the configuration"),
         (["quweit-4", "--config", "none.json"], "--config: the table of a model's workload is quweit-1, not quweit-4"),
         (["quweit-1", "--tokens", "5"], "--tokens: only with --config"),
-        (["quweit-4", "--figure", "x.svg"], "--figure: the tables with a figure are quweit-fig1, bmt-fig10, bmt-fig11, bmt-fig12, not quweit-4"),
+        (
+            ["quweit-4", "--figure", "x.svg"],
+            "--figure: the tables with a figure are quweit-fig1, bmt-fig10, bmt-fig11, bmt-fig12, not quweit-4",
+        ),
     ],
 )
 def test_wrong_options_of_tables_are_one_line(arguments, problem):
