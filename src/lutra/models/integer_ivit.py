@@ -42,11 +42,11 @@ class IVitTransformer(IntegerTransformer):
         return cast("GPT", self.model).context
 
     def shiftmax_constants(self, layer: Layer) -> shift.Shiftmax:
-        names = "query", "key", "value", "scores", "context"
-        query, key, value, scores, context = (self.scale(f"{layer.name}.{name}") for name in names)
-        head_width = layer.projection.in_features // self.parts.heads
-        where = f"{layer.name}.attention"
-        return shift.shiftmax_constants(query, key, value, scores, context, head_width, self.keys, where)
+        query, key, value, scores, context = (
+            self.scale(f"{layer.name}.{name}") for name in ("query", "key", "value", "scores", "context")
+        )
+        sizes = layer.projection.in_features // self.parts.heads, self.keys
+        return shift.shiftmax_constants(query, key, value, scores, context, *sizes, f"{layer.name}.attention")
 
     def gelu_constants(self, name: str) -> shift.Gelu:
         return shift.gelu_constants(self.scale(f"{name}.hidden"), self.scale(f"{name}.gelu"), f"{name}.gelu")
