@@ -100,7 +100,7 @@ def test_every_environment_variable_is_documented():
 def test_environment_variables_of_ours_are_read_in_settings_alone():
     read = re.compile(r"(?:environ(?:\.get\(|\[)|getenv\()\s*[\"'](\w+)(?![\"']\]\s*=[^=])\b")
     found = {name for path in PACKAGE.rglob("*.py") for name in read.findall(path.read_text(encoding="utf-8"))}
-    assert found == {"TRITON_INTERPRET", "PATH", "COLUMNS"}  # Triton's own, and everybody's
+    assert found == {"TRITON_INTERPRET", "PATH"}  # Triton's own, and everybody's
 
 
 def test_every_record_is_described():
