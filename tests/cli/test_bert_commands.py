@@ -133,7 +133,8 @@ def test_keys_can_be_set_and_steps_chosen(recipe, tmp_path):
     ],
 )
 def test_a_wrong_recipe_is_one_line(recipe, tmp_path, override, message):
-    ran = lutra("run", recipe, "--out", tmp_path / "run", "--set", override)
+    two_modules = ["--set", "accelerator.modules=2"] if ".p_" in override else []
+    ran = lutra("run", recipe, "--out", tmp_path / "run", *two_modules, "--set", override)
     assert_refused(ran, message)
     assert not (tmp_path / "run").exists()
 
