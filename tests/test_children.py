@@ -15,9 +15,12 @@ import pytest
 from lutra import children
 
 PARENT = """
-import sys, threading, time
+import signal, sys, threading, time
 from pathlib import Path
 from lutra import children
+# As in a terminal: these are ignored in what a shell starts in the background, and then stay so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 folder = Path(sys.argv[1])
 # A child that starts another, as Verilator's script and g++ do, each of which would go on for minutes.
 script = f"echo $$ > {folder}/child; sleep 100 & echo $! > {folder}/grandchild; wait"

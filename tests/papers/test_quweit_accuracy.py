@@ -65,7 +65,7 @@ def test_the_papers_vision_models_name_the_recipe_that_would_run_them(tmp_path):
     rows = {row.quantity: row for row in table("quweit-2", Records(tmp_path)).rows}
     row = rows["I-ViT-T on CIFAR-100, QuWeiT"]
     assert (row.paper, row.ours) == (78.8, None)
-    assert row.remark == "not run: needs a GPU; recipes/vision/ivit-t-cifar100.toml"
+    assert row.remark == "not run: needs a GPU; recipe ivit-t-cifar100"
     assert rows["I-ViT-T on CIFAR-10, no MLP at all"].paper is None
 
 

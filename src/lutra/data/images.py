@@ -94,7 +94,7 @@ def load_images(dataset: str, folder: str = "") -> ImageData:
     root = Path(folder) if folder else settings.IMAGES.path
     source = SOURCES[dataset]
     if root is None or not root.is_dir():
-        named = f"{root}: no such folder" if str(root) != "." else "no folder of images is named"
+        named = f"{root}: no such folder" if root and str(root) != "." else "no folder of images is named"
         raise InputError(f"{named}; set {FOLDER_VARIABLE} or data.folder to where {source.archive} lies")
     parts = [
         _images(dataset, names, count, _contents(root, source, names))

@@ -21,8 +21,8 @@ SMALLER_MODELS = {
 """Recorded explorations of models that are not the paper's, and what to call them."""
 
 _VISION = (
-    ("CIFAR-10", "recipes/vision/ivit-t-cifar10.toml", 94.8, 95.5, "95.64 in the paper's abstract; "),
-    ("CIFAR-100", "recipes/vision/ivit-t-cifar100.toml", 79.2, 78.8, ""),
+    ("CIFAR-10", "ivit-t-cifar10", 94.8, 95.5, "95.64 in the paper's abstract; "),
+    ("CIFAR-100", "ivit-t-cifar100", 79.2, 78.8, ""),
 )
 """Data set, the recipe that would run it, the paper's accuracies, and what is odd about them."""
 
@@ -44,8 +44,8 @@ def quweit_2(records: Records) -> PaperTable:
         Row("nanoGPT-baby, QuWeiT", "nats", 1.465, None, f"within the noise of 200 random batches; {_NOT_RUN}"),
     ]
     rows = [replace(row, paper=1.469) if row.quantity == "nanoGPT-baby, MLP" else row for row in rows]
-    for data, file, mlp, quweit, remark in _VISION:
-        recipe = f"not run: needs a GPU; {file}"
+    for data, name, mlp, quweit, remark in _VISION:
+        recipe = f"not run: needs a GPU; recipe {name}"
         rows += [
             Row(
                 f"I-ViT-T on {data}, MLP", "%", mlp, None, f"a float DeiT-T of another group, not this recipe; {recipe}"

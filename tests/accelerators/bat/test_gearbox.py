@@ -27,7 +27,7 @@ FAULTS = [
     ("assign ready_o = !full_q[in_row_q];", "assign ready_o = 1'b1;"),
     ("out_row_q         <= !out_row_q;", ""),
     ("BlockBits'(OutStep != OutGranules && Bank < out_granule_q)", "BlockBits'(0)"),
-    ("in_start_q + in_stride_i;\n      in_start_q ", "in_block_q + 1'b1;\n      in_start_q "),
+    ("in_start_q + in_stride_i;\n      in_start_q ", "in_start_q;\n      in_start_q "),
     ("out_first_q   <= next_granule;", ""),
     ("CountBits'(b / InGranules * InGranules)", "CountBits'(b)"),
     ("((s + g) % Banks)", "g"),
