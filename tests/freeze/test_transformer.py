@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -231,7 +231,11 @@ def test_pixels_of_another_size_or_type_are_one_line():
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(configurations())
 def test_every_logit_with_the_functions_of_i_vit_is_equal(configuration):
-    program = assert_equal_bits(integer_gpt(**configuration, functions="i-vit"), configuration["seed"] + 2)
+    try:
+        program = assert_equal_bits(integer_gpt(**configuration, functions="i-vit"), configuration["seed"] + 2)
+    except InputError as error:
+        assume("too small for Shiftmax" not in str(error))  # a refusal, for weights as small as some of these
+        raise
     kinds = {op.kind for op in program.ops}
     assert {"shiftmax_attention", "i_layer_norm"} <= kinds and not {"attention", "layer_norm", "table"} & kinds
     assert ("shift_gelu" in kinds) == (configuration["ffn"] == "mlp")
