@@ -28,15 +28,18 @@ class VariantBench:
     def run(self, module: str, late: int, **ports: np.ndarray | int) -> dict[str, np.ndarray]:
         """What the outputs of a module show `late` cycles after each of n inputs.
 
-        A port has the values (n,), or one that it keeps; one of more than `WIDEST` bits words as `streams.pack` makes
-        them, (n, words). Ports that are not given are 0, but rst_ni is 1.
+        A port has the values (n,), or one that it keeps, or words as `streams.pack` makes them, (n, words). Ports that
+        are not given are 0, but rst_ni is 1. What ports of more than `WIDEST` bits show comes as words.
         """
         count = max(len(values) for values in ports.values() if np.ndim(values))
         given = {name: np.zeros(count + late, np.int64) for name in self.bench.inputs.bits}
         for port, bits in self.inputs[module].items():
             values = ports.pop(port, int(port == "rst_ni"))
-            for index, name in enumerate(_fields(module, port, bits)):
-                part = values[:, index] if np.ndim(values) > 1 else values
+            if np.ndim(values) > 1 and bits <= WIDEST:
+                values = sum(words.astype(np.int64) << 32 * place for place, words in enumerate(values.T))
+            for name, part in zip(
+                _fields(module, port, bits), values.T if np.ndim(values) > 1 else [values], strict=False
+            ):
                 given[name][: count if np.ndim(values) else None] = part
         assert not ports, f"{module} has no {', '.join(ports)}"
         shown = self.bench.run(given)
@@ -110,7 +113,7 @@ def _wires(ports: dict[str, dict[str, int]], fields: Fields, line: str) -> list[
     ]
 
 
-def signed(values: np.ndarray, bits: int) -> np.ndarray:
-    """Words of `bits` bits -> what they are in two's complement."""
-    sign = 1 << (bits - 1)
-    return (values ^ sign) - sign
+def unpack(shown: np.ndarray, lanes: int, bits: int, signed: bool = False) -> np.ndarray:
+    """What a port shows, values (n,) or words (n, words) -> its elements (n, lanes)."""
+    words = shown if shown.ndim > 1 else np.stack([shown, shown >> 32], axis=1) & 0xFFFFFFFF
+    return streams.unpack(words.astype("<u4"), lanes, bits, signed)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cycle_variants
-from cycle_variants import signed
+from cycle_variants import unpack
 from hardware_variants import Variant
 from lutra.accelerators.transformer.units import REQUANTISE_STAGES, RESIDUAL_STAGES, TABLE_STAGES
 from lutra.frozen.ops import Requantise, Residual, Table
@@ -76,7 +76,7 @@ def lanes(values, bits):
 
 def unlanes(words, count, bits):
     """Inverse of `lanes`, of signed values."""
-    return signed((words[:, None] >> bits * np.arange(count)) & (1 << bits) - 1, bits)
+    return unpack(words, count, bits, signed=True)
 
 
 def holds(rng, count):
