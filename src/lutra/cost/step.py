@@ -63,9 +63,9 @@ def cost_of(files: RunFiles, recipe: AnyRecipe) -> dict[str, Any]:
 
     Of a frozen model from elsewhere, whose recipe says nothing of a dense one, the blocks stand alone.
 
-    Reads the frozen model. Measured cycles of `files.simulate` stand beside the predicted ones. From `files.synth` comes
-    energy that is interpolated from LUTs, and energy in standard cells from their measured power (with gated clocks
-    where the library could). Both files count where they belong to the same frozen model.
+    Reads the frozen model. Measured cycles of `files.simulate` stand beside the predicted ones. From `files.synth`
+    comes energy that is interpolated from LUTs, and energy in standard cells from their measured power (with gated
+    clocks where the library could). Both files count where they belong to the same frozen model.
 
     Raises:
         FrozenModelError: the frozen model is missing or damaged.
