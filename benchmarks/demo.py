@@ -1,8 +1,8 @@
 """The demo, step by step: wall seconds of `lutra run recipes/demo.toml` in one or several trees, which take turns.
 
 Prints one JSON object: the machine and a row for each tree with the median seconds of every step; every run also goes
-to stderr as soon as it has ended. The first run in a tree compiles its kernels and Verilator's runtime if nothing has yet;
-it is warmed up by a run that does not count. Two trees compare two versions:
+to stderr as soon as it has ended. The first run in a tree compiles its kernels and Verilator's runtime if nothing has
+yet; it is a run that does not count. Two trees compare two versions:
 
     python benchmarks/demo.py --tree before=../old --tree now=. --json > results/benchmarks/demo.json
 """
