@@ -68,6 +68,11 @@ class Image:
     blocks: tuple[Graph, ...]
     """The weightless blocks, by the number that a step gives."""
 
+    @property
+    def whole_rows(self) -> int | None:
+        """Rows of the residual stream of a sequence that comes whole; None where tokens come one by one."""
+        return rows_of(self.program) if self.config.pixels else None
+
 
 def compile_model(program: Graph, config: TransformerConfig) -> Image:
     """The image of a whole model.
@@ -96,8 +101,8 @@ def sized_for(
         InputError: an operation that the machine does not have, or a value out of range.
     """
     least = {name: 1 for name in MEMORY_SIZES.values()}
-    lanes, most = lanes or size, program.input_rows and _rows_of(program) or program.context
-    if most is None:
+    lanes, most = lanes or size, program.context if program.input_rows is None else rows_of(program)
+    if most is None or not program.is_positional:
         raise InputError(f"transformer: {program.name} has no bound on its rows; freeze a whole model")
     most = round_up(min(most, rows or most), max(1, size))
     depth = 1 << (max(size, most) - 1).bit_length()
@@ -110,7 +115,7 @@ def sized_for(
     return TransformerConfig(size, lanes, norm_lanes or 1, most, depth, **sizes, pixels=pixels)
 
 
-def _rows_of(program: Graph) -> int:
+def rows_of(program: Graph) -> int:
     """Rows of the residual stream of a model whose sequences come whole."""
     return max((value.rows or 0) for name, value in program.values().items() if name != program.input)
 
@@ -155,7 +160,7 @@ class _Writer:
             "exponentials": _Memory(1),
             "tables": _Memory(1),
         }
-        self.regions: list[tuple[int, str]] = []  # words of a row and the value in each region of the left operands
+        self.regions: list[str] = []  # the value in each region of the left operands
         self.region_words: list[int] = []
         self.cached_columns = 0  # of keys (and values) of the layers so far
         self.stream_columns = 0
@@ -387,7 +392,7 @@ class _Writer:
         x = self._place(next(each for each in residual.inputs if each != branch.output), Target.STREAM)
         constants = self._constant_words(np.zeros(width, np.int64), multipliers, np.arange(width), x.width)
         step = Step(
-            Op.BLOCK, residual.output, rows=source.rows, inner=x.width // self.config.lanes, shift=shift,
+            Op.BLOCK, residual.output, rows=source.rows, inner=-(-width // self.config.lanes), shift=shift,
             left=source.base, constants=constants, table=len(self.blocks),
         )  # fmt: skip
         self.blocks.append(name)
@@ -439,13 +444,12 @@ class _Writer:
     def _region(self, name: str, columns: int) -> int:
         """A region of the left operands for a value: one that no value in use is in."""
         words = round_up(columns, self.config.lanes) // self.config.lanes * self.config.row_tiles
-        now = len(self.steps)
-        for region, (_, held) in enumerate(self.regions):
+        for region, held in enumerate(self.regions):
             if not self._is_used(held):
-                self.regions[region] = now, name
+                self.regions[region] = name
                 self.region_words[region] = max(self.region_words[region], words)
                 return region
-        self.regions.append((now, name))
+        self.regions.append(name)
         self.region_words.append(words)
         return len(self.regions) - 1
 
@@ -461,9 +465,9 @@ class _Writer:
     def _is_done(self, op: Operation) -> bool:
         """Whether its step is written: what a product, a norm or a block ends with has a place."""
         if isinstance(op, MatMul):
-            return self._only_reader(op.output, Requantise).output in self.places or any(
-                each.output in self.places for each in self.read_by.get(self._only_reader(op.output, Requantise).output, [])
-            )
+            result = self._only_reader(op.output, Requantise).output
+            ends = [result, *(reader.output for reader in self.read_by.get(result, []))]
+            return any(name in self.places for name in ends)
         if isinstance(op, Thermometer):
             return (op.output.rpartition(".")[0] or self.program.name) in self.blocks
         return op.output in self.places

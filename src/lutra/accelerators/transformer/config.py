@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lutra.accelerators.block.schedule import Dataflow, FoldFactor
 from lutra.accelerators.transformer.program import STEP_BITS
 from lutra.errors import InputError
 
@@ -55,6 +56,10 @@ class TransformerConfig:
     program_words: int
     pixels: bool = False
     """Whether the input stream brings pixels instead of tokens."""
+    fold_factor: FoldFactor = 8
+    """Of the weightless blocks."""
+    dataflow: Dataflow = "tree"
+    """Of their conditional sums."""
 
     def __post_init__(self) -> None:
         for name in ("size", "lanes", "norm_lanes", "depth"):

@@ -6,7 +6,7 @@ else of the RTL but the same arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,23 +37,18 @@ class Call:
         return step.rows or self.rows
 
 
-def calls_of(image: Image, rows: list[int]) -> list[Call]:
-    """Calls one after the other, each of so many rows.
+def calls_of(image: Image, pieces: Sequence[int]) -> list[Call]:
+    """Calls one after the other, each of so many tokens; an image comes whole, in one call, whatever `pieces` say.
 
     Raises:
-        InputError: more rows than the machine holds or the model takes, or pieces of what comes whole.
+        InputError: more tokens than the machine holds or the model takes.
     """
-    calls, past = [], 0
-    for count in rows:
-        calls.append(Call(count, past))
-        past += count
-    config, context = image.config, image.program.context
-    most = min(config.rows, context or config.rows)
-    if not rows or min(rows) < 1 or past > most:
-        raise InputError(f"transformer: {past} rows in {len(rows)} calls; the machine takes 1 to {most}")
-    if config.pixels and len(rows) > 1:
-        raise InputError("transformer: an image comes whole, in one call")
-    return calls
+    if image.whole_rows is not None:
+        return [Call(image.whole_rows)]
+    most = min(image.config.rows, image.program.context or image.config.rows)
+    if not pieces or min(pieces) < 1 or sum(pieces) > most:
+        raise InputError(f"transformer: {sum(pieces)} tokens in {len(pieces)} calls; the machine takes 1 to {most}")
+    return [Call(count, sum(pieces[:index])) for index, count in enumerate(pieces)]
 
 
 class Machine:
@@ -130,7 +125,6 @@ class Machine:
         variance = step.width * (x * x).sum(axis=1, keepdims=True) - total * total + step.epsilon
         factor, exponent = recip(np.maximum(isqrt(variance), 1))
         n = ((step.width * x - total) * factor) >> (exponent + RECIPROCAL_BITS - NORM_BITS)
-        n[:, step.width :] = 0  # whatever it is, gain and bias are 0 there
         self.left[layout.banked(c, step.destination, rows, columns)] = _rounded(n * gain + bias, step.shift, 8)
 
     def _product(self, step: Step, call: Call, inputs: IntArray) -> None:
@@ -189,9 +183,10 @@ class Machine:
         c, rows, graph = self.config, np.arange(call.of_step(step)), self.image.blocks[step.table]
         x = self.left[layout.banked(c, step.left, rows, np.arange(graph.input_width))]
         y = golden.run(graph, x)
+        columns = np.arange(y.shape[1])
         multiplier, bias = _constants(self._memory("constants", step.constants, step.inner))
-        branch = _rounded((y + bias[: y.shape[1]]) * multiplier[: y.shape[1]], step.shift, 16)
-        place = layout.stream(c, rows, np.arange(y.shape[1]))
+        branch = _rounded((y + bias[columns]) * multiplier[columns], step.shift, 16)
+        place = layout.stream(c, rows, columns)
         self.stream[place] = np.clip(self.stream[place] + branch, -(2**15), 2**15 - 1)
 
 

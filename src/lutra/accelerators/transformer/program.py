@@ -48,7 +48,7 @@ class Target(IntEnum):
 
 FIELD_BITS = {
     "op": 4,
-    "target": 4,
+    "target": 3,
     "rows": 16,
     "inner": 16,
     "column_tiles": 16,
@@ -59,11 +59,11 @@ FIELD_BITS = {
     "destination": 24,
     "first_row": 16,
     "table": 8,
-    "width": 12,
+    "width": 11,
     "epsilon": 50,
     "multiplier": 16,
     "gain": 4,
-    "heads": 12,
+    "heads": 16,
     "values": 24,
     "causal": 1,
 }

@@ -3,7 +3,8 @@
 // Left operands come from the left or the exponential memory, right ones from weights, keys or values. A beat of sums is
 // requantised with constants of its columns, of the scores, or of its row, looked up in a table or added to the residual
 // stream, and leaves with its place in the memory that target_i names (see program.py: 0 left, 1 table, 2 keys, 3 values,
-// 4 stream, 5 logits, 6 scores, 7 context). Only logits can be held up; everything behind the array waits then.
+// 4 stream, 5 logits, 6 scores, 7 context). Only logits can be held up; everything behind the array waits then. With
+// outside_i sums come from a weightless block instead, row by row.
 //
 // Timing: start_i in t, first operands taken in t + 2; the last result is written, and done_o is 1, in t + product_cycles
 // + 5 (array.py), plus what logits are held up. Inputs stay the same until then.
@@ -59,6 +60,15 @@ module lutra_transformer_product #(
   input  logic                    table_write_i,   // store an entry
   input  logic [$clog2(Tables)+(Tables == 1 ? 1 : 0)+7:0] table_address_i,  // table and entry
   input  logic [7:0]              table_data_i,    // the entry
+  // Sums of a weightless block.
+  input  logic                    outside_i,         // results are those of a block; the array is not started
+  input  logic                    outside_valid_i,   // a beat of them is offered
+  output logic                    outside_ready_o,   // it is taken
+  input  logic [Lanes*32-1:0]     outside_data_i,    // Lanes values of a row
+  input  logic                    outside_last_i,    // it is the last one
+  input  logic [CountBits-1:0]    outside_row_i,     // its row
+  input  logic [CountBits-1:0]    outside_chunk_i,   // its place in the row
+  input  logic [AddressBits-1:0]  outside_offset_i,  // that times the distance of chunks
   // Results.
   output logic                    write_o,         // a result for a memory, or for the softmax
   output logic [AddressBits-1:0]  address_o,       // where
@@ -88,9 +98,10 @@ module lutra_transformer_product #(
   // Operands.
   logic [CountBits-1:0]   row_tiles;
   logic [AddressBits-1:0] left_stride, right_tile_stride, right_inner_stride;
-  logic                   a_valid, a_ready, b_valid, b_ready;
+  logic                   array_start, a_valid, a_ready, b_valid, b_ready;
   logic [Size*8-1:0]      a_data, b_data;
 
+  assign array_start = start_i && !outside_i;
   assign row_tiles   = ((rows_i - 1'b1) >> RowBits) + 1'b1;
   assign left_stride = target_i == Context ? One : RowTiles;
   assign a_data      = target_i == Context ? exponential_data_i : left_data_i;
@@ -110,12 +121,12 @@ module lutra_transformer_product #(
   end
 
   lutra_transformer_feeder #(.AddressBits(AddressBits), .CountBits(CountBits), .Phases(Lanes)) u_left (
-    .clk_i, .rst_ni, .start_i, .repeats_i(CountBits'(1)), .tiles_i(row_tiles), .inner_i, .base_i(left_i),
+    .clk_i, .rst_ni, .start_i(array_start), .repeats_i(CountBits'(1)), .tiles_i(row_tiles), .inner_i, .base_i(left_i),
     .tile_stride_i(One), .inner_stride_i(left_stride), .phased_i(1'b1),
     .read_o(left_read_o), .address_o(left_address_o), .phase_o(left_phase_o), .valid_o(a_valid), .ready_i(a_ready)
   );
   lutra_transformer_feeder #(.AddressBits(AddressBits), .CountBits(CountBits), .Phases(Lanes)) u_right (
-    .clk_i, .rst_ni, .start_i, .repeats_i(row_tiles), .tiles_i(column_tiles_i), .inner_i, .base_i(right_i),
+    .clk_i, .rst_ni, .start_i(array_start), .repeats_i(row_tiles), .tiles_i(column_tiles_i), .inner_i, .base_i(right_i),
     .tile_stride_i(right_tile_stride), .inner_stride_i(right_inner_stride), .phased_i(target_i == Scores),
     .read_o(right_read_o), .address_o(right_address_o), .phase_o(right_phase_o), .valid_o(b_valid), .ready_i(b_ready)
   );
@@ -124,29 +135,35 @@ module lutra_transformer_product #(
   logic                sums_valid, advance, accept;
   logic [Lanes*32-1:0] sums, sums_q;
 
-  assign accept = sums_valid && advance;
+  assign accept          = (outside_i ? outside_valid_i : sums_valid) && advance;
+  assign outside_ready_o = outside_i && advance;
 
   lutra_systolic_sums #(.Size(Size), .Depth(Depth), .Lanes(Lanes), .SumBits(32), .TileBits(CountBits)) u_array (
     .clk_i, .rst_ni, .inner_i(inner_i[KBits:0]), .column_tiles_i,
     .a_valid_i(a_valid), .a_ready_o(a_ready), .a_data_i(a_data),
     .b_valid_i(b_valid), .b_ready_o(b_ready), .b_data_i(b_data),
-    .y_valid_o(sums_valid), .y_ready_i(advance), .y_data_o(sums)
+    .y_valid_o(sums_valid), .y_ready_i(advance && !outside_i), .y_data_o(sums)
   );
 
   // Where its beats belong.
-  logic                   keep, last;
-  logic [CountBits-1:0]   row, chunk;
+  logic                   walk_keep, walk_last, keep, last;
+  logic [CountBits-1:0]   walk_row, walk_chunk, row, chunk;
   logic [GroupBits-1:0]   group;
-  logic [AddressBits-1:0] chunk_offset, tile_offset, place, address;
+  logic [AddressBits-1:0] walk_offset, chunk_offset, tile_offset, place, address;
 
   lutra_transformer_walk #(
     .Size(Size), .Groups(Groups), .Stride(Rows / Size), .AddressBits(AddressBits), .CountBits(CountBits)
   ) u_walk (
-    .clk_i, .start_i, .rows_i, .column_tiles_i, .step_i(accept), .keep_o(keep), .last_o(last), .row_o(row),
-    .chunk_o(chunk), .group_o(group), .chunk_offset_o(chunk_offset), .tile_offset_o(tile_offset)
+    .clk_i, .start_i, .rows_i, .column_tiles_i, .step_i(accept), .keep_o(walk_keep), .last_o(walk_last),
+    .row_o(walk_row), .chunk_o(walk_chunk), .group_o(group), .chunk_offset_o(walk_offset), .tile_offset_o(tile_offset)
   );
 
-  assign place = AddressBits'(row) + AddressBits'(first_row_i);
+  assign keep         = outside_i || walk_keep;
+  assign last         = outside_i ? outside_last_i : walk_last;
+  assign row          = outside_i ? outside_row_i : walk_row;
+  assign chunk        = outside_i ? outside_chunk_i : walk_chunk;
+  assign chunk_offset = outside_i ? outside_offset_i : walk_offset;
+  assign place        = AddressBits'(row) + AddressBits'(first_row_i);
 
   always_comb begin
     unique case (target_i)
@@ -177,7 +194,7 @@ module lutra_transformer_product #(
 
   always_ff @(posedge clk_i) begin
     if (advance) begin
-      sums_q <= sums;
+      sums_q <= outside_i ? outside_data_i : sums;
     end
   end
 
