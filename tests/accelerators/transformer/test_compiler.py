@@ -94,7 +94,7 @@ def test_calls_beyond_the_context_are_refused():
 
 
 def test_the_dense_mlp_needs_a_table_and_the_block_its_own_step():
-    for ffn, op, target in (("mlp", Op.PRODUCT, Target.TABLE), ("weightless", Op.BLOCK, Target.LEFT)):
+    for ffn, op, target in (("mlp", Op.PRODUCT, Target.TABLE), ("weightless", Op.BLOCK, Target.STREAM)):
         program = random_gpt(np.random.default_rng(8), ffn=ffn)
         steps = compile_model(program, sized_for(program, 4)).steps
         assert sum(step.op == op and step.target == target for step in steps) == 2

@@ -378,4 +378,11 @@ module lutra_transformer_core #(
     .read_address_i(position_address[PositionBits-1:0]), .data_o(position_data)
   );
 
+  // Addresses are as wide as a step holds them; memories take what they need.
+  logic unused;
+  assign unused = ^{load_address_i, load_data_i, x_data_i, first_limit, tile_rows, tile_keys, left_address,
+                    right_address, constant_address, result_address, result_chunk, norm_constant_address,
+                    token_address, position_address, left_write_address, left_read_address, stream_write_address,
+                    stream_read_address};
+
 endmodule
