@@ -15,9 +15,7 @@ from lutra.synth.tools.find import fpga_yosys, run_tool
 
 PACKAGE = Path(lutra.__file__).parent
 MODULES = {
-    path.stem: path
-    for path in sorted(PACKAGE.rglob("*.sv"))
-    if path.parent.parent.name not in ("bat", "transformer")
+    path.stem: path for path in sorted(PACKAGE.rglob("*.sv")) if path.parent.parent.name not in ("bat", "transformer")
 }
 """Those of whole machines are not among them: nobody else instantiates them, and a machine's configuration checks what
 they get."""

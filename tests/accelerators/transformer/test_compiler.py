@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from frozen_transformers import INT8, random_gpt, random_vit
 from lutra.accelerators.transformer.compiler import compile_model, sized_for
 from lutra.accelerators.transformer.machine import Machine, calls_of
 from lutra.accelerators.transformer.program import Op, Target
@@ -14,7 +15,6 @@ from lutra.accelerators.transformer.simulate import GivenRows, driven_calls
 from lutra.errors import InputError
 from lutra.frozen.graph import Graph
 from lutra.frozen.ops import LayerNorm, MeanRows
-from frozen_transformers import INT8, random_gpt, random_vit
 from transformer_machines import random_input
 
 SIZES = [(4, 4, 1), (4, 2, 2), (8, 8, 4), (2, 1, 1)]

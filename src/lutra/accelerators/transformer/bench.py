@@ -12,8 +12,8 @@ import numpy as np
 from mako.template import Template
 
 from lutra.accelerators.transformer import emit
-from lutra.accelerators.transformer.compiler import Image
 from lutra.accelerators.transformer.config import TransformerConfig
+from lutra.accelerators.transformer.image import Image
 from lutra.accelerators.transformer.machine import Call
 from lutra.frozen.graph import Graph
 from lutra.frozen.types import IntArray
@@ -109,7 +109,9 @@ def build(
     here = Path(__file__).parent
     for name, target in (("testbench.sv.mako", "testbench.sv"), ("bench.cpp.mako", "testbench.cpp")):
         template = Template(filename=str(here / name), strict_undefined=True)
-        rendered = template.render(config=config, waveforms=waveforms, words_of=words_of_bits, top=TOP, machine=emit.TOP)
+        rendered = template.render(
+            config=config, waveforms=waveforms, words_of=words_of_bits, top=TOP, machine=emit.TOP
+        )
         write_text(folder / target, str(rendered))
     streams.write_bench_header(folder)
     sources = [*(rtl / name for name in design.sources), folder / "testbench.sv"]
@@ -122,7 +124,7 @@ def simulate(
     bench: TransformerBench,
     image: Image,
     calls: Sequence[tuple[Call, IntArray]],
-    drive: Drive = Drive(),  # noqa: B008
+    drive: Drive = Drive(),
     waveform: Waveform | None = None,
 ) -> list[Run]:
     """Load an image and make calls, each with the beats of its input stream (`machine.inputs_of`), one after the other.
@@ -153,7 +155,10 @@ def load_commands(image: Image) -> bytes:
             count = len(image.steps)
         else:
             contents = image.memories[name]
-            count, data = len(contents), streams.pack(contents, bits // contents.shape[1]).tobytes() if len(contents) else b""
+            count, data = (
+                len(contents),
+                streams.pack(contents, bits // contents.shape[1]).tobytes() if len(contents) else b"",
+            )
         parts.append(struct.pack("<5I", LOAD, number, 0, count, words) + data)
     return b"".join(parts)
 
@@ -202,9 +207,15 @@ def _writes(records: np.ndarray, config: TransformerConfig) -> dict[str, Writes]
         place += lengths[kind]
     found = {}
     for kind, begins, length in zip(KINDS, places, lengths, strict=True):
-        rows = records[np.array(begins, np.int64)[:, None] + np.arange(length)] if begins else np.zeros((0, length), np.uint32)
-        data = streams.unpack(rows[:, 2:], config.lanes, 16 if kind in WIDE else 8, signed=True) if begins else (
-            np.zeros((0, config.lanes), np.int64)
+        rows = (
+            records[np.array(begins, np.int64)[:, None] + np.arange(length)]
+            if begins
+            else np.zeros((0, length), np.uint32)
+        )
+        data = (
+            streams.unpack(rows[:, 2:], config.lanes, 16 if kind in WIDE else 8, signed=True)
+            if begins
+            else (np.zeros((0, config.lanes), np.int64))
         )
         head = rows.astype(np.int64)
         found[kind] = Writes(head[:, 0] >> 8, head[:, 1] >> 24, head[:, 1] & 0xFFFFFF, data)

@@ -9,8 +9,8 @@ import numpy as np
 
 from lutra.accelerators.transformer import layout
 from lutra.accelerators.transformer.bench import Run, Writes
-from lutra.accelerators.transformer.compiler import Image, Place
 from lutra.accelerators.transformer.config import TransformerConfig
+from lutra.accelerators.transformer.image import Image, Place
 from lutra.accelerators.transformer.machine import Call
 from lutra.accelerators.transformer.program import Op, Step, Target
 from lutra.frozen import golden

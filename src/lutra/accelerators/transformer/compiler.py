@@ -1,20 +1,22 @@
 """Turns a frozen whole transformer into the program and the memory contents of a transformer machine.
 
-Columns are padded so that every value ends with a whole tile: by columns whose weights, biases and multipliers are 0, and
-which therefore stay 0. A head's columns are padded on their own, and the rows of the weights behind it with them.
+Columns are padded so that every value ends with a whole tile: by columns whose weights, biases and multipliers are 0,
+and which therefore stay 0. A head's columns are padded on their own, and the rows of the weights behind it with them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
-from lutra.accelerators.block.plan import common_requantise
+from lutra.accelerators.transformer import packing
 from lutra.accelerators.transformer.config import MEMORY_SIZES, TransformerConfig
+from lutra.accelerators.transformer.image import Image, Place, rows_of
 from lutra.accelerators.transformer.layout import chunk_major, round_up
+from lutra.accelerators.transformer.packing import Memory
 from lutra.accelerators.transformer.program import Op, Step, Target
 from lutra.errors import InputError
 from lutra.frozen.graph import Graph, weightless_parts
@@ -36,42 +38,7 @@ from lutra.frozen.ops import (
 )
 from lutra.frozen.types import IntArray
 
-LARGEST_MULTIPLIER = (1 << 16) - 1
-LARGEST_SHIFT = 47
-
 Kind = TypeVar("Kind", bound=Operation)
-
-
-@dataclass(frozen=True, eq=False)
-class Place:
-    """Where a value lies: column c of the model is column `columns[c]` of the memory, which has `width` of them."""
-
-    target: Target
-    base: int
-    columns: IntArray
-    width: int
-    rows: int = 0
-    """Of the sequence, from the first on; 0: all."""
-
-
-@dataclass(frozen=True, eq=False)
-class Image:
-    """A model for a machine: its program, and what its memories hold, (words, elements of a word) each."""
-
-    program: Graph
-    config: TransformerConfig
-    steps: tuple[Step, ...]
-    memories: dict[str, IntArray]
-    """By the memory's name; the program is `steps`."""
-    places: dict[str, Place]
-    """Where every value that a step computes comes to lie, by its golden name."""
-    blocks: tuple[Graph, ...]
-    """The weightless blocks, by the number that a step gives."""
-
-    @property
-    def whole_rows(self) -> int | None:
-        """Rows of the residual stream of a sequence that comes whole; None where tokens come one by one."""
-        return rows_of(self.program) if self.config.pixels else None
 
 
 def compile_model(program: Graph, config: TransformerConfig) -> Image:
@@ -87,7 +54,9 @@ def compile_model(program: Graph, config: TransformerConfig) -> Image:
         if needed[memory] > (has := getattr(config, name)):
             raise InputError(f"transformer: {program.name} needs {name} {needed[memory]}, the machine has {has}")
     if writer.depth > config.depth:
-        raise InputError(f"transformer: {program.name} has sums of {writer.depth} terms, the machine adds {config.depth}")
+        raise InputError(
+            f"transformer: {program.name} has sums of {writer.depth} terms, the machine adds {config.depth}"
+        )
     return writer.image(config)
 
 
@@ -100,7 +69,7 @@ def sized_for(
     Raises:
         InputError: an operation that the machine does not have, or a value out of range.
     """
-    least = {name: 1 for name in MEMORY_SIZES.values()}
+    least = dict.fromkeys(MEMORY_SIZES.values(), 1)
     lanes, most = lanes or size, program.context if program.input_rows is None else rows_of(program)
     if most is None or not program.is_positional:
         raise InputError(f"transformer: {program.name} has no bound on its rows; freeze a whole model")
@@ -113,30 +82,6 @@ def sized_for(
     depth = max(depth, 1 << (writer.depth - 1).bit_length())
     sizes = {name: writer.memory_words()[memory] for memory, name in MEMORY_SIZES.items()}
     return TransformerConfig(size, lanes, norm_lanes or 1, most, depth, **sizes, pixels=pixels)
-
-
-def rows_of(program: Graph) -> int:
-    """Rows of the residual stream of a model whose sequences come whole."""
-    return max((value.rows or 0) for name, value in program.values().items() if name != program.input)
-
-
-@dataclass
-class _Memory:
-    """Contents that grow."""
-
-    lanes: int
-    parts: list[IntArray] = field(default_factory=list)
-    words: int = 0
-
-    def add(self, part: IntArray) -> int:
-        """Append words; where they begin."""
-        first = self.words
-        self.parts.append(part)
-        self.words += len(part)
-        return first
-
-    def contents(self) -> IntArray:
-        return np.concatenate(self.parts) if self.parts else np.zeros((0, self.lanes), np.int64)
 
 
 class _Writer:
@@ -152,13 +97,13 @@ class _Writer:
             for name in op.inputs:
                 self.read_by.setdefault(name, []).append(op)
         self.memories = {
-            "weights": _Memory(config.size),
-            "constants": _Memory(config.lanes),
-            "norms": _Memory(config.norm_lanes),
-            "tokens": _Memory(config.lanes),
-            "positions": _Memory(config.lanes),
-            "exponentials": _Memory(1),
-            "tables": _Memory(1),
+            "weights": Memory(config.size),
+            "constants": Memory(config.lanes),
+            "norms": Memory(config.norm_lanes),
+            "tokens": Memory(config.lanes),
+            "positions": Memory(config.lanes),
+            "exponentials": Memory(1),
+            "tables": Memory(1),
         }
         self.regions: list[str] = []  # the value in each region of the left operands
         self.region_words: list[int] = []
@@ -224,9 +169,9 @@ class _Writer:
             names = fields.get(step.op, ())
             if step.op == Op.PRODUCT and step.target in (Target.LEFT, Target.TABLE):
                 names = ("left", "destination")
-            steps.append(Step(**{**vars(step), **{name: bases[getattr(step, name)] for name in names}}))
+            steps.append(replace(step, **{name: bases[getattr(step, name)] for name in names}))
         places = {
-            name: Place(**{**vars(place), "base": bases[place.base]}) if place.target == Target.LEFT else place
+            name: replace(place, base=bases[place.base]) if place.target == Target.LEFT else place
             for name, place in self.places.items()
         }
         memories = {name: memory.contents() for name, memory in self.memories.items()}
@@ -239,7 +184,9 @@ class _Writer:
     def _embedding(self, index: int) -> None:
         op = self._op(index, Embedding)
         positions = op.positions[: self.config.rows]
-        tokens, places = (chunk_major(self._padded(table), self.config.lanes) for table in (op.tokens, positions))
+        tokens, places = (
+            chunk_major(packing.padded(table, self.config.size), self.config.lanes) for table in (op.tokens, positions)
+        )
         self._start_stream(op.output, Op.EMBED, op.tokens.shape[1], 0, len(op.tokens), len(positions))
         self.memories["tokens"].add(tokens)
         self.memories["positions"].add(places)
@@ -270,7 +217,7 @@ class _Writer:
         readers = self.read_by.get(name, [])
         source = self._place(op.inputs[0], Target.LEFT)
         width, head = op.width, self._head_width(readers)
-        columns = _head_columns(width, head, self.config.size)
+        columns = packing.head_columns(width, head, self.config.size)
         padded = round_up(int(columns[-1]) + 1, self.config.size)
         common = {"rows": source.rows, "left": source.base, **self._constants(op, requantise, source, columns, padded)}
         if not requantise.type.signed or bits not in (8, 16):
@@ -278,16 +225,18 @@ class _Writer:
         reader = readers[0] if readers else None
         place = Place(Target.LEFT, 0, columns, padded, source.rows)
         if name == self.program.output and bits == 16:
-            self._add(name, Place(**{**vars(place), "target": Target.LOGITS}), Step(Op.PRODUCT, name, **common))
+            self._add(name, replace(place, target=Target.LOGITS), Step(Op.PRODUCT, name, **common))
         elif isinstance(reader, Positions):
             leading = self._leading(reader)
-            self._add(reader.output, self.places[reader.output], Step(Op.PRODUCT, reader.output, first_row=leading, **common))
+            self._add(
+                reader.output, self.places[reader.output], Step(Op.PRODUCT, reader.output, first_row=leading, **common)
+            )
         elif isinstance(reader, Residual) and bits == 16:
             self._into_stream(reader, name, Step(Op.PRODUCT, reader.output, **common))
         elif isinstance(reader, Table) and bits == 8 and reader.type.bits == 8:
             self._require_one(name)
             self.memories["tables"].add(reader.values[:, None])
-            place = Place(**{**vars(place), "base": self._region(reader.output, padded)})
+            place = replace(place, base=self._region(reader.output, padded))
             step = Step(Op.PRODUCT, reader.output, Target.TABLE, destination=place.base, table=self.tables, **common)
             self.tables += 1
             self.places[reader.output] = place
@@ -301,14 +250,14 @@ class _Writer:
                 base = self.cached_columns // self.config.size * self.config.rows
             self._add(name, Place(target, base, columns, padded), Step(Op.PRODUCT, name, destination=base, **common))
         elif bits == 8 and readers:
-            place = Place(**{**vars(place), "base": self._region(name, padded)})
+            place = replace(place, base=self._region(name, padded))
             self._add(name, place, Step(Op.PRODUCT, name, destination=place.base, **common))
         else:
             raise InputError(f"transformer: the machine has no place for {name}; freeze a whole model")
 
     def _add(self, name: str, place: Place, step: Step) -> None:
         self.places[name] = place
-        self.steps.append(Step(**{**vars(step), "target": place.target}))
+        self.steps.append(replace(step, target=place.target))
 
     def _into_stream(self, residual: Residual, branch: str, step: Step) -> None:
         """A branch is added where the other input lies."""
@@ -327,7 +276,7 @@ class _Writer:
         leading = len(op.leading)
         rows = np.concatenate([op.leading, op.positions])
         self._start_stream(op.output, Op.POSITIONS, rows.shape[1], 0, 0, len(rows))
-        self.memories["positions"].add(chunk_major(self._padded(rows), self.config.lanes))
+        self.memories["positions"].add(chunk_major(packing.padded(rows, self.config.size), self.config.lanes))
         return leading
 
     def _norm(self, index: int) -> None:
@@ -335,11 +284,10 @@ class _Writer:
         source = self._place(op.inputs[0], Target.STREAM)
         width = self.values[op.output].width
         region = self._region(op.output, source.width)
-        packed = ((op.bias & 0xFFFFFFFF) << 16) | (op.gain & 0xFFFF)
-        padded = np.pad(packed, (0, source.width - width)).reshape(-1, c.norm_lanes)
+        words = packing.column_words(op.bias, op.gain, np.arange(width), source.width, c.norm_lanes)
         step = Step(
-            Op.NORM, op.output, rows=source.rows, inner=len(padded), shift=op.shift, destination=region, width=width,
-            constants=self.memories["norms"].add(padded), epsilon=op.epsilon,
+            Op.NORM, op.output, rows=source.rows, inner=len(words), shift=op.shift, destination=region, width=width,
+            constants=self.memories["norms"].add(words), epsilon=op.epsilon,
         )  # fmt: skip
         self._add(op.output, Place(Target.LEFT, region, np.arange(width), source.width, source.rows), step)
 
@@ -376,7 +324,7 @@ class _Writer:
         source = self.places[op.inputs[0]]
         if op.row:
             raise InputError(f"transformer: {op.output} takes row {op.row}; the machine goes on with the first alone")
-        self.places[op.output] = Place(**{**vars(source), "rows": 1})
+        self.places[op.output] = replace(source, rows=1)
 
     def _block(self, index: int) -> None:
         op = self._op(index, Thermometer)
@@ -388,9 +336,12 @@ class _Writer:
         branch = self._only_reader(first.output, Requantise)
         residual = self._only_reader(branch.output, Residual)
         width = len(branch.multiplier)
-        multipliers, shift = self._multipliers(branch)
+        multipliers, shift = packing.common_multipliers(branch)
         x = self._place(next(each for each in residual.inputs if each != branch.output), Target.STREAM)
-        constants = self._constant_words(np.zeros(width, np.int64), multipliers, np.arange(width), x.width)
+        words = packing.column_words(
+            np.zeros(width, np.int64), multipliers, np.arange(width), x.width, self.config.lanes
+        )
+        constants = self.memories["constants"].add(words)
         step = Step(
             Op.BLOCK, residual.output, rows=source.rows, inner=-(-width // self.config.lanes), shift=shift,
             left=source.base, constants=constants, table=len(self.blocks),
@@ -472,57 +423,21 @@ class _Writer:
             return (op.output.rpartition(".")[0] or self.program.name) in self.blocks
         return op.output in self.places
 
-    def _padded(self, rows: IntArray) -> IntArray:
-        """Rows with columns of zeros up to a whole tile."""
-        width = rows.shape[1]
-        return np.pad(rows, ((0, 0), (0, round_up(width, self.config.size) - width)))
-
-    def _multipliers(self, op: Requantise) -> tuple[IntArray, int]:
-        """For one shift.
-
-        Raises:
-            InputError: they do not fit the machine.
-        """
-        if len(set(op.shift.tolist())) == 1:
-            multipliers, shift = op.multiplier, int(op.shift[0])
-        else:
-            common, shift = common_requantise(op)
-            multipliers = np.array(common, np.int64)
-        if multipliers.max() > LARGEST_MULTIPLIER or shift > LARGEST_SHIFT:
-            raise InputError(
-                f"transformer: {op.output} needs a multiplier of {int(multipliers.max())} and a shift of {shift}; the "
-                f"machine has 16 bits and {LARGEST_SHIFT}"
-            )
-        return multipliers, shift
-
-    def _constant_words(self, bias: IntArray, multipliers: IntArray, columns: IntArray, padded: int) -> int:
-        packed = np.zeros(padded, np.int64)
-        packed[columns] = ((bias & 0xFFFFFFFF) << 16) | multipliers
-        return self.memories["constants"].add(packed.reshape(-1, self.config.lanes))
-
     def _constants(
         self, op: MatMul, requantise: Requantise, source: Place, columns: IntArray, padded: int
     ) -> dict[str, int]:
         """Fields of a product's step: weights and constants are written into their memories."""
-        size = self.config.size
+        config = self.config
         inner = int(source.columns[-1]) + 1
         self.depth = max(self.depth, inner)
         weights = np.zeros((inner, padded), np.int64)
         weights[np.ix_(source.columns, columns)] = op.weights
-        words = weights.reshape(inner, -1, size).transpose(1, 0, 2).reshape(-1, size)  # (tiles * inner, size)
-        multipliers, shift = self._multipliers(requantise)
+        multipliers, shift = packing.common_multipliers(requantise)
+        words = packing.column_words(op.bias, multipliers, columns, padded, config.lanes)
         return {
             "inner": inner,
-            "column_tiles": padded // size,
+            "column_tiles": padded // config.size,
             "shift": shift,
-            "right": self.memories["weights"].add(words),
-            "constants": self._constant_words(op.bias, multipliers, columns, padded),
+            "right": self.memories["weights"].add(packing.weight_words(weights, config.size)),
+            "constants": self.memories["constants"].add(words),
         }
-
-
-def _head_columns(width: int, head: int | None, size: int) -> IntArray:
-    """Where each column of a product lies: those of every head begin a tile."""
-    if head is None:
-        return np.arange(width)
-    number, column = np.divmod(np.arange(width), head)
-    return number * round_up(head, size) + column

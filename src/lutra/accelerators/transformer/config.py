@@ -75,8 +75,8 @@ class TransformerConfig:
             )
         if not _is_count(self.rows) or self.rows % self.size or self.rows > LARGEST_ROWS or self.rows > self.depth:
             raise InputError(
-                f"transformer: rows must be a multiple of size {self.size} up to {LARGEST_ROWS} and depth {self.depth}, "
-                f"got {self.rows!r}"
+                f"transformer: rows must be a multiple of size {self.size} up to {LARGEST_ROWS} and depth "
+                f"{self.depth}, got {self.rows!r}"
             )
         for name in MEMORY_SIZES.values():
             value = getattr(self, name)

@@ -15,10 +15,9 @@ from lutra import children
 from lutra.accelerators.transformer import bench
 from lutra.accelerators.transformer.bench import Drive, TransformerBench
 from lutra.accelerators.transformer.compare import logits_of
-from lutra.accelerators.transformer.compiler import Image, compile_model, sized_for
+from lutra.accelerators.transformer.image import Image
 from lutra.accelerators.transformer.machine import Call, inputs_of
 from lutra.errors import InputError, ToolError
-from lutra.frozen.graph import Graph
 from lutra.frozen.types import IntArray
 
 
@@ -33,19 +32,15 @@ class Progress:
 
 
 class RtlWhole:
-    """A whole program on a machine in Verilator, built for it in a folder of its own.
+    """A whole model on its machine in Verilator, built in a folder of its own; `tell` hears after every call.
 
     Raises:
-        InputError: the machine does not take the model.
         ToolError: a tool is missing or fails.
     """
 
-    def __init__(
-        self, program: Graph, folder: Path, size: int = 8, tell: Callable[[Progress], None] = lambda _: None
-    ) -> None:
-        self.image = compile_model(program, sized_for(program, size))
-        self.tell = tell
-        self._bench = bench.build(self.image.config, folder, self.image.blocks)
+    def __init__(self, image: Image, folder: Path, tell: Callable[[Progress], None] = lambda _: None) -> None:
+        self.image, self.tell = image, tell
+        self._bench = bench.build(image.config, folder, image.blocks)
 
     def run(self, rows: IntArray) -> IntArray:
         """Whole sequences (B, T, width) of the program's input -> of its output, one after the other."""
@@ -64,7 +59,7 @@ class RtlSession:
         self.past = self.cycles = 0
         self.seconds = 0.0
         command = [str(built.executable.resolve()), "/dev/stdin", "/dev/stdout"]
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = children.start(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=-1
         )

@@ -1,4 +1,4 @@
-"""Cycles of the transformer machine, in closed form: every step of a call, and the whole. Simulation must equal them."""
+"""Cycles of the transformer machine, in closed form: of every step of a call, and of all; simulation equals them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from lutra.accelerators.block.schedule import schedule
 from lutra.accelerators.systolic.array import product_cycles
 from lutra.accelerators.transformer import units
-from lutra.accelerators.transformer.compiler import Image
 from lutra.accelerators.transformer.config import TransformerConfig
+from lutra.accelerators.transformer.image import Image
 from lutra.accelerators.transformer.machine import Call
 from lutra.accelerators.transformer.program import Op, Step
 from lutra.frozen.graph import Graph, as_weightless
@@ -22,7 +22,7 @@ PRODUCT_CYCLES = RESULT_STAGES
 """Of a product beside what the array takes: start and first read, instead of the array's output register; the results'
 stages."""
 TILE_CYCLES = 5
-"""Of a row tile of attention beside its products and softmax: one before the first product, two before each that follows."""
+"""Of a row tile of attention beside its products and softmax: one before the first product, two before what follows."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _attention_tile(step: Step, first: int, rows: int, call: Call, config: Trans
 
 
 def _block(rows: int, words: int, graph: Graph, config: TransformerConfig) -> int:
-    """Rows through a weightless block: read, computed and written at the same time, each behind two rows of registers."""
+    """Rows through a weightless block: read, computed and written at the same time, two rows waiting before each."""
     block = schedule(as_weightless(graph), config.fold_factor, config.dataflow)
     interval = max(words, block.interval_cycles)
     return 1 + words + block.latency_cycles + words + RESULT_STAGES + (rows - 1) * interval

@@ -1,8 +1,8 @@
 """Where the elements of a value lie in the machine's memories.
 
-All memories are chunk by chunk: the words of one chunk of columns for all rows lie side by side, so that an address is a
-sum of counters and nothing is multiplied. *Banked* memories (left operands, keys) give one value of each of `size` rows
-at a time: bank b holds the rows r with r mod size = b. *Wide* ones give neighbouring columns of one row.
+All memories are chunk by chunk: the words of one chunk of columns for all rows lie side by side, so that an address is
+a sum of counters and nothing is multiplied. *Banked* memories (left operands, keys) give one value of each of `size`
+rows at a time: bank b holds the rows r with r mod size = b. *Wide* ones give neighbouring columns of one row.
 """
 
 from __future__ import annotations

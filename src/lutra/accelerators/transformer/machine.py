@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lutra.accelerators.transformer import layout
-from lutra.accelerators.transformer.compiler import Image, Place
 from lutra.accelerators.transformer.config import CONSTANT_BITS
+from lutra.accelerators.transformer.image import Image, Place
 from lutra.accelerators.transformer.program import Op, Step, Target
 from lutra.errors import InputError
 from lutra.frozen import golden
@@ -65,7 +65,7 @@ class Machine:
         self.logits: IntArray = np.zeros((0, 0), np.int64)
 
     def run(self, call: Call, inputs: IntArray) -> Iterator[tuple[Step, IntArray]]:
-        """Every step with the value that it leaves, (rows, width of the model); `inputs` are a beat of the stream a row."""
+        """Every step with the value that it leaves, (rows, width of the model); `inputs` as of `inputs_of`."""
         steps = {
             Op.EMBED: self._embed,
             Op.POSITIONS: self._embed,

@@ -119,7 +119,9 @@ class Step:
         for field, bits in FIELD_BITS.items():
             value = int(getattr(self, field))
             if not 0 <= value < 1 << bits:
-                raise InputError(f"{self.name}: {field} of its step is {value}, it has {bits} bits; take a smaller model")
+                raise InputError(
+                    f"{self.name}: {field} of its step is {value}, it has {bits} bits; take a smaller model"
+                )
             word |= value << place
             place += bits
         return word

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from lutra.accelerators.transformer import bench, latency
 from lutra.accelerators.transformer.bench import Drive, Run, TransformerBench, Waveform
 from lutra.accelerators.transformer.compare import StepVerdict, Trace, compare_steps, trace
-from lutra.accelerators.transformer.compiler import Image
+from lutra.accelerators.transformer.image import Image
 from lutra.accelerators.transformer.machine import Call, calls_of, inputs_of
 from lutra.errors import MismatchError
 from lutra.frozen.ops import Past
@@ -117,7 +118,7 @@ def compare_call(
         if len(found) != len(wanted):
             problems.append(f"{len(found) - 1} steps ran, the program has {len(wanted) - 1}")
         # A step that is late delays all that follow it: what counts is how long each took.
-        lasted = zip(predicted, (b - a for a, b in zip(found, found[1:], strict=False)), strict=False)
+        lasted = zip(predicted, (b - a for a, b in pairwise(found)), strict=False)
         other = [
             f"step {number}, {each.step.name}: {cycles} cycles, predicted {each.cycles}"
             for number, (each, cycles) in enumerate(lasted)
