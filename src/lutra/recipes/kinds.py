@@ -144,7 +144,7 @@ LANGUAGE = Kind(
             ("report.html",),
         ),
     ),
-    tables="lutra.report.tables:summary_tables",
+    tables="lutra.report.machine:summary_tables",
     summarise="lutra.report.record:summarise_language",
     require_complete="lutra.report.record:require_complete_language",
     results_table="lutra.report.tables:results_table",
