@@ -154,6 +154,61 @@ class BatDesign(BatTotals):
         return self
 
 
+class MachineCall(Strict):
+    """How one call of a transformer machine compared."""
+
+    rows: Positive
+    past: Count
+    stalled: bool
+    cycles_measured: Count | None
+    cycles_predicted: Positive
+    values: Count
+    differing: Count
+    steps_in_other_cycles: Count
+    problem: Message | None
+
+
+class CycleShare(Strict):
+    """Cycles of all steps of one kind, in a call with all rows and in one with the last alone."""
+
+    op: Name
+    prefill: Count
+    decode: Count
+
+
+class MachineSimulation(Versioned):
+    """A whole model on the transformer machine: every value of every step."""
+
+    frozen_hash: Hash
+    design_hash: Hash
+    simulator: Message
+    config: dict[str, object]
+    """A `TransformerConfig`, which reads it."""
+    tokens: list[Count]
+    """What went in."""
+    values: Count
+    mismatches: Count
+    cycles_match: bool
+    calls: list[MachineCall] = Field(min_length=1)
+    steps: dict[Name, Values]
+    shares: list[CycleShare]
+    build_seconds: Amount
+    simulated_seconds: Amount
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> MachineSimulation:
+        free = [call for call in self.calls if not call.stalled]
+        sums = {
+            "values": (self.values, sum(call.values for call in self.calls)),
+            "mismatches": (self.mismatches, sum(call.differing for call in self.calls)),
+            "cycles_match": (self.cycles_match, all(c.cycles_measured == c.cycles_predicted for c in free)),
+        }
+        for name, (told, found) in sums.items():
+            if told != found:
+                raise ValueError(f"{name} is {told}, its calls give {found}")
+        return self
+
+
 class BatSimulation(Versioned):
     """The accelerator of every method that it takes, on sentences of the development set."""
 
