@@ -77,7 +77,7 @@ class Task(Protocol):
 
 
 def train(
-    run: RunFiles, recipe: Experiment, create_task: Callable[[], Task], max_minutes: float | None = None
+    files: RunFiles, recipe: Experiment, create_task: Callable[[], Task], max_minutes: float | None = None
 ) -> dict[str, Any]:
     """Train until the recipe's last iteration, going on where an earlier call stopped.
 
@@ -94,17 +94,17 @@ def train(
         CheckpointError: the folder's last checkpoint is corrupted.
         TrainingError: a loss or a gradient is not a number; no file is overwritten then.
     """
-    claim_run(run, recipe)
-    clear_leftovers(run.root)
+    claim_run(files, recipe)
+    clear_leftovers(files.root)
     with StopRequest(max_minutes) as stop:
-        training = _Training(run, recipe, create_task())  # type: ignore[arg-type]
+        training = _Training(files, recipe, create_task())  # type: ignore[arg-type]
         with ProgressLine(recipe.name, training.state.iteration, training.config.iterations) as progress:
             stopped = training.go_on(stop, progress)
     return training.summary(stopped)
 
 
 def train_all(
-    run: RunFiles,
+    files: RunFiles,
     baselines: tuple[str, ...],
     train_one: Callable[[RunFiles, str, float | None], dict[str, Any]],
     max_minutes: float | None = None,
@@ -118,7 +118,7 @@ def train_all(
     results: dict[str, dict[str, Any]] = {}
     for ffn in baselines:
         left = None if max_minutes is None else max_minutes - (time.perf_counter() - begin) / 60
-        results[ffn] = train_one(run.baseline(ffn), ffn, left)
+        results[ffn] = train_one(files.baseline(ffn), ffn, left)
         if not results[ffn]["finished"]:
             break
     return results
@@ -140,8 +140,8 @@ class _State:
 class _Training:
     """Model, optimiser and state of one run, in memory."""
 
-    def __init__(self, run: RunFiles, recipe: TrainableRecipe, task: Task) -> None:
-        self.run, self.recipe, self.config, self.task = run, recipe, recipe.train, task
+    def __init__(self, files: RunFiles, recipe: TrainableRecipe, task: Task) -> None:
+        self.run, self.recipe, self.config, self.task = files, recipe, recipe.train, task
         self.model = task.model
         self.blocks = weightless_blocks(self.model)
         self.quantise_at = round(self.config.iterations * (1 - self.config.quantise_fraction))
@@ -153,7 +153,7 @@ class _Training:
         self.state = _State()
         self.log: list[dict[str, Any]] = []
         self.saved_at: int | None = None
-        if run.last_checkpoint.exists():
+        if files.last_checkpoint.exists():
             self._resume()
 
     def go_on(self, stop: StopRequest, progress: ProgressLine) -> str | None:

@@ -12,7 +12,7 @@ import numpy as np
 from lutra import children
 from lutra.accelerators.block import emit as block_emit
 from lutra.accelerators.block import simulate as block_simulate
-from lutra.accelerators.block.schedule import FoldFactor
+from lutra.accelerators.block.schedule import Dataflow, FoldFactor
 from lutra.accelerators.transformer import bench, emit, latency, simulate
 from lutra.accelerators.transformer.compiler import compile_model, sized_for
 from lutra.accelerators.transformer.image import Image
@@ -39,18 +39,17 @@ TEMPERATURE = 0.8
 """Of the text that is written while the machine is compared."""
 
 
-def machine_image(program: Graph, machine: MachineConfig, dataflow: str) -> Image:
+def machine_image(program: Graph, machine: MachineConfig, dataflow: Dataflow) -> Image:
     """A whole model on the machine that a recipe asks for.
 
     Raises:
         InputError: an operation that the machine does not have, or a size out of range.
     """
     config = sized_for(program, machine.size, machine.lanes or None, machine.norm_lanes)
-    folds = {"fold_factor": machine.fold_factor, "dataflow": dataflow}
-    return compile_model(program, replace(config, **folds))
+    return compile_model(program, replace(config, fold_factor=machine.fold_factor, dataflow=dataflow))
 
 
-def write_rtl(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
+def write_rtl(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
     """Write the RTL of a run's weightless blocks for every fold factor of the recipe; where it asks for it, that of the
     whole machine too, with what its memories hold.
 
@@ -58,20 +57,20 @@ def write_rtl(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
         FrozenModelError: the frozen model is missing, changed, or not of the form that is asked for.
         InputError: a size out of range, or an operation that the machine does not have.
     """
-    result: dict[str, Any] = block_emit.write_rtl(run, recipe) if recipe.has_blocks else {"designs": []}
-    result["frozen_hash"] = store.content_hash(run.frozen)
+    result: dict[str, Any] = block_emit.write_rtl(files, recipe) if recipe.has_blocks else {"designs": []}
+    result["frozen_hash"] = store.content_hash(files.frozen)
     if recipe.machine.size:
-        image = machine_image(store.load(run.frozen).require_whole(), recipe.machine, recipe.hardware.dataflow)
-        folder, design = run.rtl / MACHINE, emit.transformer_design(image.config, image.blocks)
-        files = design.write(folder)
+        image = machine_image(store.load(files.frozen).require_whole(), recipe.machine, recipe.hardware.dataflow)
+        folder, design = files.rtl / MACHINE, emit.transformer_design(image.config, image.blocks)
+        written = design.write(folder)
         (folder / IMAGE).write_bytes(bench.load_commands(image))
-        logger.info("%s: %d files", folder, len(files))
-        result["machine"] = {"folder": str(folder.relative_to(run.root)), "design_hash": design.content_hash}
+        logger.info("%s: %d files", folder, len(written))
+        result["machine"] = {"folder": str(folder.relative_to(files.root)), "design_hash": design.content_hash}
     return result
 
 
 def simulate_run(
-    run: RunFiles, recipe: Recipe, fold_factors: Sequence[FoldFactor] | None = None, rows: int | None = None
+    files: RunFiles, recipe: Recipe, fold_factors: Sequence[FoldFactor] | None = None, rows: int | None = None
 ) -> dict[str, Any]:
     """Simulate a run's blocks (see `block.simulate`), and its whole machine where the recipe asks for one: a text read
     at once, and written token by token.
@@ -85,10 +84,10 @@ def simulate_run(
     """
     result: dict[str, Any] = {"mismatches": 0, "cycles_match": True}
     if recipe.has_blocks:
-        result = block_simulate.simulate_run(run, recipe, fold_factors, rows)
+        result = block_simulate.simulate_run(files, recipe, fold_factors, rows)
     if not recipe.machine.size or fold_factors or rows:
         return result
-    machine = _simulate_machine(run, recipe)
+    machine = _simulate_machine(files, recipe)
     return {
         **result,
         "mismatches": result["mismatches"] + machine["mismatches"],
@@ -97,25 +96,25 @@ def simulate_run(
     }
 
 
-def _simulate_machine(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
-    program = store.load(run.frozen).require_whole()
+def _simulate_machine(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
+    program = store.load(files.frozen).require_whole()
     image = machine_image(program, recipe.machine, recipe.hardware.dataflow)
     tokens = written_tokens(program, min(recipe.machine.characters, image.config.rows), recipe.seed)
     whole = GivenRows(tokens, (len(tokens),))
     one_by_one = GivenRows(tokens, (1,) * len(tokens))
     with children.temporary_folder("machine") as temporary:
-        waveform = run.root / "waveforms" / f"{MACHINE}.vcd"
+        waveform = files.root / "waveforms" / f"{MACHINE}.vcd"
         result = simulate.simulate_model(image, [whole, one_by_one], temporary, waveform)
     design = emit.transformer_design(image.config, image.blocks)
     evidence = {
-        "frozen_hash": store.content_hash(run.frozen),
+        "frozen_hash": store.content_hash(files.frozen),
         "design_hash": design.content_hash,
         "simulator": verilator.version(),
         "config": image.config.to_mapping(),
         "tokens": tokens[:, 0].tolist(),
         **evidence_of(image, result),
     }
-    write_record(run.machine, MachineSimulation, evidence)
+    write_record(files.machine, MachineSimulation, evidence)
     logger.info(
         "whole machine: %d tokens at once and one by one, %d of %d values differ",
         len(tokens),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from lutra.names import FileName, Name
@@ -157,3 +159,27 @@ class BertRecord(Versioned):
 
     name: FileName
     results: list[BertEntry]
+
+
+class LossesInIntegers(Strict):
+    """One checkpoint on the whole validation text, in nats per token."""
+
+    recipe: RecordedRecipe
+    float: Real
+    integers: Real
+
+
+class IntegersRecord(Versioned):
+    """What models lose by being whole in integers, by what stands in the place of the MLPs."""
+
+    name: FileName
+    engine: Literal["golden", "runtime"]
+    tokens: Positive
+    environment: dict[Name, Message]
+    models: dict[Literal["weightless", "mlp", "none"], list[LossesInIntegers]]
+
+    @model_validator(mode="after")
+    def _has_losses(self) -> IntegersRecord:
+        if not all(self.models.values()):
+            raise ValueError("a model without losses")
+        return self
