@@ -75,8 +75,8 @@ def machine_verdict(found: dict[str, Any]) -> str:
         return f"The machine for the whole model differs in {found['mismatches']:,} of {found['values']:,} values."
     cycles = "as predicted" if found["cycles_match"] else "not as predicted"
     return (
-        f"The machine for the whole model, with an array of {size} x {size}, computes {tokens} tokens at once and one by "
-        f"one: all {found['values']:,} values of all steps are golden's, its cycles {cycles}."
+        f"The machine for the whole model, with an array of {size} x {size}, computes {tokens} tokens at once and one "
+        f"by one: all {found['values']:,} values of all steps are golden's, its cycles {cycles}."
     )
 
 

@@ -432,7 +432,7 @@ class _Writer:
         multipliers, shift = packing.common_multipliers(requantise)
         words = packing.column_words(op.bias, multipliers, columns, padded, config.lanes)
         return Step(
-            Op.PRODUCT, requantise.output, rows=source.rows, inner=inner, column_tiles=padded // config.size, shift=shift,
-            left=source.base, right=self.memories["weights"].add(packing.weight_words(weights, config.size)),
+            Op.PRODUCT, requantise.output, rows=source.rows, inner=inner, column_tiles=padded // config.size,
+            shift=shift, left=source.base, right=self.memories["weights"].add(packing.weight_words(weights, config.size)),
             constants=self.memories["constants"].add(words),
         )  # fmt: skip
