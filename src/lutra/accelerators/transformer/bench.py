@@ -202,21 +202,15 @@ def _writes(records: np.ndarray, config: TransformerConfig) -> dict[str, Writes]
     places: list[list[int]] = [[] for _ in KINDS]
     place = 0
     while place < len(records):
-        kind = int(records[place]) & 0xFF
-        places[kind].append(place)
-        place += lengths[kind]
+        number = int(records[place]) & 0xFF
+        places[number].append(place)
+        place += lengths[number]
     found = {}
     for kind, begins, length in zip(KINDS, places, lengths, strict=True):
-        rows = (
-            records[np.array(begins, np.int64)[:, None] + np.arange(length)]
-            if begins
-            else np.zeros((0, length), np.uint32)
-        )
-        data = (
-            streams.unpack(rows[:, 2:], config.lanes, 16 if kind in WIDE else 8, signed=True)
-            if begins
-            else (np.zeros((0, config.lanes), np.int64))
-        )
-        head = rows.astype(np.int64)
+        rows = records[np.array(begins, np.int64)[:, None] + np.arange(length)]  # (n, length)
+        data = np.zeros((0, config.lanes), np.int64)
+        if begins:
+            data = streams.unpack(rows[:, 2:], config.lanes, 16 if kind in WIDE else 8, signed=True)
+        head = rows[:, :2].astype(np.int64)
         found[kind] = Writes(head[:, 0] >> 8, head[:, 1] >> 24, head[:, 1] & 0xFFFFFF, data)
     return found

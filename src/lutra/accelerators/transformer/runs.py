@@ -135,8 +135,8 @@ def evidence_of(image: Image, result: TransformerResult) -> dict[str, Any]:
         "calls": [asdict(call) for call in result.calls],
         "steps": {name: {"values": values, "differing": wrong} for name, (values, wrong) in result.steps.items()},
         "shares": [asdict(share) for share in cycle_shares(image, max(call.rows for call in free))],
-        "build_seconds": round(result.build_seconds, 2),
-        "simulated_seconds": round(result.simulated_seconds, 2),
+        "build": asdict(result.build),
+        "simulation": asdict(result.simulation),
     }
 
 

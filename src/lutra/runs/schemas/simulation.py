@@ -187,8 +187,8 @@ class MachineSimulation(Versioned):
     calls: list[MachineCall] = Field(min_length=1)
     steps: dict[Name, Values]
     shares: list[CycleShare]
-    build_seconds: Amount
-    simulated_seconds: Amount
+    build: Effort
+    simulation: Effort
 
     @model_validator(mode="after")
     def _adds_up(self) -> MachineSimulation:
