@@ -431,8 +431,8 @@ class _Writer:
         weights[np.ix_(source.columns, columns)] = op.weights
         multipliers, shift = packing.common_multipliers(requantise)
         words = packing.column_words(op.bias, multipliers, columns, padded, config.lanes)
+        right = self.memories["weights"].add(packing.weight_words(weights, config.size))
         return Step(
             Op.PRODUCT, requantise.output, rows=source.rows, inner=inner, column_tiles=padded // config.size,
-            shift=shift, left=source.base, right=self.memories["weights"].add(packing.weight_words(weights, config.size)),
-            constants=self.memories["constants"].add(words),
+            shift=shift, left=source.base, right=right, constants=self.memories["constants"].add(words),
         )  # fmt: skip

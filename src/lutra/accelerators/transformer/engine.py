@@ -40,7 +40,7 @@ class RtlWhole:
 
     def __init__(self, image: Image, folder: Path, tell: Callable[[Progress], None] = lambda _: None) -> None:
         self.image, self.tell = image, tell
-        self._bench = bench.build(image.config, folder, image.blocks)
+        self._bench = bench.build(image.config, folder, image.blocks, cached=True)
 
     def run(self, rows: IntArray) -> IntArray:
         """Whole sequences (B, T, width) of the program's input -> of its output, one after the other."""

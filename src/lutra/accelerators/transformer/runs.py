@@ -104,7 +104,7 @@ def _simulate_machine(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
     one_by_one = GivenRows(tokens, (1,) * len(tokens))
     with children.temporary_folder("machine") as temporary:
         waveform = files.root / "waveforms" / f"{MACHINE}.vcd"
-        result = simulate.simulate_model(image, [whole, one_by_one], temporary, waveform)
+        result = simulate.simulate_model(image, [whole, one_by_one], temporary, waveform, cached=True)
     design = emit.transformer_design(image.config, image.blocks)
     evidence = {
         "frozen_hash": store.content_hash(files.frozen),

@@ -74,18 +74,19 @@ class TransformerResult:
 
 
 def simulate_model(
-    image: Image, sequences: Sequence[GivenRows], folder: Path, waveform: Path | None = None
+    image: Image, sequences: Sequence[GivenRows], folder: Path, waveform: Path | None = None, cached: bool = False
 ) -> TransformerResult:
     """Build the machine in `folder` and run sequences on it; the first one again with stalls and resets.
 
-    Where something differs, the file `waveform` shows the cycles of the step in which it was computed.
+    Where something differs, the file `waveform` shows the cycles of the step in which it was computed. `cached` as for
+    `bench.build`.
 
     Raises:
         InputError: a sequence that the machine does not take.
         ToolError: a tool is missing or fails.
     """
     begin = _now()
-    built = bench.build(image.config, folder, image.blocks)
+    built = bench.build(image.config, folder, image.blocks, cached=cached)
     build, begin = _since(begin), _now()
     results: list[CallResult] = []
     steps: dict[str, tuple[int, int]] = {}
