@@ -14,7 +14,9 @@ from transformer_units import PREFIX, SOURCES
 GEARBOX = f"{PREFIX}gearbox"
 FORMS = [
     {"Bits": bits, "Elements": elements, "InLanes": in_lanes, "OutLanes": out_lanes}
-    for bits, elements, in_lanes, out_lanes in [(8, 16, 4, 6), (8, 24, 8, 1), (3, 13, 1, 5), (16, 12, 12, 4), (8, 7, 16, 7), (1, 10, 4, 10)]
+    for bits, elements, in_lanes, out_lanes in [
+        *((8, 17, 4, 6), (8, 24, 8, 1), (3, 13, 1, 5), (16, 12, 12, 4), (8, 7, 16, 7), (1, 10, 4, 10)),
+    ]
 ]  # fmt: skip
 FAULTS = {
     "a bank is overwritten": ("ready_o   = !full_q[in_bank_q]", "ready_o   = 1'b1"),

@@ -44,7 +44,8 @@ FAULTS = {
     },
     RESIDUAL: {
         "not clamped": ("lutra_saturating_add", "sum[Bits] == sum[Bits-1]", "1"),
-        "clamped to the other end": ("lutra_saturating_add", "{sum[Bits], {Bits-1{!sum[Bits]}}}", "{!sum[Bits], {Bits-1{sum[Bits]}}}"),
+        "clamped to the other end": ("lutra_saturating_add", "{sum[Bits], {Bits-1{!sum[Bits]}}}",
+                                     "{!sum[Bits], {Bits-1{sum[Bits]}}}"),
         "unsigned": ("lutra_saturating_add", "{x_i[Bits-1], x_i}", "{1'b0, x_i}"),
         "never held": (RESIDUAL, "if (enable_i) begin", "begin"),
     },
@@ -93,7 +94,7 @@ def spread(values, enable):
 
 
 def gone_on(outputs, enable, stages, count):
-    """Results (n, ...) of the first `count` inputs: those that are seen after as many enabled cycles as there are stages."""
+    """Results of the first `count` inputs: what is seen after as many enabled cycles as there are stages."""
     cycles = np.flatnonzero(enable)[stages : stages + count]
     return outputs[cycles]
 

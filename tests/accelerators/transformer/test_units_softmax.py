@@ -48,7 +48,8 @@ FAULTS = {
     "a beat too few in the sum": (SOFTMAX, "valid_q[Total] && last_q[Total]", "valid_q[Total-1] && last_q[Total-1]"),
     "rows that do not wait": (SOFTMAX, "&& wait_q == '0;", ";"),
     "a row too many": (SOFTMAX, "{1'b0, row_q} == rows_i - 1'b1", "{1'b0, row_q} == rows_i"),
-    "reciprocals of other rows": (SOFTMAX, "if (start_i) begin\n      factors_q <= '0;", "if (0) begin\n      factors_q <= '0;"),
+    "reciprocals of other rows": (SOFTMAX, "if (start_i) begin\n      factors_q <= '0;",
+                                  "if (0) begin\n      factors_q <= '0;"),
     "done too early": (SOFTMAX, "factor_done && factors_q == rows_i - 1'b1", "factor_done"),
     "a beat of another row": (SOFTMAX, "e_row_o   = rows_q[Stages]", "e_row_o   = rows_q[Stages-1]"),
     "powers of two": (RECIPROCAL, "LastStep = 5'd16", "LastStep = 5'd15"),
@@ -207,7 +208,7 @@ def tile_of(rng, form, scores=None, visible=None, **changes):
 
 
 def extreme_tiles(rng, form):
-    """Scores all equal, one key only, the largest last, both signs, distances of 255 and 256, both ends of the range."""
+    """Scores all equal, one key only, the largest last, both signs, distances of 255 and 256, ends of the range."""
     keys, low, high = form["Keys"], -(2**15), 2**15 - 1
     rows = [
         np.full(keys, 77),

@@ -1,4 +1,4 @@
-"""What the vector units take of an UltraScale+ without its DSPs: each alone through Yosys, at several numbers of lanes."""
+"""What the vector units take of an UltraScale+ without its DSPs: each alone through Yosys, with several lanes."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def norm_row_cycles(lanes: int) -> int:
 
 
 def norm_cycles(rows: int, beats: int, lanes: int) -> int:
-    """From the first beat of `rows` rows of `beats` beats, which come without a gap, to the last result, both counted."""
+    """From the first beat of `rows` rows of `beats` beats, which never come late, to the last result, both counted."""
     last_row = (rows - 1) * max(beats, NORM_INTERVAL_CYCLES)
     return last_row + 2 * beats + norm_row_cycles(lanes) + NORM_STAGES - 1
 
