@@ -81,7 +81,7 @@ def test_a_session_whose_simulation_died_says_so(machine):
 
 def test_a_wrong_weight_is_named_by_step_row_and_column(machine):
     image, built = machine
-    step = next(each for each in image.steps if each.name == "h.1.gelu")
+    step = next(each for each in image.steps if each.name == "h.1.mlp.gelu")
     weights = image.memories["weights"].copy()
     weights[step.right, 1] ^= 64
     broken = replace(image, memories={**image.memories, "weights": weights})
@@ -90,9 +90,9 @@ def test_a_wrong_weight_is_named_by_step_row_and_column(machine):
     result, verdicts = compare_call(image, call, run, expected, stalled=False)
     first = next(verdict for verdict in verdicts if verdict.first)
     assert result.differing
-    assert first.name == "h.1.gelu"
+    assert first.name == "h.1.mlp.gelu"
     assert result.problem is not None
-    assert result.problem.startswith("h.1.gelu[")
+    assert result.problem.startswith("h.1.mlp.gelu[")
     assert "golden" in result.problem
 
 
