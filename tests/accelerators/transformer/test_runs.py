@@ -28,9 +28,7 @@ def recipe_of(**machine):
 
 
 def frozen_run(tmp_path):
-    program = random_gpt(
-        np.random.default_rng(1), layers=1, width=6, heads=1, context=6, vocabulary=5, ffn="mlp"
-    )
+    program = random_gpt(np.random.default_rng(1), layers=1, width=6, heads=1, context=6, vocabulary=5, ffn="mlp")
     files = RunFiles(tmp_path / "run")
     store.save(FrozenModel.of_whole(program), files.frozen)
     return files, program
@@ -77,7 +75,9 @@ def test_a_machine_that_differs_leaves_evidence_and_a_waveform(tmp_path, monkeyp
         return found | {file: found[file].replace("6'd16", "6'd16").replace("shift_i + exponent_i", "shift_i")}
 
     monkeypatch.setattr(emit, "library_files", faulty)
-    with pytest.raises(MismatchError, match=r"whole machine: h\.0\.context\[\d+, \d+\]: golden -?\d+, RTL .*machine\.vcd"):
+    with pytest.raises(
+        MismatchError, match=r"whole machine: h\.0\.context\[\d+, \d+\]: golden -?\d+, RTL .*machine\.vcd"
+    ):
         runs.simulate_run(files, recipe_of(**MACHINE))
     assert json.loads(files.machine.read_text())["mismatches"] > 0
     assert (files.root / "waveforms" / "machine.vcd").stat().st_size > 1000
@@ -116,7 +116,7 @@ def test_a_machine_out_of_range_is_refused_with_the_recipe(machine, problem):
 
 
 def test_what_no_machine_runs_is_refused_before_anything_is_built(tmp_path):
-    files, program = frozen_run(tmp_path)
+    files, _ = frozen_run(tmp_path)
     files.rtl.mkdir(parents=True)
     wide = random_gpt(np.random.default_rng(1), layers=1, width=6, heads=1, context=2048, vocabulary=5, ffn="none")
     store.save(FrozenModel.of_whole(wide), files.frozen)

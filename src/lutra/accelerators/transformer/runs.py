@@ -19,6 +19,7 @@ from lutra.accelerators.transformer.image import Image
 from lutra.accelerators.transformer.machine import calls_of
 from lutra.accelerators.transformer.program import Op
 from lutra.accelerators.transformer.simulate import GivenRows, TransformerResult
+from lutra.errors import FrozenModelError, RunDirectoryError
 from lutra.frozen import golden, store
 from lutra.frozen.graph import Graph
 from lutra.frozen.ops import Past
@@ -70,10 +71,13 @@ def write_rtl(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
 
 
 def simulate_run(
-    files: RunFiles, recipe: Recipe, fold_factors: Sequence[FoldFactor] | None = None, rows: int | None = None
+    files: RunFiles,
+    recipe: Recipe,
+    fold_factors: Sequence[FoldFactor] | None = None,
+    rows: int | None = None,
 ) -> dict[str, Any]:
     """Simulate a run's blocks (see `block.simulate`), and its whole machine where the recipe asks for one: a text read
-    at once, and written token by token.
+    at once, and written token by token, or images.
 
     With `fold_factors` or `rows`, which concern blocks alone, the machine is left out.
 
@@ -99,12 +103,16 @@ def simulate_run(
 def _simulate_machine(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
     program = store.load(files.frozen).require_whole()
     image = machine_image(program, recipe.machine, recipe.hardware.dataflow)
-    tokens = written_tokens(program, min(recipe.machine.characters, image.config.rows), recipe.seed)
-    whole = GivenRows(tokens, (len(tokens),))
-    one_by_one = GivenRows(tokens, (1,) * len(tokens))
+    tokens: IntArray = np.zeros((0, 1), np.int64)
+    if image.config.pixels:
+        given = [GivenRows(pixels, (1,)) for pixels in read_images(files, program)[: recipe.machine.images]]
+    else:
+        context = min(image.config.rows, program.context or image.config.rows)
+        tokens = written_tokens(program, min(recipe.machine.characters, context), recipe.seed)
+        given = [GivenRows(tokens, (len(tokens),)), GivenRows(tokens, (1,) * len(tokens))]
     with children.temporary_folder("machine") as temporary:
         waveform = files.root / "waveforms" / f"{MACHINE}.vcd"
-        result = simulate.simulate_model(image, [whole, one_by_one], temporary, waveform, cached=True)
+        result = simulate.simulate_model(image, given, temporary, waveform, cached=True)
     design = emit.transformer_design(image.config, image.blocks)
     evidence = {
         "frozen_hash": store.content_hash(files.frozen),
@@ -116,13 +124,29 @@ def _simulate_machine(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
     }
     write_record(files.machine, MachineSimulation, evidence)
     logger.info(
-        "whole machine: %d tokens at once and one by one, %d of %d values differ",
-        len(tokens),
+        "whole machine: %d sequences, %d of %d values differ",
+        len(given),
         evidence["mismatches"],
         evidence["values"],
     )
     simulate.require_match(result, "whole machine")
     return evidence
+
+
+def read_images(files: RunFiles, program: Graph) -> list[IntArray]:
+    """The test images that freezing put into the run directory, (height * width, channels) each.
+
+    Raises:
+        RunDirectoryError: they cannot be read, or there are none.
+    """
+    try:
+        images = store.read_tensors(files.samples).get(program.input)
+    except FrozenModelError as error:
+        raise RunDirectoryError(str(error)) from None
+    shape = (program.input_rows, program.input_width)
+    if images is None or images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
+        raise RunDirectoryError(f"{files.samples}: no images of {shape}; run `lutra freeze` again")
+    return list(images.astype(np.int64))
 
 
 def evidence_of(image: Image, result: TransformerResult) -> dict[str, Any]:

@@ -180,7 +180,7 @@ class MachineSimulation(Versioned):
     config: dict[str, object]
     """A `TransformerConfig`, which reads it."""
     tokens: list[Count]
-    """What went in."""
+    """What went in; none where images did."""
     values: Count
     mismatches: Count
     cycles_match: bool
