@@ -24,7 +24,7 @@ TOLD_TOKENS = 16
 
 
 @contextlib.contextmanager
-def simulated_gpt(run: RunFiles, recipe: Recipe) -> Iterator[FrozenGpt]:
+def simulated_gpt(files: RunFiles, recipe: Recipe) -> Iterator[FrozenGpt]:
     """The model of a run whose logits RTL computes, on the machine of the recipe; stderr tells how far it is.
 
     Raises:
@@ -32,7 +32,7 @@ def simulated_gpt(run: RunFiles, recipe: Recipe) -> Iterator[FrozenGpt]:
         ToolError: a tool is missing or fails.
     """
     machine = recipe.machine if recipe.machine.size else MachineConfig(size=DEFAULT_SIZE)
-    program = store.load(run.frozen).require_whole()
+    program = store.load(files.frozen).require_whole()
     image = machine_image(program, machine, recipe.hardware.dataflow)
     log.info("building the machine: an array of %d x %d", machine.size, machine.size)
     with children.temporary_folder("generate") as folder:

@@ -259,18 +259,7 @@ CONVERT = Kind(
     record_folder="convert",
 )
 
-_BLOCK_STEPS = (
-    Step("rtl", "lutra.accelerators.block.emit:write_rtl", ("freeze",), ("rtl/**/*",), blocks_only=True),
-    Step(
-        "simulate",
-        "lutra.accelerators.block.simulate:simulate_run",
-        ("freeze", "rtl"),
-        ("simulate.json",),
-        frozenset({"fold_factors", "rows"}),
-        blocks_only=True,
-    ),
-    *LANGUAGE.steps[6:],
-)
+_HARDWARE_STEPS = LANGUAGE.steps[4:]
 
 VISION = Kind(
     VisionRecipe,
@@ -298,9 +287,9 @@ VISION = Kind(
             ("evaluate.json",),
             frozenset({"engine"}),
         ),
-        *_BLOCK_STEPS,
+        *_HARDWARE_STEPS,
     ),
-    tables="lutra.report.tables:summary_tables",
+    tables="lutra.report.machine:summary_tables",
     summarise="lutra.report.record:summarise_language",
     require_complete="lutra.report.record:require_complete_language",
     results_table="lutra.report.tables:vision_results_table",
@@ -308,16 +297,30 @@ VISION = Kind(
         **_TRAINING_SCHEMAS,
         "evaluate.json": f"{_SCHEMAS}.evaluation:VisionEvaluation",
         **_BLOCK_SCHEMAS,
+        "machine.json": f"{_SCHEMAS}.simulation:MachineSimulation",
     },
     record=f"{_SCHEMAS}.recorded:VisionRecord",
     record_folder="vision",
+)
+
+_BLOCK_STEPS = (
+    Step("rtl", "lutra.accelerators.block.emit:write_rtl", ("freeze",), ("rtl/**/*",), blocks_only=True),
+    Step(
+        "simulate",
+        "lutra.accelerators.block.simulate:simulate_run",
+        ("freeze", "rtl"),
+        ("simulate.json",),
+        frozenset({"fold_factors", "rows"}),
+        blocks_only=True,
+    ),
+    *LANGUAGE.steps[6:8],
 )
 
 FROZEN = Kind(
     FrozenRecipe,
     (
         Step("check", "lutra.accelerators.block.check:check_run", (), ("frozen/*",)),
-        *(replace(step, reads=tuple({"freeze": "check"}.get(n, n) for n in step.reads)) for step in _BLOCK_STEPS[:-1]),
+        *(replace(step, reads=tuple({"freeze": "check"}.get(n, n) for n in step.reads)) for step in _BLOCK_STEPS),
         Step("report", "lutra.report.frozen:report_run", ("check", "simulate", "synth", "cost"), ("report.html",)),
     ),
     tables="lutra.report.tables:summary_tables",

@@ -244,7 +244,9 @@ class MachineConfig(Section):
     fold_factor: int | Literal["all"] = 8
     """Of its weightless blocks, as in `hardware.fold_factors`."""
     characters: int = Field(64, ge=1, le=1024)
-    """Tokens of the text that its simulation writes and compares; at most the context."""
+    """Of a language model: tokens of the text that its simulation writes and compares; at most the context."""
+    images: int = Field(2, ge=1, le=1024)
+    """Of a vision model: test images that its simulation classifies and compares."""
 
     @field_validator("fold_factor")
     @classmethod

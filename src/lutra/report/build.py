@@ -16,8 +16,8 @@ from lutra.recipes.sections import Experiment
 from lutra.recipes.vision import VisionRecipe
 from lutra.report import tables
 from lutra.report.evidence import Evidence, read_run
-from lutra.report.machine import machine_evidence, machine_tables, machine_verdict
 from lutra.report.figures import BlockShape, block_picture, css_variables, training_curves
+from lutra.report.machine import machine_evidence, machine_tables, machine_verdict
 from lutra.runs.files import RunFiles, write_text
 from lutra.version import __version__
 

@@ -38,8 +38,9 @@ def machine_tables(found: dict[str, Any] | None) -> list[Table]:
     """How it compared, and the cycles of each kind of step."""
     if found is None:
         return []
+    at_once = "all tokens at once" if found["tokens"] else "images, one after the other"
     groups = {
-        "all tokens at once": [call for call in found["calls"] if not call["stalled"] and call["rows"] > 1],
+        at_once: [call for call in found["calls"] if not call["stalled"] and call["rows"] > 1],
         "one token after the other": [call for call in found["calls"] if not call["stalled"] and call["rows"] == 1],
         "with stalls, reset in the middle": [call for call in found["calls"] if call["stalled"]],
     }
@@ -55,7 +56,7 @@ def machine_tables(found: dict[str, Any] | None) -> list[Table]:
         for name, calls in groups.items()
         if calls
     ]
-    header = ("tokens", "count", "values", "differ", "cycles measured", "predicted")
+    header = ("how", "rows", "values", "differ", "cycles measured", "predicted")
     sums = {key: sum(share[key] for share in found["shares"]) for key in ("prefill", "decode")}
     shares = [
         (share["op"], *(f"{count(share[key])} ({_percent(share[key], sums[key])})" for key in sums))
@@ -64,19 +65,21 @@ def machine_tables(found: dict[str, Any] | None) -> list[Table]:
     total = ("all", *(count(sums[key]) for key in sums))
     return [
         Table("The whole machine against the frozen model, every value of every step", header, tuple(compared)),
-        Table("Where its cycles go", ("step", "all tokens at once", "the last token"), (*shares, total)),
+        Table("Where its cycles go", ("step", at_once, "the last token alone"), (*shares, total)),
     ]
 
 
 def machine_verdict(found: dict[str, Any]) -> str:
     """One sentence."""
     size, tokens = found["config"]["size"], len(found["tokens"])
+    images = sum(not call["stalled"] for call in found["calls"])
+    what = f"{tokens} tokens at once and one by one" if tokens else f"{images} images"
     if found["mismatches"]:
         return f"The machine for the whole model differs in {found['mismatches']:,} of {found['values']:,} values."
     cycles = "as predicted" if found["cycles_match"] else "not as predicted"
     return (
-        f"The machine for the whole model, with an array of {size} x {size}, computes {tokens} tokens at once and one by "
-        f"one: all {found['values']:,} values of all steps are golden's, its cycles {cycles}."
+        f"The machine for the whole model, with an array of {size} x {size}, computes {what}: all "
+        f"{found['values']:,} values of all steps are golden's, its cycles {cycles}."
     )
 
 

@@ -25,9 +25,17 @@ FAULTS = {
     "biases are those of scores": ("product", "scalar ? '0 : constant_data_i[48*l + 16 +: 32]", "'0"),
     "a context forgets its row's exponent": ("product", "shift_i + exponent_i", "shift_i"),
     "the stream is read too early": ("product", "taps[0 +: WalkBits]", "taps[WalkBits +: WalkBits]"),
-    "logits are clamped to eight bits": ("product", " || target_i == Logits || target_i == Scores", " || target_i == Scores"),
+    "logits are clamped to eight bits": (
+        "product",
+        " || target_i == Logits || target_i == Scores",
+        " || target_i == Scores",
+    ),
     "a stalled output goes on": ("product", "!logits_valid_o || logits_ready_i", "1'b1"),
-    "keys lie at the first rows": ("core", "target == ToValues ? past_q : first_row", "target == ToValues ? '0 : first_row"),
+    "keys lie at the first rows": (
+        "core",
+        "target == ToValues ? past_q : first_row",
+        "target == ToValues ? '0 : first_row",
+    ),
     "a gain is left out": ("core", "6'd16 - 6'(gain)", "6'd16"),
     "all keys are seen": ("core", ".causal_i(causal), .first_limit_i", ".causal_i(1'b0), .first_limit_i"),
     "sums are not counted from the past on": ("attention", "past_i + row_q + tile_rows_o", "row_q + tile_rows_o"),
@@ -38,14 +46,26 @@ FAULTS = {
     "chunks of a token are the first": ("embed", "token_q + token_stride_i", "token_q"),
     "a token is not waited for": ("embed", "(x_valid_i || !tokens_i)", "1'b1"),
     "words of a norm are packed from one beat": ("rows", "{y, earlier_q} >> (NormLanes*8)", "{y, earlier_q}"),
-    "gains are those of the first norm": ("rows", "constants_i + AddressBits'(constant_beat)", "AddressBits'(constant_beat)"),
+    "gains are those of the first norm": (
+        "rows",
+        "constants_i + AddressBits'(constant_beat)",
+        "AddressBits'(constant_beat)",
+    ),
     "steps are left out": ("controller", "step_o + 1'b1", "step_o + 2'd2"),
     "a reset does not stop the program": ("controller", "state_q <= Idle;\n      step_o", "step_o"),
 }
 BLOCK_FAULTS = {
-    "results of a block stay in the first row": ("block_rows", "row_o          <= row_o + CountBits'(last_chunk)", "row_o          <= row_o"),
+    "results of a block stay in the first row": (
+        "block_rows",
+        "row_o          <= row_o + CountBits'(last_chunk)",
+        "row_o          <= row_o",
+    ),
     "a block's words are read without waiting": ("block_rows", "running_q && (!valid_o || ready_i)", "running_q"),
-    "rows of a block come from the first bank": ("block_rows", "bank_o        <= read_row_q[RowBits-1:0]", "bank_o        <= '0"),
+    "rows of a block come from the first bank": (
+        "block_rows",
+        "bank_o        <= read_row_q[RowBits-1:0]",
+        "bank_o        <= '0",
+    ),
     "a block's results are not added": ("product", "target_i == Stream ? added[16*l +: 16] :", ""),
 }
 PIXEL_FAULTS = {

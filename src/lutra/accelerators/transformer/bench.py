@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from lutra.frozen.graph import Graph
 from lutra.frozen.types import IntArray
 from lutra.hardware.bench import streams, verilator
 from lutra.hardware.bench.streams import NEVER, words_of_bits
+from lutra.native.library import cache_folder, require_own
 from lutra.runs.files import write_text
 
 TOP = "transformer_testbench"
@@ -94,10 +98,17 @@ class Drive:
 
 
 def build(
-    config: TransformerConfig, folder: Path, blocks: Sequence[Graph] = (), waveforms: bool = False
+    config: TransformerConfig,
+    folder: Path,
+    blocks: Sequence[Graph] = (),
+    *,
+    waveforms: bool = False,
+    cached: bool = False,
 ) -> TransformerBench:
-    """Write and compile a machine, with the weightless blocks of a model, and its test bench in `folder`; with
-    `waveforms` one that writes waveforms.
+    """Write and compile a machine, with the weightless blocks of a model, and its test bench in `folder`.
+
+    With `waveforms` it can write waveforms. With `cached` a machine that was compiled before, from the same text and by
+    the same Verilator, is taken from the user's cache, and one that was not is put there.
 
     Raises:
         ToolError: a tool is missing, or refuses the design.
@@ -107,16 +118,29 @@ def build(
     design = emit.transformer_design(config, blocks)
     design.write(rtl)
     here = Path(__file__).parent
+    texts = {}
     for name, target in (("testbench.sv.mako", "testbench.sv"), ("bench.cpp.mako", "testbench.cpp")):
         template = Template(filename=str(here / name), strict_undefined=True)
-        rendered = template.render(
-            config=config, waveforms=waveforms, words_of=words_of_bits, top=TOP, machine=emit.TOP
-        )
-        write_text(folder / target, str(rendered))
+        settings = {"config": config, "waveforms": waveforms, "words_of": words_of_bits, "top": TOP}
+        texts[target] = str(template.render(**settings, machine=emit.TOP))
+        write_text(folder / target, texts[target])
     streams.write_bench_header(folder)
     sources = [*(rtl / name for name in design.sources), folder / "testbench.sv"]
+    texts |= {name: (folder / name).read_text(encoding="utf-8") for name in streams.HEADERS}
+    parts = [design.content_hash, verilator.version(), *texts.values()]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    kept, executable = cache_folder() / f"machine-{key}", folder / "testbench"
+    if cached and kept.is_file():
+        require_own(kept)
+        shutil.copy2(kept, executable)
+        return TransformerBench(config, executable)
     main = folder / "testbench.cpp"
-    executable = verilator.build(sources, TOP, main, folder, defines=streams.DEFINES, waveforms=waveforms)
+    verilator.build(sources, TOP, main, folder, defines=streams.DEFINES, waveforms=waveforms)
+    if cached:
+        staged = kept.with_name(f".{kept.name}.{os.getpid()}")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(executable, staged)
+        staged.rename(kept)
     return TransformerBench(config, executable)
 
 
@@ -202,21 +226,15 @@ def _writes(records: np.ndarray, config: TransformerConfig) -> dict[str, Writes]
     places: list[list[int]] = [[] for _ in KINDS]
     place = 0
     while place < len(records):
-        kind = int(records[place]) & 0xFF
-        places[kind].append(place)
-        place += lengths[kind]
+        number = int(records[place]) & 0xFF
+        places[number].append(place)
+        place += lengths[number]
     found = {}
     for kind, begins, length in zip(KINDS, places, lengths, strict=True):
-        rows = (
-            records[np.array(begins, np.int64)[:, None] + np.arange(length)]
-            if begins
-            else np.zeros((0, length), np.uint32)
-        )
-        data = (
-            streams.unpack(rows[:, 2:], config.lanes, 16 if kind in WIDE else 8, signed=True)
-            if begins
-            else (np.zeros((0, config.lanes), np.int64))
-        )
-        head = rows.astype(np.int64)
+        rows = records[np.array(begins, np.int64)[:, None] + np.arange(length)]  # (n, length)
+        data = np.zeros((0, config.lanes), np.int64)
+        if begins:
+            data = streams.unpack(rows[:, 2:], config.lanes, 16 if kind in WIDE else 8, signed=True)
+        head = rows[:, :2].astype(np.int64)
         found[kind] = Writes(head[:, 0] >> 8, head[:, 1] >> 24, head[:, 1] & 0xFFFFFF, data)
     return found

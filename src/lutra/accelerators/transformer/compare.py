@@ -175,9 +175,9 @@ def _attention(
             words = len(rows) * -(-keys // config.lanes)
             _place(exponentials[head, rows[0] :], writes["exponentials"], exponential_place, words, keys)
             exponential_place += words
-    keys = np.arange(golden_scores.shape[2])
+    every = np.arange(golden_scores.shape[2])
     limits = call.past + np.arange(count) + 1 if step.causal else np.full(count, call.past + call.rows)
-    hidden = keys >= limits[:, None]
+    hidden = every >= limits[:, None]
     golden_scores = np.where(hidden, 0, golden_scores)
     # Exponentials of keys that no row of a tile sees are neither written nor read.
     unwritten = hidden & (exponentials == NOTHING)

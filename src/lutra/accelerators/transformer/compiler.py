@@ -69,19 +69,21 @@ def sized_for(
     Raises:
         InputError: an operation that the machine does not have, or a value out of range.
     """
-    least = dict.fromkeys(MEMORY_SIZES.values(), 1)
     lanes, most = lanes or size, program.context if program.input_rows is None else rows_of(program)
     if most is None or not program.is_positional:
         raise InputError(f"transformer: {program.name} has no bound on its rows; freeze a whole model")
     most = round_up(min(most, rows or most), max(1, size))
     depth = 1 << (max(size, most) - 1).bit_length()
     pixels = isinstance(program.ops[0], Patches)
-    draft = TransformerConfig(size, lanes, norm_lanes or 1, most, depth, **least, pixels=pixels)
+    draft = TransformerConfig.from_mapping(
+        {"size": size, "lanes": lanes, "norm_lanes": norm_lanes or 1, "rows": most, "depth": depth, "pixels": pixels}
+        | dict.fromkeys(MEMORY_SIZES.values(), 1)
+    )
     writer = _Writer(program, draft)
     writer.compile()
     depth = max(depth, 1 << (writer.depth - 1).bit_length())
     sizes = {name: writer.memory_words()[memory] for memory, name in MEMORY_SIZES.items()}
-    return TransformerConfig(size, lanes, norm_lanes or 1, most, depth, **sizes, pixels=pixels)
+    return TransformerConfig.from_mapping(draft.to_mapping() | sizes | {"depth": depth})
 
 
 class _Writer:
@@ -162,14 +164,14 @@ class _Writer:
     def image(self, config: TransformerConfig) -> Image:
         """All of it; regions of the left operands get their places."""
         bases = np.concatenate([[0], np.cumsum(self.region_words)]).tolist()
-        fields = {Op.PIXELS: ("destination",), Op.NORM: ("destination",), Op.PRODUCT: ("left",), Op.BLOCK: ("left",)}
-        fields[Op.ATTENTION] = ("left", "destination")
         steps = []
         for step in self.steps:
-            names = fields.get(step.op, ())
-            if step.op == Op.PRODUCT and step.target in (Target.LEFT, Target.TABLE):
-                names = ("left", "destination")
-            steps.append(replace(step, **{name: bases[getattr(step, name)] for name in names}))
+            into_left = step.op != Op.PRODUCT or step.target in (Target.LEFT, Target.TABLE)
+            if step.op in (Op.PRODUCT, Op.ATTENTION, Op.BLOCK):
+                step = replace(step, left=bases[step.left])
+            if step.op in (Op.PIXELS, Op.NORM, Op.ATTENTION, Op.PRODUCT) and into_left:
+                step = replace(step, destination=bases[step.destination])
+            steps.append(step)
         places = {
             name: replace(place, base=bases[place.base]) if place.target == Target.LEFT else place
             for name, place in self.places.items()
@@ -219,45 +221,42 @@ class _Writer:
         width, head = op.width, self._head_width(readers)
         columns = packing.head_columns(width, head, self.config.size)
         padded = round_up(int(columns[-1]) + 1, self.config.size)
-        common = {"rows": source.rows, "left": source.base, **self._constants(op, requantise, source, columns, padded)}
+        step = self._product_step(op, requantise, source, columns, padded)
         if not requantise.type.signed or bits not in (8, 16):
             raise InputError(f"transformer: {name} has {bits} bits; products give int8 or int16")
         reader = readers[0] if readers else None
         place = Place(Target.LEFT, 0, columns, padded, source.rows)
         if name == self.program.output and bits == 16:
-            self._add(name, replace(place, target=Target.LOGITS), Step(Op.PRODUCT, name, **common))
+            self._add(name, replace(place, target=Target.LOGITS), step)
         elif isinstance(reader, Positions):
             leading = self._leading(reader)
-            self._add(
-                reader.output, self.places[reader.output], Step(Op.PRODUCT, reader.output, first_row=leading, **common)
-            )
+            self._add(reader.output, self.places[reader.output], replace(step, first_row=leading))
         elif isinstance(reader, Residual) and bits == 16:
-            self._into_stream(reader, name, Step(Op.PRODUCT, reader.output, **common))
+            self._into_stream(reader, name, step)
         elif isinstance(reader, Table) and bits == 8 and reader.type.bits == 8:
             self._require_one(name)
             self.memories["tables"].add(reader.values[:, None])
             place = replace(place, base=self._region(reader.output, padded))
-            step = Step(Op.PRODUCT, reader.output, Target.TABLE, destination=place.base, table=self.tables, **common)
+            looked_up = replace(step, target=Target.TABLE, destination=place.base, table=self.tables)
+            self.steps.append(replace(looked_up, name=reader.output))
             self.tables += 1
-            self.places[reader.output] = place
-            self.steps.append(step)
-            self.places[name] = place
+            self.places[reader.output] = self.places[name] = place
         elif isinstance(reader, Attention) and bits == 8 and name in reader.inputs[1:]:
             self._require_one(name)
             target = Target.KEYS if name == reader.inputs[1] else Target.VALUES
             base = self.cached_columns // self.config.lanes * self.config.row_tiles
             if target == Target.VALUES:
                 base = self.cached_columns // self.config.size * self.config.rows
-            self._add(name, Place(target, base, columns, padded), Step(Op.PRODUCT, name, destination=base, **common))
+            self._add(name, Place(target, base, columns, padded), replace(step, destination=base))
         elif bits == 8 and readers:
             place = replace(place, base=self._region(name, padded))
-            self._add(name, place, Step(Op.PRODUCT, name, destination=place.base, **common))
+            self._add(name, place, replace(step, destination=place.base))
         else:
             raise InputError(f"transformer: the machine has no place for {name}; freeze a whole model")
 
     def _add(self, name: str, place: Place, step: Step) -> None:
         self.places[name] = place
-        self.steps.append(replace(step, target=place.target))
+        self.steps.append(replace(step, name=name, target=place.target))
 
     def _into_stream(self, residual: Residual, branch: str, step: Step) -> None:
         """A branch is added where the other input lies."""
@@ -423,10 +422,8 @@ class _Writer:
             return (op.output.rpartition(".")[0] or self.program.name) in self.blocks
         return op.output in self.places
 
-    def _constants(
-        self, op: MatMul, requantise: Requantise, source: Place, columns: IntArray, padded: int
-    ) -> dict[str, int]:
-        """Fields of a product's step: weights and constants are written into their memories."""
+    def _product_step(self, op: MatMul, requantise: Requantise, source: Place, columns: IntArray, padded: int) -> Step:
+        """A product's step without its target; weights and constants are written into their memories."""
         config = self.config
         inner = int(source.columns[-1]) + 1
         self.depth = max(self.depth, inner)
@@ -434,10 +431,8 @@ class _Writer:
         weights[np.ix_(source.columns, columns)] = op.weights
         multipliers, shift = packing.common_multipliers(requantise)
         words = packing.column_words(op.bias, multipliers, columns, padded, config.lanes)
-        return {
-            "inner": inner,
-            "column_tiles": padded // config.size,
-            "shift": shift,
-            "right": self.memories["weights"].add(packing.weight_words(weights, config.size)),
-            "constants": self.memories["constants"].add(words),
-        }
+        right = self.memories["weights"].add(packing.weight_words(weights, config.size))
+        return Step(
+            Op.PRODUCT, requantise.output, rows=source.rows, inner=inner, column_tiles=padded // config.size,
+            shift=shift, left=source.base, right=right, constants=self.memories["constants"].add(words),
+        )  # fmt: skip

@@ -40,7 +40,7 @@ class RtlWhole:
 
     def __init__(self, image: Image, folder: Path, tell: Callable[[Progress], None] = lambda _: None) -> None:
         self.image, self.tell = image, tell
-        self._bench = bench.build(image.config, folder, image.blocks)
+        self._bench = bench.build(image.config, folder, image.blocks, cached=True)
 
     def run(self, rows: IntArray) -> IntArray:
         """Whole sequences (B, T, width) of the program's input -> of its output, one after the other."""
@@ -60,7 +60,7 @@ class RtlSession:
         self.seconds = 0.0
         command = [str(built.executable.resolve()), "/dev/stdin", "/dev/stdout"]
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = children.start(
+        self.process = children.start(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=-1
         )
         self._send(bench.load_commands(image))
@@ -91,28 +91,28 @@ class RtlSession:
 
     def close(self) -> None:
         """End the simulation."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self._errors):
             if stream is not None:
                 stream.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_process"):
+        if hasattr(self, "process"):
             self.close()
 
     # What `bench.read_run` reads from.
 
     def words(self, count: int) -> np.ndarray:
         """The next words of the simulation's answer."""
-        assert self._process.stdout is not None
-        data = self._process.stdout.read(4 * count)
+        assert self.process.stdout is not None
+        data = self.process.stdout.read(4 * count)
         if len(data) < 4 * count:
-            self._process.wait()
+            self.process.wait()
             self._errors.seek(0)
             said = self._errors.read().decode(errors="replace").strip() or "silent"
-            raise ToolError(f"transformer machine: ended with status {self._process.returncode}: {said}")
+            raise ToolError(f"transformer machine: ended with status {self.process.returncode}: {said}")
         return np.frombuffer(data, "<u4")
 
     def word(self) -> int:
@@ -124,9 +124,9 @@ class RtlSession:
         return self.words(self.word()).astype(np.int64)
 
     def _send(self, data: bytes) -> None:
-        assert self._process.stdin is not None
+        assert self.process.stdin is not None
         try:
-            self._process.stdin.write(data)
-            self._process.stdin.flush()
+            self.process.stdin.write(data)
+            self.process.stdin.flush()
         except BrokenPipeError:
             self.words(1)  # says why

@@ -12,13 +12,14 @@ import numpy as np
 from lutra import children
 from lutra.accelerators.block import emit as block_emit
 from lutra.accelerators.block import simulate as block_simulate
-from lutra.accelerators.block.schedule import FoldFactor
+from lutra.accelerators.block.schedule import Dataflow, FoldFactor
 from lutra.accelerators.transformer import bench, emit, latency, simulate
 from lutra.accelerators.transformer.compiler import compile_model, sized_for
 from lutra.accelerators.transformer.image import Image
 from lutra.accelerators.transformer.machine import calls_of
 from lutra.accelerators.transformer.program import Op
 from lutra.accelerators.transformer.simulate import GivenRows, TransformerResult
+from lutra.errors import FrozenModelError, RunDirectoryError
 from lutra.frozen import golden, store
 from lutra.frozen.graph import Graph
 from lutra.frozen.ops import Past
@@ -39,18 +40,17 @@ TEMPERATURE = 0.8
 """Of the text that is written while the machine is compared."""
 
 
-def machine_image(program: Graph, machine: MachineConfig, dataflow: str) -> Image:
+def machine_image(program: Graph, machine: MachineConfig, dataflow: Dataflow) -> Image:
     """A whole model on the machine that a recipe asks for.
 
     Raises:
         InputError: an operation that the machine does not have, or a size out of range.
     """
     config = sized_for(program, machine.size, machine.lanes or None, machine.norm_lanes)
-    folds = {"fold_factor": machine.fold_factor, "dataflow": dataflow}
-    return compile_model(program, replace(config, **folds))
+    return compile_model(program, replace(config, fold_factor=machine.fold_factor, dataflow=dataflow))
 
 
-def write_rtl(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
+def write_rtl(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
     """Write the RTL of a run's weightless blocks for every fold factor of the recipe; where it asks for it, that of the
     whole machine too, with what its memories hold.
 
@@ -58,23 +58,26 @@ def write_rtl(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
         FrozenModelError: the frozen model is missing, changed, or not of the form that is asked for.
         InputError: a size out of range, or an operation that the machine does not have.
     """
-    result: dict[str, Any] = block_emit.write_rtl(run, recipe) if recipe.has_blocks else {"designs": []}
-    result["frozen_hash"] = store.content_hash(run.frozen)
+    result: dict[str, Any] = block_emit.write_rtl(files, recipe) if recipe.has_blocks else {"designs": []}
+    result["frozen_hash"] = store.content_hash(files.frozen)
     if recipe.machine.size:
-        image = machine_image(store.load(run.frozen).require_whole(), recipe.machine, recipe.hardware.dataflow)
-        folder, design = run.rtl / MACHINE, emit.transformer_design(image.config, image.blocks)
-        files = design.write(folder)
+        image = machine_image(store.load(files.frozen).require_whole(), recipe.machine, recipe.hardware.dataflow)
+        folder, design = files.rtl / MACHINE, emit.transformer_design(image.config, image.blocks)
+        written = design.write(folder)
         (folder / IMAGE).write_bytes(bench.load_commands(image))
-        logger.info("%s: %d files", folder, len(files))
-        result["machine"] = {"folder": str(folder.relative_to(run.root)), "design_hash": design.content_hash}
+        logger.info("%s: %d files", folder, len(written))
+        result["machine"] = {"folder": str(folder.relative_to(files.root)), "design_hash": design.content_hash}
     return result
 
 
 def simulate_run(
-    run: RunFiles, recipe: Recipe, fold_factors: Sequence[FoldFactor] | None = None, rows: int | None = None
+    files: RunFiles,
+    recipe: Recipe,
+    fold_factors: Sequence[FoldFactor] | None = None,
+    rows: int | None = None,
 ) -> dict[str, Any]:
     """Simulate a run's blocks (see `block.simulate`), and its whole machine where the recipe asks for one: a text read
-    at once, and written token by token.
+    at once, and written token by token, or images.
 
     With `fold_factors` or `rows`, which concern blocks alone, the machine is left out.
 
@@ -85,10 +88,10 @@ def simulate_run(
     """
     result: dict[str, Any] = {"mismatches": 0, "cycles_match": True}
     if recipe.has_blocks:
-        result = block_simulate.simulate_run(run, recipe, fold_factors, rows)
+        result = block_simulate.simulate_run(files, recipe, fold_factors, rows)
     if not recipe.machine.size or fold_factors or rows:
         return result
-    machine = _simulate_machine(run, recipe)
+    machine = _simulate_machine(files, recipe)
     return {
         **result,
         "mismatches": result["mismatches"] + machine["mismatches"],
@@ -97,33 +100,53 @@ def simulate_run(
     }
 
 
-def _simulate_machine(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
-    program = store.load(run.frozen).require_whole()
+def _simulate_machine(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
+    program = store.load(files.frozen).require_whole()
     image = machine_image(program, recipe.machine, recipe.hardware.dataflow)
-    tokens = written_tokens(program, min(recipe.machine.characters, image.config.rows), recipe.seed)
-    whole = GivenRows(tokens, (len(tokens),))
-    one_by_one = GivenRows(tokens, (1,) * len(tokens))
+    tokens: IntArray = np.zeros((0, 1), np.int64)
+    if image.config.pixels:
+        given = [GivenRows(pixels, (1,)) for pixels in read_images(files, program)[: recipe.machine.images]]
+    else:
+        context = min(image.config.rows, program.context or image.config.rows)
+        tokens = written_tokens(program, min(recipe.machine.characters, context), recipe.seed)
+        given = [GivenRows(tokens, (len(tokens),)), GivenRows(tokens, (1,) * len(tokens))]
     with children.temporary_folder("machine") as temporary:
-        waveform = run.root / "waveforms" / f"{MACHINE}.vcd"
-        result = simulate.simulate_model(image, [whole, one_by_one], temporary, waveform)
+        waveform = files.root / "waveforms" / f"{MACHINE}.vcd"
+        result = simulate.simulate_model(image, given, temporary, waveform, cached=True)
     design = emit.transformer_design(image.config, image.blocks)
     evidence = {
-        "frozen_hash": store.content_hash(run.frozen),
+        "frozen_hash": store.content_hash(files.frozen),
         "design_hash": design.content_hash,
         "simulator": verilator.version(),
         "config": image.config.to_mapping(),
         "tokens": tokens[:, 0].tolist(),
         **evidence_of(image, result),
     }
-    write_record(run.machine, MachineSimulation, evidence)
+    write_record(files.machine, MachineSimulation, evidence)
     logger.info(
-        "whole machine: %d tokens at once and one by one, %d of %d values differ",
-        len(tokens),
+        "whole machine: %d sequences, %d of %d values differ",
+        len(given),
         evidence["mismatches"],
         evidence["values"],
     )
     simulate.require_match(result, "whole machine")
     return evidence
+
+
+def read_images(files: RunFiles, program: Graph) -> list[IntArray]:
+    """The test images that freezing put into the run directory, (height * width, channels) each.
+
+    Raises:
+        RunDirectoryError: they cannot be read, or there are none.
+    """
+    try:
+        images = store.read_tensors(files.samples).get(program.input)
+    except FrozenModelError as error:
+        raise RunDirectoryError(str(error)) from None
+    shape = (program.input_rows, program.input_width)
+    if images is None or images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
+        raise RunDirectoryError(f"{files.samples}: no images of {shape}; run `lutra freeze` again")
+    return list(images.astype(np.int64))
 
 
 def evidence_of(image: Image, result: TransformerResult) -> dict[str, Any]:
@@ -136,8 +159,8 @@ def evidence_of(image: Image, result: TransformerResult) -> dict[str, Any]:
         "calls": [asdict(call) for call in result.calls],
         "steps": {name: {"values": values, "differing": wrong} for name, (values, wrong) in result.steps.items()},
         "shares": [asdict(share) for share in cycle_shares(image, max(call.rows for call in free))],
-        "build_seconds": round(result.build_seconds, 2),
-        "simulated_seconds": round(result.simulated_seconds, 2),
+        "build": asdict(result.build),
+        "simulation": asdict(result.simulation),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -49,14 +50,23 @@ class CallResult:
 
 
 @dataclass(frozen=True)
+class Effort:
+    """What something took on this machine, with the tools that it waited for; others may have run at the same time, so
+    that the clock says more than the work."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
 class TransformerResult:
     """How a model compared."""
 
     calls: tuple[CallResult, ...]
     steps: dict[str, tuple[int, int]]
     """Values and how many of them differ, by the step's golden name."""
-    build_seconds: float
-    simulated_seconds: float
+    build: Effort
+    simulation: Effort
 
     @property
     def problem(self) -> str | None:
@@ -64,22 +74,22 @@ class TransformerResult:
 
 
 def simulate_model(
-    image: Image, sequences: Sequence[GivenRows], folder: Path, waveform: Path | None = None
+    image: Image, sequences: Sequence[GivenRows], folder: Path, waveform: Path | None = None, cached: bool = False
 ) -> TransformerResult:
     """Build the machine in `folder` and run sequences on it; the first one again with stalls and resets.
 
-    Where something differs, the file `waveform` shows the cycles of the step in which it was computed.
+    Where something differs, the file `waveform` shows the cycles of the step in which it was computed. `cached` as for
+    `bench.build`.
 
     Raises:
         InputError: a sequence that the machine does not take.
         ToolError: a tool is missing or fails.
     """
-    begin = time.perf_counter()
-    built = bench.build(image.config, folder, image.blocks)
-    build_seconds = time.perf_counter() - begin
+    begin = _now()
+    built = bench.build(image.config, folder, image.blocks, cached=cached)
+    build, begin = _since(begin), _now()
     results: list[CallResult] = []
     steps: dict[str, tuple[int, int]] = {}
-    begin = time.perf_counter()
     for sequence, stalled in [*((each, False) for each in sequences), *((each, True) for each in sequences[:1])]:
         driven = driven_calls(image, sequence)
         drive = Drive(stalled, STALL_SEED, _middle(image, driven[0][0]) if stalled else 0)
@@ -92,7 +102,7 @@ def simulate_model(
             if waveform and result.problem and not any(each.problem for each in results):
                 result = _with_waveform(image, result, verdicts, driven[: number + 1], run, drive, folder, waveform)
             results.append(result)
-    return TransformerResult(tuple(results), steps, build_seconds, time.perf_counter() - begin)
+    return TransformerResult(tuple(results), steps, build, _since(begin))
 
 
 def driven_calls(image: Image, sequence: GivenRows) -> list[tuple[Call, IntArray, Trace]]:
@@ -147,6 +157,16 @@ def require_match(result: TransformerResult, name: str) -> None:
     """
     if result.problem:
         raise MismatchError(f"{name}: {result.problem}")
+
+
+def _now() -> Effort:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return Effort(time.perf_counter(), sum(each.ru_utime + each.ru_stime for each in used))
+
+
+def _since(begin: Effort) -> Effort:
+    end = _now()
+    return Effort(round(end.seconds - begin.seconds, 2), round(end.cpu_seconds - begin.cpu_seconds, 2))
 
 
 def _middle(image: Image, call: Call) -> int:

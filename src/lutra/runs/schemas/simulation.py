@@ -185,15 +185,15 @@ class MachineSimulation(Versioned):
     config: dict[str, object]
     """A `TransformerConfig`, which reads it."""
     tokens: list[Count]
-    """What went in."""
+    """What went in; none where images did."""
     values: Count
     mismatches: Count
     cycles_match: bool
     calls: list[MachineCall] = Field(min_length=1)
     steps: dict[Name, Values]
     shares: list[CycleShare]
-    build_seconds: Amount
-    simulated_seconds: Amount
+    build: Effort
+    simulation: Effort
 
     @model_validator(mode="after")
     def _adds_up(self) -> MachineSimulation:
