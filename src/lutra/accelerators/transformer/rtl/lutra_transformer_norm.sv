@@ -80,15 +80,14 @@ module lutra_transformer_norm #(
     .squares_o(squares)
   );
 
-  // What the second pass needs of the whole row.
+  // What the second pass needs of the whole row. Where the root is 0 all elements are equal, and what its reciprocal is
+  // does not matter: it multiplies their distances from the mean.
   logic        variance_done, root_done, factor_done;
   logic [51:0] variance;
-  logic [25:0] root, divisor;
+  logic [25:0] root;
   logic [16:0] factor;
   logic [5:0]  exponent;
   logic [25:0] variance_total_q, root_total_q, factor_total_q;
-
-  assign divisor = root == '0 ? 26'd1 : root;
 
   lutra_transformer_norm_variance u_variance (
     .clk_i, .rst_ni, .start_i(sums_done), .total_i(total), .squares_i(squares), .width_i, .epsilon_i,
@@ -98,7 +97,7 @@ module lutra_transformer_norm #(
     .clk_i, .rst_ni, .start_i(variance_done), .value_i(variance), .done_o(root_done), .root_o(root)
   );
   lutra_transformer_reciprocal #(.ValueBits(26)) u_reciprocal (
-    .clk_i, .rst_ni, .start_i(root_done), .value_i(divisor), .done_o(factor_done), .factor_o(factor),
+    .clk_i, .rst_ni, .start_i(root_done), .value_i(root), .done_o(factor_done), .factor_o(factor),
     .exponent_o(exponent)
   );
 
