@@ -65,6 +65,7 @@ WRONG: dict[str, list[dict[str, int]]] = {
     ],
     "lutra_shift_gelu_lane": [{"Skip": 6}, {"MultiplierBits": 0}],
     "lutra_stream_register": [{"Bits": 0}],
+    "lutra_ternary_add": [{"CarryBits": 0}, {"CarryBits": 8}],
     "lutra_accumulator": [{"AddendBits": 7}, {"AddendBits": 17}, {"Steps": 0}, {"StepBits": 0}, {"Steps": 3}],
     "lutra_addend": [
         *({"Fold": 0}, {"ValueBits": 1}, {"AddendBits": 7}, {"LevelsPerStage": 0}),

@@ -2,10 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from fabricated_run import exploration, make_started_run, spread
 from lutra.errors import InputError, LutraError
+from lutra.frozen import store
+from lutra.frozen.graph import FrozenModel
+from lutra.frozen.random_block import random_block
 from lutra.papers.catalogue import table
 from lutra.papers.experiments.integers import collect
 from lutra.papers.records import Records
@@ -74,6 +78,7 @@ def test_the_papers_vision_models_name_the_recipe_that_would_run_them(tmp_path):
 
 def _finished(root, seed, losses, **changes):
     files, recipe = make_started_run(root)
+    store.save(FrozenModel((random_block(np.random.default_rng(seed), width=4, luts=(8,), inputs=(2,)),)), files.frozen)
     save_recipe(recipe.model_copy(update={"seed": seed, **changes}), files.recipe)
     floats = {"mlp": 1.5, "none": 2.0}
     evaluation = {
@@ -83,10 +88,9 @@ def _finished(root, seed, losses, **changes):
         "recovery": None,
         "tokens": 100,
         "engine": "runtime",
+        "frozen_hash": store.content_hash(files.frozen),
     }
     write_json(files.evaluate, evaluation)
-    step = {"seconds": 1.0, "ended": "2026-11-22T17:49:19Z", "inputs": {}, "outputs": {}, "environment": {"cpu": "x"}}
-    write_json(files.steps, {"evaluate": step})
     return root
 
 
@@ -108,10 +112,11 @@ def test_runs_that_are_not_alike_or_not_in_integers_make_no_record(tmp_path):
     sound = _finished(tmp_path / "a", 1, {"float": 1.6, "runtime": 1.7})
     with pytest.raises(InputError, match="differ in their seeds alone"):
         collect([sound, _finished(tmp_path / "b", 2, {"float": 1.6, "runtime": 1.7}, name="another")])
-    with pytest.raises(InputError, match="not whole in integers"):
+    with pytest.raises(InputError, match="not of its frozen model"):
         collect([_finished(tmp_path / "c", 1, {"float": 1.6})])
-    with pytest.raises(InputError, match="finished evaluation"):
-        collect([make_started_run(tmp_path / "d")[0].root])
+    store.save(store.load(tmp_path / "b" / "frozen"), sound / "frozen")
+    with pytest.raises(InputError, match="not of its frozen model"):
+        collect([sound])
 
 
 @pytest.mark.parametrize(

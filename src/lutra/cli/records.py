@@ -76,7 +76,9 @@ def table(
 def verify(
     root: Annotated[
         Path,
-        typer.Argument(metavar="RUN", help="A run directory, or a folder with a frozen model.", show_default=False),
+        typer.Argument(
+            metavar="RUN", help="A run directory, an IP core, or a folder with a frozen model.", show_default=False
+        ),
     ],
     as_json: JsonOption = False,
 ) -> None:

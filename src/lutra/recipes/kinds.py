@@ -67,6 +67,10 @@ class Kind:
     """Below the folder of the record."""
     generate: str | None = None
     """Writes text; None for models that write none."""
+    package: str | None = None
+    """`(files, recipe, out, ...)`: writes an IP core; None for accelerators that have no packaging yet."""
+    bitstream: str | None = None
+    """`(files, recipe, board, ...)`: writes a bitstream; None likewise."""
     check: str | None = None
     """`(recipe)`; raises where a later step could not do what a recipe asks for, before the first one begins."""
 
@@ -156,6 +160,8 @@ LANGUAGE = Kind(
     },
     record=f"{_SCHEMAS}.recorded:LanguageRecord",
     generate="lutra.evaluate.language:generate_from_run",
+    package="lutra.accelerators.block.package:package_run",
+    bitstream="lutra.accelerators.block.bitstream:bitstream_run",
 )
 
 BERT = Kind(
@@ -257,6 +263,8 @@ CONVERT = Kind(
     },
     record=f"{_SCHEMAS}.recorded:ConvertRecord",
     record_folder="convert",
+    package="lutra.accelerators.block.package:package_run",
+    bitstream="lutra.accelerators.block.bitstream:bitstream_run",
 )
 
 _HARDWARE_STEPS = LANGUAGE.steps[4:]
@@ -301,6 +309,8 @@ VISION = Kind(
     },
     record=f"{_SCHEMAS}.recorded:VisionRecord",
     record_folder="vision",
+    package="lutra.accelerators.block.package:package_run",
+    bitstream="lutra.accelerators.block.bitstream:bitstream_run",
 )
 
 _BLOCK_STEPS = (
@@ -330,6 +340,8 @@ FROZEN = Kind(
     schemas=_BLOCK_SCHEMAS,
     record=f"{_SCHEMAS}.recorded:LanguageRecord",
     record_folder="frozen",
+    package="lutra.accelerators.block.package:package_run",
+    bitstream="lutra.accelerators.block.bitstream:bitstream_run",
 )
 
 KINDS: dict[str, Kind] = {

@@ -17,7 +17,7 @@ from lutra.runs.schemas.evaluation import (
     Robustness,
     VisionEvaluation,
 )
-from lutra.runs.schemas.simulation import BlockSimulation, Effort
+from lutra.runs.schemas.simulation import BatTotals, BlockSimulation
 from lutra.runs.schemas.synthesis import Synthesis
 from lutra.runs.schemas.values import Amount, Count, Hash, Message, Positive, Real, Seed, Versioned
 from lutra.schema import Strict
@@ -87,28 +87,6 @@ class RecordedMethod(Strict):
     robustness: Robustness | None = None
 
 
-class RecordedAccelerator(Strict):
-    """How one method compared on BAT, without its groups of sentences and blocks."""
-
-    frozen_hash: Hash
-    design_hash: Hash
-    config: dict[str, object]
-    """A `BatConfig`, which reads it."""
-    sentences: Positive
-    values: Count
-    mismatches: Count
-    cycles_match: bool
-    cycles: Count
-    clock_hz: float = Field(gt=0, le=1e12)
-    seconds_per_sentence: Amount
-    giga_operations: Amount
-    giga_operations_per_second: Amount | None
-    utilisation: Real | None
-    build: Effort
-    simulated_seconds: Amount
-    simulated_cpu_seconds: Amount
-
-
 class BertEntry(Strict):
     """A run of BERTs."""
 
@@ -121,7 +99,7 @@ class BertEntry(Strict):
     dev_examples: dict[Name, Positive] = Field(default_factory=dict)
     checkpoint: Checkpoint
     methods: dict[FileName, RecordedMethod]
-    accelerator: dict[FileName, RecordedAccelerator] | None = None
+    accelerator: dict[FileName, BatTotals] | None = None
 
     @model_validator(mode="after")
     def _names_its_settings(self) -> BertEntry:

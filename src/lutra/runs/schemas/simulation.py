@@ -99,8 +99,8 @@ class Values(Strict):
     differing: Count
 
 
-class BatDesign(Strict):
-    """How one method compared on BAT."""
+class BatTotals(Strict):
+    """How one method compared on BAT, over all groups of sentences."""
 
     frozen_hash: Hash
     design_hash: Hash
@@ -119,6 +119,11 @@ class BatDesign(Strict):
     build: Effort | None = None
     simulated_seconds: Amount | None = None
     simulated_cpu_seconds: Amount | None = None
+
+
+class BatDesign(BatTotals):
+    """The same with its groups."""
+
     groups: list[Group] = Field(min_length=1)
     stalled: list[Group]
     blocks: dict[Name, Values]
