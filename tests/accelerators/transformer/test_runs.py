@@ -120,6 +120,6 @@ def test_what_no_machine_runs_is_refused_before_anything_is_built(tmp_path):
     files.rtl.mkdir(parents=True)
     deep = random_gpt(np.random.default_rng(1), layers=43, width=2, heads=1, context=3, vocabulary=5, ffn="none")
     store.save(FrozenModel.of_whole(deep), files.frozen)
-    with pytest.raises(InputError, match="program_words must be at most 256, got 261"):
+    with pytest.raises(InputError, match="program_words must be at most 256, got 262"):
         runs.write_rtl(files, recipe_of(**MACHINE))
     assert list(files.rtl.iterdir()) == []
