@@ -38,7 +38,12 @@ IMAGES = Setting(
     "LUTRA_IMAGES", "the folder of CIFAR's files, where a recipe names none", "recipes of kind vision must name it"
 )
 LIBERTY = Setting("LUTRA_LIBERTY", "the cell library of `lutra synth`, as its option --liberty", "no ASIC numbers")
+TRACKER = Setting(
+    "LUTRA_TRACKER",
+    "what training sends its log to as well: tensorboard, or wandb (Weights & Biases)",
+    "the log alone, log.jsonl",
+)
 DEBUG = Setting("LUTRA_DEBUG", "whether an unexpected error shows where it happened", "one line")
 CXX = Setting("CXX", "the C++ compiler", "g++, c++ or clang++, whichever is found first")
 
-SETTINGS = (ISA, CACHE, GLUE, IMAGES, LIBERTY, DEBUG, CXX)
+SETTINGS = (ISA, CACHE, GLUE, IMAGES, LIBERTY, TRACKER, DEBUG, CXX)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -56,10 +56,28 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _print_completion(context: typer.Context, shell: Literal["bash", "zsh"] | None) -> None:
+    if shell:
+        from lutra.cli.completion import script
+
+        print(script(shell, context.find_root().command, STEPS.split(", "), TABLES.split(", ")), end="")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    completion: Annotated[
+        Literal["bash", "zsh"] | None,
+        typer.Option(
+            "--print-completion",
+            callback=_print_completion,
+            is_eager=True,
+            help="Print what completes this command in a shell; the shell reads it once.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     pass

@@ -193,7 +193,10 @@ def generate(
     characters: Annotated[int, typer.Option(min=1, help="Characters to write.")] = 300,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     temperature: Annotated[float, typer.Option(min=0, help="0: always the likeliest character.")] = 0.8,
-    engine: Annotated[Literal["torch", "golden", "runtime"], typer.Option(help="What computes the blocks.")] = "golden",
+    engine: Annotated[
+        Literal["torch", "golden", "runtime", "rtl"],
+        typer.Option(help="What computes the model; rtl simulates its hardware, the whole of it."),
+    ] = "golden",
     as_json: JsonOption = False,
 ) -> None:
     """Text from the trained language model."""

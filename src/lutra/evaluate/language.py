@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from lutra.data.text import load_dataset
+from lutra.evaluate.machine import simulated_gpt
 from lutra.evaluate.recovery import recovery
 from lutra.evaluate.text import generate_text
 from lutra.freeze.block import quantise_blocks
@@ -76,15 +77,21 @@ def generate_from_run(
     characters: int = 500,
     seed: int | None = None,
     temperature: float = 0.8,
-    engine: EngineName = "golden",
+    engine: EngineName | Literal["rtl"] = "golden",
 ) -> str:
     """`prompt` and `characters` more of text from the best model of a run; without `seed`, the recipe's.
 
+    Engine "rtl" simulates the transformer machine.
+
     Raises:
-        InputError: a character that the model does not know, or a temperature below 0; see also `load_with_engine`.
+        InputError: a character that the model does not know, or a temperature below 0; see also `load_with_engine` and
+            `simulated_gpt`.
     """
-    model = load_with_engine(files, engine)
-    return _write(model, recipe, prompt, characters, recipe.seed if seed is None else seed, temperature)
+    drawn = recipe.seed if seed is None else seed
+    if engine == "rtl":
+        with simulated_gpt(files, recipe) as simulated:
+            return _write(simulated, recipe, prompt, characters, drawn, temperature)
+    return _write(load_with_engine(files, engine), recipe, prompt, characters, drawn, temperature)
 
 
 def _write(model: GPT | FrozenGpt, recipe: Recipe, prompt: str, characters: int, seed: int, temperature: float) -> str:

@@ -13,7 +13,7 @@ from lutra.data.images import evaluation_batches, load_images, resized, training
 from lutra.data.text import load_dataset, training_batch, validation_windows
 from lutra.errors import InputError
 from lutra.freeze.block import origin_of, quantise_blocks
-from lutra.freeze.transformer import freeze_transformer
+from lutra.freeze.transformer import PIXELS, freeze_transformer
 from lutra.freeze.whole import rows_of_pixels
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph, block_inputs
@@ -78,7 +78,11 @@ def freeze_vision(files: RunFiles, recipe: VisionRecipe) -> dict[str, Any]:
     def freeze(trained: RunFiles, each: VisionRecipe) -> FrozenModel:
         return freeze_whole(load_vision_model(trained), each, batches(), trained)
 
-    return freeze_all(files, recipe, freeze, inputs())
+    images = {}
+    if recipe.machine.size:
+        pixels, _ = next(evaluation_batches(data.test, recipe.machine.images, side))
+        images[PIXELS] = rows_of_pixels(pixels).astype(np.uint8)
+    return freeze_all(files, recipe, freeze, inputs(), images)
 
 
 AnyRecipe = TypeVar("AnyRecipe", Recipe, VisionRecipe)
@@ -89,12 +93,13 @@ def freeze_all(
     recipe: AnyRecipe,
     freeze: Callable[[RunFiles, AnyRecipe], FrozenModel],
     inputs: Iterator[np.ndarray],
+    images: dict[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
-    """Freeze a run's model and its baselines, and capture the rows of the blocks on `inputs`."""
+    """Freeze a run's model and its baselines, and capture the rows of the blocks on `inputs`; `images` go with them."""
     frozen = freeze(files, recipe)
     names = [graph.name for graph in frozen.graphs]
-    if names:
-        samples = capture_inputs(frozen.require_whole(), inputs, recipe.hardware.rows)
+    samples = capture_inputs(frozen.require_whole(), inputs, recipe.hardware.rows) if names else {}
+    if samples := {**samples, **(images or {})}:
         with replacing(files.samples) as temporary:
             temporary.write_bytes(dump_tensors(samples))
     baselines = [ffn for ffn in recipe.baselines if files.baseline(ffn).best_checkpoint.exists()]

@@ -7,6 +7,7 @@ development set of the lesson before; the best of the last lesson are the stage'
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from lutra.train.checkpoint import OPTIMISER_PREFIX, read_checkpoint, save_check
 from lutra.train.distill import evaluate, lesson_loss, to_device_of
 from lutra.train.optimiser import load_optimiser_tensors, optimiser_tensors
 from lutra.train.session import ProgressLine, StopRequest
+from lutra.train.tracker import Tracker, open_tracker
 
 _DROPOUT_STREAM = 3
 """Keeps the draws of dropout apart from other draws of the same seed."""
@@ -94,11 +96,13 @@ def train_stage(
         RunDirectoryError: the stage belongs to another recipe.
         CheckpointError: the last checkpoint is corrupted.
         TrainingError: a loss or a gradient is not a number; no file is overwritten then.
+        InputError: LUTRA_TRACKER names no tracker that is installed.
     """
     clear_leftovers(files.root)
-    training = _StageTraining(files, plan, start, title, recipe_hash)
-    with ProgressLine(title, training.iterations_done, plan.all_iterations) as progress:
-        stopped = training.go_on(stop, progress)
+    with contextlib.closing(open_tracker(files.root)) as tracker:
+        training = _StageTraining(files, plan, start, title, recipe_hash, tracker)
+        with ProgressLine(title, training.iterations_done, plan.all_iterations) as progress:
+            stopped = training.go_on(stop, progress)
     if stopped is None:
         training.finish(keep_latent)
     return stopped
@@ -118,9 +122,15 @@ class _StageTraining:
     """Model, optimiser and state of one stage, in memory."""
 
     def __init__(
-        self, files: StageFiles, plan: Lessons, start: Callable[[], Bert], title: str, recipe_hash: str
+        self,
+        files: StageFiles,
+        plan: Lessons,
+        start: Callable[[], Bert],
+        title: str,
+        recipe_hash: str,
+        tracker: Tracker,
     ) -> None:
-        self.files, self.plan, self.title, self.recipe_hash = files, plan, title, recipe_hash
+        self.files, self.plan, self.title, self.recipe_hash, self.tracker = files, plan, title, recipe_hash, tracker
         self.state = _State()
         self.log: list[dict[str, Any]] = []
         self.saved_at: tuple[int, int] | None = None
@@ -286,6 +296,7 @@ class _StageTraining:
         )
         state.loss_sum, state.loss_count = 0.0, 0
         write_lines(self.files.log, StageLogLine, self.log)
+        self.tracker.log(self.iterations_done, self.log[-1])
         iterations = self.plan.iterations(state.lesson)
         best = f"best {state.best_score:.2f} at {state.best_iteration}"
         progress.message(

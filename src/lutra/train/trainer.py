@@ -7,6 +7,7 @@ number of threads, the numbers are the same to the last bit. (A GPU's sums are n
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from lutra.train.optimiser import (
     set_learning_rates,
 )
 from lutra.train.session import ProgressLine, StopRequest
+from lutra.train.tracker import Tracker, open_tracker
 
 _DROPOUT_STREAM = 2
 """Keeps the draws of dropout apart from other draws of the same recipe seed and iteration."""
@@ -93,11 +95,13 @@ def train(
         RunDirectoryError: the folder belongs to another recipe.
         CheckpointError: the folder's last checkpoint is corrupted.
         TrainingError: a loss or a gradient is not a number; no file is overwritten then.
+        InputError: LUTRA_TRACKER names no tracker that is installed.
     """
     claim_run(files, recipe)
     clear_leftovers(files.root)
-    with StopRequest(max_minutes) as stop:
-        training = _Training(files, recipe, create_task())  # type: ignore[arg-type]
+    tracker = open_tracker(files.train_log.parent)
+    with contextlib.closing(tracker), StopRequest(max_minutes) as stop:
+        training = _Training(files, recipe, create_task(), tracker)  # type: ignore[arg-type]
         with ProgressLine(recipe.name, training.state.iteration, training.config.iterations) as progress:
             stopped = training.go_on(stop, progress)
     return training.summary(stopped)
@@ -140,8 +144,8 @@ class _State:
 class _Training:
     """Model, optimiser and state of one run, in memory."""
 
-    def __init__(self, files: RunFiles, recipe: TrainableRecipe, task: Task) -> None:
-        self.run, self.recipe, self.config, self.task = files, recipe, recipe.train, task
+    def __init__(self, files: RunFiles, recipe: TrainableRecipe, task: Task, tracker: Tracker) -> None:
+        self.run, self.recipe, self.config, self.task, self.tracker = files, recipe, recipe.train, task, tracker
         self.model = task.model
         self.blocks = weightless_blocks(self.model)
         self.quantise_at = round(self.config.iterations * (1 - self.config.quantise_fraction))
@@ -266,6 +270,7 @@ class _Training:
         )
         state.loss_sum, state.loss_count = 0.0, 0
         write_lines(self.run.train_log, LogLine, self.log)
+        self.tracker.log(state.iteration, self.log[-1])
         trained = self.log[-1]["train_loss"]
         train_text = "" if trained is None else f"training loss {trained:.4f}, "
         found = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items())

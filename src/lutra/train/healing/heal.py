@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -23,6 +24,7 @@ from lutra.runs.typed import write_lines
 from lutra.train.checkpoint import OPTIMISER_PREFIX, read_checkpoint, save_checkpoint
 from lutra.train.optimiser import load_optimiser_tensors, optimiser_tensors
 from lutra.train.parts import TrainingSchedule, parameter_groups
+from lutra.train.tracker import Tracker, open_tracker
 
 log = logging.getLogger("lutra")
 
@@ -88,7 +90,8 @@ def heal(
     schedule = TrainingSchedule(model, optimiser, steps, quantised=quantised)
     settings = {"steps": steps, "lr": lr, "quantised": quantised, "seed": seed, "train_blocks": train_blocks}
     healing.settings = {**settings, "losses": list(losses or []), "batches": len(healing.batches)}
-    return healing.run(optimiser, schedule, save_every, max_minutes)
+    with contextlib.closing(open_tracker(healing.folder)) as tracker:
+        return healing.run(optimiser, schedule, save_every, max_minutes, tracker)
 
 
 class _Healing:
@@ -109,7 +112,12 @@ class _Healing:
         self.lines: list[dict[str, Any]] = []
 
     def run(
-        self, optimiser: torch.optim.AdamW, schedule: TrainingSchedule, save_every: int, max_minutes: float | None
+        self,
+        optimiser: torch.optim.AdamW,
+        schedule: TrainingSchedule,
+        save_every: int,
+        max_minutes: float | None,
+        tracker: Tracker,
     ) -> Healed:
         self._resume(optimiser, schedule)
         began, recent = time.monotonic(), list[float]()
@@ -130,6 +138,7 @@ class _Healing:
             late = max_minutes is not None and time.monotonic() - began > 60 * max_minutes
             if done % 20 == 0 or done == self.steps:
                 self.lines.append({"step": done, "loss": sum(recent[-20:]) / len(recent[-20:])})
+                tracker.log(done, {"loss": self.lines[-1]["loss"]})
                 log.info("healing step %d/%d: loss %.4f", done, self.steps, self.lines[-1]["loss"])
             if self.folder is not None and (done % save_every == 0 or done == self.steps or late):
                 self._save(optimiser, done)
