@@ -105,6 +105,18 @@ WRONG: dict[str, list[dict[str, int]]] = {
     "lutra_systolic_pe": [{"SumBits": 16}],
     "lutra_systolic_result": [{"Size": 0}, {"Size": 6}, {"Size": 1, "RowBits": 0}, {"RowBits": 4}],
     "lutra_systolic_selector": [{"Size": 6}, {"RowBits": 4}, {"SumBits": 16}],
+    "lutra_transformer_gearbox": [{"Bits": 0}, {"Elements": 0}, {"InLanes": 0}],
+    "lutra_transformer_norm": [{"Lanes": 0}, {"Lanes": 65}, {"Beats": 0}, {"BeatBits": 3}],
+    "lutra_transformer_norm_sums": [{"Lanes": 0}, {"Lanes": 257}],
+    "lutra_transformer_reciprocal": [{"ValueBits": 37}],
+    "lutra_transformer_requantise": [{"Lanes": 0}],
+    "lutra_transformer_residual": [{"Lanes": 0}],
+    "lutra_transformer_softmax": [
+        *({"Size": 1}, {"Size": 6}, {"Lanes": 512, "Keys": 512}),
+        *({"Keys": 0}, {"Keys": 2048}, {"Keys": 63}, {"ChunkBits": 3}, {"RowBits": 3}, {"KeyBits": 6}),
+    ],
+    "lutra_transformer_softmax_max": [{"Size": 1}, {"Size": 6}, {"RowBits": 3}],
+    "lutra_transformer_table": [{"Lanes": 0}, {"Tables": 0}, {"Tables": 3, "TableBits": 1}],
 }
 # The same, so wrong that Verilator finds an error before it comes to the check.
 HOPELESS: dict[str, list[dict[str, int]]] = {
@@ -120,6 +132,10 @@ HOPELESS: dict[str, list[dict[str, int]]] = {
     "lutra_systolic_gemm": [{"Size": 1}, {"Lanes": 0}],
     "lutra_systolic_sums": [{"Size": 1}, {"Lanes": 0}],
     "lutra_systolic_selector": [{"Size": 1, "RowBits": 0}],
+    "lutra_transformer_gearbox": [{"OutLanes": 0}],
+    "lutra_transformer_reciprocal": [{"ValueBits": 1}],
+    "lutra_transformer_softmax": [{"Lanes": 0}, {"Lanes": 3, "Keys": 63}],
+    "lutra_transformer_softmax_max": [{"Lanes": 0}, {"Lanes": 3}],
 }
 
 
