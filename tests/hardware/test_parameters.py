@@ -41,19 +41,24 @@ SMALL = {"Size": 2, "Depth": 4, "Lanes": 2}
 # Module -> wrong parameters, one condition of its check after the other; what is not given is as the module has it.
 WRONG: dict[str, list[dict[str, int]]] = {
     "lutra_adder_tree": [{"Terms": 0}, {"Terms": 4, "Bits": 1}, {"Terms": 4, "SumBits": 9}],
+    "lutra_axi_lite": [{"AddressBits": 2}],
     "lutra_binary16_divide": [{"Bits": 25}, {"Bits": 65}],
     "lutra_binary16_from_integer": [{"Bits": 1}, {"Bits": 64}],
     "lutra_clamp": [{"OutBits": 0}, {"ProductBits": 17}, {"Shift": 18}],
     "lutra_delay": [{"Width": 0}, {"FirstTap": 1}],
     "lutra_fifo": [{"Bits": 0}, {"AddressBits": 0}],
+    "lutra_job": [],
+    "lutra_keep": [{"Units": 0}, {"UnitBytes": 0}, {"CountBits": 2}],
     "lutra_leading_zeros": [{"Levels": 0}],
     "lutra_lut": [],
     "lutra_lut_memory": [{"Words": 0}, {"Bits": 0}, {"Words": 17}],
     "lutra_memory": [{"Words": 0}, {"Bits": 0}, {"Words": 17}],
     "lutra_mux": [{"Width": 0}],
+    "lutra_narrow": [{"Lanes": 0}, {"Bits": 0}, {"ContainerBits": 7}, {"LastLanes": 0}, {"LastLanes": 2}],
     "lutra_pipeline": [{"Stages": 0}, {"Beats": 0}, {"Beats": 3}],
     "lutra_product": [{"SumBits": 0}, {"MultiplierBits": 0}, {"MultiplierBits": 2}, {"Shift": 17}],
     "lutra_reciprocal": [{"Skip": 0}, {"Skip": 28}, {"DivisorBits": 32}, {"TagBits": 0}],
+    "lutra_repack": [{"UnitBits": 0}, {"InUnits": 0}, {"OutLastUnits": 0}, {"OutLastUnits": 4}, {"CountBits": 3}],
     "lutra_requantise": [{"SumBits": 0}, {"MultiplierBits": 0}, {"OutBits": 0}],
     "lutra_rom": [{"Width": 0}],
     "lutra_round_shift": [{"OutBits": 1}, {"Bits": 16}, {"ShiftBits": 0}],
@@ -66,6 +71,10 @@ WRONG: dict[str, list[dict[str, int]]] = {
     "lutra_shift_gelu_lane": [{"Skip": 6}, {"MultiplierBits": 0}],
     "lutra_stream_register": [{"Bits": 0}],
     "lutra_ternary_add": [{"CarryBits": 0}, {"CarryBits": 8}],
+    "lutra_uart_bridge": [{"AddressBits": 9}, {"BitCycles": 3}, {"CountBits": 4}],
+    "lutra_uart_receive": [{"BitCycles": 3}, {"CountBits": 4}],
+    "lutra_uart_send": [{"BitCycles": 1}, {"CountBits": 4}],
+    "lutra_widen": [{"Lanes": 0}, {"Bits": 0}, {"ContainerBits": 7}],
     "lutra_accumulator": [{"AddendBits": 7}, {"AddendBits": 17}, {"Steps": 0}, {"StepBits": 0}, {"Steps": 3}],
     "lutra_addend": [
         *({"Fold": 0}, {"ValueBits": 1}, {"AddendBits": 7}, {"LevelsPerStage": 0}),
@@ -96,21 +105,10 @@ WRONG: dict[str, list[dict[str, int]]] = {
     "lutra_systolic_pe": [{"SumBits": 16}],
     "lutra_systolic_result": [{"Size": 0}, {"Size": 6}, {"Size": 1, "RowBits": 0}, {"RowBits": 4}],
     "lutra_systolic_selector": [{"Size": 6}, {"RowBits": 4}, {"SumBits": 16}],
-    "lutra_transformer_gearbox": [{"Bits": 0}, {"Elements": 0}, {"InLanes": 0}],
-    "lutra_transformer_norm": [{"Lanes": 0}, {"Lanes": 65}, {"Beats": 0}, {"BeatBits": 3}],
-    "lutra_transformer_norm_sums": [{"Lanes": 0}, {"Lanes": 257}],
-    "lutra_transformer_reciprocal": [{"ValueBits": 37}],
-    "lutra_transformer_requantise": [{"Lanes": 0}],
-    "lutra_transformer_residual": [{"Lanes": 0}],
-    "lutra_transformer_softmax": [
-        *({"Size": 1}, {"Size": 6}, {"Lanes": 512, "Keys": 512}),
-        *({"Keys": 0}, {"Keys": 2048}, {"Keys": 63}, {"ChunkBits": 3}, {"RowBits": 3}, {"KeyBits": 6}),
-    ],
-    "lutra_transformer_softmax_max": [{"Size": 1}, {"Size": 6}, {"RowBits": 3}],
-    "lutra_transformer_table": [{"Lanes": 0}, {"Tables": 0}, {"Tables": 3, "TableBits": 1}],
 }
 # The same, so wrong that Verilator finds an error before it comes to the check.
 HOPELESS: dict[str, list[dict[str, int]]] = {
+    "lutra_job": [{"FlightBits": 0}],
     "lutra_lut": [{"Inputs": 0}],
     "lutra_mux": [{"AddressBits": 0}],
     "lutra_pipeline": [{"BeatBits": 0}],
@@ -122,10 +120,6 @@ HOPELESS: dict[str, list[dict[str, int]]] = {
     "lutra_systolic_gemm": [{"Size": 1}, {"Lanes": 0}],
     "lutra_systolic_sums": [{"Size": 1}, {"Lanes": 0}],
     "lutra_systolic_selector": [{"Size": 1, "RowBits": 0}],
-    "lutra_transformer_gearbox": [{"OutLanes": 0}],
-    "lutra_transformer_reciprocal": [{"ValueBits": 1}],
-    "lutra_transformer_softmax": [{"Lanes": 0}, {"Lanes": 3, "Keys": 63}],
-    "lutra_transformer_softmax_max": [{"Lanes": 0}, {"Lanes": 3}],
 }
 
 
