@@ -51,7 +51,7 @@ FAULTS = {
         "constants_i + AddressBits'(constant_beat)",
         "AddressBits'(constant_beat)",
     ),
-    "steps are left out": ("controller", "step_o + 1'b1", "step_o + 2'd2"),
+    "steps are left out": ("controller", "step_o + 1'b1", "step_o + AddressBits'(2)"),
     "a reset does not stop the program": ("controller", "state_q <= Idle;\n      step_o", "step_o"),
 }
 BLOCK_FAULTS = {
