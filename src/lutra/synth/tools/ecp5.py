@@ -275,5 +275,5 @@ def lut_contents(configuration: str) -> dict[tuple[int, int, str], int]:
 
 def place_of(cell: dict[str, Any]) -> tuple[int, int, str] | None:
     """Where nextpnr has put a LUT, as `lut_contents` names it; None for other cells."""
-    bel = re.fullmatch(r"X(\d+)/Y(\d+)/SLICE([A-D])\.COMB([01])", cell["attributes"].get("NEXTPNR_BEL", ""))
+    bel = re.fullmatch(r"X(\d+)/Y(\d+)/SLICE([A-D])\.(?:COMB|K)([01])", cell["attributes"].get("NEXTPNR_BEL", ""))
     return (int(bel[1]), int(bel[2]), f"{bel[3]}.K{bel[4]}") if bel else None

@@ -19,6 +19,8 @@ from lutra.errors import MismatchError, ToolError
 from lutra.synth.netlist.cells import Net
 from lutra.synth.tools.ecp5 import place_of
 
+UNPROGRAMMED = 0xFFFF
+"""What a LUT holds whose bits are all 0 in the bitstream; its contents are not written out when it is unpacked."""
 INPUTS = "ABCD"
 """Of a LUT4, the least significant first."""
 MULTIPLEXERS = {5: ("PFUMX", "gen_pair", ("BLUT", "ALUT", "C0")), 6: ("L6MUX21", "gen_four", ("D0", "D1", "SD"))}
@@ -167,4 +169,4 @@ def _found(name: str, placed: Mapping[str, Any], contents: Mapping[Place, int]) 
     place = place_of(cell) if cell else None
     if place is None:
         raise ToolError(f"the placed design has no LUT {name}")
-    return contents.get(place, 0)
+    return contents.get(place, UNPROGRAMMED)
