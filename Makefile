@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all fuzz kills lint wheel clean
+.PHONY: demo test test-all fuzz kills lint wheel site clean
 
 demo: $(VENV)/installed
 	$(BIN)/lutra run recipes/demo.toml --out runs/demo
@@ -35,6 +35,10 @@ wheel: $(VENV)/installed-dev
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
+# The documentation site in build/site, without network; a link that leads nowhere is an error.
+site: $(VENV)/installed-docs
+	$(BIN)/python -m mkdocs build --quiet
+
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info
 
@@ -48,3 +52,7 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e ".[dev]"
 	touch $@ $(VENV)/installed
+
+$(VENV)/installed-docs: $(VENV)/installed-dev
+	$(INSTALL) -e ".[docs]"
+	touch $@
