@@ -42,6 +42,7 @@ WORDS = {
     "accelerators.block": "accelerator of tables",
     "accelerators.systolic": "accelerator for int8",
     "accelerators.bat": "binary transformers",
+    "accelerators.transformer": "whole transformers",
     "cost": "cycles and energy",
     "report": "a run's page, records",
     "papers": "their tables, and ours",

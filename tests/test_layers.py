@@ -28,7 +28,7 @@ TRAIN = {"models", "data", *MODELS}
 FREEZE = {"train", "frozen", "runtime", *TRAIN}
 HARDWARE = {"frozen", "hardware"}
 ACCELERATOR = {*HARDWARE, "synth"}
-COST = {"accelerators.block", "accelerators.systolic", "accelerators.bat", *ACCELERATOR}
+COST = {"accelerators.block", "accelerators.systolic", "accelerators.bat", "accelerators.transformer", *ACCELERATOR}
 REPORT = {"cost", *COST}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -50,7 +50,14 @@ ALLOWED: dict[str, set[str]] = {
     "data": set(),
     "train": TRAIN,
     "freeze": FREEZE,
-    "evaluate": {"freeze", *FREEZE},
+    "evaluate": {
+        "freeze",
+        "accelerators.transformer",
+        "accelerators.block",
+        "accelerators.systolic",
+        *ACCELERATOR,
+        *FREEZE,
+    },
     "frozen": set(),
     "export": {"frozen"},
     "runtime": {"frozen"},
@@ -59,6 +66,7 @@ ALLOWED: dict[str, set[str]] = {
     "accelerators.block": ACCELERATOR,
     "accelerators.systolic": ACCELERATOR,
     "accelerators.bat": ACCELERATOR,
+    "accelerators.transformer": {"accelerators.block", "accelerators.systolic", *ACCELERATOR},
     "cost": COST,
     "report": REPORT,
     "papers": {"report", *REPORT},
@@ -77,6 +85,7 @@ WITHOUT_TORCH = (
     "accelerators.block",
     "accelerators.systolic",
     "accelerators.bat",
+    "accelerators.transformer",
     "cost",
     "report",
     "papers",

@@ -232,6 +232,16 @@ def test_results_are_recorded_per_seed_and_listed(tmp_path):
     assert "0.799" in lutra("results", "list", "--from", record).stdout
 
 
+def test_without_a_folder_the_own_record_and_the_one_that_comes_with_lutra_are_listed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ours = json.loads(lutra("results", "list", "--json").stdout)
+    assert "gpt-mini" in {entry["recipe"]["name"] for entry in ours if "recipe" in entry}
+    files, _ = make_finished_run(tmp_path / "run")
+    assert lutra("results", "add", files.root).exit_code == 0
+    both = json.loads(lutra("results", "list", "--json").stdout)
+    assert both[0]["recipe"]["name"] == "fabricated" and len(both) == len(ours) + 1
+
+
 def test_results_of_another_seed_stand_beside(tmp_path):
     record = tmp_path / "results"
     for seed in (2, 1):

@@ -90,7 +90,7 @@ def test_help_says_what_there_is():
     names = ", ".join(step.name for step in LANGUAGE.steps)
     assert names == frame.STEPS == ", ".join(step.name for step in VISION.steps)
     assert ", ".join(TABLES) == frame.TABLES
-    assert ", ".join(name for name, entry in TABLES.items() if entry.experiments()) == frame.FRESH_TABLES
+    assert ", ".join(name for name, entry in TABLES.items() if entry.experiments) == frame.FRESH_TABLES
 
     def help_of(*command: str) -> str:
         ran = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "500", "TERMINAL_WIDTH": "500"})

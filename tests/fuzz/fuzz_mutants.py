@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hostile import KEY, STRINGS
+from lutra.errors import LutraError
 from lutra.recipes.sections import dump_toml
 
 NUMBERS = [
@@ -48,12 +49,13 @@ def mutate_bytes(draw: random.Random, content: bytes) -> bytes:
 def places(document: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The paths of everything in a document: values of any kind, and keys."""
     yield place
-    items = document.items() if isinstance(document, dict) else enumerate(document)
-    if isinstance(document, (dict, list)):
-        for key, value in items:
-            if isinstance(document, dict):
-                yield (*place, key, KEY)
+    if isinstance(document, dict):
+        for key, value in document.items():
+            yield (*place, key, KEY)
             yield from places(value, (*place, key))
+    elif isinstance(document, list):
+        for index, value in enumerate(document):
+            yield from places(value, (*place, index))
 
 
 def mutate_document(draw: random.Random, document: Any) -> Any:
@@ -135,11 +137,12 @@ def mutate_lines(draw: random.Random, content: bytes) -> bytes:
 
 def mutate_toml(draw: random.Random, content: bytes) -> bytes:
     """A recipe or a space; what TOML cannot hold is left out."""
-    while True:
+    for _ in range(1000):
         try:
             return dump_toml(mutate_document(draw, tomllib.loads(content.decode()))).encode()
-        except Exception:
+        except (LutraError, AttributeError, TypeError, ValueError):  # of `dump_toml`
             continue
+    raise RuntimeError("no mutant can be written as TOML")
 
 
 Tensors = dict[str, tuple[str, list[int], bytes]]

@@ -151,7 +151,11 @@ def cost_run(root: Path, path: Path) -> None:
 def read_frozen(root: Path, path: Path) -> None:
     """A frozen model that loads computes within its types, and its RTL is harmless."""
     folder = path.parent
-    if "bert" in json.loads((folder / store.MODEL_FILE).read_text(errors="replace") or "0"):
+    try:
+        of_bert = "bert" in json.loads((folder / store.MODEL_FILE).read_text())
+    except (ValueError, TypeError, RecursionError):
+        of_bert = False
+    if of_bert:
         FrozenBert.load(folder).check()
         return
     model = store.load(folder)

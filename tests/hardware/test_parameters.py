@@ -14,8 +14,11 @@ from lutra.hardware.bench import verilator
 from lutra.synth.tools.find import fpga_yosys, run_tool
 
 PACKAGE = Path(lutra.__file__).parent
-MODULES = {path.stem: path for path in sorted(PACKAGE.rglob("*.sv")) if path.parent.parent.name != "bat"}
-"""BAT's are not among them: nobody else instantiates them, and its configuration checks what they get."""
+MODULES = {
+    path.stem: path for path in sorted(PACKAGE.rglob("*.sv")) if path.parent.parent.name not in ("bat", "transformer")
+}
+"""Those of whole machines are not among them: nobody else instantiates them, and a machine's configuration checks what
+they get."""
 CHECK = re.compile(r'\n  if \((?P<condition>[^"]*?)\) begin : gen_wrong\n    \$error\("(?P<rule>[^"]+)"\);\n  end\n')
 """How a module refuses parameters."""
 PARAMETER = re.compile(r"^  parameter (?:int unsigned|bit|logic)\b", re.MULTILINE)
@@ -35,6 +38,7 @@ WRONG: dict[str, list[dict[str, int]]] = {
     "lutra_fifo": [{"Bits": 0}, {"AddressBits": 0}],
     "lutra_leading_zeros": [{"Levels": 0}],
     "lutra_lut": [],
+    "lutra_lut_memory": [{"Words": 0}, {"Bits": 0}, {"Words": 17}],
     "lutra_memory": [{"Words": 0}, {"Bits": 0}, {"Words": 17}],
     "lutra_mux": [{"Width": 0}],
     "lutra_pipeline": [{"Stages": 0}, {"Beats": 0}, {"Beats": 3}],
@@ -42,6 +46,8 @@ WRONG: dict[str, list[dict[str, int]]] = {
     "lutra_reciprocal": [{"Skip": 0}, {"Skip": 28}, {"DivisorBits": 32}, {"TagBits": 0}],
     "lutra_requantise": [{"SumBits": 0}, {"MultiplierBits": 0}, {"OutBits": 0}],
     "lutra_rom": [{"Width": 0}],
+    "lutra_round_shift": [{"OutBits": 1}, {"Bits": 16}, {"ShiftBits": 0}],
+    "lutra_saturating_add": [{"Bits": 1}],
     "lutra_shift_exp": [{"Unit": 0}, {"Shift": 0}, {"Shift": 24}, {"MantissaBits": 5}, {"ValueBits": 29}],
     "lutra_shift_gelu": [
         *({"Size": 0}, {"Size": 24}, {"Lanes": 16}),
@@ -71,10 +77,26 @@ WRONG: dict[str, list[dict[str, int]]] = {
         *({**SMALL, "Size": 3}, {**SMALL, "Depth": 1}, {**SMALL, "Depth": 3}, {**SMALL, "Lanes": 4}),
         {"Size": 4, "Depth": 4, "Lanes": 3},
     ],
+    "lutra_systolic_sums": [
+        *({**SMALL, "Size": 3}, {**SMALL, "Depth": 1}, {**SMALL, "Depth": 3}, {**SMALL, "Lanes": 4}),
+        {"Size": 4, "Depth": 4, "Lanes": 3},
+    ],
     "lutra_systolic_loader": [{"AddressBits": 1}, {"InnerBits": 8}],
     "lutra_systolic_pe": [{"SumBits": 16}],
     "lutra_systolic_result": [{"Size": 0}, {"Size": 6}, {"Size": 1, "RowBits": 0}, {"RowBits": 4}],
     "lutra_systolic_selector": [{"Size": 6}, {"RowBits": 4}, {"SumBits": 16}],
+    "lutra_transformer_gearbox": [{"Bits": 0}, {"Elements": 0}, {"InLanes": 0}],
+    "lutra_transformer_norm": [{"Lanes": 0}, {"Lanes": 65}, {"Beats": 0}, {"BeatBits": 3}],
+    "lutra_transformer_norm_sums": [{"Lanes": 0}, {"Lanes": 257}],
+    "lutra_transformer_reciprocal": [{"ValueBits": 37}],
+    "lutra_transformer_requantise": [{"Lanes": 0}],
+    "lutra_transformer_residual": [{"Lanes": 0}],
+    "lutra_transformer_softmax": [
+        *({"Size": 1}, {"Size": 6}, {"Lanes": 512, "Keys": 512}),
+        *({"Keys": 0}, {"Keys": 2048}, {"Keys": 63}, {"ChunkBits": 3}, {"RowBits": 3}, {"KeyBits": 6}),
+    ],
+    "lutra_transformer_softmax_max": [{"Size": 1}, {"Size": 6}, {"RowBits": 3}],
+    "lutra_transformer_table": [{"Lanes": 0}, {"Tables": 0}, {"Tables": 3, "TableBits": 1}],
 }
 # The same, so wrong that Verilator finds an error before it comes to the check.
 HOPELESS: dict[str, list[dict[str, int]]] = {
@@ -87,7 +109,12 @@ HOPELESS: dict[str, list[dict[str, int]]] = {
     "lutra_systolic_column": [{"Size": 1, "RowBits": 0}],
     "lutra_systolic_controller": [{"Size": 1, "RowBits": 0}, {"GroupBits": 0}],
     "lutra_systolic_gemm": [{"Size": 1}, {"Lanes": 0}],
+    "lutra_systolic_sums": [{"Size": 1}, {"Lanes": 0}],
     "lutra_systolic_selector": [{"Size": 1, "RowBits": 0}],
+    "lutra_transformer_gearbox": [{"OutLanes": 0}],
+    "lutra_transformer_reciprocal": [{"ValueBits": 1}],
+    "lutra_transformer_softmax": [{"Lanes": 0}, {"Lanes": 3, "Keys": 63}],
+    "lutra_transformer_softmax_max": [{"Lanes": 0}, {"Lanes": 3}],
 }
 
 

@@ -76,10 +76,12 @@ def test_a_tiny_block_is_synthesised_and_the_table_reads_it(tmp_path):
 def test_the_pieces_of_the_tables():
     if fpga_yosys() is None:
         pytest.skip("Yosys is not installed")
-    names = [each.name for each in entry("quweit-3").experiments()]
+    experiments = entry("quweit-3").experiments
+    assert experiments is not None
+    names = [each.name for each in experiments()]
     sizes = (8, 16, 32, 64)
     arrays, units = ([f"{design}_{size}" for size in sizes] for design in ("systolic", "shiftgelu"))
     assert names == ["weightless_ivit_t_fold_1", *arrays, *units]
-    identities = {replace(each).identity for each in entry("quweit-3").experiments()}
+    identities = {replace(each).identity for each in experiments()}
     assert len(identities) == len(names)
-    assert list(entry("quweit-1").experiments()) == []
+    assert entry("quweit-1").experiments is None

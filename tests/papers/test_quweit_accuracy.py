@@ -2,12 +2,19 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from fabricated_run import exploration, spread
-from lutra.errors import InputError
+from fabricated_run import exploration, make_started_run, spread
+from lutra.errors import InputError, LutraError
+from lutra.frozen import store
+from lutra.frozen.graph import FrozenModel
+from lutra.frozen.random_block import random_block
 from lutra.papers.catalogue import table
+from lutra.papers.experiments.integers import collect
 from lutra.papers.records import Records
+from lutra.runs.claim import save_recipe
+from lutra.runs.files import write_json
 
 BASELINE = {"seed": 1, "run": "baselines/a/seed-1", "used": True}
 RECORD = exploration(
@@ -69,16 +76,55 @@ def test_the_papers_vision_models_name_the_recipe_that_would_run_them(tmp_path):
     assert rows["I-ViT-T on CIFAR-10, no MLP at all"].paper is None
 
 
-def test_models_whole_in_integers_stand_beside_float(tmp_path):
+def _finished(root, seed, losses, **changes):
+    files, recipe = make_started_run(root)
+    store.save(FrozenModel((random_block(np.random.default_rng(seed), width=4, luts=(8,), inputs=(2,)),)), files.frozen)
+    save_recipe(recipe.model_copy(update={"seed": seed, **changes}), files.recipe)
+    floats = {"mlp": 1.5, "none": 2.0}
+    evaluation = {
+        "validation_loss": losses,
+        "baselines": floats,
+        "frozen_baselines": {ffn: loss + 0.001 * seed for ffn, loss in floats.items()},
+        "recovery": None,
+        "tokens": 100,
+        "engine": "runtime",
+        "frozen_hash": store.content_hash(files.frozen),
+    }
+    write_json(files.evaluate, evaluation)
+    return root
+
+
+def test_models_whole_in_integers_are_recorded_from_runs_and_stand_beside_float(tmp_path):
+    runs = [_finished(tmp_path / f"{seed}", seed, {"float": 1.6, "runtime": 1.6 + 0.002 * seed}) for seed in (1, 3)]
+    records = tmp_path / "results"
+    path = records / "integers" / "gpt-mini-integers.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(collect(runs)))
+    rows = {row.quantity: row for row in table("quweit-2", Records(records)).rows}
+    row = rows["gpt-mini whole in integers, weightless blocks"]
+    assert row.ours == pytest.approx(1.604)
+    assert row.remark == "2 seeds, gaps +0.0020 to +0.0060; +0.0040 against the same checkpoints in float"
+    assert rows["gpt-mini whole in integers, MLP"].ours == pytest.approx(1.502)
+    assert rows["gpt-mini whole in integers, no MLP at all"].ours == pytest.approx(2.002)
+
+
+def test_runs_that_are_not_alike_or_not_in_integers_make_no_record(tmp_path):
+    sound = _finished(tmp_path / "a", 1, {"float": 1.6, "runtime": 1.7})
+    with pytest.raises(InputError, match="differ in their seeds alone"):
+        collect([sound, _finished(tmp_path / "b", 2, {"float": 1.6, "runtime": 1.7}, name="another")])
+    with pytest.raises(InputError, match="not of its frozen model"):
+        collect([_finished(tmp_path / "c", 1, {"float": 1.6})])
+    store.save(store.load(tmp_path / "b" / "frozen"), sound / "frozen")
+    with pytest.raises(InputError, match="not of its frozen model"):
+        collect([sound])
+
+
+@pytest.mark.parametrize(
+    "text", ['{"models": {"mlp": []}}', "[", '{"models": 3}', '{"models": {"mlp": [{"float": true}]}}']
+)
+def test_a_record_of_integers_that_is_not_one_is_refused(tmp_path, text):
     path = tmp_path / "integers" / "gpt-mini-integers.json"
     path.parent.mkdir()
-    path.write_text(
-        json.dumps({"models": {"MLP": [{"float": 1.5, "integers": 1.501}, {"float": 1.7, "integers": 1.703}]}})
-    )
-    rows = {row.quantity: row for row in table("quweit-2", Records(tmp_path)).rows}
-    row = rows["gpt-mini whole in integers, MLP"]
-    assert row.ours == pytest.approx(1.602)
-    assert row.remark == "2 seeds; +0.0020 against the same checkpoints in float"
-    path.write_text('{"models": {"MLP": []}}')
-    with pytest.raises(InputError, match=r"gpt-mini-integers\.json: not a record of models in integers"):
+    path.write_text(text)
+    with pytest.raises(LutraError, match=r"gpt-mini-integers\.json: .*record it again"):
         table("quweit-2", Records(tmp_path))

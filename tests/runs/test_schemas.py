@@ -42,7 +42,7 @@ PLAIN = {
     "models/zoo.py",
     "data/glue.py",
     "data/tokenizer.py",
-    "explore/hardware/search.py",  # of its records only the head is looked at so far
+    "explore/hardware/record.py",  # which kind an exploration is, before its schema is known
     "papers/quweit_accuracy.py",
     "cost/huggingface.py",
     "train/checkpoint.py",  # notes of checkpoints, under a checksum

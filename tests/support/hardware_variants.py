@@ -14,7 +14,7 @@ INSTANCE = re.compile(r"^\s+(lutra_\w+) (?:#\(|u_)", re.MULTILINE)
 PORT = re.compile(r"^\s+(input|output)\s+logic\s+(?:\[([^\]]+)\]\s+)?(\w+)", re.MULTILINE)
 PARAMETER = re.compile(r"parameter [\w ]+?(\w+) = (\S+?),?\s")
 
-RESET = "rst_ni"
+RESET, CLOCK = "rst_ni", "clk_i"
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,14 @@ class Variant:
     fault: tuple[str, str, str] | None = None
 
 
-def write(variants: list[Variant], top: str, sources: dict[str, str], folder: Path) -> list[Path]:
-    """Write module `{top}_variants` and all that it needs, out of `sources` (module -> text), into `folder`."""
+def write(
+    variants: list[Variant], top: str, sources: dict[str, str], folder: Path, gate_clocks: bool = False
+) -> list[Path]:
+    """Write module `{top}_variants` and all that it needs, out of `sources` (module -> text), into `folder`.
+
+    With `gate_clocks` only the one that is seen has a clock, which takes the simulator much less time. Such variants
+    must not change between two resets.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     texts = {name: sources[name] for name in _needed(top, sources)}
     tops = []
@@ -42,7 +48,7 @@ def write(variants: list[Variant], top: str, sources: dict[str, str], folder: Pa
                     text = re.sub(rf"\b{inner}\b(?!\.)", f"{inner}_v{index}", text)
                 texts[f"{name}_v{index}"] = text
             tops[-1] = f"{top}_v{index}"
-    texts[f"{top}_variants"] = _wrapper(f"{top}_variants", sources[top], tops, variants)
+    texts[f"{top}_variants"] = _wrapper(f"{top}_variants", sources[top], tops, variants, gate_clocks)
     paths = []
     for name, text in texts.items():
         paths.append(folder / f"{name}.sv")
@@ -73,7 +79,7 @@ def _width(range_: str, values: dict[str, int]) -> int:
     return int(eval(range_.rpartition(":")[0].replace("/", "//"), {}, values)) + 1 if range_ else 1
 
 
-def _wrapper(name: str, text: str, tops: list[str], variants: list[Variant]) -> str:
+def _wrapper(name: str, text: str, tops: list[str], variants: list[Variant], gate_clocks: bool) -> str:
     ports = [(direction, range_, port) for direction, range_, port in PORT.findall(_header(text))]
     every = [_defaults(text) | variant.parameters for variant in variants]
     widest = {port: max(_width(range_, values) for values in every) for _, range_, port in ports}
@@ -84,7 +90,7 @@ def _wrapper(name: str, text: str, tops: list[str], variants: list[Variant]) -> 
         connected = []
         for direction, range_, port in ports:
             width = _width(range_, values)
-            if port == RESET:
+            if port == RESET or (port == CLOCK and gate_clocks):
                 connected.append(f".{port}({port} && variant_i == 8'd{index})")
             elif direction == "input":
                 connected.append(f".{port}({port}[{width - 1}:0])")

@@ -28,6 +28,7 @@ def rtl(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_counted_up_array_against_the_whole(yosys, rtl):
     counted = synthesise_hierarchy(yosys, rtl, sources_of(rtl), "systolic", REGULAR_MODULES)
     instances = {module.name: module.instances for module in counted.modules}

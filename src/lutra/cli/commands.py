@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lutra.cli.app import STEPS, JsonOption, MaxMinutesOption, RunArgument, SetOption, app
-from lutra.cli.console import check_simulation, command, print_json, print_summary, print_table, working
+from lutra.cli.console import check_simulation, command, fold_factor, print_json, print_summary, print_table, working
 from lutra.errors import InputError, LutraError
 
 if TYPE_CHECKING:
@@ -143,14 +143,8 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """Simulate the RTL on real rows or sentences and compare every bit with the frozen model."""
-    folds = [_fold_factor(text) for text in fold] if fold else None
+    folds = [fold_factor(text) for text in fold] if fold else None
     _run_step(root, "simulate", as_json, fold_factors=folds, rows=rows, sentences=sentences)
-
-
-def _fold_factor(text: str) -> int | str:
-    if text == "all" or (text.isdecimal() and int(text) > 0):
-        return text if text == "all" else int(text)
-    raise InputError(f'--fold {text}: write an integer from 1, or "all"')
 
 
 @command(app)
@@ -199,7 +193,10 @@ def generate(
     characters: Annotated[int, typer.Option(min=1, help="Characters to write.")] = 300,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     temperature: Annotated[float, typer.Option(min=0, help="0: always the likeliest character.")] = 0.8,
-    engine: Annotated[Literal["torch", "golden", "runtime"], typer.Option(help="What computes the blocks.")] = "golden",
+    engine: Annotated[
+        Literal["torch", "golden", "runtime", "rtl"],
+        typer.Option(help="What computes the model; rtl simulates its hardware, the whole of it."),
+    ] = "golden",
     as_json: JsonOption = False,
 ) -> None:
     """Text from the trained language model."""
@@ -274,4 +271,4 @@ def explore(
         )
 
 
-from lutra.cli import conversion, records  # noqa: E402, F401 - their commands come after these
+from lutra.cli import conversion, products, records  # noqa: E402, F401 - their commands come after these

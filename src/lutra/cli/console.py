@@ -9,12 +9,12 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 import typer
 
 from lutra import children, settings
-from lutra.errors import LutraError, MismatchError
+from lutra.errors import InputError, LutraError, MismatchError
 from lutra.escape import visible
 
 if TYPE_CHECKING:
@@ -100,3 +100,12 @@ def check_simulation(name: str, result: dict[str, Any]) -> None:
     """A mismatch must fail the command even when the step only recorded it."""
     if name == "simulate" and (result.get("mismatches") or result.get("cycles_match") is False):
         raise MismatchError("simulate: the RTL differs from the frozen model or from the schedule; see simulate.json")
+
+
+def fold_factor(text: str) -> int | Literal["all"]:
+    """The fold factor that an option --fold names."""
+    if text == "all":
+        return "all"
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise InputError(f'--fold {text}: write an integer from 1, or "all"')

@@ -10,7 +10,7 @@ from lutra.errors import InputError
 
 def explores_hardware(space: Path) -> bool:
     """Whether a space file, or the folder of an exploration, is one of hardware."""
-    from lutra.explore.hardware.search import is_hardware_exploration
+    from lutra.explore.hardware.record import is_hardware_exploration
     from lutra.explore.hardware.space import is_hardware_space
 
     return is_hardware_exploration(space) if space.is_dir() else is_hardware_space(space)

@@ -76,7 +76,9 @@ def table(
 def verify(
     root: Annotated[
         Path,
-        typer.Argument(metavar="RUN", help="A run directory, or a folder with a frozen model.", show_default=False),
+        typer.Argument(
+            metavar="RUN", help="A run directory, an IP core, or a folder with a frozen model.", show_default=False
+        ),
     ],
     as_json: JsonOption = False,
 ) -> None:
@@ -142,14 +144,27 @@ def results_add(
 
 @command(results_app, "list")
 def results_list(
-    into: RecordOption = Path("results"),
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            "--into",
+            "--record",
+            "--from",
+            help="Folder of the record; default ./results where there is one, and what comes with Lutra.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Every recorded result, one line each."""
+    from lutra.papers.records import RECORDED
     from lutra.recipes.kinds import KINDS
     from lutra.report.record import list_results
 
-    recorded = list_results(into)
+    own = Path("results")
+    folders = [into] if into else [*([own] if own.is_dir() else []), RECORDED]
+    found = [list_results(folder) for folder in folders]
+    recorded = {name: [entry for each in found for entry in each[name]] for name in KINDS}
     if as_json:
         print_json([entry for entries in recorded.values() for entry in entries])
         return

@@ -152,20 +152,20 @@ def shape_of_recipe(recipe: Recipe | VisionRecipe) -> TransformerShape:
     return gpt_shape(recipe.name, model.layers, model.width, model.heads, model.context, vocabulary, bias=model.bias)
 
 
-def shape_of_conversion(run: RunFiles, recipe: ConvertRecipe) -> TransformerShape:
+def shape_of_conversion(files: RunFiles, recipe: ConvertRecipe) -> TransformerShape:
     """The original model of a conversion, by what the plan measured; the sequence is the recipe's longest text.
 
     Raises:
         InputError: its feed-forward parts are of several shapes, or the model does not say how many heads it has.
     """
-    plan = read_record(run.root / "plan.json", ConversionPlan, "run")
-    source = read_record(run.root / "source.json", Source, "run")
+    plan = read_record(files.root / "plan.json", ConversionPlan, "run")
+    source = read_record(files.root / "source.json", Source, "run")
     try:
         rows = [row for row in plan["found"] if row["convert"]]
         shapes = {(int(row["inputs"]), int(row["hidden"]), int(row["outputs"]), bool(row["gated"])) for row in rows}
         layers, heads = sum(max(1, int(row["calls"])) for row in rows), source["heads"]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{run.root}: plan.json or source.json is damaged ({error!r}); run it again") from None
+        raise InputError(f"{files.root}: plan.json or source.json is damaged ({error!r}); run it again") from None
     if len(shapes) != 1 or heads is None:
         what = "does not say how many heads it has" if len(shapes) == 1 else f"has parts of {len(shapes)} shapes"
         raise InputError(

@@ -47,40 +47,40 @@ T = TypeVar("T")
 logger = logging.getLogger("lutra")
 
 
-def cost_run(run: RunFiles, recipe: AnyRecipe) -> dict[str, Any]:
-    """Write `run.cost`, see `cost_of`.
+def cost_run(files: RunFiles, recipe: AnyRecipe) -> dict[str, Any]:
+    """Write `files.cost`, see `cost_of`.
 
     Raises:
         FrozenModelError, RunDirectoryError, InputError: see `cost_of`.
     """
-    result = cost_of(run, recipe)
-    write_evidence(run, recipe, "cost", result)
+    result = cost_of(files, recipe)
+    write_evidence(files, recipe, "cost", result)
     return result
 
 
-def cost_of(run: RunFiles, recipe: AnyRecipe) -> dict[str, Any]:
-    """What one sequence costs on the run's blocks and on the dense baseline, as `run.cost` holds it.
+def cost_of(files: RunFiles, recipe: AnyRecipe) -> dict[str, Any]:
+    """What one sequence costs on the run's blocks and on the dense baseline, as `files.cost` holds it.
 
     Of a frozen model from elsewhere, whose recipe says nothing of a dense one, the blocks stand alone.
 
-    Reads the frozen model. Measured cycles of `run.simulate` stand beside the predicted ones. From `run.synth` comes
-    energy that is interpolated from LUTs, and energy in standard cells from their measured power (with gated clocks
-    where the library could). Both files count where they belong to the same frozen model.
+    Reads the frozen model. Measured cycles of `files.simulate` stand beside the predicted ones. From `files.synth`
+    comes energy that is interpolated from LUTs, and energy in standard cells from their measured power (with gated
+    clocks where the library could). Both files count where they belong to the same frozen model.
 
     Raises:
         FrozenModelError: the frozen model is missing or damaged.
-        RunDirectoryError: `run.simulate` or `run.synth` is damaged.
+        RunDirectoryError: `files.simulate` or `files.synth` is damaged.
         InputError: attention has 1-bit weights, which the int8 array does not compute.
     """
     if isinstance(recipe, Recipe) and recipe.model.binary_attention:
-        raise InputError(f"{run.recipe}: attention with 1-bit weights has no cost model yet; run --to synth")
-    graphs = store.load(run.frozen).graphs
+        raise InputError(f"{files.recipe}: attention with 1-bit weights has no cost model yet; run --to synth")
+    graphs = store.load(files.frozen).graphs
     blocks = {f"block_{index}": as_weightless(graph) for index, graph in enumerate(graphs)}
-    (shape, tokens), frozen_hash = _shape(run, recipe, list(blocks.values())), store.content_hash(run.frozen)
+    (shape, tokens), frozen_hash = _shape(files, recipe, list(blocks.values())), store.content_hash(files.frozen)
     layer = None if shape is None else layer_cost(shape, systolic_array(ARRAY_SIZE))
-    measured = _evidence(run, recipe, "simulate", frozen_hash, _measured)
-    luts = _evidence(run, recipe, "synth", frozen_hash, _synthesised)
-    asic_j_per_cycle = _evidence(run, recipe, "synth", frozen_hash, _asic_j_per_cycle)
+    measured = _evidence(files, recipe, "simulate", frozen_hash, _measured)
+    luts = _evidence(files, recipe, "synth", frozen_hash, _synthesised)
+    asic_j_per_cycle = _evidence(files, recipe, "synth", frozen_hash, _asic_j_per_cycle)
     rows = [
         _block_row(
             name,
@@ -114,11 +114,11 @@ def cost_of(run: RunFiles, recipe: AnyRecipe) -> dict[str, Any]:
     }
 
 
-def _shape(run: RunFiles, recipe: AnyRecipe, blocks: list[WeightlessBlock]) -> tuple[TransformerShape | None, int]:
+def _shape(files: RunFiles, recipe: AnyRecipe, blocks: list[WeightlessBlock]) -> tuple[TransformerShape | None, int]:
     """The dense model, if it is known, and the tokens of a sequence."""
     if isinstance(recipe, FrozenRecipe):
         return shape_of_frozen(recipe, blocks), recipe.tokens
-    shape = shape_of_conversion(run, recipe) if isinstance(recipe, ConvertRecipe) else shape_of_recipe(recipe)
+    shape = shape_of_conversion(files, recipe) if isinstance(recipe, ConvertRecipe) else shape_of_recipe(recipe)
     return shape, shape.tokens
 
 
@@ -244,20 +244,20 @@ def _asic_j_per_cycle(synthesis: dict[str, Any]) -> dict[Place, float]:
 
 
 def _evidence(
-    run: RunFiles,
+    files: RunFiles,
     recipe: Experiment,
     step: Literal["simulate", "synth"],
     frozen_hash: str,
     extract: Callable[[Any], dict[Place, T]],
 ) -> dict[Place, T]:
     """What another step found out about the same frozen model; nothing where it did not run, or failed."""
-    path = {"simulate": run.simulate, "synth": run.synth}[step]
+    path = {"simulate": files.simulate, "synth": files.synth}[step]
     if not path.exists():
         return {}
-    if step in failed_steps(run):
+    if step in failed_steps(files):
         logger.warning("%s: left out, the step failed; run `lutra %s` again", path, step)
         return {}
-    content = read_evidence(run, recipe, step)
+    content = read_evidence(files, recipe, step)
     if content.get("frozen_hash") == frozen_hash:
         return extract(content)
     logger.warning("%s: made from another frozen model, so it is left out; run `lutra %s` again", path, step)

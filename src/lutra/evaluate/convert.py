@@ -26,19 +26,19 @@ from lutra.train.healing.run import MODEL, NONE, teacher_of, without_mlps
 from lutra.train.healing.text import Texts
 
 
-def evaluate_run(run: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
+def evaluate_run(files: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
     """Write evaluate.json: scores of every arithmetic and of the baselines against the original.
 
     Where the model gives hidden states, `cosine` of the sentence embeddings and `spearman` of their pair similarities;
     where it gives logits, `divergence`. `recovery` is 0 for the healed model without feed-forward parts, 1 for the
     original.
     """
-    teacher, texts = teacher_of(run, recipe), Texts(recipe)
+    teacher, texts = teacher_of(files, recipe), Texts(recipe)
     batches = texts.batches(texts.held_out)
     reference = _outputs(teacher, batches)
-    model = from_pretrained(run.root / MODEL)
+    model = from_pretrained(files.root / MODEL)
     scores = {"fake_quantised": _score(model, batches, reference)}
-    frozen = store.load(run.frozen)
+    frozen = store.load(files.frozen)
     blocks = list(weightless_blocks(model).values())
     for block in blocks:
         block.dequantise_()
@@ -47,24 +47,24 @@ def evaluate_run(run: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
         block.quantise_()
     install(model, frozen)
     scores["golden"] = _score(model, batches, reference)
-    bare = without_mlps(run, recipe)
+    bare = without_mlps(files, recipe)
     baselines = {"none_untouched": _score(bare, batches, reference)}
     if recipe.baseline:
-        baselines["none"] = _score(_fill(run, bare), batches, reference)
+        baselines["none"] = _score(_fill(files, bare), batches, reference)
     result = {
         "scores": scores,
         "baselines": baselines,
         "recovery": _recovery(scores["golden"], baselines.get("none")),
         "held_out_texts": len(texts.held_out),
-        "frozen_hash": store.content_hash(run.frozen),
+        "frozen_hash": store.content_hash(files.frozen),
         "engine": "golden",
     }
-    write_evidence(run, recipe, "evaluate", result)
+    write_evidence(files, recipe, "evaluate", result)
     return result
 
 
-def _fill(run: RunFiles, model: nn.Module) -> nn.Module:
-    path = run.root / NONE / "model.safetensors"
+def _fill(files: RunFiles, model: nn.Module) -> nn.Module:
+    path = files.root / NONE / "model.safetensors"
     try:
         tensors = parse_tensors(read_bytes(path, TENSOR_BYTES))
     except OSError:

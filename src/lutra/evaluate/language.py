@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from lutra.data.text import load_dataset
+from lutra.evaluate.machine import simulated_gpt
 from lutra.evaluate.recovery import recovery
 from lutra.evaluate.text import generate_text
 from lutra.freeze.block import quantise_blocks
@@ -20,9 +21,9 @@ from lutra.train.checkpoint import load_model
 from lutra.train.evaluate import validation_loss
 
 
-def evaluate_run(run: RunFiles, recipe: Recipe, engine: EngineName = "golden") -> dict[str, Any]:
+def evaluate_run(files: RunFiles, recipe: Recipe, engine: EngineName = "golden") -> dict[str, Any]:
     """Losses on the whole validation text: of the trained model, of the frozen one, of the baselines in both; and the
-    recovery. Writes `run.evaluate` and a sample text.
+    recovery. Writes `files.evaluate` and a sample text.
 
     Returns:
         `validation_loss` by arithmetic: the engine's name (whole in integers), "fake_quantised" (integer blocks, the
@@ -34,7 +35,7 @@ def evaluate_run(run: RunFiles, recipe: Recipe, engine: EngineName = "golden") -
         CheckpointError, FrozenModelError, InputError: see `load_with_engine`.
     """
     tokens, batch = load_dataset(recipe.data.dataset).validation, recipe.train.evaluate_batch
-    model: GPT | FrozenGpt = load_model(run)
+    model: GPT | FrozenGpt = load_model(files)
     blocks = weightless_blocks(model).values()
     losses: dict[str, float] = {}
     if blocks:
@@ -43,15 +44,15 @@ def evaluate_run(run: RunFiles, recipe: Recipe, engine: EngineName = "golden") -
         for block in blocks:
             block.dequantise_()
     losses["float"] = validation_loss(model, tokens, batch)
-    if engine != "torch" and (blocks or store.exists(run.frozen)):
-        model = load_with_engine(run, engine)
+    if engine != "torch" and (blocks or store.exists(files.frozen)):
+        model = load_with_engine(files, engine)
         losses = {engine: validation_loss(model, tokens, batch), **losses}
-    trained = [ffn for ffn in recipe.baselines if run.baseline(ffn).best_checkpoint.exists()]
-    baselines = {ffn: validation_loss(load_model(run.baseline(ffn)), tokens, batch) for ffn in trained}
+    trained = [ffn for ffn in recipe.baselines if files.baseline(ffn).best_checkpoint.exists()]
+    baselines = {ffn: validation_loss(load_model(files.baseline(ffn)), tokens, batch) for ffn in trained}
     frozen_baselines = {
-        ffn: validation_loss(load_with_engine(run.baseline(ffn), engine), tokens, batch)
+        ffn: validation_loss(load_with_engine(files.baseline(ffn), engine), tokens, batch)
         for ffn in trained
-        if engine in losses and store.exists(run.baseline(ffn).frozen)
+        if engine in losses and store.exists(files.baseline(ffn).frozen)
     }
     compared = frozen_baselines if frozen_baselines.keys() == baselines.keys() else baselines
     both = {"mlp", "none"} <= compared.keys()
@@ -64,27 +65,33 @@ def evaluate_run(run: RunFiles, recipe: Recipe, engine: EngineName = "golden") -
         "tokens": len(tokens) - 1,
         "engine": engine if engine in losses else "torch",
     }
-    write_text(run.sample, _write(model, recipe, "\n", 500, recipe.seed, 0.8))
-    write_evidence(run, recipe, "evaluate", result)
+    write_text(files.sample, _write(model, recipe, "\n", 500, recipe.seed, 0.8))
+    write_evidence(files, recipe, "evaluate", result)
     return result
 
 
 def generate_from_run(
-    run: RunFiles,
+    files: RunFiles,
     recipe: Recipe,
     prompt: str = "\n",
     characters: int = 500,
     seed: int | None = None,
     temperature: float = 0.8,
-    engine: EngineName = "golden",
+    engine: EngineName | Literal["rtl"] = "golden",
 ) -> str:
     """`prompt` and `characters` more of text from the best model of a run; without `seed`, the recipe's.
 
+    Engine "rtl" simulates the transformer machine.
+
     Raises:
-        InputError: a character that the model does not know, or a temperature below 0; see also `load_with_engine`.
+        InputError: a character that the model does not know, or a temperature below 0; see also `load_with_engine` and
+            `simulated_gpt`.
     """
-    model = load_with_engine(run, engine)
-    return _write(model, recipe, prompt, characters, recipe.seed if seed is None else seed, temperature)
+    drawn = recipe.seed if seed is None else seed
+    if engine == "rtl":
+        with simulated_gpt(files, recipe) as simulated:
+            return _write(simulated, recipe, prompt, characters, drawn, temperature)
+    return _write(load_with_engine(files, engine), recipe, prompt, characters, drawn, temperature)
 
 
 def _write(model: GPT | FrozenGpt, recipe: Recipe, prompt: str, characters: int, seed: int, temperature: float) -> str:

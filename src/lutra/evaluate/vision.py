@@ -23,9 +23,9 @@ Figures = tuple[float, float]
 """Cross-entropy in nats, and accuracy."""
 
 
-def evaluate_vision(run: RunFiles, recipe: VisionRecipe, engine: EngineName = "golden") -> dict[str, Any]:
+def evaluate_vision(files: RunFiles, recipe: VisionRecipe, engine: EngineName = "golden") -> dict[str, Any]:
     """Losses and accuracies on all test images: of the trained model, of the frozen one, of the baselines in both; and
-    the recovery, of accuracies. Writes `run.evaluate`.
+    the recovery, of accuracies. Writes `files.evaluate`.
 
     Returns:
         `validation_loss`, `baselines` and `frozen_baselines` as of a language model, in nats; `accuracy` with the same
@@ -38,20 +38,20 @@ def evaluate_vision(run: RunFiles, recipe: VisionRecipe, engine: EngineName = "g
     data, batch = load_images(recipe.data.dataset, recipe.data.folder), recipe.train.evaluate_batch
     ours: dict[str, Figures] = {}
     if engine != "torch":
-        ours[engine] = frozen_figures(run, data.test, batch, engine)
-    model = load_vision_model(run)
+        ours[engine] = frozen_figures(files, data.test, batch, engine)
+    model = load_vision_model(files)
     if blocks := weightless_blocks(model).values():
         quantise_blocks(model)
         ours["fake_quantised"] = classification_figures(model, data.test, batch)
         for block in blocks:
             block.dequantise_()
     ours["float"] = classification_figures(model, data.test, batch)
-    trained = [ffn for ffn in recipe.baselines if run.baseline(ffn).best_checkpoint.exists()]
-    real = {ffn: classification_figures(load_vision_model(run.baseline(ffn)), data.test, batch) for ffn in trained}
+    trained = [ffn for ffn in recipe.baselines if files.baseline(ffn).best_checkpoint.exists()]
+    real = {ffn: classification_figures(load_vision_model(files.baseline(ffn)), data.test, batch) for ffn in trained}
     frozen = {
-        ffn: frozen_figures(run.baseline(ffn), data.test, batch, engine)
+        ffn: frozen_figures(files.baseline(ffn), data.test, batch, engine)
         for ffn in trained
-        if engine != "torch" and store.exists(run.baseline(ffn).frozen)
+        if engine != "torch" and store.exists(files.baseline(ffn).frozen)
     }
     compared = frozen if frozen.keys() == real.keys() else real
     accuracy = {
@@ -70,18 +70,18 @@ def evaluate_vision(run: RunFiles, recipe: VisionRecipe, engine: EngineName = "g
         "images": len(data.test),
         "engine": engine,
     }
-    write_evidence(run, recipe, "evaluate", result)
+    write_evidence(files, recipe, "evaluate", result)
     return result
 
 
-def frozen_figures(run: RunFiles, images: Images, batch: int, engine: EngineName) -> Figures:
+def frozen_figures(files: RunFiles, images: Images, batch: int, engine: EngineName) -> Figures:
     """Of the frozen model of a run on all `images`.
 
     Raises:
         FrozenModelError, InputError: see `load_vision_with_engine`.
     """
-    model: nn.Module = load_vision_with_engine(run, engine)
-    side = load_vision_model(run).config.image
+    model: nn.Module = load_vision_with_engine(files, engine)
+    side = load_vision_model(files).config.image
     total, right = 0.0, 0
     for pixels, labels in evaluation_batches(images, batch, side):
         logits = model(pixels)  # (B, classes)

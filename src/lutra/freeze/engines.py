@@ -74,7 +74,7 @@ def replace_blocks(model: nn.Module, frozen: FrozenModel, make: Callable[[Graph]
             setattr(model.get_submodule(parent), attribute, made)
 
 
-def load_with_engine(run: RunFiles, engine: EngineName) -> GPT | FrozenGpt:
+def load_with_engine(files: RunFiles, engine: EngineName) -> GPT | FrozenGpt:
     """The best model of a run: as trained ("torch"), or whole in integers ("golden", "runtime").
 
     Of a run in which only blocks were frozen, the trained model with its frozen blocks in place.
@@ -82,10 +82,10 @@ def load_with_engine(run: RunFiles, engine: EngineName) -> GPT | FrozenGpt:
     Raises:
         CheckpointError, FrozenModelError, InputError: see `load_model`, `store.load` and `install`.
     """
-    model = load_model(run)
+    model = load_model(files)
     if engine == "torch":
         return model
-    frozen = store.load(run.frozen)
+    frozen = store.load(files.frozen)
     if frozen.whole is not None:
         expected, found = set(weightless_blocks(model)), {graph.name for graph in frozen.graphs}
         require_same_blocks(expected, found)
@@ -94,7 +94,7 @@ def load_with_engine(run: RunFiles, engine: EngineName) -> GPT | FrozenGpt:
     return model
 
 
-def load_vision_with_engine(run: RunFiles, engine: EngineName) -> FrozenVit:
+def load_vision_with_engine(files: RunFiles, engine: EngineName) -> FrozenVit:
     """The frozen vision transformer of a run, computed by "golden" or "runtime".
 
     Raises:
@@ -102,7 +102,7 @@ def load_vision_with_engine(run: RunFiles, engine: EngineName) -> FrozenVit:
     """
     if engine == "torch":
         raise InputError('engine "torch" computes no integers; choose golden or runtime')
-    whole = store.load(run.frozen).require_whole()
+    whole = store.load(files.frozen).require_whole()
     return FrozenVit(whole, WHOLE_ENGINES[engine](whole))
 
 

@@ -13,7 +13,7 @@ from lutra.data.images import evaluation_batches, load_images, resized, training
 from lutra.data.text import load_dataset, training_batch, validation_windows
 from lutra.errors import InputError
 from lutra.freeze.block import origin_of, quantise_blocks
-from lutra.freeze.transformer import freeze_transformer
+from lutra.freeze.transformer import PIXELS, freeze_transformer
 from lutra.freeze.whole import rows_of_pixels
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, Graph, block_inputs
@@ -28,10 +28,10 @@ from lutra.train.checkpoint import load_model, load_vision_model
 CALIBRATION_BATCHES, CALIBRATION_WINDOWS = 8, 32
 
 
-def freeze_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
-    """Freeze the best checkpoint of a run whole into `run.frozen`, and so every baseline that is trained.
+def freeze_run(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
+    """Freeze the best checkpoint of a run whole into `files.frozen`, and so every baseline that is trained.
 
-    Scales come from training text. The rows (`run.samples`) are what each weightless block receives on the first
+    Scales come from training text. The rows (`files.samples`) are what each weightless block receives on the first
     windows of the validation text.
 
     Returns:
@@ -51,13 +51,13 @@ def freeze_run(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
         for window, _ in validation_windows(text.validation, 1, recipe.model.context):
             yield window.numpy()[:, :, None]
 
-    def freeze(files: RunFiles, each: Recipe) -> FrozenModel:
-        return freeze_whole(load_model(files), each, batches(), files)
+    def freeze(trained: RunFiles, each: Recipe) -> FrozenModel:
+        return freeze_whole(load_model(trained), each, batches(), trained)
 
-    return freeze_all(run, recipe, freeze, inputs())
+    return freeze_all(files, recipe, freeze, inputs())
 
 
-def freeze_vision(run: RunFiles, recipe: VisionRecipe) -> dict[str, Any]:
+def freeze_vision(files: RunFiles, recipe: VisionRecipe) -> dict[str, Any]:
     """As `freeze_run`, of a vision transformer: scales from training images, rows from test images.
 
     Raises:
@@ -75,30 +75,38 @@ def freeze_vision(run: RunFiles, recipe: VisionRecipe) -> dict[str, Any]:
         for pixels, _ in evaluation_batches(data.test, 1, side):
             yield rows_of_pixels(pixels)
 
-    def freeze(files: RunFiles, each: VisionRecipe) -> FrozenModel:
-        return freeze_whole(load_vision_model(files), each, batches(), files)
+    def freeze(trained: RunFiles, each: VisionRecipe) -> FrozenModel:
+        return freeze_whole(load_vision_model(trained), each, batches(), trained)
 
-    return freeze_all(run, recipe, freeze, inputs())
+    images = {}
+    if recipe.machine.size:
+        pixels, _ = next(evaluation_batches(data.test, recipe.machine.images, side))
+        images[PIXELS] = rows_of_pixels(pixels).astype(np.uint8)
+    return freeze_all(files, recipe, freeze, inputs(), images)
 
 
 AnyRecipe = TypeVar("AnyRecipe", Recipe, VisionRecipe)
 
 
 def freeze_all(
-    run: RunFiles, recipe: AnyRecipe, freeze: Callable[[RunFiles, AnyRecipe], FrozenModel], inputs: Iterator[np.ndarray]
+    files: RunFiles,
+    recipe: AnyRecipe,
+    freeze: Callable[[RunFiles, AnyRecipe], FrozenModel],
+    inputs: Iterator[np.ndarray],
+    images: dict[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
-    """Freeze a run's model and its baselines, and capture the rows of the blocks on `inputs`."""
-    frozen = freeze(run, recipe)
+    """Freeze a run's model and its baselines, and capture the rows of the blocks on `inputs`; `images` go with them."""
+    frozen = freeze(files, recipe)
     names = [graph.name for graph in frozen.graphs]
-    if names:
-        samples = capture_inputs(frozen.require_whole(), inputs, recipe.hardware.rows)
-        with replacing(run.samples) as temporary:
+    samples = capture_inputs(frozen.require_whole(), inputs, recipe.hardware.rows) if names else {}
+    if samples := {**samples, **(images or {})}:
+        with replacing(files.samples) as temporary:
             temporary.write_bytes(dump_tensors(samples))
-    baselines = [ffn for ffn in recipe.baselines if run.baseline(ffn).best_checkpoint.exists()]
+    baselines = [ffn for ffn in recipe.baselines if files.baseline(ffn).best_checkpoint.exists()]
     for ffn in baselines:
-        freeze(run.baseline(ffn), recipe.with_ffn(ffn))
+        freeze(files.baseline(ffn), recipe.with_ffn(ffn))
     return {
-        "content_hash": store.content_hash(run.frozen),
+        "content_hash": store.content_hash(files.frozen),
         "graphs": names,
         "rows": recipe.hardware.rows,
         "baselines": baselines,
@@ -106,14 +114,14 @@ def freeze_all(
 
 
 def freeze_whole(
-    model: GPT | VisionTransformer, recipe: Recipe | VisionRecipe, batches: Iterator[Tensor], run: RunFiles
+    model: GPT | VisionTransformer, recipe: Recipe | VisionRecipe, batches: Iterator[Tensor], files: RunFiles
 ) -> FrozenModel:
-    """Calibrate a trained model on `batches`, and write its program into `run.frozen`."""
+    """Calibrate a trained model on `batches`, and write its program into `files.frozen`."""
     quantise_blocks(model)
     integer = integer_transformer(model, recipe.functions)
     integer.calibrate_(batches)
     frozen = FrozenModel.of_whole(freeze_transformer(integer), origin_of(recipe))
-    store.save(frozen, run.frozen)
+    store.save(frozen, files.frozen)
     return frozen
 
 

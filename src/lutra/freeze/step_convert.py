@@ -18,10 +18,10 @@ from lutra.train.healing.run import MODEL
 from lutra.train.healing.text import Texts
 
 
-def freeze_run(run: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
-    """Freeze the blocks of the healed model into `run.frozen`, with real rows of held-out text for the simulation."""
-    model, texts = from_pretrained(run.root / MODEL), Texts(recipe)
-    source = read_record(run.root / "source.json", Source, "run")
+def freeze_run(files: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
+    """Freeze the blocks of the healed model into `files.frozen`, with real rows of held-out text for the simulation."""
+    model, texts = from_pretrained(files.root / MODEL), Texts(recipe)
+    source = read_record(files.root / "source.json", Source, "run")
     origin = {
         "recipe": recipe.name,
         "recipe_hash": recipe.content_hash(),
@@ -30,9 +30,9 @@ def freeze_run(run: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
         "weights_sha256": str(source["weights_sha256"]),
     }
     frozen = freeze_model(model, origin)
-    store.save(frozen, run.frozen)
+    store.save(frozen, files.frozen)
     rows = capture(model, frozen, texts.batches(texts.held_out), recipe.hardware.rows)
-    with replacing(run.samples) as temporary:
+    with replacing(files.samples) as temporary:
         temporary.write_bytes(dump_tensors(rows))
     names = [graph.name for graph in frozen.graphs]
-    return {"content_hash": store.content_hash(run.frozen), "graphs": names, "rows": recipe.hardware.rows}
+    return {"content_hash": store.content_hash(files.frozen), "graphs": names, "rows": recipe.hardware.rows}

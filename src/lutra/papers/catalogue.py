@@ -21,17 +21,13 @@ from lutra.papers.records import Records
 from lutra.papers.table import PaperTable
 
 
-def _nothing() -> Sequence[Piece]:
-    return ()
-
-
 @dataclass(frozen=True)
 class TableEntry:
     """One row of the catalogue."""
 
     build: Callable[[Records], PaperTable]
     """The table from recorded results."""
-    experiments: Callable[[], Sequence[Piece]] = _nothing
+    experiments: Callable[[], Sequence[Piece]] | None = None
     """The syntheses behind it that run without a trained model, for `--fresh`."""
 
 

@@ -11,7 +11,8 @@ from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
 from lutra.reading import parse_json, read_bytes
 from lutra.runs.schemas.exploration import ExplorationRecord
-from lutra.runs.typed import read_record
+from lutra.runs.schemas.recorded import IntegersRecord
+from lutra.runs.typed import checked, read_record
 
 PAPERS_MODEL = "gpt-baby"
 SMALLER_MODELS = {
@@ -75,20 +76,24 @@ def _rows_of_record(records: Records, name: str, model: str) -> list[Row]:
         raise InputError(f"{path}: not a recorded exploration ({error!r}); record it again") from None
 
 
+_WHOLE = {"weightless": "weightless blocks", "mlp": "MLP", "none": "no MLP at all"}
+
+
 def _rows_of_integers(records: Records) -> list[Row]:
     """Losses of gpt-mini whole in integers, beside the same checkpoints in floating point."""
     path = records.file("integers", INTEGERS)
     if path is None:
         return []
-    rows = []
     try:
-        for name, runs in parse_json(read_bytes(path, JSON_BYTES))["models"].items():
-            losses, gaps = [run["integers"] for run in runs], [run["integers"] - run["float"] for run in runs]
-            seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds"
-            remark = f"{seeds}; {sum(gaps) / len(gaps):+.4f} against the same checkpoints in float"
-            rows.append(Row(f"gpt-mini whole in integers, {name}", "nats", None, sum(losses) / len(losses), remark))
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{path}: not a record of models in integers ({error!r}); record it again") from None
+        content = parse_json(read_bytes(path, JSON_BYTES))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); record it again") from None
+    rows = []
+    for name, runs in checked(content, IntegersRecord, path, "record it again")["models"].items():
+        losses, gaps = [run["integers"] for run in runs], [run["integers"] - run["float"] for run in runs]
+        seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds, gaps {min(gaps):+.4f} to {max(gaps):+.4f}"
+        remark = f"{seeds}; {sum(gaps) / len(gaps):+.4f} against the same checkpoints in float"
+        rows.append(Row(f"gpt-mini whole in integers, {_WHOLE[name]}", "nats", None, sum(losses) / len(losses), remark))
     return rows
 
 

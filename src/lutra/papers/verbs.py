@@ -45,8 +45,8 @@ def synthesise_again(name: str, results: Path, jobs: int) -> list[Path]:
     """
     from lutra.papers.experiments.run import refresh
 
-    if pieces := entry(name).experiments():
-        return refresh(pieces, results, jobs)
+    if experiments := entry(name).experiments:
+        return refresh(experiments(), results, jobs)
     log.info("%s rests on no synthesis of ours: nothing to run again", name)
     return []
 

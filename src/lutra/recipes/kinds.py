@@ -35,6 +35,14 @@ class Step:
     """Options with which the step does less than the recipe asks for: its result does not count as finished."""
     blocks_only: bool = False
     """Whether the step handles weightless blocks, and so is left out for a model without any."""
+    hardware_only: bool = False
+    """Whether the step handles RTL, and so is left out where none is generated."""
+
+    def concerns(self, recipe: Experiment) -> bool:
+        """Whether a run of a recipe has this step."""
+        if self.blocks_only and not recipe.has_blocks:
+            return False
+        return recipe.has_hardware or not self.hardware_only
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,10 @@ class Kind:
     """Below the folder of the record."""
     generate: str | None = None
     """Writes text; None for models that write none."""
+    package: str | None = None
+    """`(files, recipe, out, ...)`: writes an IP core; None for accelerators that have no packaging yet."""
+    bitstream: str | None = None
+    """`(files, recipe, board, ...)`: writes a bitstream; None likewise."""
     check: str | None = None
     """`(recipe)`; raises where a later step could not do what a recipe asks for, before the first one begins."""
 
@@ -112,14 +124,14 @@ LANGUAGE = Kind(
             ("evaluate.json", "sample.txt"),
             frozenset({"engine"}),
         ),
-        Step("rtl", "lutra.accelerators.block.emit:write_rtl", ("freeze",), ("rtl/**/*",), blocks_only=True),
+        Step("rtl", "lutra.accelerators.transformer.runs:write_rtl", ("freeze",), ("rtl/**/*",), hardware_only=True),
         Step(
             "simulate",
-            "lutra.accelerators.block.simulate:simulate_run",
+            "lutra.accelerators.transformer.runs:simulate_run",
             ("freeze", "rtl"),
-            ("simulate.json",),
+            ("simulate.json", "machine.json"),
             frozenset({"fold_factors", "rows"}),
-            blocks_only=True,
+            hardware_only=True,
         ),
         Step(
             "synth",
@@ -136,7 +148,7 @@ LANGUAGE = Kind(
             ("report.html",),
         ),
     ),
-    tables="lutra.report.tables:summary_tables",
+    tables="lutra.report.machine:summary_tables",
     summarise="lutra.report.record:summarise_language",
     require_complete="lutra.report.record:require_complete_language",
     results_table="lutra.report.tables:results_table",
@@ -144,9 +156,12 @@ LANGUAGE = Kind(
         **_TRAINING_SCHEMAS,
         "evaluate.json": f"{_SCHEMAS}.evaluation:LanguageEvaluation",
         **_BLOCK_SCHEMAS,
+        "machine.json": f"{_SCHEMAS}.simulation:MachineSimulation",
     },
     record=f"{_SCHEMAS}.recorded:LanguageRecord",
     generate="lutra.evaluate.language:generate_from_run",
+    package="lutra.accelerators.block.package:package_run",
+    bitstream="lutra.accelerators.block.bitstream:bitstream_run",
 )
 
 BERT = Kind(
@@ -248,9 +263,11 @@ CONVERT = Kind(
     },
     record=f"{_SCHEMAS}.recorded:ConvertRecord",
     record_folder="convert",
+    package="lutra.accelerators.block.package:package_run",
+    bitstream="lutra.accelerators.block.bitstream:bitstream_run",
 )
 
-_BLOCK_STEPS = LANGUAGE.steps[4:]
+_HARDWARE_STEPS = LANGUAGE.steps[4:]
 
 VISION = Kind(
     VisionRecipe,
@@ -278,9 +295,9 @@ VISION = Kind(
             ("evaluate.json",),
             frozenset({"engine"}),
         ),
-        *_BLOCK_STEPS,
+        *_HARDWARE_STEPS,
     ),
-    tables="lutra.report.tables:summary_tables",
+    tables="lutra.report.machine:summary_tables",
     summarise="lutra.report.record:summarise_language",
     require_complete="lutra.report.record:require_complete_language",
     results_table="lutra.report.tables:vision_results_table",
@@ -288,16 +305,32 @@ VISION = Kind(
         **_TRAINING_SCHEMAS,
         "evaluate.json": f"{_SCHEMAS}.evaluation:VisionEvaluation",
         **_BLOCK_SCHEMAS,
+        "machine.json": f"{_SCHEMAS}.simulation:MachineSimulation",
     },
     record=f"{_SCHEMAS}.recorded:VisionRecord",
     record_folder="vision",
+    package="lutra.accelerators.block.package:package_run",
+    bitstream="lutra.accelerators.block.bitstream:bitstream_run",
+)
+
+_BLOCK_STEPS = (
+    Step("rtl", "lutra.accelerators.block.emit:write_rtl", ("freeze",), ("rtl/**/*",), blocks_only=True),
+    Step(
+        "simulate",
+        "lutra.accelerators.block.simulate:simulate_run",
+        ("freeze", "rtl"),
+        ("simulate.json",),
+        frozenset({"fold_factors", "rows"}),
+        blocks_only=True,
+    ),
+    *LANGUAGE.steps[6:8],
 )
 
 FROZEN = Kind(
     FrozenRecipe,
     (
         Step("check", "lutra.accelerators.block.check:check_run", (), ("frozen/*",)),
-        *(replace(step, reads=tuple({"freeze": "check"}.get(n, n) for n in step.reads)) for step in _BLOCK_STEPS[:-1]),
+        *(replace(step, reads=tuple({"freeze": "check"}.get(n, n) for n in step.reads)) for step in _BLOCK_STEPS),
         Step("report", "lutra.report.frozen:report_run", ("check", "simulate", "synth", "cost"), ("report.html",)),
     ),
     tables="lutra.report.tables:summary_tables",
@@ -307,6 +340,8 @@ FROZEN = Kind(
     schemas=_BLOCK_SCHEMAS,
     record=f"{_SCHEMAS}.recorded:LanguageRecord",
     record_folder="frozen",
+    package="lutra.accelerators.block.package:package_run",
+    bitstream="lutra.accelerators.block.bitstream:bitstream_run",
 )
 
 KINDS: dict[str, Kind] = {

@@ -232,17 +232,55 @@ class HardwareConfig(Section):
         return self
 
 
+class MachineConfig(Section):
+    """The machine that runs the whole frozen model (`accelerators.transformer`), simulated beside its blocks."""
+
+    size: int = 0
+    """Rows and columns of its array, a power of two from 2 to 64; 0: no machine."""
+    lanes: int = Field(0, ge=0, le=64)
+    """Results per cycle, a power of two up to `size`; 0: as many as the array has columns."""
+    norm_lanes: int = Field(1, ge=1, le=64)
+    """Of its layer norm, a power of two up to `lanes`."""
+    fold_factor: int | Literal["all"] = 8
+    """Of its weightless blocks, as in `hardware.fold_factors`."""
+    characters: int = Field(64, ge=1, le=1024)
+    """Of a language model: tokens of the text that its simulation writes and compares; at most the context."""
+    images: int = Field(2, ge=1, le=1024)
+    """Of a vision model: test images that its simulation classifies and compares."""
+
+    @field_validator("fold_factor")
+    @classmethod
+    def _check_fold(cls, fold: int | str) -> int | str:
+        if isinstance(fold, int) and not 1 <= fold <= FOLD_FACTOR:
+            raise ValueError(f'fold_factor is an integer from 1 to {FOLD_FACTOR}, or "all", got {fold}')
+        return fold
+
+    @model_validator(mode="after")
+    def _check_powers(self) -> MachineConfig:
+        lanes = self.lanes or self.size
+        for name, value in (("size", self.size), ("lanes", lanes), ("norm_lanes", self.norm_lanes)):
+            if self.size and value & (value - 1):
+                raise ValueError(f"{name} must be a power of two, got {value}")
+        if self.size and not (2 <= self.size <= 64 and self.norm_lanes <= lanes <= self.size):
+            raise ValueError(
+                f"size must be from 2 to 64 and norm_lanes <= lanes <= size, got {self.size}, {lanes}, "
+                f"{self.norm_lanes}"
+            )
+        return self
+
+
 class Recipe(Experiment):
     """One experiment with a language model: everything that decides its result."""
 
     kind: ClassVar[str] = "language"
-    newer: ClassVar[frozenset[str]] = frozenset({"functions"})
+    newer: ClassVar[frozenset[str]] = frozenset({"functions", "machine"})
 
     model: ModelConfig = ModelConfig()
     block: BlockConfig = BlockConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     hardware: HardwareConfig = HardwareConfig()
+    machine: MachineConfig = MachineConfig()
     functions: Literal["exact", "i-vit"] = "exact"
     """Softmax, GELU and layer norm of the frozen model: exact to half a step, or as I-ViT computes them."""
     baselines: tuple[Literal["mlp", "none"], ...] = ("mlp", "none")
@@ -280,6 +318,10 @@ class Recipe(Experiment):
         """Whether the model has weightless blocks."""
         return self.model.ffn == "weightless"
 
+    @property
+    def has_hardware(self) -> bool:
+        return self.has_blocks or self.machine.size > 0
+
     def with_ffn(self, ffn: Feedforward) -> Recipe:
         """The same recipe with another feed-forward part and no baselines of its own."""
         model = self.model.model_copy(update={"ffn": ffn})
@@ -292,7 +334,8 @@ class Recipe(Experiment):
         """
         defaults = {key: TrainConfig.model_fields[key].default for key in _BLOCK_TRAINING}
         train = self.train.model_copy(update=defaults)
-        return self.model_copy(update={"block": BlockConfig(), "train": train, "hardware": HardwareConfig()})
+        hardware = {"hardware": HardwareConfig(), "machine": MachineConfig()}
+        return self.model_copy(update={"block": BlockConfig(), "train": train, **hardware})
 
 
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:

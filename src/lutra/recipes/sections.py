@@ -77,6 +77,11 @@ class Experiment(Section):
         return False
 
     @property
+    def has_hardware(self) -> bool:
+        """Whether RTL is generated and simulated: of blocks, or of a machine for the whole model."""
+        return self.has_blocks
+
+    @property
     def record_name(self) -> str:
         """Of the file that records its results."""
         return self.name

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from lutra.limits import HEADS, IMAGE, ITERATIONS, LAYERS, WIDTH
 from lutra.names import Text
-from lutra.recipes.language import BlockConfig, Feedforward, HardwareConfig, TrainConfig
+from lutra.recipes.language import BlockConfig, Feedforward, HardwareConfig, MachineConfig, TrainConfig
 from lutra.recipes.sections import Experiment, Section, read_overridden, validate
 
 Dataset = Literal["cifar10", "cifar100"]
@@ -109,13 +109,14 @@ class VisionRecipe(Experiment):
     """One experiment with a vision transformer: everything that decides its result."""
 
     kind: ClassVar[str] = "vision"
-    newer: ClassVar[frozenset[str]] = frozenset({"functions"})
+    newer: ClassVar[frozenset[str]] = frozenset({"functions", "machine"})
     model: VisionModelConfig = VisionModelConfig()
     block: BlockConfig = BlockConfig()
     data: VisionDataConfig = VisionDataConfig()
     augment: AugmentConfig = AugmentConfig()
     train: VisionTrainConfig = VisionTrainConfig()
     hardware: HardwareConfig = HardwareConfig()
+    machine: MachineConfig = MachineConfig()
     functions: Literal["exact", "i-vit"] = "exact"
     """Softmax, GELU and layer norm of the frozen model: exact to half a step, or as I-ViT computes them."""
     baselines: tuple[Literal["mlp", "none"], ...] = ("mlp", "none")
@@ -128,6 +129,10 @@ class VisionRecipe(Experiment):
     @property
     def has_blocks(self) -> bool:
         return self.model.ffn == "weightless"
+
+    @property
+    def has_hardware(self) -> bool:
+        return self.has_blocks or self.machine.size > 0
 
     @property
     def classes(self) -> int:

@@ -17,6 +17,7 @@ from lutra.recipes.vision import VisionRecipe
 from lutra.report import tables
 from lutra.report.evidence import Evidence, read_run
 from lutra.report.figures import BlockShape, block_picture, css_variables, training_curves
+from lutra.report.machine import machine_evidence, machine_tables, machine_verdict
 from lutra.runs.files import RunFiles, write_text
 from lutra.version import __version__
 
@@ -76,6 +77,7 @@ def report_run(files: RunFiles, recipe: Recipe | VisionRecipe) -> dict[str, Any]
         _learning(evidence),
         *([_sample(evidence)] if recipe.kind == "language" else []),
         proof_section(evidence),
+        *_machine_sections(evidence),
         block_section(evidence),
         cost_section(evidence),
         _left_out(evidence),
@@ -206,6 +208,15 @@ def proof_section(evidence: Evidence) -> Section:
         ),
         tables=(table,),
     )
+
+
+def _machine_sections(evidence: Evidence) -> list[Section]:
+    """Of the machine for the whole model, where there is one."""
+    found = machine_evidence(evidence)
+    if found is None:
+        return []
+    paragraph = f"{machine_verdict(found)} A step begins when the one before has ended."
+    return [Section("machine", "The whole model in hardware", (paragraph,), tables=tuple(machine_tables(found)))]
 
 
 def block_section(evidence: Evidence) -> Section:

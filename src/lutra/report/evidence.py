@@ -66,6 +66,6 @@ def read_run(files: RunFiles, recipe: Experiment) -> Evidence:
     )
 
 
-def _validation_curve(run: RunFiles) -> Curve:
-    lines = read_lines(run.train_log, LogLine, "run `lutra train` again")
+def _validation_curve(files: RunFiles) -> Curve:
+    lines = read_lines(files.train_log, LogLine, "run `lutra train` again")
     return [(line["iteration"], line["validation_loss"]) for line in lines]

@@ -16,23 +16,23 @@ def save_recipe(recipe: Experiment, path: Path) -> None:
     write_text(path, recipe.to_toml())
 
 
-def claim_run(run: RunFiles, recipe: Experiment) -> None:
+def claim_run(files: RunFiles, recipe: Experiment) -> None:
     """Write the recipe into a fresh run directory, or make sure that the one there is the same.
 
     Raises:
         RunDirectoryError: it is another one; the message names the first key that differs.
     """
-    if not run.recipe.exists():
-        save_recipe(recipe, run.recipe)
+    if not files.recipe.exists():
+        save_recipe(recipe, files.recipe)
         return
-    there, here = read_toml(run.recipe), recipe.model_dump(mode="json")
+    there, here = read_toml(files.recipe), recipe.model_dump(mode="json")
     if there.get("kind", "language") == recipe.kind:
-        there = validate(type(recipe), there, str(run.recipe)).model_dump(mode="json")
+        there = validate(type(recipe), there, str(files.recipe)).model_dump(mode="json")
         difference = _first_difference(there, here, "")
     else:
         difference = "of another kind"
     if difference:
-        raise RunDirectoryError(f"{run.root}: belongs to another recipe, {difference}; choose another folder (--out)")
+        raise RunDirectoryError(f"{files.root}: belongs to another recipe, {difference}; choose another folder (--out)")
 
 
 def _first_difference(there: Any, here: Any, key: str) -> str | None:

@@ -99,6 +99,11 @@ class RunFiles:
         return self.root / "simulate.json"
 
     @property
+    def machine(self) -> Path:
+        """What the simulation of the machine for the whole model has shown."""
+        return self.root / "machine.json"
+
+    @property
     def synth(self) -> Path:
         return self.root / "synth.json"
 

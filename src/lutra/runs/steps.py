@@ -105,7 +105,7 @@ def run_steps(
         claim_run(files, recipe)
         clear_leftovers(files.root)
         for step in steps[begin : end + 1]:
-            if step.blocks_only and not recipe.has_blocks:
+            if not step.concerns(recipe):
                 continue
             if first is None and is_current(files, recipe, step.name):
                 log.info("%s: up to date", step.name)

@@ -73,7 +73,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, metadata
 
 
-def load_model(run: RunFiles, which: str = "best") -> GPT:
+def load_model(files: RunFiles, which: str = "best") -> GPT:
     """The trained model of a run in evaluation mode, on the CPU.
 
     `which` is "best", the smallest validation loss (among evaluations with integer blocks, once there is one), or
@@ -83,23 +83,23 @@ def load_model(run: RunFiles, which: str = "best") -> GPT:
         RecipeError: the run's recipe.toml is missing or invalid.
         CheckpointError: the checkpoint is missing, corrupted, or made for another architecture.
     """
-    path = {"best": run.best_checkpoint, "last": run.last_checkpoint}[which]
-    recipe = load_recipe(run.recipe)
+    path = {"best": files.best_checkpoint, "last": files.last_checkpoint}[which]
+    recipe = load_recipe(files.recipe)
     tensors, _ = read_checkpoint(path)
     model = create_model(recipe, len(load_dataset(recipe.data.dataset).characters))
     load_weights(model, tensors, path)
     return model.eval()
 
 
-def load_vision_model(run: RunFiles, which: str = "best") -> VisionTransformer:
+def load_vision_model(files: RunFiles, which: str = "best") -> VisionTransformer:
     """As `load_model`, of a run of kind vision; "best" is the last model that was evaluated.
 
     Raises:
         RecipeError, CheckpointError: as `load_model`.
     """
-    path = {"best": run.best_checkpoint, "last": run.last_checkpoint}[which]
+    path = {"best": files.best_checkpoint, "last": files.last_checkpoint}[which]
     tensors, _ = read_checkpoint(path)
-    model = create_vision_model(load_vision_recipe(run.recipe))
+    model = create_vision_model(load_vision_recipe(files.recipe))
     load_weights(model, tensors, path)
     return model.eval()
 

@@ -43,15 +43,15 @@ class LanguageTask:
         return training_batch(self.data.train, self.recipe.seed, iteration, batch, context)
 
 
-def train_run(run: RunFiles, recipe: Recipe, max_minutes: float | None = None) -> dict[str, Any]:
-    """Train the recipe's model into `run`; see `train.trainer.train`."""
-    return train(run, recipe, lambda: LanguageTask(recipe), max_minutes)
+def train_run(files: RunFiles, recipe: Recipe, max_minutes: float | None = None) -> dict[str, Any]:
+    """Train the recipe's model into `files`; see `train.trainer.train`."""
+    return train(files, recipe, lambda: LanguageTask(recipe), max_minutes)
 
 
-def train_baselines(run: RunFiles, recipe: Recipe, max_minutes: float | None = None) -> dict[str, dict[str, Any]]:
+def train_baselines(files: RunFiles, recipe: Recipe, max_minutes: float | None = None) -> dict[str, dict[str, Any]]:
     """Train the recipe's baselines, each into `run.baseline(ffn)`; see `train.trainer.train_all`."""
 
     def train_one(folder: RunFiles, ffn: Any, minutes: float | None) -> dict[str, Any]:
         return train_run(folder, recipe.with_ffn(ffn), minutes)
 
-    return train_all(run, recipe.baselines, train_one, max_minutes)
+    return train_all(files, recipe.baselines, train_one, max_minutes)

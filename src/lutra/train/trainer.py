@@ -79,7 +79,7 @@ class Task(Protocol):
 
 
 def train(
-    run: RunFiles, recipe: Experiment, create_task: Callable[[], Task], max_minutes: float | None = None
+    files: RunFiles, recipe: Experiment, create_task: Callable[[], Task], max_minutes: float | None = None
 ) -> dict[str, Any]:
     """Train until the recipe's last iteration, going on where an earlier call stopped.
 
@@ -97,18 +97,18 @@ def train(
         TrainingError: a loss or a gradient is not a number; no file is overwritten then.
         InputError: LUTRA_TRACKER names no tracker that is installed.
     """
-    claim_run(run, recipe)
-    clear_leftovers(run.root)
-    tracker = open_tracker(run.train_log.parent)
+    claim_run(files, recipe)
+    clear_leftovers(files.root)
+    tracker = open_tracker(files.train_log.parent)
     with contextlib.closing(tracker), StopRequest(max_minutes) as stop:
-        training = _Training(run, recipe, create_task(), tracker)  # type: ignore[arg-type]
+        training = _Training(files, recipe, create_task(), tracker)  # type: ignore[arg-type]
         with ProgressLine(recipe.name, training.state.iteration, training.config.iterations) as progress:
             stopped = training.go_on(stop, progress)
     return training.summary(stopped)
 
 
 def train_all(
-    run: RunFiles,
+    files: RunFiles,
     baselines: tuple[str, ...],
     train_one: Callable[[RunFiles, str, float | None], dict[str, Any]],
     max_minutes: float | None = None,
@@ -122,7 +122,7 @@ def train_all(
     results: dict[str, dict[str, Any]] = {}
     for ffn in baselines:
         left = None if max_minutes is None else max_minutes - (time.perf_counter() - begin) / 60
-        results[ffn] = train_one(run.baseline(ffn), ffn, left)
+        results[ffn] = train_one(files.baseline(ffn), ffn, left)
         if not results[ffn]["finished"]:
             break
     return results
@@ -144,8 +144,8 @@ class _State:
 class _Training:
     """Model, optimiser and state of one run, in memory."""
 
-    def __init__(self, run: RunFiles, recipe: TrainableRecipe, task: Task, tracker: Tracker) -> None:
-        self.run, self.recipe, self.config, self.task, self.tracker = run, recipe, recipe.train, task, tracker
+    def __init__(self, files: RunFiles, recipe: TrainableRecipe, task: Task, tracker: Tracker) -> None:
+        self.run, self.recipe, self.config, self.task, self.tracker = files, recipe, recipe.train, task, tracker
         self.model = task.model
         self.blocks = weightless_blocks(self.model)
         self.quantise_at = round(self.config.iterations * (1 - self.config.quantise_fraction))
@@ -157,7 +157,7 @@ class _Training:
         self.state = _State()
         self.log: list[dict[str, Any]] = []
         self.saved_at: int | None = None
-        if run.last_checkpoint.exists():
+        if files.last_checkpoint.exists():
             self._resume()
 
     def go_on(self, stop: StopRequest, progress: ProgressLine) -> str | None:

@@ -70,17 +70,17 @@ def classification_figures(model: VisionTransformer, images: Images, batch: int)
     return total / len(images), right / len(images)
 
 
-def train_vision(run: RunFiles, recipe: VisionRecipe, max_minutes: float | None = None) -> dict[str, Any]:
-    """Train the recipe's model into `run`; see `train.trainer.train`."""
-    return train(run, recipe, lambda: VisionTask(recipe), max_minutes)
+def train_vision(files: RunFiles, recipe: VisionRecipe, max_minutes: float | None = None) -> dict[str, Any]:
+    """Train the recipe's model into `files`; see `train.trainer.train`."""
+    return train(files, recipe, lambda: VisionTask(recipe), max_minutes)
 
 
 def train_vision_baselines(
-    run: RunFiles, recipe: VisionRecipe, max_minutes: float | None = None
+    files: RunFiles, recipe: VisionRecipe, max_minutes: float | None = None
 ) -> dict[str, dict[str, Any]]:
     """Train the recipe's baselines, each into `run.baseline(ffn)`; see `train.trainer.train_all`."""
 
     def train_one(folder: RunFiles, ffn: Any, minutes: float | None) -> dict[str, Any]:
         return train_vision(folder, recipe.with_ffn(ffn), minutes)
 
-    return train_all(run, recipe.baselines, train_one, max_minutes)
+    return train_all(files, recipe.baselines, train_one, max_minutes)

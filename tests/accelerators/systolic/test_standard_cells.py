@@ -59,6 +59,7 @@ def test_an_edge_feeds_what_was_written(tmp_path, standard_cells):
     assert written["slack_ns"] > 0
 
 
+@pytest.mark.slow
 def test_what_is_mapped_for_its_timing(tmp_path, standard_cells):
     asic = standard_cells(False)
     shallow, deep = (map_edge(asic, tmp_path / f"edge_{depth}", depth) for depth in (2, 16))

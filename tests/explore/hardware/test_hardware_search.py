@@ -29,7 +29,8 @@ def searched(path, root):
 
 
 def without_times(record):
-    return {key: value for key, value in record.items() if key not in ("seconds", "cpu_seconds", "peak_mib")}
+    left_out = ("seconds", "cpu_seconds", "peak_mib", "format_version")
+    return {key: value for key, value in record.items() if key not in left_out}
 
 
 def all_points(plan):

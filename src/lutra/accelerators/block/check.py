@@ -12,21 +12,21 @@ from lutra.recipes.frozen import FrozenRecipe
 from lutra.runs.files import RunFiles
 
 
-def check_run(run: RunFiles, recipe: FrozenRecipe) -> dict[str, Any]:
+def check_run(files: RunFiles, recipe: FrozenRecipe) -> dict[str, Any]:
     """Read the frozen model and its rows and say what they are; writes nothing.
 
     Raises:
         FrozenModelError: the model is damaged, or an operation of it is no part of a weightless block.
         RunDirectoryError: a block has no rows, or rows of another shape.
     """
-    model = store.load(run.frozen)
+    model = store.load(files.frozen)
     if not model.graphs:
-        raise FrozenModelError(f"{run.frozen}: holds no weightless blocks, which these steps are for")
+        raise FrozenModelError(f"{files.frozen}: holds no weightless blocks, which these steps are for")
     for graph in model.graphs:
         as_weightless(graph)
-    rows = captured_rows(run, model, recipe.hardware.rows)
+    rows = captured_rows(files, model, recipe.hardware.rows)
     return {
-        "content_hash": store.content_hash(run.frozen),
+        "content_hash": store.content_hash(files.frozen),
         "graphs": [graph.name for graph in model.graphs],
         "rows": min(map(len, rows.values())),
     }

@@ -92,13 +92,13 @@ class ModelDesign:
     design: Design
 
 
-def run_design(run: RunFiles, recipe: Recipe, fold_factor: FoldFactor) -> ModelDesign:
+def run_design(files: RunFiles, recipe: Recipe, fold_factor: FoldFactor) -> ModelDesign:
     """The design of a run's frozen model, rendered once per frozen model, fold factor and process.
 
     Raises:
         FrozenModelError: the frozen model is missing, changed, or not made of weightless blocks.
     """
-    return _rendered(run.frozen, store.content_hash(run.frozen), fold_factor, recipe.hardware.dataflow)
+    return _rendered(files.frozen, store.content_hash(files.frozen), fold_factor, recipe.hardware.dataflow)
 
 
 @lru_cache(maxsize=8)
@@ -107,12 +107,12 @@ def _rendered(frozen: Path, content_hash: str, fold_factor: FoldFactor, dataflow
     return ModelDesign(plans, block_design(plans))
 
 
-def fold_folder(run: RunFiles, fold_factor: FoldFactor) -> Path:
+def fold_folder(files: RunFiles, fold_factor: FoldFactor) -> Path:
     """Where a run keeps the design of one fold factor."""
-    return run.rtl / f"fold_{fold_factor}"
+    return files.rtl / f"fold_{fold_factor}"
 
 
-def write_rtl(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
+def write_rtl(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
     """Write the RTL of a run's frozen model for every fold factor of the recipe, replacing earlier RTL.
 
     Raises:
@@ -120,10 +120,10 @@ def write_rtl(run: RunFiles, recipe: Recipe) -> dict[str, Any]:
     """
     designs = []
     for fold_factor in recipe.hardware.fold_factors:
-        folder = fold_folder(run, fold_factor)
-        design = run_design(run, recipe, fold_factor).design
-        files = design.write(folder)
-        logger.info("%s: %d files", folder, len(files))
-        where = str(folder.relative_to(run.root))
+        folder = fold_folder(files, fold_factor)
+        design = run_design(files, recipe, fold_factor).design
+        written = design.write(folder)
+        logger.info("%s: %d files", folder, len(written))
+        where = str(folder.relative_to(files.root))
         designs.append({"fold_factor": fold_factor, "folder": where, "blocks": design.manifest["blocks"]})
-    return {"frozen_hash": store.content_hash(run.frozen), "designs": designs}
+    return {"frozen_hash": store.content_hash(files.frozen), "designs": designs}

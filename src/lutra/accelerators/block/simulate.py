@@ -64,7 +64,7 @@ def simulate_devices(devices: list[Device], rtl: Path, waves_folder: Path) -> li
 
 
 def simulate_run(
-    run: RunFiles, recipe: Recipe, fold_factors: Sequence[FoldFactor] | None = None, rows: int | None = None
+    files: RunFiles, recipe: Recipe, fold_factors: Sequence[FoldFactor] | None = None, rows: int | None = None
 ) -> dict[str, Any]:
     """Simulate the RTL of a run's frozen model on captured rows, for every fold factor; write and return the evidence.
 
@@ -75,15 +75,15 @@ def simulate_run(
         RunDirectoryError: no captured rows for a graph.
         ToolError: a tool is missing or fails.
     """
-    model = store.load(run.frozen)
-    samples = captured_rows(run, model, rows or recipe.hardware.rows)
+    model = store.load(files.frozen)
+    samples = captured_rows(files, model, rows or recipe.hardware.rows)
 
     def simulate(fold_factor: FoldFactor) -> tuple[FoldFactor, list[BlockResult]]:
-        designed, folder = run_design(run, recipe, fold_factor), fold_folder(run, fold_factor)
+        designed, folder = run_design(files, recipe, fold_factor), fold_folder(files, fold_factor)
         if not designed.design.is_current(folder):
             designed.design.write(folder)
         devices = [Device(plan, _checked(plan, samples[plan.graph.name])) for plan in designed.plans]
-        results = simulate_devices(devices, folder, run.root / "waveforms" / folder.name)
+        results = simulate_devices(devices, folder, files.root / "waveforms" / folder.name)
         wrong = sum(result.problem is not None for result in results)
         logger.info("fold factor %s: %d blocks simulated, %d differ", fold_factor, len(results), wrong)
         return fold_factor, results
@@ -92,7 +92,7 @@ def simulate_run(
     designs = children.concurrently(simulate, fold_factors or recipe.hardware.fold_factors, os.cpu_count() or 1)
     every = [result for _, results in designs for result in results]
     evidence = {
-        "frozen_hash": store.content_hash(run.frozen),
+        "frozen_hash": store.content_hash(files.frozen),
         "simulator": verilator.version(),
         "rows": sum(result.rows for result in every),
         "mismatches": sum(result.mismatches + result.mismatches_with_stalls for result in every),
@@ -106,30 +106,30 @@ def simulate_run(
             for fold_factor, results in designs
         ],
     }
-    write_evidence(run, recipe, "simulate", evidence)
+    write_evidence(files, recipe, "simulate", evidence)
     for fold_factor, results in designs:
         require_match(results, f"fold factor {fold_factor}")
     return evidence
 
 
-def captured_rows(run: RunFiles, model: FrozenModel, rows: int) -> dict[str, np.ndarray]:
+def captured_rows(files: RunFiles, model: FrozenModel, rows: int) -> dict[str, np.ndarray]:
     """Up to `rows` rows of real data per graph, (rows, input_width), by the graph's name.
 
     Raises:
         RunDirectoryError: they cannot be read, or a graph has none.
     """
     try:
-        tensors = store.read_tensors(run.samples)
+        tensors = store.read_tensors(files.samples)
     except FrozenModelError as error:
         raise RunDirectoryError(str(error)) from None
     for graph in model.graphs:
         found = tensors.get(graph.name)
         if found is None or not found.size:
-            raise RunDirectoryError(f"{run.samples}: no rows for {graph.name}; run `lutra freeze` again")
+            raise RunDirectoryError(f"{files.samples}: no rows for {graph.name}; run `lutra freeze` again")
         if found.dtype != np.int8 or found.ndim != 2 or found.shape[1] != graph.input_width:
             wanted = f"int8 (rows, {graph.input_width})"
             raise RunDirectoryError(
-                f"{run.samples}: {graph.name} is {found.dtype} {found.shape}, not {wanted}; run `lutra freeze` again"
+                f"{files.samples}: {graph.name} is {found.dtype} {found.shape}, not {wanted}; run `lutra freeze` again"
             )
     return {graph.name: tensors[graph.name][:rows] for graph in model.graphs}
 

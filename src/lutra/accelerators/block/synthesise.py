@@ -54,9 +54,9 @@ class _Target:
 
 
 def synthesise_run(
-    run: RunFiles, recipe: Recipe, liberty: Path | None = None, fresh: bool = False, jobs: int | None = None
+    files: RunFiles, recipe: Recipe, liberty: Path | None = None, fresh: bool = False, jobs: int | None = None
 ) -> dict[str, Any]:
-    """Synthesise the run's RTL at `recipe.hardware.synthesise_fold_factors` and write `run.synth`.
+    """Synthesise the run's RTL at `recipe.hardware.synthesise_fold_factors` and write `files.synth`.
 
     UltraScale+ needs Yosys; standard cells need `liberty` (or the environment variable LUTRA_LIBERTY) and a native
     Yosys, their timing and power also OpenSTA. The UltraScale+ netlist's tables and sums are proved to be the trained
@@ -73,23 +73,23 @@ def synthesise_run(
         MismatchError: a netlist is not the trained block; for tables, the evidence is written before.
         ToolError: a tool failed.
     """
-    model = store.load(run.frozen)
-    rows, no_rows = _rows(run, recipe, model)
+    model = store.load(files.frozen)
+    rows, no_rows = _rows(files, recipe, model)
     targets, skipped = _targets(liberty or settings.LIBERTY.path, rows)
     if no_rows and any(target.name.startswith("asic") for target in targets):
         skipped.append({"target": "asic power from measured switching", "reason": no_rows})
     entries: list[dict[str, Any]] = []
     for fold in recipe.hardware.synthesise_fold_factors:
-        rtl = fold_folder(run, fold)
-        designed = run_design(run, recipe, fold)
+        rtl = fold_folder(files, fold)
+        designed = run_design(files, recipe, fold)
         plans = designed.plans
         if not designed.design.is_current(rtl):
             designed.design.write(rtl)
         require_harmless(rtl / source for source in sources_of(rtl))
         graphs = {plan.name: plan.graph.name for plan in plans}
-        entries += _vendor_entries(run, rtl, fold, graphs)
+        entries += _vendor_entries(files, rtl, fold, graphs)
         for target in targets:
-            results = _blocks(run, target, rtl, fold, plans, fresh, jobs or os.cpu_count() or 1)
+            results = _blocks(files, target, rtl, fold, plans, fresh, jobs or os.cpu_count() or 1)
             blocks = [{**result, "graph": graphs[result["name"]]} for result in results]
             entry = {"target": target.name, "tool": target.tool, "fold_factor": fold, **target.conditions}
             entries.append({**entry, "blocks": blocks})
@@ -97,16 +97,16 @@ def synthesise_run(
     for vendor in (name for name in VENDORS if name not in read):
         reason = f"no reports; run the scripts in synth/fold_*/{vendor}, then this step again"
         skipped.append({"target": vendor, "reason": reason})
-    result = {"frozen_hash": store.content_hash(run.frozen), "targets": entries, "skipped": skipped}
-    write_evidence(run, recipe, "synth", result)
+    result = {"frozen_hash": store.content_hash(files.frozen), "targets": entries, "skipped": skipped}
+    write_evidence(files, recipe, "synth", result)
     _require_proofs(entries)
     return result
 
 
-def _rows(run: RunFiles, recipe: Recipe, model: FrozenModel) -> tuple[dict[str, np.ndarray], str | None]:
+def _rows(files: RunFiles, recipe: Recipe, model: FrozenModel) -> tuple[dict[str, np.ndarray], str | None]:
     """Captured rows by graph, or none and the reason."""
     try:
-        return captured_rows(run, model, recipe.hardware.rows), None
+        return captured_rows(files, model, recipe.hardware.rows), None
     except RunDirectoryError as error:
         return {}, str(error)
 
@@ -193,12 +193,12 @@ def _asic_target(name: str, asic: Asic, rows: dict[str, np.ndarray]) -> _Target:
 
 
 def _blocks(
-    run: RunFiles, target: _Target, rtl: Path, fold: FoldFactor, plans: Sequence[BlockPlan], fresh: bool, jobs: int
+    files: RunFiles, target: _Target, rtl: Path, fold: FoldFactor, plans: Sequence[BlockPlan], fresh: bool, jobs: int
 ) -> list[dict[str, Any]]:
     """The results of several blocks, `jobs` at the same time, in order."""
 
     def build(plan: BlockPlan) -> dict[str, Any]:
-        folder = run.root / "synth" / f"fold_{fold}" / f"{target.name}_{plan.name}"
+        folder = files.root / "synth" / f"fold_{fold}" / f"{target.name}_{plan.name}"
         return _block(target, rtl, folder, plan, fresh)
 
     return children.concurrently(build, plans, jobs)
@@ -227,14 +227,14 @@ def _content_hash(target: _Target, rtl: Path, sources: list[str], plan: BlockPla
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _vendor_entries(run: RunFiles, rtl: Path, fold: FoldFactor, graphs: dict[str, str]) -> list[dict[str, Any]]:
+def _vendor_entries(files: RunFiles, rtl: Path, fold: FoldFactor, graphs: dict[str, str]) -> list[dict[str, Any]]:
     """Write the vendors' scripts, and read what their tools reported where a user ran them.
 
     The scripts stay out of the RTL's folder, which is replaced when the RTL is generated again.
     """
     entries: list[dict[str, Any]] = []
     for target, (tool, write, read) in VENDORS.items():
-        folder = run.root / "synth" / f"fold_{fold}" / target
+        folder = files.root / "synth" / f"fold_{fold}" / target
         write(rtl, folder, list(graphs))
         uses = {top: use for top in graphs if (use := read(folder, top)) is not None}
         if uses:

@@ -20,17 +20,18 @@ from lutra.accelerators.bat.resources import UnitFits
 from lutra.accelerators.bat.search import MethodResult, buildable, choice, evaluate, steps, with_resources
 from lutra.accelerators.bat.search import Space as Grid
 from lutra.errors import RunDirectoryError
+from lutra.explore.hardware.record import RECORD_NAME, HardwareSearch, kind_of_exploration, read_search
 from lutra.explore.hardware.space import KIND, HardwarePlan, described, marked_module
 from lutra.explore.pareto import pareto_set
 from lutra.explore.processes import exclusive
 from lutra.papers.bat_units import recorded_units
 from lutra.papers.records import RECORDED, Records
 from lutra.runs.environment import environment
-from lutra.runs.files import HOLDER_NAME, LOCK_NAME, read_json, write_json
+from lutra.runs.files import HOLDER_NAME, LOCK_NAME
+from lutra.runs.typed import write_record
 
 log = logging.getLogger("lutra.explore")
 
-RECORD_NAME = "explore.json"
 WRITE_SHARE = 0.1
 """Of the time: so often is a record written that grows."""
 NAMES = {"units": "our syntheses", "paper": "the paper's Table 6, scaled"}
@@ -86,43 +87,23 @@ def search(plan: HardwarePlan, root: Path, records: Records | None = None) -> di
                 if time.monotonic() > next_write:
                     log.info("%s: %d of %d methods", plan.space.name, number, len(tasks))
                     start = time.monotonic()
-                    write_json(root / RECORD_NAME, record)
+                    write_record(root / RECORD_NAME, HardwareSearch, record)
                     next_write = time.monotonic() + max(1.0, (time.monotonic() - start) / WRITE_SHARE)
         finally:
             record["peak_mib"] = max(record["peak_mib"], _peak_mib())
-            write_json(root / RECORD_NAME, record)
+            write_record(root / RECORD_NAME, HardwareSearch, record)
         record |= _conclusions(plan, record)
         record["finished"] = True
-        write_json(root / RECORD_NAME, record)
+        write_record(root / RECORD_NAME, HardwareSearch, record)
     return record
-
-
-def is_hardware_exploration(root: Path) -> bool:
-    """Whether a folder holds a search of hardware."""
-    path = root / RECORD_NAME
-    return path.is_file() and read_search(path).get("kind") == KIND
-
-
-def read_search(path: Path) -> dict[str, Any]:
-    """The record of a search, or of another exploration.
-
-    Raises:
-        RunDirectoryError: it cannot be read, or is not an object.
-    """
-    found = read_json(path, "explore")
-    if not isinstance(found, dict):
-        raise RunDirectoryError(f"{path}: an object is expected; run `lutra explore` again")
-    return found
 
 
 def _claim(plan: HardwarePlan, root: Path) -> None:
     path = root / RECORD_NAME
     if path.exists():
-        there = read_search(path)
-        if (there.get("kind"), there.get("name")) != (KIND, plan.space.name):
-            raise RunDirectoryError(
-                f"{root}: belongs to the exploration {there.get('name')}; choose another folder (--out)"
-            )
+        kind, name = kind_of_exploration(path)
+        if (kind, name) != (KIND, plan.space.name):
+            raise RunDirectoryError(f"{root}: belongs to the exploration {name}; choose another folder (--out)")
     elif root.exists() and (
         not root.is_dir() or any(each.name not in (LOCK_NAME, HOLDER_NAME) for each in root.iterdir())
     ):
@@ -133,8 +114,8 @@ def _claim(plan: HardwarePlan, root: Path) -> None:
 def _open(plan: HardwarePlan, root: Path, identity: str) -> dict[str, Any]:
     """What is there, if it followed from the same; otherwise an empty record."""
     path = root / RECORD_NAME
-    if path.exists() and (there := read_search(path)).get("identity") == identity:
-        return dict(there)
+    if path.exists() and (there := read_search(path))["identity"] == identity:
+        return there
     if path.exists():
         log.info("%s: space, syntheses or Lutra have changed; searching afresh", plan.space.name)
     return {

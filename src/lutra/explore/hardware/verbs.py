@@ -7,7 +7,8 @@ from typing import Any
 
 from lutra.errors import RunDirectoryError
 from lutra.explore.hardware.page import hardware_page
-from lutra.explore.hardware.search import RECORD_NAME, read_search, search
+from lutra.explore.hardware.record import RECORD_NAME, read_search
+from lutra.explore.hardware.search import search
 from lutra.explore.hardware.space import load_hardware_space
 from lutra.explore.hardware.tables import hardware_markdown, in_words, pareto_csv
 from lutra.papers.records import RECORDED, Records
@@ -43,6 +44,6 @@ def load_hardware(root: Path) -> dict[str, Any]:
         RunDirectoryError: it has not finished.
     """
     record = read_search(root / RECORD_NAME)
-    if record.get("finished") is not True:
+    if not record["finished"]:
         raise RunDirectoryError(f"{root}: the search has not finished; lutra explore SPACE.toml goes on with it")
     return record

@@ -1,7 +1,8 @@
 // One constant lookup table: bit_o = Table[address_i]. A trained table has 2 to 8 inputs; ROMs have more.
 //
 // With LUTRA_XILINX defined it is made of LUT6 cells, so that synthesis keeps exactly these tables (several are joined
-// by a multiplexer above 6 inputs; constant ones become none). Otherwise it is a multiplexer tree (Shannon expansion) for standard cells and
+// by a multiplexer above 6 inputs; constant ones become none). With LUTRA_ECP5 it is made of LUT4 cells and the multiplexers of
+// slices, for the same reason. Otherwise it is a multiplexer tree (Shannon expansion) for standard cells and
 // simulation; synthesis would make a shifter of an indexed constant. With LUTRA_FAST_SIMULATION the constant is
 // indexed all the same, because the tree takes several times longer to compile for simulation.
 //
@@ -66,6 +67,30 @@ module lutra_lut #(
     );
   end else begin : gen_single
     assign bit_o = leaf[0];
+  end
+`elsif LUTRA_ECP5
+  if (Inputs <= 4) begin : gen_lut4
+    logic [3:0] address;
+    assign address = {{4-Inputs{1'b0}}, address_i};
+    (* keep *) LUT4 #(.INIT({(16/2**Inputs){Table}})) u_lut4 (
+      .A(address[0]), .B(address[1]), .C(address[2]), .D(address[3]), .Z(bit_o)
+    );
+  end else begin : gen_halves
+    // Both halves of the table, and a multiplexer: in the slice up to 6 inputs, of logic above.
+    logic low, high;
+    lutra_lut #(.Inputs(Inputs-1), .Table(Table[0 +: 2**(Inputs-1)])) u_low (
+      .address_i(address_i[Inputs-2:0]), .bit_o(low)
+    );
+    lutra_lut #(.Inputs(Inputs-1), .Table(Table[2**(Inputs-1) +: 2**(Inputs-1)])) u_high (
+      .address_i(address_i[Inputs-2:0]), .bit_o(high)
+    );
+    if (Inputs == 5) begin : gen_pair
+      PFUMX u_mux (.ALUT(high), .BLUT(low), .C0(address_i[4]), .Z(bit_o));
+    end else if (Inputs == 6) begin : gen_four
+      L6MUX21 u_mux (.D0(low), .D1(high), .SD(address_i[5]), .Z(bit_o));
+    end else begin : gen_more
+      assign bit_o = address_i[Inputs-1] ? high : low;
+    end
   end
 `else
   for (genvar k = Inputs; k > 0; k--) begin : gen_level

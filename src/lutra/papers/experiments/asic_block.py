@@ -46,13 +46,13 @@ def shape_of(block: WeightlessBlock) -> str:
     return f"{luts[0]}-in-{groups}-groups" if groups > 1 else f"paper-{'-'.join(luts)}-dense"
 
 
-def measure(asic: Asic, folder: Path, run: RunFiles, dataflow: Dataflow, fold: int) -> dict[str, object]:
-    graph = store.load(run.frozen).graphs[0]
+def measure(asic: Asic, folder: Path, files: RunFiles, dataflow: Dataflow, fold: int) -> dict[str, object]:
+    graph = store.load(files.frozen).graphs[0]
     plan = BlockPlan(graph, "block_0", fold, dataflow)
     start = time.perf_counter()
-    result = build_parts(asic, folder, plan, load_file(run.samples)[graph.name], SAMPLED_LANES[dataflow])
+    result = build_parts(asic, folder, plan, load_file(files.samples)[graph.name], SAMPLED_LANES[dataflow])
     return {
-        "frozen_hash": store.content_hash(run.frozen),
+        "frozen_hash": store.content_hash(files.frozen),
         "shape": shape_of(plan.block),
         "width": graph.input_width,
         "output_bits": graph.output_type.bits,

@@ -32,6 +32,7 @@ from lutra.recipes.bert import BertRecipe, plan_stages
 from lutra.recipes.kinds import kind_of, load_any_recipe, load_function
 from lutra.recipes.sections import Experiment
 from lutra.report.tables import Table
+from lutra.report.trust import package
 from lutra.report.trust.weights import checkpoint_problem
 from lutra.runs.files import RunFiles
 from lutra.runs.record import changed_outputs, read_steps
@@ -57,17 +58,22 @@ class Finding:
 
 
 def verify(root: Path) -> list[Finding]:
-    """Look at everything in `root`: a run directory, a folder of a frozen model, or one that holds `frozen`.
+    """Look at everything in `root`: a run, an IP core, a folder of a frozen model, or one that holds `frozen`.
 
     Raises:
         InputError: it is none of these.
     """
     if (root / "recipe.toml").is_file():
         return list(_run(RunFiles(root)))
+    if package.is_package(root):
+        looked = [_looked(subject, look) for subject, look in package.checks(root)]
+        return [*looked, *_unseen_of_package()]
     for folder in (root, root / "frozen"):
         if store.exists(folder):
             return [_looked("frozen model", functools.partial(_frozen, folder)), *_unseen(frozen_only=True)]
-    raise InputError(f"{root}: neither a run (recipe.toml) nor a frozen model ({store.MODEL_FILE}) is there")
+    raise InputError(
+        f"{root}: neither a run (recipe.toml), nor a frozen model ({store.MODEL_FILE}), nor an IP core is there"
+    )
 
 
 def table(findings: list[Finding]) -> Table:
@@ -278,6 +284,11 @@ def _computed_again(content: dict[str, Any], again: dict[str, Any]) -> str:
     if json.loads(json.dumps(again)) != content:
         raise InputError("not what follows from the frozen model, simulate.json and synth.json")
     return "computed again from the frozen model, simulate.json and synth.json: equal"
+
+
+def _unseen_of_package() -> Iterator[Finding]:
+    yield Finding("origin", "not checked", "hashes say that files belong together, not who made them")
+    yield Finding("frozen model", "not checked", "only `lutra package` of the run can write the same files again")
 
 
 def _unseen(frozen_only: bool) -> Iterator[Finding]:

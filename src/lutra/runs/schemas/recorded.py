@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from lutra.names import FileName, Name
@@ -15,7 +17,7 @@ from lutra.runs.schemas.evaluation import (
     Robustness,
     VisionEvaluation,
 )
-from lutra.runs.schemas.simulation import BlockSimulation, Effort
+from lutra.runs.schemas.simulation import BatTotals, BlockSimulation
 from lutra.runs.schemas.synthesis import Synthesis
 from lutra.runs.schemas.values import Amount, Count, Hash, Message, Positive, Real, Seed, Versioned
 from lutra.schema import Strict
@@ -85,28 +87,6 @@ class RecordedMethod(Strict):
     robustness: Robustness | None = None
 
 
-class RecordedAccelerator(Strict):
-    """How one method compared on BAT, without its groups of sentences and blocks."""
-
-    frozen_hash: Hash
-    design_hash: Hash
-    config: dict[str, object]
-    """A `BatConfig`, which reads it."""
-    sentences: Positive
-    values: Count
-    mismatches: Count
-    cycles_match: bool
-    cycles: Count
-    clock_hz: float = Field(gt=0, le=1e12)
-    seconds_per_sentence: Amount
-    giga_operations: Amount
-    giga_operations_per_second: Amount | None
-    utilisation: Real | None
-    build: Effort
-    simulated_seconds: Amount
-    simulated_cpu_seconds: Amount
-
-
 class BertEntry(Strict):
     """A run of BERTs."""
 
@@ -119,7 +99,7 @@ class BertEntry(Strict):
     dev_examples: dict[Name, Positive] = Field(default_factory=dict)
     checkpoint: Checkpoint
     methods: dict[FileName, RecordedMethod]
-    accelerator: dict[FileName, RecordedAccelerator] | None = None
+    accelerator: dict[FileName, BatTotals] | None = None
 
     @model_validator(mode="after")
     def _names_its_settings(self) -> BertEntry:
@@ -157,3 +137,27 @@ class BertRecord(Versioned):
 
     name: FileName
     results: list[BertEntry]
+
+
+class LossesInIntegers(Strict):
+    """One checkpoint on the whole validation text, in nats per token."""
+
+    recipe: RecordedRecipe
+    float: Real
+    integers: Real
+
+
+class IntegersRecord(Versioned):
+    """What models lose by being whole in integers, by what stands in the place of the MLPs."""
+
+    name: FileName
+    engine: Literal["golden", "runtime"]
+    tokens: Positive
+    environment: dict[Name, Message]
+    models: dict[Literal["weightless", "mlp", "none"], list[LossesInIntegers]]
+
+    @model_validator(mode="after")
+    def _has_losses(self) -> IntegersRecord:
+        if not all(self.models.values()):
+            raise ValueError("a model without losses")
+        return self

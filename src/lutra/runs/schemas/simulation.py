@@ -99,8 +99,8 @@ class Values(Strict):
     differing: Count
 
 
-class BatDesign(Strict):
-    """How one method compared on BAT."""
+class BatTotals(Strict):
+    """How one method compared on BAT, over all groups of sentences."""
 
     frozen_hash: Hash
     design_hash: Hash
@@ -119,6 +119,11 @@ class BatDesign(Strict):
     build: Effort | None = None
     simulated_seconds: Amount | None = None
     simulated_cpu_seconds: Amount | None = None
+
+
+class BatDesign(BatTotals):
+    """The same with its groups."""
+
     groups: list[Group] = Field(min_length=1)
     stalled: list[Group]
     blocks: dict[Name, Values]
@@ -146,6 +151,61 @@ class BatDesign(Strict):
         modules = self.config.get("modules")
         if not isinstance(modules, list) or not 1 <= len(modules) <= 2:
             raise ValueError("config.modules must list one or two modules")
+        return self
+
+
+class MachineCall(Strict):
+    """How one call of a transformer machine compared."""
+
+    rows: Positive
+    past: Count
+    stalled: bool
+    cycles_measured: Count | None
+    cycles_predicted: Positive
+    values: Count
+    differing: Count
+    steps_in_other_cycles: Count
+    problem: Message | None
+
+
+class CycleShare(Strict):
+    """Cycles of all steps of one kind, in a call with all rows and in one with the last alone."""
+
+    op: Name
+    prefill: Count
+    decode: Count
+
+
+class MachineSimulation(Versioned):
+    """A whole model on the transformer machine: every value of every step."""
+
+    frozen_hash: Hash
+    design_hash: Hash
+    simulator: Message
+    config: dict[str, object]
+    """A `TransformerConfig`, which reads it."""
+    tokens: list[Count]
+    """What went in; none where images did."""
+    values: Count
+    mismatches: Count
+    cycles_match: bool
+    calls: list[MachineCall] = Field(min_length=1)
+    steps: dict[Name, Values]
+    shares: list[CycleShare]
+    build: Effort
+    simulation: Effort
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> MachineSimulation:
+        free = [call for call in self.calls if not call.stalled]
+        sums = {
+            "values": (self.values, sum(call.values for call in self.calls)),
+            "mismatches": (self.mismatches, sum(call.differing for call in self.calls)),
+            "cycles_match": (self.cycles_match, all(c.cycles_measured == c.cycles_predicted for c in free)),
+        }
+        for name, (told, found) in sums.items():
+            if told != found:
+                raise ValueError(f"{name} is {told}, its calls give {found}")
         return self
 
 

@@ -125,14 +125,15 @@ def fpga_script(sources: list[str], top: str) -> str:
     )
 
 
-def fpga_script_of_unit(sources: list[str], top: str, parameters: Mapping[str, int]) -> str:
-    """UltraScale+ with all it has: DSP, BRAM, memories in LUTs; `top` with other parameters than its defaults."""
+def fpga_script_of_unit(sources: list[str], top: str, parameters: Mapping[str, int], dsp: bool = True) -> str:
+    """UltraScale+ with all it has: DSP unless told otherwise, BRAM, memories in LUTs; `top` with other parameters than
+    its defaults."""
     given = " ".join(f"-set {name} {value}" for name, value in parameters.items())
     return "\n".join(
         [
             read_sources(sources),
             f"chparam {given} {top}" if given else "",  # at once: a module may check one against the other
-            f"synth_xilinx -family xcup -noiopad -flatten -top {top}",
+            f"synth_xilinx -family xcup {'' if dsp else '-nodsp '}-noiopad -flatten -top {top}",
             f"rename -top {top}",  # a module with other parameters than its defaults may have got another name
             f"select -module {top}",
             "write_json -selected netlist.json",

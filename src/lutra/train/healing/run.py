@@ -27,7 +27,7 @@ from lutra.train.healing.text import Texts, load_source, weights_hash
 FITTED, MODEL, NONE = "fitted", "model", Path("baselines") / "none"
 
 
-def plan_run(run: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
+def plan_run(files: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
     """Write plan.json and source.json: what is converted, of which model, healed on which text.
 
     Raises:
@@ -52,52 +52,52 @@ def plan_run(run: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
         "training_texts": len(texts.training),
         "held_out_texts": len(texts.held_out),
     }
-    write_record(run.root / "source.json", Source, source)
-    write_record(run.root / "plan.json", ConversionPlan, plan.to_json())
+    write_record(files.root / "source.json", Source, source)
+    write_record(files.root / "plan.json", ConversionPlan, plan.to_json())
     return {"converted": [row.path for row in plan.converted], "weights_left_dense": plan.share_left_dense}
 
 
-def fit_run(run: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
+def fit_run(files: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
     """Convert the model and fit its blocks; writes fit.json and the fitted model."""
-    teacher, texts = teacher_of(run, recipe), Texts(recipe)
+    teacher, texts = teacher_of(files, recipe), Texts(recipe)
     model = copy.deepcopy(teacher)
-    replace_mlp(model, plan_of(run), recipe.block, recipe.seed, massive=recipe.fit.massive)
+    replace_mlp(model, plan_of(files), recipe.block, recipe.seed, massive=recipe.fit.massive)
     batches = texts.batches(texts.training[: recipe.fit.texts])
     fitted = fit_(model, teacher, batches, ridge=recipe.fit.ridge, local_steps=recipe.fit.local_steps, seed=recipe.seed)
-    save_pretrained(model, run.root / FITTED)
+    save_pretrained(model, files.root / FITTED)
     result = {"blocks": [asdict(each) for each in fitted]}
-    write_record(run.root / "fit.json", Fit, result)
+    write_record(files.root / "fit.json", Fit, result)
     return result
 
 
-def heal_run(run: RunFiles, recipe: ConvertRecipe, max_minutes: float | None = None) -> dict[str, Any]:
+def heal_run(files: RunFiles, recipe: ConvertRecipe, max_minutes: float | None = None) -> dict[str, Any]:
     """Heal the fitted model, or go on; writes the healed model when it is finished."""
-    model = from_pretrained(run.root / FITTED)
-    healed = _heal(run, recipe, model, run.root / "heal", max_minutes, recipe.heal.quantise_fraction)
+    model = from_pretrained(files.root / FITTED)
+    healed = _heal(files, recipe, model, files.root / "heal", max_minutes, recipe.heal.quantise_fraction)
     if healed.finished:
-        save_pretrained(model, run.root / MODEL)
+        save_pretrained(model, files.root / MODEL)
     return _told(healed)
 
 
-def baselines_run(run: RunFiles, recipe: ConvertRecipe, max_minutes: float | None = None) -> dict[str, Any]:
+def baselines_run(files: RunFiles, recipe: ConvertRecipe, max_minutes: float | None = None) -> dict[str, Any]:
     """Heal the model without any feed-forward part in the same way."""
     if not recipe.baseline:
         return {}
-    model = without_mlps(run, recipe)
-    healed = _heal(run, recipe, model, run.root / NONE, max_minutes, 0.0)
+    model = without_mlps(files, recipe)
+    healed = _heal(files, recipe, model, files.root / NONE, max_minutes, 0.0)
     if healed.finished:
-        with replacing(run.root / NONE / "model.safetensors") as temporary:
+        with replacing(files.root / NONE / "model.safetensors") as temporary:
             temporary.write_bytes(dump_tensors(unshared(model)))
     return {"none": _told(healed)}
 
 
 def _heal(
-    run: RunFiles, recipe: ConvertRecipe, model: nn.Module, folder: Path, minutes: float | None, quantised: float
+    files: RunFiles, recipe: ConvertRecipe, model: nn.Module, folder: Path, minutes: float | None, quantised: float
 ) -> Healed:
     texts = Texts(recipe)
     return heal(
         model,
-        teacher_of(run, recipe),
+        teacher_of(files, recipe),
         texts.batches(texts.training),
         recipe.heal.steps,
         lr=recipe.heal.learning_rate,
@@ -121,20 +121,20 @@ def _told(healed: Healed) -> dict[str, Any]:
     }
 
 
-def plan_of(run: RunFiles) -> Plan:
+def plan_of(files: RunFiles) -> Plan:
     """The plan of a run."""
-    path = run.root / "plan.json"
+    path = files.root / "plan.json"
     return Plan.from_json(read_record(path, ConversionPlan, "run"), str(path))
 
 
-def teacher_of(run: RunFiles, recipe: ConvertRecipe) -> nn.Module:
+def teacher_of(files: RunFiles, recipe: ConvertRecipe) -> nn.Module:
     """The original model.
 
     Raises:
         ConversionError: its weights are no longer those of which the plan was made.
     """
     model = load_source(recipe.source.model)
-    source = read_record(run.root / "source.json", Source, "run")
+    source = read_record(files.root / "source.json", Source, "run")
     if weights_hash(model) != source.get("weights_sha256"):
         raise ConversionError(
             f"{recipe.source.model}: its weights have changed since the plan was made; use a new --out"
@@ -142,8 +142,8 @@ def teacher_of(run: RunFiles, recipe: ConvertRecipe) -> nn.Module:
     return model
 
 
-def without_mlps(run: RunFiles, recipe: ConvertRecipe) -> nn.Module:
+def without_mlps(files: RunFiles, recipe: ConvertRecipe) -> nn.Module:
     """The original model without the parts that the plan converts."""
-    model = teacher_of(run, recipe)
-    remove_mlps(model, plan_of(run))
+    model = teacher_of(files, recipe)
+    remove_mlps(model, plan_of(files))
     return model

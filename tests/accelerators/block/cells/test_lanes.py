@@ -19,7 +19,10 @@ GRAPH = random_block(
 
 @pytest.mark.parametrize(
     ("dataflow", "lanes"),
-    [("accumulate", 2), ("tree", 2)],  # three of six accumulators are counted twice, one of two trees
+    [
+        ("accumulate", 2),
+        pytest.param("tree", 2, marks=pytest.mark.slow),
+    ],  # three of six accumulators count twice, one of two trees
 )
 def test_lanes_and_the_rest_are_the_whole(tmp_path, dataflow, lanes):
     yosys = fpga_yosys()

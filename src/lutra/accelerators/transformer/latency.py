@@ -1,0 +1,103 @@
+"""Cycles of the transformer machine, in closed form: of every step of a call, and of all; simulation equals them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lutra.accelerators.block.schedule import schedule
+from lutra.accelerators.systolic.array import product_cycles
+from lutra.accelerators.transformer import units
+from lutra.accelerators.transformer.config import TransformerConfig
+from lutra.accelerators.transformer.image import Image
+from lutra.accelerators.transformer.machine import Call
+from lutra.accelerators.transformer.program import Op, Step
+from lutra.frozen.graph import Graph, as_weightless
+
+CONTROL_CYCLES = 2
+"""Of every step: its word is fetched, its unit started."""
+RESULT_STAGES = 2 + units.REQUANTISE_STAGES
+"""From a sum's arrival to its write: a register before requantising and one behind it."""
+PRODUCT_CYCLES = RESULT_STAGES
+"""Of a product beside what the array takes: start and first read, instead of the array's output register; the results'
+stages."""
+TILE_CYCLES = 5
+"""Of a row tile of attention beside its products and softmax: one before the first product, two before what follows."""
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """When a step runs; the first step's fetch is in cycle 0."""
+
+    step: Step
+    start: int
+    cycles: int
+
+    @property
+    def end(self) -> int:
+        """The cycle in which its last result is written."""
+        return self.start + self.cycles - 1
+
+
+def step_times(image: Image, call: Call) -> list[StepTime]:
+    """Every step of a call, when neither stream stalls."""
+    times, now = [], 0
+    for step in image.steps:
+        cycles = step_cycles(step, call, image)
+        times.append(StepTime(step, now, cycles))
+        now += cycles
+    return times
+
+
+def call_cycles(image: Image, call: Call) -> int:
+    """From the fetch of the first step to that of the end, both counted, and the cycle in which the end is seen."""
+    return sum(time.cycles for time in step_times(image, call))
+
+
+def total_cycles(image: Image, calls: Sequence[Call]) -> int:
+    """Of calls one after the other."""
+    return sum(call_cycles(image, call) for call in calls)
+
+
+def step_cycles(step: Step, call: Call, image: Image) -> int:
+    """One step, from its fetch to its last write, both counted."""
+    rows, config = call.of_step(step), image.config
+    match step.op:
+        case Op.END:
+            return CONTROL_CYCLES
+        case Op.EMBED | Op.POSITIONS:
+            return CONTROL_CYCLES + rows * (step.inner + 1) + 2
+        case Op.PIXELS:
+            return CONTROL_CYCLES + rows * step.inner
+        case Op.NORM:
+            return CONTROL_CYCLES + 2 + units.norm_cycles(rows, step.inner, config.norm_lanes)
+        case Op.PRODUCT:
+            return CONTROL_CYCLES + _product(rows, step.inner, step.column_tiles, config)
+        case Op.ATTENTION:
+            return CONTROL_CYCLES + step.heads * sum(
+                _attention_tile(step, first, rows, call, config) for first in range(0, rows, config.size)
+            )
+        case Op.BLOCK:
+            return CONTROL_CYCLES + _block(rows, step.inner, image.blocks[step.table], config)
+
+
+def _product(rows: int, inner: int, column_tiles: int, config: TransformerConfig) -> int:
+    """From the cycle behind a product's start to its last write."""
+    columns = column_tiles * config.size
+    return product_cycles(rows, inner, columns, config.size, config.lanes) + PRODUCT_CYCLES
+
+
+def _attention_tile(step: Step, first: int, rows: int, call: Call, config: TransformerConfig) -> int:
+    """Of a head: the queries from `first` on, from the start of their scores to the last write of their context."""
+    count = min(config.size, rows - first)
+    keys = call.past + first + count if step.causal else call.past + call.rows
+    scores = _product(count, step.inner, -(-keys // config.size), config)
+    context = _product(count, keys, step.column_tiles, config)
+    return scores + units.softmax_cycles(count, -(-keys // config.lanes), config.lanes) + context + TILE_CYCLES
+
+
+def _block(rows: int, words: int, graph: Graph, config: TransformerConfig) -> int:
+    """Rows through a weightless block: read, computed and written at the same time, two rows waiting before each."""
+    block = schedule(as_weightless(graph), config.fold_factor, config.dataflow)
+    interval = max(words, block.interval_cycles)
+    return 1 + words + block.latency_cycles + words + RESULT_STAGES + (rows - 1) * interval

@@ -1,0 +1,40 @@
+CAPI=2:
+# FuseSoC: `fusesoc --cores-root . run --target sim ${vlnv.fusesoc}` from the folder of this file.
+name: "${vlnv.fusesoc}"
+description: "${len(core.members)} weightless block${"s" if len(core.members) > 1 else ""} behind AXI4-Stream, build ${build_hash}"
+
+filesets:
+  rtl:
+    files:
+% for source in sources:
+      - rtl/${source}: {file_type: ${"systemVerilogSource" if source.endswith(".sv") else "verilogSource"}}
+% endfor
+  simulation:
+    files:
+      - driver/c/${core.name}.h: {file_type: cSource, is_include_file: true}
+      - driver/c/${core.name}.c: {file_type: cSource}
+      - sim/simulate.cpp: {file_type: cppSource}
+% for vector in vectors:
+      - ${vector}: {file_type: user, copyto: ${vector}}
+% endfor
+
+targets:
+  default:
+    filesets: [rtl]
+    toplevel: ${core.name}
+  lint:
+    default_tool: verilator
+    filesets: [rtl]
+    toplevel: ${core.name}
+    tools:
+      verilator:
+        mode: lint-only
+        verilator_options: [-Wall, --replication-limit, "16777216"]
+  sim:
+    default_tool: verilator
+    filesets: [rtl, simulation]
+    toplevel: ${core.name}
+    tools:
+      verilator:
+        mode: cc
+        verilator_options: [--no-timing, -DLUTRA_FAST_SIMULATION, --replication-limit, "16777216", --output-split, "20000"]

@@ -1,0 +1,185 @@
+"""The register map of a packaged accelerator: one description from which RTL, drivers and pages are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+WORD_BYTES = 4
+MAP_VERSION = 1
+"""Counts changes of what the registers mean."""
+IDENTITY = int.from_bytes(b"LUTR", "big")
+"""What a register at offset 0 says, whatever accelerator is behind it."""
+HASH_WORDS = 2
+
+Access = Literal["constant", "status", "setting", "command", "sticky"]
+"""What software and hardware may do with a field.
+
+constant: it never changes. status: the hardware says it. setting: software writes and reads it. command: writing 1 does
+something once, it reads 0. sticky: the hardware sets it, writing 1 clears it.
+"""
+ACCESS_IN_WORDS: dict[Access, str] = {
+    "constant": "read",
+    "status": "read",
+    "setting": "read and write",
+    "command": "write 1 to act",
+    "sticky": "read, write 1 to clear",
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """Bits of a register, from `low` on."""
+
+    name: str
+    low: int
+    bits: int
+    access: Access
+    what: str
+    """For people: what it means."""
+    value: int = 0
+    """Of a constant; of all others, after a reset."""
+    followed: bool = False
+    """Of a sticky one: the hardware looks at it, and clears it, too."""
+
+    @property
+    def mask(self) -> int:
+        """The field's bits within the register."""
+        return ((1 << self.bits) - 1) << self.low
+
+
+@dataclass(frozen=True)
+class Register:
+    """A word of 32 bits."""
+
+    name: str
+    fields: tuple[Field, ...]
+    what: str
+
+    @property
+    def reset(self) -> int:
+        """What is read after a reset, where the hardware says 0."""
+        return sum(field.value << field.low for field in self.fields)
+
+    @property
+    def writable(self) -> bool:
+        """Whether writing does anything."""
+        return any(field.access in ("setting", "command", "sticky") for field in self.fields)
+
+    @property
+    def readable(self) -> bool:
+        """Whether reading tells anything."""
+        return any(field.access != "command" for field in self.fields)
+
+
+def _word(name: str, access: Access, what: str, value: int = 0) -> Register:
+    return Register(name, (Field("value", 0, 32, access, what, value),), what)
+
+
+@dataclass(frozen=True)
+class RegisterMap:
+    """Registers one after the other, from offset 0 on."""
+
+    registers: tuple[Register, ...]
+
+    def __iter__(self) -> Iterator[tuple[int, Register]]:
+        """Byte offset and register."""
+        return ((WORD_BYTES * place, register) for place, register in enumerate(self.registers))
+
+    @property
+    def address_bits(self) -> int:
+        """Of a byte address that reaches every register; at least 4 KiB, the least that AXI gives to a slave."""
+        return max(12, (WORD_BYTES * len(self.registers) - 1).bit_length())
+
+    def offset(self, name: str) -> int:
+        """The byte offset of a register."""
+        return next(offset for offset, register in self if register.name == name)
+
+    def signals(self, access: Access) -> list[tuple[str, Field]]:
+        """Fields of one kind with the names of their signals."""
+        return [
+            (signal_of(register, field), field)
+            for _, register in self
+            for field in register.fields
+            if field.access == access
+        ]
+
+
+def signal_of(register: Register, field: Field) -> str:
+    """The name of a field's signal in the RTL, without its direction."""
+    return register.name if field.name == "value" else f"{register.name}_{field.name}"
+
+
+def row_registers(build_hash: str, blocks: int) -> RegisterMap:
+    """The registers of an accelerator that takes packets of rows and gives packets of rows.
+
+    `build_hash` are 16 hexadecimal digits; `blocks` is how many blocks share the streams.
+    """
+    words = [int(build_hash[start : start + 8], 16) for start in range(0, 8 * HASH_WORDS, 8)]
+    return RegisterMap(
+        (
+            _word("identity", "constant", "An accelerator of Lutra: the letters LUTR.", IDENTITY),
+            _word("map_version", "constant", "What this page describes.", MAP_VERSION),
+            _word("build_hash_high", "constant", "First eight digits of the build hash.", words[0]),
+            _word("build_hash_low", "constant", "The other eight.", words[1]),
+            Register(
+                "control",
+                (
+                    Field("start", 0, 1, "command", "Take the next packet of the input stream; only while not busy."),
+                    Field("reset", 1, 1, "command", "Forget everything inside; the streams' other ends, too, must."),
+                ),
+                "Commands.",
+            ),
+            Register(
+                "status",
+                (
+                    Field("busy", 0, 1, "status", "A packet is expected, or inside."),
+                    Field(
+                        "done",
+                        1,
+                        1,
+                        "sticky",
+                        "A packet's last output beat was taken; a start clears it.",
+                        followed=True,
+                    ),
+                ),
+                "How far the packet is.",
+            ),
+            Register(
+                "config",
+                (
+                    Field("auto_start", 0, 1, "setting", "When a packet is done, take the next one."),
+                    Field("interrupt", 1, 1, "setting", "Raise the interrupt while status.done is 1."),
+                ),
+                "How to work.",
+            ),
+            Register(
+                "block",
+                (Field("index", 0, 16, "setting", "Which block the next packet goes through, from 0 on."),),
+                "Looked at when a packet is started.",
+            ),
+            Register(
+                "errors",
+                (
+                    Field(
+                        "row", 0, 1, "sticky", "A packet ended within a row; the rest of the row was taken as zeros."
+                    ),
+                    Field("keep", 1, 1, "sticky", "TKEEP had holes; bytes behind the first one were dropped."),
+                    Field(
+                        "range", 2, 1, "sticky", "An element was beyond the input type; its upper bits were dropped."
+                    ),
+                    Field("start", 3, 1, "sticky", "A start while busy; nothing was done."),
+                    Field("block", 4, 1, "sticky", "A start with a block that is not there; nothing was done."),
+                ),
+                "What went wrong since it was cleared.",
+            ),
+            _word("blocks", "constant", "How many blocks there are.", blocks),
+            _word("rows", "status", "Rows of the packet that have left the block."),
+            _word(
+                "cycles", "status", "Cycles from the packet's first input beat to its last output beat, both counted."
+            ),
+            _word("input_stalls", "status", "Of these, cycles in which input was wanted and none was offered."),
+            _word("output_stalls", "status", "Cycles in which output was offered and not taken."),
+        )
+    )
