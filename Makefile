@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all fuzz kills lint wheel site clean
+.PHONY: demo test test-all fuzz kills lint wheel site tutorials clean
 
 demo: $(VENV)/installed
 	$(BIN)/lutra run recipes/demo.toml --out runs/demo
@@ -37,7 +37,11 @@ wheel: $(VENV)/installed-dev
 
 # The documentation site in build/site, without network; a link that leads nowhere is an error.
 site: $(VENV)/installed-docs
-	$(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+# Two minutes of compiling and simulating; what stands below the cells must be what they print.
+tutorials: $(VENV)/installed-docs
+	$(BIN)/python -m pytest -n auto tests/test_tutorials.py
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info

@@ -1,10 +1,10 @@
 """Peers that pip can install, beside a weightless block, on one small task: `python benchmarks/peers.py [--json]`.
 
-The task is a classifier of 8 x 8 digits (`peers_digits.py`), which all of them can do; what a block does in a
-transformer is in docs/recovery.md. A row for each system: accuracy of what would be deployed, over seeds; seconds of
-training on one thread; LUTs and flip-flops of the whole, the encoder included, by the same Yosys; cycles; microseconds
-a row on one thread, alternating. `none` is what the pixels say without any hidden part. A package that is missing, or
-does not start, is a row that says so.
+The task is a classifier of 64 features (`peers_digits.py`), which all of them can do; what a block does in a
+transformer is in docs/recovery.md. A row for each system: accuracy of what would be deployed, over seeds; CPU seconds
+of training on one thread; LUTs and flip-flops of the whole, the encoder included, by the same Yosys; cycles;
+microseconds a row on one thread, alternating. `none` is what the pixels say without any hidden part. A package that
+is missing, or does not start, is a row that says so.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def measure(seeds: list[int], names: list[str], synthesise: bool) -> list[dict[s
 def table(rows: list[dict[str, Any]]) -> str:
     """As Markdown."""
     lines = [
-        "| system | accuracy, % | training, s | LUT | FF | cycles | us, 1 row | us a row of 500 | RTL compared |",
+        "| system | accuracy, % | training, CPU s | LUT | FF | cycles | us, 1 row | us a row of 500 | RTL compared |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
     for row in rows:

@@ -1,4 +1,6 @@
-"""The work on which `peers.py` compares systems: 8 x 8 digits, 64 features of 0 to 16, ten classes.
+"""The work on which `peers.py` compares systems: is a handwritten digit odd? 64 features of 0 to 16, two classes.
+
+A linear model tells the ten digits apart nearly as well as anything else, but not the odd ones from the even ones.
 
 All systems train on the same rows for the same number of steps and are tested on the same 500 rows that were held out.
 LUTs and flip-flops are Yosys' for UltraScale+, for all of them and with everything from the features' codes on.
@@ -22,7 +24,7 @@ from lutra.synth.tools.find import fpga_yosys
 from lutra.synth.tools.yosys import FpgaUse, map_fpga
 
 STEPS, BATCH = 1500, 128
-TEST_ROWS, CLASSES, FEATURES = 500, 10, 64
+TEST_ROWS, CLASSES, FEATURES = 500, 2, 64
 Call = Callable[[], Any]
 
 
@@ -47,7 +49,7 @@ def digits() -> Digits:
 
     pixels, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(labels))
-    codes, labels = pixels[order].astype(np.int8), labels[order].astype(np.int64)
+    codes, labels = pixels[order].astype(np.int8), labels[order].astype(np.int64) % CLASSES
     return Digits(codes[TEST_ROWS:], labels[TEST_ROWS:], codes[:TEST_ROWS], labels[:TEST_ROWS])
 
 
@@ -64,9 +66,9 @@ def fit(
     seed: int,
     after_step: Sequence[Callable[[], Any]] = (),
 ) -> float:
-    """Train with cross-entropy on batches that depend on the seed alone; returns seconds."""
+    """Train with cross-entropy on batches that depend on the seed alone; returns CPU seconds."""
     generator, targets = torch.Generator().manual_seed(seed), torch.from_numpy(labels)
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(STEPS):
         rows = torch.randint(len(targets), (BATCH,), generator=generator)
         loss = F.cross_entropy(forward(inputs[rows]), targets[rows])
@@ -75,7 +77,7 @@ def fit(
         optimiser.step()
         for call in after_step:
             call()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def luts(folder: Path, sources: list[str], top: str) -> FpgaUse | None:

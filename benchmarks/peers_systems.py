@@ -1,4 +1,4 @@
-"""The systems that `peers.py` compares, each used as its own documents show, on the digits of `peers_digits.py`.
+"""The systems that `peers.py` compares, each used as its own documents show, on the task of `peers_digits.py`.
 
 A system is a function from a seed to `Trained`. It imports its package itself, so that a missing one is a row and no
 error.
@@ -119,7 +119,7 @@ def engine(name: str, package: str, seed: int) -> Trained:
 
 
 def lutra_block(seed: int) -> Trained:
-    """A weightless block from 64 features to 10 scores, as integers."""
+    """A weightless block from 64 features to a score per class, as integers."""
     return _classifier(_block(seed), seed)
 
 
@@ -199,7 +199,7 @@ def dwn(seed: int) -> Trained:
     seconds = _train(block, seed)
     layer = block.lut_layers[0]
     with torch.no_grad():
-        counts = block.bits(real(data.test)).view(CLASSES, -1, len(data.test)).sum(dim=1)  # (10, N)
+        counts = block.bits(real(data.test)).view(CLASSES, -1, len(data.test)).sum(dim=1)  # (classes, N)
     model = nn.Sequential(LUTLayer(layer.tables.detach(), layer.mapping.connections()), GroupSum())
     encoder = Thresholds(block.thermometer.thresholds.detach().clone())
 

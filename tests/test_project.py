@@ -60,7 +60,7 @@ def test_the_workflow_runs_ci():
 def test_targets_that_ci_makes_are_there():
     made = re.findall(r"^\s*make ([\w -]+)$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
     phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert {"lint", "wheel", "site", "test"} <= set(" ".join(made).split()) <= set(phony[1].split())
+    assert {"lint", "wheel", "site", "tutorials", "test"} <= set(" ".join(made).split()) <= set(phony[1].split())
 
 
 def test_the_citation_is_of_this_version_and_names_its_sources():

@@ -46,6 +46,7 @@ def printed(notebook: Any) -> list[str]:
     return texts
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not native.compiler_available(), reason="no C++ compiler here")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_tutorial_runs_and_prints_what_it_shows(path, tmp_path):

@@ -27,7 +27,10 @@ def execute(path: Path, folder: Path) -> Any:
     programs = folder / "programs"
     programs.mkdir()
     command = programs / "lutra"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lutra "$@"\n', encoding="utf-8")
+    # A kernel asks for colours and live lines, which are no text.
+    command.write_text(
+        f'#!/bin/sh\nunset FORCE_COLOR CLICOLOR_FORCE\nexec "{sys.executable}" -m lutra "$@"\n', encoding="utf-8"
+    )
     command.chmod(0o755)
     work = folder / "work"
     work.mkdir()
@@ -51,7 +54,23 @@ def execute(path: Path, folder: Path) -> Any:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # when each cell ran, which would be another time in every file
+        if cell.cell_type == "code":
+            cell.outputs = _in_order(cell.outputs, shell=cell.source.startswith("%%sh"))
     return notebook
+
+
+def _in_order(outputs: list[Any], shell: bool) -> list[Any]:
+    """Printed pieces as two whole texts, progress of commands first; what libraries say on stderr is left out."""
+    pieces: dict[str, list[Any]] = {"stderr": [], "stdout": []}
+    for output in outputs:
+        if output.output_type == "stream":
+            pieces[output.name].append(output)
+    whole = []
+    for name, found in pieces.items():
+        if found and (shell or name == "stdout"):
+            found[0].text = "".join(each.text for each in found)
+            whole.append(found[0])
+    return [*whole, *(output for output in outputs if output.output_type != "stream")]
 
 
 def to_markdown(path: Path) -> tuple[str, dict[str, str | bytes]]:
