@@ -110,4 +110,6 @@ def test_a_wheel_runs_the_demo_from_training_to_the_report(fresh: Path, tmp_path
     assert all(step["finished"] for step in printed["steps"].values())
     simulated = json.loads((tmp_path / "runs" / "demo" / "simulate.json").read_text())
     assert simulated["mismatches"] == 0 and simulated["cycles_match"]
+    machine = json.loads((tmp_path / "runs" / "demo" / "machine.json").read_text())
+    assert machine["mismatches"] == 0 and machine["cycles_match"] and len(machine["tokens"]) == 16
     assert (tmp_path / "runs" / "demo" / "report.html").stat().st_size > 10_000

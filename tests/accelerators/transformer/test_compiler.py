@@ -39,11 +39,12 @@ def test_every_step_of_a_gpt_is_goldens_in_any_pieces(size, lanes, norm_lanes, f
     compare_all_steps(program, sized_for(program, size, lanes, norm_lanes), [7, 1, 1, 2], rng)
 
 
+@pytest.mark.parametrize("only_class", [False, True])
 @pytest.mark.parametrize("ffn", ["mlp", "weightless"])
 @pytest.mark.parametrize(("size", "lanes", "norm_lanes"), SIZES)
-def test_every_step_of_a_vit_is_goldens(size, lanes, norm_lanes, ffn):
+def test_every_step_of_a_vit_is_goldens(size, lanes, norm_lanes, ffn, only_class):
     rng = np.random.default_rng(size * lanes)
-    program = random_vit(rng, ffn=ffn)
+    program = random_vit(rng, ffn=ffn, only_class=only_class)
     compare_all_steps(program, sized_for(program, size, lanes, norm_lanes), [7], rng)
 
 

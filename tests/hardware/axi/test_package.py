@@ -44,7 +44,7 @@ def run(tmp_path):
     graphs = tuple(random_block(rng, luts=(14, 10), inputs=(4, 3), name=f"h.{index}.mlp") for index in range(2))
     store.save(FrozenModel(graphs), files.frozen)
     save_file({graph.name: random_rows(rng, graph, 70).astype(np.int8) for graph in graphs}, files.samples)
-    return files, Recipe(name="small model", hardware={"fold_factors": (3, "all"), "synthesise_fold_factors": (3,)})
+    return files, Recipe(name="small-model", hardware={"fold_factors": (3, "all"), "synthesise_fold_factors": (3,)})
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -16,6 +16,7 @@ from lutra.errors import InputError
 
 LARGEST_SIZE = 64
 LARGEST_ROWS = 1024
+LARGEST_PROGRAM = 256
 CONSTANT_BITS = 48
 """Of a column: bias 32, multiplier 16; or bias 32, gain 16."""
 EXPONENTIALS = 256
@@ -82,6 +83,11 @@ class TransformerConfig:
             value = getattr(self, name)
             if not _is_count(value) or value >= 1 << 24:
                 raise InputError(f"transformer: {name} must be an integer from 1 to {(1 << 24) - 1}, got {value!r}")
+        if self.program_words > LARGEST_PROGRAM:
+            raise InputError(
+                f"transformer: program_words must be at most {LARGEST_PROGRAM}, got {self.program_words}; take a model "
+                "of fewer layers"
+            )
 
     @property
     def row_tiles(self) -> int:

@@ -79,7 +79,7 @@ class RtlSession:
         call = Call(image.whole_rows or len(inputs), self.past)
         if call.past + call.rows > image.config.rows:
             raise InputError(f"{call.past + call.rows} rows are more than the {image.config.rows} of the machine")
-        self._send(bench.call_command(image.config, call, inputs, Drive(taps=False)))
+        self._send(bench.call_command(image, call, inputs, Drive(taps=False)))
         run = bench.read_run(self, image.config)
         if run.problems or run.cycles is None:
             raise ToolError(f"transformer machine: {run.problems[0]}")

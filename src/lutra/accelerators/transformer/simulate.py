@@ -120,6 +120,8 @@ def compare_call(
     """What is to be said of a call, and of every step of it."""
     verdicts = compare_steps(image, call, run, expected)
     problems = [str(verdict.first) for verdict in verdicts if verdict.first] + list(run.problems)
+    if stalled and 0 in run.stalled_cycles:
+        problems.append("a stream did not stall, which proves nothing about its handshake")
     predicted = latency.step_times(image, call)
     other = []
     if not stalled and run.cycles is not None:

@@ -64,8 +64,10 @@ class CycleBench:
         return {name: words[name].astype(np.int64) for name in self.outputs.bits}
 
 
-def build(files: list[Path], top: str, inputs: Fields, outputs: Fields, folder: Path) -> CycleBench:
-    """Compile the module `top` of `files` with its bench in `folder`.
+def build(
+    files: list[Path], top: str, inputs: Fields, outputs: Fields, folder: Path, defines: tuple[str, ...] = ()
+) -> CycleBench:
+    """Compile the module `top` of `files` with its bench in `folder`; `defines` are macros of the design.
 
     Raises:
         ToolError: a tool is missing, or refuses the design.
@@ -75,4 +77,5 @@ def build(files: list[Path], top: str, inputs: Fields, outputs: Fields, folder: 
     rendered = template.render(input_words=inputs.words, output_words=outputs.words)
     write_text(folder / "testbench.cpp", str(rendered))
     streams.write_bench_header(folder)
-    return CycleBench(verilator.build(files, top, folder / "testbench.cpp", folder), inputs, outputs)
+    executable = verilator.build(files, top, folder / "testbench.cpp", folder, defines=defines)
+    return CycleBench(executable, inputs, outputs)

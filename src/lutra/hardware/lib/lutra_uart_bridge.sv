@@ -1,10 +1,10 @@
 // A serial line in front of a packaged accelerator: its registers and its packets, byte by byte.
 //
 // Commands from the other side, numbers little endian:
-//   W index word       writes register `index` (one byte, counted in words) with four bytes; answered with w, or with o if
+//   W index word       writes register index (one byte, counted in words) with four bytes; answered with w, or with o if
 //                      a byte was lost since the last answer
 //   R index            answered with the four bytes of the register
-//   P length bytes     sends `length` bytes (a number of four bytes, at least 1) as one packet
+//   P length bytes     sends length bytes (a number of four bytes, at least 1) as one packet
 // Bytes of packets that come back are sent as they come, so whoever sends a packet must wait for them before the next
 // command; a serial line cannot be stalled. Other bytes are ignored. A break on the line starts afresh.
 //

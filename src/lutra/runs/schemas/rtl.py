@@ -34,4 +34,4 @@ class Manifest(Versioned):
     """Of a systolic array: its module, size and ports."""
     top: Name | None = None
     config: dict[str, object] | None = None
-    """Of BAT: its module, and a `BatConfig`, which reads it."""
+    """Of a whole machine: its module, and a `BatConfig` or a `TransformerConfig`, which reads it."""
