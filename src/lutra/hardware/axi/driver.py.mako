@@ -259,4 +259,6 @@ def on_serial(path, baud):
     port.send_break(0.05)
     port.reset_input_buffer()
     line = SerialLine(port)
-    return Accelerator(line, line.transfer)
+    accelerator = Accelerator(line, line.transfer)
+    accelerator.reset()  # of what another program may have left
+    return accelerator
