@@ -14,11 +14,21 @@ from lutra.hardware.bench import verilator
 from lutra.synth.tools.find import fpga_yosys, run_tool
 
 PACKAGE = Path(lutra.__file__).parent
-MODULES = {
-    path.stem: path for path in sorted(PACKAGE.rglob("*.sv")) if path.parent.parent.name not in ("bat", "transformer")
+PARTS = {
+    f"lutra_transformer_{name}"
+    for name in (
+        *("attention", "banks", "block_rows", "controller", "core", "embed", "feeder"),
+        *("pixels", "product", "rows", "step", "walk", "wide"),
+    )
 }
-"""Those of whole machines are not among them: nobody else instantiates them, and a machine's configuration checks what
-they get."""
+"""What holds a transformer machine together; its vector units are modules like others."""
+MODULES = {
+    path.stem: path
+    for path in sorted(PACKAGE.rglob("*.sv"))
+    if path.parent.parent.name != "bat" and path.stem not in PARTS
+}
+"""Parts of one machine (BAT's, those above) are not among them: nobody else instantiates them, and the machine's
+configuration checks what they get."""
 CHECK = re.compile(r'\n  if \((?P<condition>[^"]*?)\) begin : gen_wrong\n    \$error\("(?P<rule>[^"]+)"\);\n  end\n')
 """How a module refuses parameters."""
 PARAMETER = re.compile(r"^  parameter (?:int unsigned|bit|logic)\b", re.MULTILINE)

@@ -173,7 +173,8 @@ def _binary_digits(encoded: IntArray) -> IntArray:
 
 def _sparse_digits(encoded: IntArray) -> IntArray:
     """Digits -1, 0 and 1 of which no two neighbours differ from 0, (places, R, D)."""
-    planes, rest = [], encoded.copy()
+    planes: list[IntArray] = []
+    rest = encoded.copy()
     while rest.any() or not planes:
         odd = rest & 1
         digit = np.where(odd == 1, 2 - (rest & 3), 0)

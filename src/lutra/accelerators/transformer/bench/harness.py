@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from mako.template import Template
 
-from lutra.accelerators.transformer import emit
+from lutra.accelerators.transformer import emit, latency
 from lutra.accelerators.transformer.config import TransformerConfig
 from lutra.accelerators.transformer.image import Image
 from lutra.accelerators.transformer.machine import Call
@@ -27,8 +27,8 @@ from lutra.runs.files import write_text
 
 TOP = "transformer_testbench"
 LOAD, CALL, END = 1, 2, 0
-PATIENCE = 2_000_000
-"""Cycles without the end of a step or a beat of a stream after which a call is given up."""
+PATIENCE = 10_000
+"""Beside twice the longest step: cycles without the end of a step or a beat of a stream after which a call ends."""
 KINDS = ("logits", "left", "keys", "values", "stream", "scores", "exponentials")
 """What is recorded, by the number that the bench gives it."""
 WIDE = {"logits", "stream", "scores"}
@@ -79,9 +79,8 @@ class Run:
     """Cycles in which steps were fetched, the end's too."""
     writes: dict[str, Writes]
     """By `KINDS`."""
-    beats_taken: int
-    stalled_cycles: int
-    """In which the source or the sink held a beat back."""
+    stalled_cycles: tuple[int, int]
+    """In which the source and the sink held a beat back."""
     problems: tuple[str, ...]
 
 
@@ -161,8 +160,8 @@ def simulate(
     parts = [load_commands(image)]
     for index, (call, inputs) in enumerate(calls):
         if drive.reset_after:
-            parts.append(call_command(bench.config, call, inputs, Drive(drive.stalls, index, drive.reset_after)))
-        parts.append(call_command(bench.config, call, inputs, Drive(drive.stalls, drive.seed + index, 0, drive.taps)))
+            parts.append(call_command(image, call, inputs, Drive(drive.stalls, index, drive.reset_after)))
+        parts.append(call_command(image, call, inputs, Drive(drive.stalls, drive.seed + index, 0, drive.taps)))
     parts.append(struct.pack("<I", END))
     arguments = [str(waveform.path.resolve()), str(waveform.first), str(waveform.last)] if waveform else []
     reader = streams.Reader(streams.execute(bench.executable, b"".join(parts), arguments))
@@ -187,13 +186,15 @@ def load_commands(image: Image) -> bytes:
     return b"".join(parts)
 
 
-def call_command(config: TransformerConfig, call: Call, inputs: IntArray, drive: Drive) -> bytes:
+def call_command(image: Image, call: Call, inputs: IntArray, drive: Drive) -> bytes:
     """A call with the beats of its input stream, (rows, values)."""
+    config = image.config
     lanes, bits = (config.lanes, 8) if config.pixels else (1, 16)
     padded = np.pad(inputs, ((0, 0), (0, -inputs.shape[1] % lanes))).reshape(-1, lanes)
     packed = streams.pack(padded, bits)
     beats = np.pad(packed, ((0, 0), (0, words_of_bits(config.input_bits) - packed.shape[1]))).astype("<u4")
-    settings = (call.rows, call.past, drive.stalls, drive.seed, drive.reset_after, drive.taps, PATIENCE)
+    patience = PATIENCE + 2 * max(time.cycles for time in latency.step_times(image, call))
+    settings = (call.rows, call.past, drive.stalls, drive.seed, drive.reset_after, drive.taps, patience)
     return struct.pack("<9I", CALL, *settings, beats.size) + beats.tobytes()
 
 
@@ -207,7 +208,7 @@ class Words(Protocol):
 
 def read_run(reader: Words, config: TransformerConfig) -> Run:
     """What the bench wrote about a call."""
-    finished, unstable, taken, stalled = (reader.word() for _ in range(4))
+    finished, unstable, *stalled = (reader.word() for _ in range(4))
     starts, records = reader.counted(), reader.counted().astype(np.uint32)
     problems = []
     if finished == NEVER:
@@ -215,7 +216,11 @@ def read_run(reader: Words, config: TransformerConfig) -> Run:
     if unstable != NEVER:
         problems.append(f"the output changed before it was taken in cycle {unstable}")
     return Run(
-        None if finished == NEVER else finished, starts, _writes(records, config), taken, stalled, tuple(problems)
+        None if finished == NEVER else finished,
+        starts,
+        _writes(records, config),
+        (stalled[0], stalled[1]),
+        tuple(problems),
     )
 
 

@@ -83,10 +83,11 @@ static void call(std::FILE* vectors, std::FILE* results) {
     for (uint32_t& word : inputs) word = read_word(vectors);
     Stalls source(2 * seed + 1, stalling ? Stalls::drawn : Stalls::none);
     Stalls sink(2 * seed + 2, stalling ? Stalls::drawn : Stalls::none);
+    const uint32_t source_hold = source.hold(), sink_hold = sink.hold();
     Words starts, records, data(wide_words), held;
     std::size_t next = 0;
     bool offered = false;
-    uint32_t finished = never, unstable = never, stalled = 0, quiet = 0;
+    uint32_t finished = never, unstable = never, source_stalled = 0, sink_stalled = 0, quiet = 0;
     top.tokens_i = rows;
     top.past_i = past;
     top.start_i = 1;
@@ -102,11 +103,13 @@ static void call(std::FILE* vectors, std::FILE* results) {
 % if waveforms:
         now = cycle;
 % endif
-        if (!offered && next < inputs.size() && source.go()) offered = true;
-        stalled += !offered && next < inputs.size();
+        if (!offered && next < inputs.size()) {
+            offered = source.go() && source_stalled >= source_hold;
+            source_stalled += !offered;
+        }
         if (offered) put(top.x_data_i, &inputs[next]);
         top.x_valid_i = offered;
-        top.y_ready_i = sink.go();
+        top.y_ready_i = sink.go() && sink_stalled >= sink_hold;
         top.eval();
         if (!top.busy_o) {
             finished = cycle;
@@ -117,7 +120,7 @@ static void call(std::FILE* vectors, std::FILE* results) {
         if (top.y_valid_o) get(top.y_data_o, data.data(), wide_words);
         if (!held.empty() && (!top.y_valid_o || data != held) && unstable == never) unstable = cycle;
         held = top.y_valid_o && !top.y_ready_i ? data : Words();
-        stalled += !held.empty();
+        sink_stalled += !held.empty();
         if (top.y_valid_o && top.y_ready_i) record(records, 0, 0, 0, top.y_data_o, wide_words), quiet = 0;
         if (tapping) {
             if (top.left_write_o) record(records, 1, top.left_bank_o, top.left_address_o, top.left_data_o, byte_words);
@@ -136,7 +139,7 @@ static void call(std::FILE* vectors, std::FILE* results) {
     top.x_valid_i = top.y_ready_i = 0;
     if (finished == never) reset();
     if (limit) return;
-    const uint32_t counts[] = {finished, unstable, static_cast<uint32_t>(next / input_words), stalled};
+    const uint32_t counts[] = {finished, unstable, source_stalled, sink_stalled};
     std::fwrite(counts, 4, 4, results);
     write_words(results, starts);
     write_words(results, records);
