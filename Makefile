@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all fuzz kills lint wheel clean
+.PHONY: demo test test-all fuzz kills lint wheel site tutorials clean
 
 demo: $(VENV)/installed
 	$(BIN)/lutra run recipes/demo.toml --out runs/demo
@@ -35,6 +35,14 @@ wheel: $(VENV)/installed-dev
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
+# The documentation site in build/site, without network; a link that leads nowhere is an error.
+site: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+# Two minutes of compiling and simulating; what stands below the cells must be what they print.
+tutorials: $(VENV)/installed-docs
+	$(BIN)/python -m pytest -n auto tests/test_tutorials.py
+
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info
 
@@ -48,3 +56,7 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e ".[dev]"
 	touch $@ $(VENV)/installed
+
+$(VENV)/installed-docs: $(VENV)/installed-dev
+	$(INSTALL) -e ".[docs]"
+	touch $@

@@ -38,7 +38,7 @@ def test_bash_completes_commands_options_and_names():
     assert offered("lutra", "results", "") == ["add", "list"]
     assert set(offered("lutra", "table", "")) == set(TABLES)
     assert offered("lutra", "run", "r.toml", "--from", "sy") == ["synth"]
-    assert offered("lutra", "generate", "runs/a", "--engine", "") == ["torch", "golden", "runtime"]
+    assert {"torch", "golden", "runtime"} <= set(offered("lutra", "generate", "runs/a", "--engine", ""))
 
 
 def test_where_nothing_of_ours_fits_files_are_left_to_the_shell():

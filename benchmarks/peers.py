@@ -1,0 +1,117 @@
+"""Peers that pip can install, beside a weightless block, on one small task: `python benchmarks/peers.py [--json]`.
+
+The task is a classifier of 64 features (`peers_digits.py`), which all of them can do; what a block does in a
+transformer is in docs/recovery.md. A row for each system: accuracy of what would be deployed, over seeds; CPU seconds
+of training on one thread; LUTs and flip-flops of the whole, the encoder included, by the same Yosys; cycles;
+microseconds a row on one thread, alternating. `none` is what the pixels say without any hidden part. A package that
+is missing, or does not start, is a row that says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+import torch
+from harness import alternate, machine
+from peers_systems import (
+    Trained,
+    distributed_arithmetic,
+    dwn,
+    engine,
+    logic_gates,
+    lutra_block,
+    mlp,
+    none,
+)
+
+ROWS = (1, 500)
+SYSTEMS: dict[str, tuple[str | None, Callable[[int], Trained]]] = {
+    "none: one linear layer": (None, none),
+    "MLP, PyTorch fp32": (None, mlp),
+    "MLP, ONNX Runtime fp32": ("onnxruntime", functools.partial(engine, "onnxruntime_fp32", "onnxruntime")),
+    "MLP, ONNX Runtime int8": ("onnxruntime", functools.partial(engine, "onnxruntime_qdq", "onnxruntime")),
+    "MLP, OpenVINO": ("openvino", functools.partial(engine, "openvino_fp", "openvino")),
+    "MLP, OpenVINO int8": ("openvino", functools.partial(engine, "openvino_int8", "openvino")),
+    "MLP, rounded, alkaid": ("alkaid", distributed_arithmetic),
+    "logic gates, torchlogix": ("torchlogix", logic_gates),
+    "DWN, dwn2rtl": ("dwn2rtl", dwn),
+    "weightless block, Lutra": (None, lutra_block),
+}
+"""Name -> the package that it needs, and what trains it."""
+
+
+def measure(seeds: list[int], names: list[str], synthesise: bool) -> list[dict[str, Any]]:
+    """One row for each system; seeds beyond the first only train."""
+    rows, calls = [], dict[str, Callable[[], Any]]()
+    for name in names:
+        package, train = SYSTEMS[name]
+        row: dict[str, Any] = {"system": name, "package": package}
+        rows.append(row)
+        began = time.perf_counter()
+        try:
+            row["version"] = metadata.version(package) if package else None
+            trained = [train(seed) for seed in seeds]
+        except metadata.PackageNotFoundError:
+            row["problem"] = "not installed"
+            continue
+        except Exception as error:  # a peer that fails is a row, and no end of the table
+            row["problem"] = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            continue
+        row["accuracies"] = [each.accuracy for each in trained]
+        row["train_s"] = statistics.median(each.train_s for each in trained)
+        if trained[0].call is not None:
+            calls |= {f"{name}/{count}": trained[0].call(count) for count in ROWS}
+        if trained[0].hardware is not None and synthesise:
+            row["hardware"] = vars(trained[0].hardware())
+        print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
+    with torch.inference_mode():
+        times = alternate(calls, clock=time.thread_time)
+    for row in rows:
+        for count in ROWS:
+            if (key := f"{row['system']}/{count}") in times:
+                row[f"us_a_row_of_{count}"] = 1e3 * times[key] / count
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """As Markdown."""
+    lines = [
+        "| system | accuracy, % | training, CPU s | LUT | FF | cycles | us, 1 row | us a row of 500 | RTL compared |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for row in rows:
+        version = f" {row['version']}" if row.get("version") else ""
+        if "problem" in row:
+            lines.append(f"| {row['system']}{version} | {row['problem']} | | | | | | | |")
+            continue
+        found, hardware = row["accuracies"], row.get("hardware", {})
+        spread = f" ± {statistics.stdev(found):.1f}" if len(found) > 1 else ""
+        speed = [f"{row[key]:.2f}" if (key := f"us_a_row_of_{count}") in row else "" for count in ROWS]
+        size = [f"{hardware[key]:,}" if key in hardware else "" for key in ("lut", "ff", "cycles")]
+        cells = [f"{row['system']}{version}", f"{statistics.mean(found):.1f}{spread}", f"{row['train_s']:.1f}"]
+        lines.append("| " + " | ".join([*cells, *size, *speed, hardware.get("compared", "")]) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--only", choices=list(SYSTEMS), nargs="+", help="default: all")
+    parser.add_argument("--no-synthesis", action="store_true", help="leave LUTs, flip-flops and cycles out")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = measure(options.seeds, options.only or list(SYSTEMS), not options.no_synthesis)
+    print(json.dumps({"machine": machine(), "rows": rows}) if options.json else table(rows))
+
+
+if __name__ == "__main__":
+    main()
