@@ -92,7 +92,9 @@ def test_outputs_that_share_counts_take_less():
         assert together < most * 24
 
 
-@pytest.mark.parametrize("defines", [(), ("LUTRA_XILINX",)], ids=["plain", "xilinx"])
+@pytest.mark.parametrize(
+    "defines", [(), pytest.param(("LUTRA_XILINX",), marks=pytest.mark.slow)], ids=["plain", "xilinx"]
+)
 def test_the_systemverilog_computes_the_sums(tmp_path, defines):
     rng = np.random.default_rng(3)
     largest, rows, outputs = 3, 40, 7

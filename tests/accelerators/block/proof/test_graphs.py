@@ -51,6 +51,7 @@ def test_the_netlist_is_the_graph(mapped):
     assert (sums_of(netlist, rows) == expected.reshape(len(rows), -1)).all()
 
 
+@pytest.mark.slow
 def test_every_fault_that_shows_in_a_sum_is_found(mapped):
     graph, _, _, netlist = mapped
     rng = np.random.default_rng(3)
