@@ -94,13 +94,13 @@ class Adder:
 
 @dataclass(frozen=True)
 class Output:
-    """One sum, modulo 2^bits: the operands, of which there are at most three, and a constant."""
+    """One sum, modulo 2^bits: at most three operands, or two and a constant that is not 0."""
 
     operands: tuple[Operand, ...]
     constant: int
 
     def luts(self, bits: int) -> int:
-        """As of an adder; a constant among three operands has been added before."""
+        """As of an adder, in which a constant is an operand that begins at the lowest place."""
         starts = sorted(operand.shift for operand in self.operands)
         if len(starts) + bool(self.constant) < 2:
             return 0
