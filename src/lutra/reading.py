@@ -101,7 +101,10 @@ def parse_json(content: bytes) -> Any:
     Raises:
         ValueError: anything else, in a few words.
     """
-    text = content.decode("utf-8")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:  # whose text holds all of `content`
+        raise ValueError(f"not UTF-8 at byte {error.start}") from None
     depth = 0
     for token in _STRUCTURE.finditer(text):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
@@ -115,7 +118,10 @@ def parse_json(content: bytes) -> Any:
         object_pairs_hook=_object,
     )
     if "\\ud" in text.lower():
-        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no character
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("half of a surrogate pair, which is no character") from None
     return value
 
 

@@ -89,7 +89,10 @@ def test_presets_have_their_published_sizes(name, parameters):
         ({"model_type": "vit", **VIT, "patch_size": [8]}, "patch_size must be one or two positive integers"),
         ({"model_type": "vit", **VIT, "patch_size": 64}, "patch_size must be at most image_size"),
         ({"model_type": "opt", **MODELS["opt"], "word_embed_proj_dim": 8}, "projected embeddings"),
+        ({"model_type": "vit", **VIT, "patch_size": [True, 8]}, "patch_size must be one or two positive integers"),
         ({"model_type": "mixtral", **GATED}, "model_type 'mixtral' is not known"),
+        ({"model_type": ["bert"], **GATED}, r"model_type \['bert'\] is not known"),
+        (GATED, "model_type None is not known"),
     ],
 )
 def test_wrong_configurations_are_one_line(config, message, tmp_path):

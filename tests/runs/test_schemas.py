@@ -11,13 +11,23 @@ import pytest
 import lutra
 from fabricated_run import exploration, make_finished_run, spread
 from lutra.errors import LutraError, RunDirectoryError
+from lutra.reading import parse_json
 from lutra.recipes.kinds import KINDS, load_function
 from lutra.report.record import add_result
 from lutra.runs.schemas.exploration import ExplorationRecord
 from lutra.runs.schemas.recorded import BertRecord, LanguageRecord
 from lutra.runs.schemas.simulation import BlockSimulation
-from lutra.runs.schemas.training import LogLine
-from lutra.runs.typed import EVIDENCE, read_evidence, read_lines, read_record, write_evidence, write_lines, write_record
+from lutra.runs.schemas.training import LogLine, StageResult
+from lutra.runs.typed import (
+    EVIDENCE,
+    checked,
+    read_evidence,
+    read_lines,
+    read_record,
+    write_evidence,
+    write_lines,
+    write_record,
+)
 
 PACKAGE = Path(lutra.__file__).parent
 RECORDED = PACKAGE / "papers" / "recorded"
@@ -30,6 +40,8 @@ PLAIN = {
     "frozen/store.py",  # frozen models, too
     "synth/tools/yosys.py",  # what a tool has just written
     "synth/tools/nextpnr.py",
+    "synth/tools/ecp5.py",
+    "accelerators/block/bitstream.py",  # what place and route has just written
     "papers/experiments/run.py",  # writes records of syntheses, read by papers.recorded_*
     "papers/experiments/asic_block.py",  # scripts that make such records
     "papers/experiments/encoded_values.py",
@@ -140,3 +152,33 @@ def test_a_line_of_a_log_that_is_off_is_named(tmp_path, line):
     with pytest.raises(RunDirectoryError, match=r"line 1 is not JSON"):
         read_lines(path, LogLine, "train again")
     assert read_lines(tmp_path / "none", LogLine, "train again") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"quantisation": {"weight_bits": 31}}, "weight_bits"),
+        ({"quantisation": {"method": {}}}, "quantisation"),
+        ({"layers": "2"}, "layers"),
+    ],
+)
+def test_a_stage_whose_bert_is_none_is_named(tmp_path, change, words):
+    stage = {
+        "recipe_hash": None,
+        "metric": "acc",
+        **dict.fromkeys(("start_score", "best_score", "last_score", "seconds"), 1.0),
+        "lessons": [],
+        "iterations": 1,
+        "packed": False,
+        "environment": {},
+    }
+    assert checked({**stage, "bert": {"layers": 2}}, StageResult, tmp_path, "train again")["bert"] == {"layers": 2}
+    with pytest.raises(RunDirectoryError, match=words):
+        checked({**stage, "bert": change}, StageResult, tmp_path, "train again")
+
+
+@pytest.mark.parametrize("content", [b'{"a": "' + b"x" * 10_000 + b'\xff"}', b'["' + b"x" * 10_000 + b'\\ud800"]'])
+def test_what_is_no_text_is_refused_in_few_words(content):
+    with pytest.raises(ValueError) as refused:
+        parse_json(content)
+    assert type(refused.value) is ValueError and len(repr(refused.value)) < 200

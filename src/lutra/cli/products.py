@@ -25,6 +25,10 @@ BlockOption = Annotated[
 ]
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 @command(app)
 def package(
     root: RunArgument,
@@ -56,7 +60,8 @@ def package(
     else:
         bus = result["bus_bits"]
         print(
-            f"{result['out']}: {result['name']}, build {result['build_hash']}, {len(result['blocks'])} blocks, "
+            f"{result['out']}: {result['name']}, build {result['build_hash']}, "
+            f"{_counted(len(result['blocks']), 'block')}, "
             f"{result['cycles_per_row']} cycles per row, streams of {bus['in']} and {bus['out']} bits, "
             f"{result['files']} files"
         )

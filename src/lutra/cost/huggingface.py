@@ -43,7 +43,7 @@ class _Config:
         if not isinstance(value, list):
             side = self.integer(key)
             return side, side
-        if len(value) != 2 or not all(isinstance(side, int) and side >= 1 for side in value):
+        if len(value) != 2 or not all(type(side) is int and side >= 1 for side in value):
             raise InputError(f"{self.source}: {key} must be one or two positive integers, got {brief(repr(value), 60)}")
         return value[0], value[1]
 
@@ -67,8 +67,9 @@ def shape_of_huggingface(config: Mapping[str, Any] | Path, tokens: int | None = 
     source = str(config) if isinstance(config, Path) else "config"
     values = _read_config(config) if isinstance(config, Path) else config
     model_type = values.get("model_type")
-    if model_type not in _FAMILIES:
-        raise InputError(f"{source}: model_type {model_type!r} is not known; there are {', '.join(_FAMILIES)}")
+    if not isinstance(model_type, str) or model_type not in _FAMILIES:
+        known = ", ".join(_FAMILIES)
+        raise InputError(f"{source}: model_type {brief(repr(model_type), 60)} is not known; there are {known}")
     if tokens is not None and tokens < 1:
         raise InputError(f"tokens must be positive, got {tokens}")
     return _FAMILIES[model_type](_Config(values, source), model_type, tokens)

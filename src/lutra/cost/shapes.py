@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lutra.cost.workload import TransformerShape
 from lutra.errors import InputError
+from lutra.escape import brief
 from lutra.frozen.graph import WeightlessBlock
 from lutra.recipes.convert import ConvertRecipe
 from lutra.recipes.frozen import FrozenRecipe
@@ -165,7 +166,9 @@ def shape_of_conversion(files: RunFiles, recipe: ConvertRecipe) -> TransformerSh
         shapes = {(int(row["inputs"]), int(row["hidden"]), int(row["outputs"]), bool(row["gated"])) for row in rows}
         layers, heads = sum(max(1, int(row["calls"])) for row in rows), source["heads"]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{files.root}: plan.json or source.json is damaged ({error!r}); run it again") from None
+        raise InputError(
+            f"{files.root}: plan.json or source.json is damaged ({brief(repr(error))}); run it again"
+        ) from None
     if len(shapes) != 1 or heads is None:
         what = "does not say how many heads it has" if len(shapes) == 1 else f"has parts of {len(shapes)} shapes"
         raise InputError(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from lutra.errors import InputError
+from lutra.escape import brief
 from lutra.limits import JSON_BYTES
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
@@ -73,7 +74,7 @@ def _rows_of_record(records: Records, name: str, model: str) -> list[Row]:
     try:
         return _rows_of_exploration(model, read_record(path, ExplorationRecord, "results add"))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a recorded exploration ({error!r}); record it again") from None
+        raise InputError(f"{path}: not a recorded exploration ({brief(repr(error))}); record it again") from None
 
 
 _WHOLE = {"weightless": "weightless blocks", "mlp": "MLP", "none": "no MLP at all"}

@@ -10,6 +10,7 @@ from typing import Any
 from lutra.cost.technology import quweit_paper
 from lutra.cost.weightless import fitted_fpga_energy
 from lutra.errors import InputError
+from lutra.escape import brief
 from lutra.limits import JSON_BYTES
 from lutra.papers.records import Records
 from lutra.reading import parse_json, read_bytes
@@ -96,7 +97,7 @@ def recorded(
             if record["design"] == design:
                 found.update(filter(None, map(extract, record["targets"])))
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise InputError(f"{path}: not a record of a synthesis ({error!r}); record it again") from None
+            raise InputError(f"{path}: not a record of a synthesis ({brief(repr(error))}); record it again") from None
     return found
 
 
@@ -108,4 +109,4 @@ def _recovery(path: Path | None) -> dict[str, float]:
         variants = read_record(path, ExplorationRecord, "results add")["variants"]
         return {each["variant"]: each["recovery"]["mean"] for each in variants if each["recovery"]}
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a recorded exploration ({error!r}); record it again") from None
+        raise InputError(f"{path}: not a recorded exploration ({brief(repr(error))}); record it again") from None

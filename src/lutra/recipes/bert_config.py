@@ -25,9 +25,9 @@ class QuantisationConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
+        method = given.get("method", "full") if isinstance(given, dict) else None
+        if not isinstance(method, str):
             return given
-        method = given.get("method", "full")
         bits = {"full": 32, "q8": 8, "ternary": 2}.get(method, 1)
         activation_bits = {"full": 32, "q8": 8}.get(method, 4)
         published = {"weight_bits": bits, "embedding_bits": bits, "activation_bits": activation_bits}

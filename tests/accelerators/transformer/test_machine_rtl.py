@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from frozen_transformers import random_gpt
-from lutra.accelerators.transformer import bench, latency
-from lutra.accelerators.transformer.bench import Drive
+from lutra.accelerators.transformer import latency
+from lutra.accelerators.transformer.bench import harness
+from lutra.accelerators.transformer.bench.harness import Drive
 from lutra.accelerators.transformer.compiler import compile_model, sized_for
 from lutra.accelerators.transformer.engine import RtlSession
 from lutra.accelerators.transformer.machine import calls_of
@@ -24,14 +25,14 @@ from transformer_machines import random_input
 def machine(tmp_path_factory):
     program = random_gpt(np.random.default_rng(1), width=16, heads=2, layers=2, context=8, vocabulary=16, ffn="mlp")
     image = compile_model(program, sized_for(program, 4))
-    return image, bench.build(image.config, tmp_path_factory.mktemp("transformer"))
+    return image, harness.build(image.config, tmp_path_factory.mktemp("transformer"))
 
 
 def problems(image, built, pieces, drive=Drive()):  # noqa: B008
     """What is wrong with a sequence that comes in pieces."""
     x = random_input(np.random.default_rng(2), image, sum(pieces))
     driven = driven_calls(image, GivenRows(x, tuple(pieces)))
-    runs = bench.simulate(built, image, [(call, inputs) for call, inputs, _ in driven], drive)
+    runs = harness.simulate(built, image, [(call, inputs) for call, inputs, _ in driven], drive)
     results = [
         compare_call(image, call, run, expected, drive.stalls)[0]
         for (call, _, expected), run in zip(driven, runs, strict=True)
@@ -86,7 +87,7 @@ def test_a_wrong_weight_is_named_by_step_row_and_column(machine):
     weights[step.right, 1] ^= 64
     broken = replace(image, memories={**image.memories, "weights": weights})
     (call, inputs, expected) = driven_calls(image, GivenRows(random_input(np.random.default_rng(5), image, 6), (6,)))[0]
-    (run,) = bench.simulate(built, broken, [(call, inputs)])
+    (run,) = harness.simulate(built, broken, [(call, inputs)])
     result, verdicts = compare_call(image, call, run, expected, stalled=False)
     first = next(verdict for verdict in verdicts if verdict.first)
     assert result.differing
@@ -99,7 +100,7 @@ def test_a_wrong_weight_is_named_by_step_row_and_column(machine):
 def test_a_step_that_lasts_longer_than_predicted_is_named(machine, monkeypatch):
     image, built = machine
     (call, inputs, expected) = driven_calls(image, GivenRows(random_input(np.random.default_rng(6), image, 2), (2,)))[0]
-    (run,) = bench.simulate(built, image, [(call, inputs)])
+    (run,) = harness.simulate(built, image, [(call, inputs)])
     monkeypatch.setattr(latency, "TILE_CYCLES", 4)
     result, _ = compare_call(image, call, run, expected, stalled=False)
     assert result.differing == 0

@@ -41,6 +41,7 @@ from lutra.synth.tools.ecp5 import (
     lpf,
     lut_contents,
     pack_and_unpack,
+    placed_design,
     route,
     synthesise,
     write_pll,
@@ -106,7 +107,7 @@ def bitstream_run(
         for graph, member in zip(graphs, core.members, strict=True)
     ]
     paths = [f"u_axi.u_blocks.u_block_{number}" for number in range(len(plans))]
-    placed = json.loads((folder / "placed.json").read_text(encoding="utf-8"))["modules"][top]
+    placed = placed_design(folder)
     proof = prove_bitstream(plans, paths, netlist, placed, lut_contents(unpacked))
     logger.info("%s: %d tables in the bitstream are the trained ones", board.name, proof.tables)
     result = {
@@ -175,5 +176,5 @@ def _attempt(
     if pll:
         write_pll(tools, folder, f"{core.name}_pll", board.clock_hz, clock_hz)
         names.insert(0, f"{core.name}_pll.v")
-    netlist = synthesise(tools, folder, names, top)
+    netlist = synthesise(tools, folder, names, top, "layer_*")
     return netlist, route(tools, folder, top, board, device, clock_hz)

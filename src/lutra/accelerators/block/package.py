@@ -67,6 +67,8 @@ def row_core(
             plan.name,
             plan.graph.name,
             block_files(plan),
+            plan.graph.input_type.scale,
+            plan.graph.output_type.scale,
             plan.schedule.interval_cycles,
             plan.schedule.latency_cycles,
             (resources or {}).get(plan.graph.name),

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from lutra import children
-from lutra.accelerators.transformer import bench
-from lutra.accelerators.transformer.bench import Drive, TransformerBench
-from lutra.accelerators.transformer.compare import logits_of
+from lutra.accelerators.transformer.bench import harness
+from lutra.accelerators.transformer.bench.compare import logits_of
+from lutra.accelerators.transformer.bench.harness import Drive, TransformerBench
 from lutra.accelerators.transformer.image import Image
 from lutra.accelerators.transformer.machine import Call, inputs_of
 from lutra.errors import InputError, ToolError
@@ -40,7 +40,7 @@ class RtlWhole:
 
     def __init__(self, image: Image, folder: Path, tell: Callable[[Progress], None] = lambda _: None) -> None:
         self.image, self.tell = image, tell
-        self._bench = bench.build(image.config, folder, image.blocks, cached=True)
+        self._bench = harness.build(image.config, folder, image.blocks, cached=True)
 
     def run(self, rows: IntArray) -> IntArray:
         """Whole sequences (B, T, width) of the program's input -> of its output, one after the other."""
@@ -63,7 +63,7 @@ class RtlSession:
         self.process = children.start(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=-1
         )
-        self._send(bench.load_commands(image))
+        self._send(harness.load_commands(image))
 
     def __call__(self, rows: IntArray) -> IntArray:
         """The next rows (1, T, width) of the program's input -> of its output.
@@ -79,8 +79,8 @@ class RtlSession:
         call = Call(image.whole_rows or len(inputs), self.past)
         if call.past + call.rows > image.config.rows:
             raise InputError(f"{call.past + call.rows} rows are more than the {image.config.rows} of the machine")
-        self._send(bench.call_command(image, call, inputs, Drive(taps=False)))
-        run = bench.read_run(self, image.config)
+        self._send(harness.call_command(image, call, inputs, Drive(taps=False)))
+        run = harness.read_run(self, image.config)
         if run.problems or run.cycles is None:
             raise ToolError(f"transformer machine: {run.problems[0]}")
         self.past += call.rows
@@ -102,7 +102,7 @@ class RtlSession:
         if hasattr(self, "process"):
             self.close()
 
-    # What `bench.read_run` reads from.
+    # What `harness.read_run` reads from.
 
     def words(self, count: int) -> np.ndarray:
         """The next words of the simulation's answer."""

@@ -13,7 +13,8 @@ from lutra import children
 from lutra.accelerators.block import emit as block_emit
 from lutra.accelerators.block import simulate as block_simulate
 from lutra.accelerators.block.schedule import Dataflow, FoldFactor
-from lutra.accelerators.transformer import bench, emit, latency, simulate
+from lutra.accelerators.transformer import emit, latency, simulate
+from lutra.accelerators.transformer.bench import harness
 from lutra.accelerators.transformer.compiler import compile_model, sized_for
 from lutra.accelerators.transformer.image import Image
 from lutra.accelerators.transformer.machine import calls_of
@@ -35,7 +36,7 @@ logger = logging.getLogger("lutra")
 MACHINE = "machine"
 """Folder of the machine's RTL, below that of a run's RTL."""
 IMAGE = "image.bin"
-"""What fills its memories: commands for the load port, as the bench takes them (bench.cpp.mako)."""
+"""What fills its memories: commands for the load port, as the bench takes them (bench/bench.cpp.mako)."""
 TEMPERATURE = 0.8
 """Of the text that is written while the machine is compared."""
 
@@ -64,7 +65,7 @@ def write_rtl(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
         image = machine_image(store.load(files.frozen).require_whole(), recipe.machine, recipe.hardware.dataflow)
         folder, design = files.rtl / MACHINE, emit.transformer_design(image.config, image.blocks)
         written = design.write(folder)
-        (folder / IMAGE).write_bytes(bench.load_commands(image))
+        (folder / IMAGE).write_bytes(harness.load_commands(image))
         logger.info("%s: %d files", folder, len(written))
         result["machine"] = {"folder": str(folder.relative_to(files.root)), "design_hash": design.content_hash}
     return result

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from lutra.accelerators.transformer import bench, latency
-from lutra.accelerators.transformer.bench import Drive, Run, TransformerBench, Waveform
-from lutra.accelerators.transformer.compare import StepVerdict, Trace, compare_steps, trace
+from lutra.accelerators.transformer import latency
+from lutra.accelerators.transformer.bench import harness
+from lutra.accelerators.transformer.bench.compare import StepVerdict, Trace, compare_steps, trace
+from lutra.accelerators.transformer.bench.harness import Drive, Run, TransformerBench, Waveform
 from lutra.accelerators.transformer.image import Image
 from lutra.accelerators.transformer.machine import Call, calls_of, inputs_of
 from lutra.errors import MismatchError
@@ -79,21 +80,21 @@ def simulate_model(
     """Build the machine in `folder` and run sequences on it; the first one again with stalls and resets.
 
     Where something differs, the file `waveform` shows the cycles of the step in which it was computed. `cached` as for
-    `bench.build`.
+    `harness.build`.
 
     Raises:
         InputError: a sequence that the machine does not take.
         ToolError: a tool is missing or fails.
     """
     begin = _now()
-    built = bench.build(image.config, folder, image.blocks, cached=cached)
+    built = harness.build(image.config, folder, image.blocks, cached=cached)
     build, begin = _since(begin), _now()
     results: list[CallResult] = []
     steps: dict[str, tuple[int, int]] = {}
     for sequence, stalled in [*((each, False) for each in sequences), *((each, True) for each in sequences[:1])]:
         driven = driven_calls(image, sequence)
         drive = Drive(stalled, STALL_SEED, _middle(image, driven[0][0]) if stalled else 0)
-        runs = bench.simulate(built, image, [(call, inputs) for call, inputs, _ in driven], drive)
+        runs = harness.simulate(built, image, [(call, inputs) for call, inputs, _ in driven], drive)
         for number, ((call, _, expected), run) in enumerate(zip(driven, runs, strict=True)):
             result, verdicts = compare_call(image, call, run, expected, stalled)
             for verdict in verdicts:
@@ -194,7 +195,7 @@ def _with_waveform(
         begin = int(run.starts[number])
         end = int(run.starts[number + 1]) if number + 1 < len(run.starts) else begin + WAVEFORM_CYCLES
     path.parent.mkdir(parents=True, exist_ok=True)
-    built: TransformerBench = bench.build(image.config, folder / "waveform", image.blocks, waveforms=True)
+    built: TransformerBench = harness.build(image.config, folder / "waveform", image.blocks, waveforms=True)
     calls = [(call, inputs) for call, inputs, _ in driven]
-    bench.simulate(built, image, calls, drive, Waveform(path, begin, end))
+    harness.simulate(built, image, calls, drive, Waveform(path, begin, end))
     return replace(result, problem=f"{result.problem}; waveform of cycles {begin} to {end}: {path}")

@@ -17,10 +17,11 @@ module ${core.name}_board (
   assign locked = 1'b1;
 % endif
 
-  // Registers begin with 0, so that this counter makes a reset after the configuration, and while the PLL has no lock.
+  // After configuration this counter begins at 0: it makes a reset then, and while the PLL has no lock.
   logic [1:0] locked_q;
-  logic [7:0] count_q = '0;
+  logic [7:0] count_q;
   logic rst_n;
+  initial count_q = '0;
   always_ff @(posedge clk) begin
     locked_q <= {locked_q[0], locked};
     if (!locked_q[1]) begin

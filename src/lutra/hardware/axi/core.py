@@ -19,6 +19,9 @@ class Member:
     """What the frozen model calls it."""
     files: Mapping[str, str]
     """Generated modules, file name -> text."""
+    input_scale: float
+    """The value of an input's integer 1."""
+    output_scale: float
     interval_cycles: int
     latency_cycles: int
     resources: Mapping[str, Any] | None = None

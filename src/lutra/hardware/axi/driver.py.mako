@@ -51,10 +51,14 @@ BLOCKS = (
 % endfor
 )
 """What the frozen model calls each block."""
+SCALES = (
+% for member in core.members:
+    (${repr(member.input_scale)}, ${repr(member.output_scale)}),
+% endfor
+)
+"""Of each block's inputs and outputs: a value is its integer times its scale."""
 INPUT_WIDTH, INPUT_TYPE = ${core.input.width}, np.dtype("<${core.input.dtype}")
 INPUT_RANGE = (${core.input.type.minimum}, ${core.input.type.maximum})
-INPUT_SCALE, OUTPUT_SCALE = ${repr(core.input.type.scale)}, ${repr(core.output.type.scale)}
-"""A value is its integer times its scale."""
 OUTPUT_WIDTH, OUTPUT_TYPE = ${core.output.width}, np.dtype("<${core.output.dtype}")
 LARGEST_TRANSFER = (1 << 26) - 1
 """Bytes that the DMA engine of block_design.tcl moves at once."""
@@ -255,4 +259,6 @@ def on_serial(path, baud):
     port.send_break(0.05)
     port.reset_input_buffer()
     line = SerialLine(port)
-    return Accelerator(line, line.transfer)
+    accelerator = Accelerator(line, line.transfer)
+    accelerator.reset()  # of what another program may have left
+    return accelerator

@@ -12,16 +12,17 @@ Build **${build_hash}**: the RTL, the drivers and the golden vectors carry it, a
 | --- | --- |
 | top module | `${core.name}` (`rtl/${core.name}.v`); `${vlnv}` |
 | clock, reset | `aclk`; `aresetn`, synchronous, active low |
-| rows in | ${x.width} elements of ${x.numpy_type} (${x.type.bits} bits, ${x.type.minimum} to ${x.type.maximum}), scale ${f"{x.type.scale:g}"}; `s_axis`, ${x.bus_bits} bits |
-| rows out | ${y.width} elements of ${y.numpy_type} (${y.type.bits} bits, ${y.type.minimum} to ${y.type.maximum}), scale ${f"{y.type.scale:g}"}; `m_axis`, ${y.bus_bits} bits |
+| rows in | ${x.width} elements of ${x.numpy_type} (${x.type.bits} bits, ${x.type.minimum} to ${x.type.maximum}); `s_axis`, ${x.bus_bits} bits |
+| rows out | ${y.width} elements of ${y.numpy_type} (${y.type.bits} bits, ${y.type.minimum} to ${y.type.maximum}); `m_axis`, ${y.bus_bits} bits |
 | dataflow, fold factor | ${dataflow}, ${fold_factor} |
 
-| block | in the model | cycles per row | cycles of a lone row | LUT | LUT packed | FF |
-| ---: | --- | ---: | ---: | ---: | ---: | ---: |
+| block | in the model | scale in | scale out | cycles per row | cycles of a lone row | LUT | LUT packed | FF |
+| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 % for number, member in enumerate(core.members):
-| ${number} | `${member.title}` | ${member.interval_cycles} | ${member.latency_cycles} | ${" | ".join(str(member.resources[key]) for key in ("lut_raw", "lut_packed", "ff")) if member.resources else "- | - | -"} |
+| ${number} | `${member.title}` | ${f"{member.input_scale:g}"} | ${f"{member.output_scale:g}"} | ${member.interval_cycles} | ${member.latency_cycles} | ${" | ".join(str(member.resources[key]) for key in ("lut_raw", "lut_packed", "ff")) if member.resources else "- | - | -"} |
 % endfor
 
+A value is its integer times its block's scale.
 % if any(member.resources for member in core.members):
 LUTs and flip-flops are those of a block alone on UltraScale+, counted by ${next(member.resources["tool"] for member in core.members if member.resources)} without place and route; streams and registers come
 on top.
@@ -30,7 +31,7 @@ LUTs and flip-flops were not counted: run `lutra synth` at this fold factor befo
 % endif
 Cycles are the schedule's${", which `lutra simulate` measured, too, on real rows without a difference" if simulated else "; this run did not simulate them"}.
 
-## Packets
+${"##"} Packets
 
 A packet is a matrix of rows as it lies in memory, row after row without gaps, little endian, up to TLAST. Only its last beat may
 have bytes without TKEEP. Write `block`, then `control.start`; send the packet; take the packet of its outputs, which has as many
@@ -38,7 +39,7 @@ rows. With `config.auto_start` the next packet may follow by itself. Both stream
 
 A packet that ends within a row sets `errors.row`; the rest of the row counts as zeros, so that as many rows come out as went in.
 
-## Registers
+${"##"} Registers
 
 32 bits each; offsets in bytes. Other addresses read 0, and all are answered OKAY.
 
@@ -50,7 +51,7 @@ A packet that ends within a row sets `errors.row`; the rest of the row counts as
 %     endfor
 % endfor
 
-## Use it
+${"##"} Use it
 
 - **Vivado**: add this folder to the IP repositories (`component.xml`), or run `vivado -mode batch -source vivado/block_design.tcl`,
   which builds a Zynq system with a DMA engine around it.
@@ -61,7 +62,7 @@ A packet that ends within a row sets `errors.row`; the rest of the row counts as
   vectors (Verilator); target `lint`; target `default` for your own design.
 - **Anything else**: `rtl/filelist.f` names the sources in order.
 
-## Vectors
+${"##"} Vectors
 
 `vectors/*.bin`: `LUTRAVEC`, the build hash as 16 letters, four words of 32 bits (block, rows, bytes of a row, bytes of a row of
 outputs), then the rows, then their golden outputs; all little endian.

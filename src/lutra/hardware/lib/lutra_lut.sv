@@ -85,10 +85,12 @@ module lutra_lut #(
       .address_i(address_i[Inputs-2:0]), .bit_o(high)
     );
     if (Inputs == 5) begin : gen_pair
-      PFUMX u_mux (.ALUT(high), .BLUT(low), .C0(address_i[4]), .Z(bit_o));
-    end else if (Inputs == 6) begin : gen_four
-      L6MUX21 u_mux (.D0(low), .D1(high), .SD(address_i[5]), .Z(bit_o));
-    end else begin : gen_more
+      (* keep *) PFUMX u_mux (.ALUT(high), .BLUT(low), .C0(address_i[4]), .Z(bit_o));
+    end
+    if (Inputs == 6) begin : gen_four
+      (* keep *) L6MUX21 u_mux (.D0(low), .D1(high), .SD(address_i[5]), .Z(bit_o));
+    end
+    if (Inputs > 6) begin : gen_more
       assign bit_o = address_i[Inputs-1] ? high : low;
     end
   end

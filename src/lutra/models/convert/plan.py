@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from lutra.errors import ConversionError
+from lutra.escape import brief
 
 Form = Literal["module", "sequential", "pair", "inline", "experts", "fused_experts", "none"]
 """How the block takes the place of the original: of a module of its own; of the first linear layer, with activation and
@@ -185,7 +186,9 @@ class Plan:
             dense = tuple(Dense(**row) for row in tree["left_dense"])
             return Plan(str(tree["model"]), rows, dense, tree["exact"], tuple(tree["notes"]))
         except (KeyError, TypeError, AttributeError) as error:
-            raise ConversionError(f"{source}: not a plan of a conversion ({error!r}); make it again") from None
+            raise ConversionError(
+                f"{source}: not a plan of a conversion ({brief(repr(error))}); make it again"
+            ) from None
 
     def __str__(self) -> str:
         lines = [f"{self.model}: {len(self.converted)} of {len(self.found)} places found become weightless blocks"]

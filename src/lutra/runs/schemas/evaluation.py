@@ -86,17 +86,11 @@ class Method(Strict):
     best_score: Real
     last_score: Real
     seconds: Amount
-    bert: dict[str, object]
-    """A `BertConfig`."""
+    bert: BertConfig
     start: FileName | None
     file_bytes: Count
     golden: Golden | None = None
     robustness: Robustness | None = None
-
-    @model_validator(mode="after")
-    def _is_of_a_bert(self) -> Method:
-        BertConfig.model_validate(self.bert)
-        return self
 
 
 class Checkpoint(Strict):

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from lutra.names import Name
+from lutra.recipes.bert_config import BertConfig
 from lutra.runs.schemas.values import Amount, Count, Hash, Message, Real, Share, Versioned
 from lutra.schema import Strict
 
@@ -65,7 +66,6 @@ class StageResult(Versioned):
     lessons: list[Lesson]
     iterations: Count
     seconds: Amount
-    bert: dict[str, object]
-    """A `BertConfig`, which reads it."""
+    bert: BertConfig
     packed: bool
     environment: dict[Name, Message]

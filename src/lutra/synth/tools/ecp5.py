@@ -168,8 +168,10 @@ def write_pll(tools: Tools, folder: Path, module: str, in_hz: float, out_hz: flo
         )
 
 
-def synthesise(tools: Tools, folder: Path, sources: list[str], top: str) -> dict[str, Any]:
+def synthesise(tools: Tools, folder: Path, sources: list[str], top: str, kept: str) -> dict[str, Any]:
     """Map `top` onto ECP5 cells; leaves `top.json`, and returns its module in Yosys' form.
+
+    Signals whose names match `kept`, such as layer_*, keep them in the netlist.
 
     Raises:
         ToolError: Yosys failed, or left no netlist.
@@ -178,6 +180,8 @@ def synthesise(tools: Tools, folder: Path, sources: list[str], top: str) -> dict
     netlist.unlink(missing_ok=True)
     script = [
         f"read_verilog -sv -D{ECP5_MACRO} {' '.join(map(escape.yosys, sources))}",
+        f"hierarchy -top {top}",
+        f"setattr -set keep 1 w:{kept}",
         f"synth_ecp5 -nobram -nolutram -nodsp -top {top} -json {netlist.name}",
     ]
     (folder / "synth.ys").write_text("\n".join([*script, ""]), encoding="utf-8")
@@ -227,6 +231,19 @@ def route(tools: Tools, folder: Path, top: str, board: Board, device: str, clock
         ) from None
 
 
+def placed_design(folder: Path) -> dict[str, Any]:
+    """The module that `route` left, whose cells know their places.
+
+    Raises:
+        ToolError: there is none.
+    """
+    try:
+        (module,) = json.loads((folder / "placed.json").read_text(encoding="utf-8"))["modules"].values()
+        return dict(module)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ToolError(f"{folder / 'placed.json'}: not a placed design ({error!r})") from None
+
+
 def pack_and_unpack(tools: Tools, folder: Path, top: str) -> str:
     """Make `top.bit` of `top.config`, unpack it again, and return the text of what is in it.
 
@@ -258,5 +275,5 @@ def lut_contents(configuration: str) -> dict[tuple[int, int, str], int]:
 
 def place_of(cell: dict[str, Any]) -> tuple[int, int, str] | None:
     """Where nextpnr has put a LUT, as `lut_contents` names it; None for other cells."""
-    bel = re.fullmatch(r"X(\d+)/Y(\d+)/SLICE([A-D])\.COMB([01])", cell["attributes"].get("NEXTPNR_BEL", ""))
+    bel = re.fullmatch(r"X(\d+)/Y(\d+)/SLICE([A-D])\.(?:COMB|K)([01])", cell["attributes"].get("NEXTPNR_BEL", ""))
     return (int(bel[1]), int(bel[2]), f"{bel[3]}.K{bel[4]}") if bel else None

@@ -8,7 +8,7 @@ netlist.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,13 @@ from lutra.errors import MismatchError, ToolError
 from lutra.synth.netlist.cells import Net
 from lutra.synth.tools.ecp5 import place_of
 
+UNPROGRAMMED = 0xFFFF
+"""What a LUT holds whose bits are all 0 in the bitstream; its contents are not written out when it is unpacked."""
 INPUTS = "ABCD"
+"""Of a LUT4, the least significant first."""
+MULTIPLEXERS = {5: ("PFUMX", "gen_pair", ("BLUT", "ALUT", "C0")), 6: ("L6MUX21", "gen_four", ("D0", "D1", "SD"))}
+"""That join two halves in a slice, by inputs: cell, name in lutra_lut.sv, ports of low half, high half, and choice."""
+MOST_IN_A_SLICE = max(MULTIPLEXERS)
 Place = tuple[int, int, str]
 
 
@@ -33,15 +39,6 @@ class BitstreamProof:
     """LUT4s that hold them."""
     other_luts: int
     """LUT4s that hold what the netlist says."""
-
-
-@dataclass(frozen=True)
-class _Leaf:
-    """A LUT4 of a table: its cell, its entries as 16 bits, and the bits that its inputs read."""
-
-    cell: str
-    entries: int
-    inputs: tuple[str, ...]
 
 
 def prove_bitstream(
@@ -60,14 +57,14 @@ def prove_bitstream(
         MismatchError: something differs; names block, table and entry.
         ToolError: the netlist has no such cell or signal.
     """
-    tables, compared = 0, set()
+    tables, compared = 0, set[str]()
     for plan, path in zip(plans, paths, strict=True):
         nets = _nets_of(plan, path, netlist)
         for layer in range(1, len(plan.layers)):
             for bit in plan.existing(layer):
-                for leaf in _leaves(plan, path, layer, bit):
-                    _compare_leaf(plan, layer, bit, leaf, nets, netlist, placed, contents)
-                    compared.add(leaf.cell)
+                table = _Table(plan, path, layer, bit, nets, netlist, placed, contents)
+                table.compare()
+                compared |= table.luts
                 tables += 1
     others = 0
     for name, cell in netlist["cells"].items():
@@ -92,51 +89,78 @@ def _nets_of(plan: BlockPlan, path: str, netlist: Mapping[str, Any]) -> dict[str
     return nets
 
 
-def _leaves(plan: BlockPlan, path: str, layer: int, bit: int) -> Iterator[_Leaf]:
-    """The LUT4s of a table, as lutra_lut.sv makes them."""
-    op: Any = plan.layers[layer]
-    sources = tuple(plan.wire(layer - 1, int(source)) for source in op.connections[bit])
+class _Table:
+    """One trained table beside the cells that lutra_lut.sv makes of it for ECP5."""
 
-    def split(table: np.ndarray, name: str) -> Iterator[_Leaf]:
+    def __init__(
+        self,
+        plan: BlockPlan,
+        path: str,
+        layer: int,
+        bit: int,
+        nets: Mapping[str, Net],
+        netlist: Mapping[str, Any],
+        placed: Mapping[str, Any],
+        contents: Mapping[Place, int],
+    ) -> None:
+        op: Any = plan.layers[layer]
+        self.where = f"{plan.name}: table {bit} of layer {layer}"
+        self.table: np.ndarray = op.tables[bit]
+        self.sources = [plan.wire(layer - 1, int(source)) for source in op.connections[bit]]
+        self.output = nets[plan.wire(layer, bit)]
+        self.path = f"{path}.u_network.u_lut_{layer}_{bit}"
+        self.nets, self.cells, self.placed, self.contents = nets, netlist["cells"], placed, contents
+        self.luts: set[str] = set()
+
+    def compare(self) -> None:
+        """Every entry, every input, and every multiplexer up to 6 inputs; above, multiplexers are logic."""
+        made = self._part(self.table, self.path)
+        if made is not None and made != self.output:
+            raise MismatchError(f"{self.where}: its cells do not drive its bit in the netlist")
+
+    def _part(self, table: np.ndarray, path: str) -> Net | None:
+        """Compare a part of the table; the net that its cells drive, None where that is logic."""
         inputs = len(table).bit_length() - 1
         if inputs <= len(INPUTS):
-            entries = np.tile(table, 16 // len(table))
-            word = int((entries.astype(np.int64) << np.arange(16)).sum())
-            yield _Leaf(f"{name}.gen_lut4.u_lut4", word, sources[: min(len(sources), len(INPUTS))])
-            return
+            return self._lut(table, f"{path}.gen_lut4.u_lut4", inputs)
         half = len(table) // 2
-        yield from split(table[:half], f"{name}.gen_halves.u_low")
-        yield from split(table[half:], f"{name}.gen_halves.u_high")
+        low = self._part(table[:half], f"{path}.gen_halves.u_low")
+        high = self._part(table[half:], f"{path}.gen_halves.u_high")
+        if inputs > MOST_IN_A_SLICE:
+            return None
+        kind, name, ports = MULTIPLEXERS[inputs]
+        cell = self._cell(f"{path}.gen_halves.{name}.u_mux", kind)
+        self._reads(cell, ports[2], inputs - 1)
+        if [cell["connections"][port][0] for port in ports[:2]] != [low, high]:
+            raise MismatchError(f"{self.where}: a multiplexer reads other cells than those of its halves")
+        driven: Net = cell["connections"]["Z"][0]
+        return driven
 
-    yield from split(op.tables[bit], f"{path}.u_network.u_lut_{layer}_{bit}")
+    def _lut(self, table: np.ndarray, name: str, inputs: int) -> Net:
+        cell = self._cell(name, "LUT4")
+        for place, port in enumerate(INPUTS[:inputs]):
+            self._reads(cell, port, place)
+        wanted = int((np.tile(table, 16 // len(table)).astype(np.int64) << np.arange(16)).sum())
+        differing = _found(name, self.placed, self.contents) ^ wanted
+        if differing:
+            entry = (differing & -differing).bit_length() - 1
+            trained = wanted >> entry & 1
+            raise MismatchError(
+                f"{self.where}: LUT {name} has entry {entry} = {1 - trained} in the bitstream, trained is {trained}"
+            )
+        self.luts.add(name)
+        driven: Net = cell["connections"]["Z"][0]
+        return driven
 
+    def _cell(self, name: str, kind: str) -> dict[str, Any]:
+        cell: dict[str, Any] | None = self.cells.get(name)
+        if cell is None or cell["type"] != kind:
+            raise ToolError(f"{self.where}: the netlist has no {kind} {name}")
+        return cell
 
-def _compare_leaf(
-    plan: BlockPlan,
-    layer: int,
-    bit: int,
-    leaf: _Leaf,
-    nets: Mapping[str, Net],
-    netlist: Mapping[str, Any],
-    placed: Mapping[str, Any],
-    contents: Mapping[Place, int],
-) -> None:
-    where = f"{plan.name}: table {bit} of layer {layer}"
-    cell = netlist["cells"].get(leaf.cell)
-    if cell is None or cell["type"] != "LUT4":
-        raise ToolError(f"{where}: the netlist has no LUT4 {leaf.cell}")
-    read = [cell["connections"][port][0] for port in INPUTS[: len(leaf.inputs)]]
-    wanted = [nets[source] for source in leaf.inputs]
-    if read != wanted:
-        place = next(place for place, pair in enumerate(zip(read, wanted, strict=True)) if pair[0] != pair[1])
-        raise MismatchError(f"{where}: input {place} is not {leaf.inputs[place]} in the netlist")
-    found = _found(leaf.cell, placed, contents)
-    if found != leaf.entries:
-        entry = ((found ^ leaf.entries) & -(found ^ leaf.entries)).bit_length() - 1
-        trained = leaf.entries >> entry & 1
-        raise MismatchError(
-            f"{where}: LUT {leaf.cell} has entry {entry} = {1 - trained} in the bitstream, trained is {trained}"
-        )
+    def _reads(self, cell: dict[str, Any], port: str, place: int) -> None:
+        if cell["connections"][port][0] != self.nets[self.sources[place]]:
+            raise MismatchError(f"{self.where}: input {place} is not {self.sources[place]} in the netlist")
 
 
 def _found(name: str, placed: Mapping[str, Any], contents: Mapping[Place, int]) -> int:
@@ -145,4 +169,4 @@ def _found(name: str, placed: Mapping[str, Any], contents: Mapping[Place, int]) 
     place = place_of(cell) if cell else None
     if place is None:
         raise ToolError(f"the placed design has no LUT {name}")
-    return contents.get(place, 0)
+    return contents.get(place, UNPROGRAMMED)

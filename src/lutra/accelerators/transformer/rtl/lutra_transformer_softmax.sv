@@ -17,7 +17,7 @@ module lutra_transformer_softmax #(
 ) (
   input  logic                 clk_i,            // clock
   input  logic                 rst_ni,           // synchronous reset, active low
-  input  logic                 table_write_i,    // store an exponential
+  input  logic                 table_write_i,    // store an exponential; not during a second pass
   input  logic [7:0]           table_address_i,  // of this distance
   input  logic [6:0]           table_data_i,     // the exponential
   input  logic                 causal_i,         // each row sees one key more; from clear_i to done_o as the next three

@@ -3,7 +3,7 @@
 // Timing: two cycles, a score in each.
 module lutra_transformer_softmax_lane (
   input  logic        clk_i,            // clock
-  input  logic        table_write_i,    // store an entry of the table
+  input  logic        table_write_i,    // store an entry of the table; no score then
   input  logic [7:0]  table_address_i,  // which: the distance
   input  logic [6:0]  table_data_i,     // the exponential there
   input  logic        enable_i,         // score_i is one
@@ -32,7 +32,7 @@ module lutra_transformer_softmax_lane (
     end
   end
 
-  lutra_lut_memory #(.Words(256), .Bits(7), .AddressBits(8)) u_table (
+  lutra_lut_memory #(.Words(256), .Bits(7), .AddressBits(8), .OneAddress(1'b1)) u_table (
     .clk_i, .write_i(table_write_i), .write_address_i(table_address_i), .data_i(table_data_i),
     .read_i(enable_1_q), .read_address_i(address_1_q), .data_o(entry)
   );

@@ -26,7 +26,7 @@ module lutra_transformer_table #(
     assign address = {table_i, !x_i[8*l+7], x_i[8*l +: 7]};
 
     if (Tables == 1) begin : gen_one
-      lutra_lut_memory #(.Words(256), .Bits(8), .AddressBits(8)) u_memory (
+      lutra_lut_memory #(.Words(256), .Bits(8), .AddressBits(8), .OneAddress(1'b1)) u_memory (
         .clk_i, .write_i, .write_address_i(write_address_i[7:0]), .data_i(write_data_i),
         .read_i(enable_i), .read_address_i(address[7:0]), .data_o(y_o[8*l +: 8])
       );

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import random
@@ -19,18 +18,11 @@ from cocotb.task import bridge
 from cocotb.triggers import ClockCycles, RisingEdge, with_timeout
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
+from ip_bench import load_driver
 from pynq_standin import pynq_module
 
 CLOCK_NS = 10
 PLAN = json.loads(Path("plan.json").read_text()) if Path("plan.json").exists() else {}
-
-
-def load_driver(path, name):
-    """The driver's module, from the file as it was packaged."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Bench:

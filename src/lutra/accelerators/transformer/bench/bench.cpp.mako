@@ -15,8 +15,17 @@ constexpr uint32_t never = 0xFFFFFFFFu;
 constexpr uint32_t load_words = ${words_of(config.load_bits)}, input_words = ${words_of(config.input_bits)};
 constexpr uint32_t byte_words = ${words_of(8 * config.lanes)}, wide_words = ${words_of(16 * config.lanes)};
 
+// Registers and memories start with random values. They get them when `top` is made, from the context of that moment.
+static VerilatedContext& random_context() {
+    VerilatedContext& context = *new VerilatedContext;
+    context.randReset(2);
+    context.randSeed(1);
+    Verilated::threadContextp(&context);
+    return context;
+}
+
 // Never destroyed: Verilator's own statics may be gone before these.
-static VerilatedContext& context = *new VerilatedContext;
+static VerilatedContext& context = random_context();
 static Vtestbench& top = *new Vtestbench{&context};
 
 % if waveforms:
@@ -158,8 +167,6 @@ int main(int argc, char** argv) {
     first_cycle = std::strtoull(argv[4], nullptr, 10);
     last_cycle = std::strtoull(argv[5], nullptr, 10);
 % endif
-    context.randReset(2);  // registers start with random values
-    context.randSeed(1);
     reset();
     while (const uint32_t command = read_word(vectors)) {
         if (command == 1) load(vectors);

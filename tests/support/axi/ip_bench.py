@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -56,6 +57,14 @@ def random_package(case: Case) -> tuple[RowCore, Package]:
     core = row_core(graphs, case.name, case.fold, case.dataflow, case.bus_bits)
     vectors = [golden_rows(index, graph, random_rows(rng, graph, ROWS)) for index, graph in enumerate(graphs)]
     return core, blocks_package(core, vectors, "f" * 64, case.dataflow, case.fold)
+
+
+def load_driver(path, name):
+    """The driver's module, from the file as it was packaged."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def with_verilator() -> dict[str, str]:
@@ -123,6 +132,7 @@ def run_cocotb(folder: Path, core: RowCore, package: Path, **plan: object) -> di
     with pytest.MonkeyPatch.context() as patch:
         for name, value in with_verilator().items():
             patch.setenv(name, value)
+        patch.syspath_prepend(str(SUPPORT.parent))
         patch.syspath_prepend(str(SUPPORT))
         results = get_runner("verilator").test(
             hdl_toplevel=core.name,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lutra.accelerators.transformer import layout
-from lutra.accelerators.transformer.bench import Run, Writes
+from lutra.accelerators.transformer.bench.harness import Run, Writes
 from lutra.accelerators.transformer.config import TransformerConfig
 from lutra.accelerators.transformer.image import Image, Place
 from lutra.accelerators.transformer.machine import Call
