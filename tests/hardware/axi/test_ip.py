@@ -47,6 +47,7 @@ def test_what_is_done_wrong_is_said_and_the_next_packet_is_right(simulated):
         "holes": ["row", "keep"],
         "twice": ["start"],
         "no_such_block": ["block"],
+        "late_last": [],
         "no_rows": [],
         "give_up": [],
     }
@@ -57,10 +58,11 @@ def test_blocks_keep_their_cycles_and_packets_follow_each_other(simulated):
     found = run_cocotb(*simulated, timing=[1, 2, 4, 8, 12])
     (member,) = core.members
     cycles = {int(rows): count for rows, count in found["cycles"].items()}
-    assert {rows: count - cycles[1] for rows, count in cycles.items()} == {
-        rows: (rows - 1) * member.interval_cycles for rows in cycles
+    lone = cycles.pop(1)  # whose last beat on the bus is not full
+    assert {rows: count - cycles[2] for rows, count in cycles.items()} == {
+        rows: (rows - 2) * member.interval_cycles for rows in cycles
     }
-    assert cycles[1] <= member.latency_cycles + 4
+    assert lone <= member.latency_cycles + 4
     registers = found["registers"]
     assert f"{registers['build_hash_high']:08x}{registers['build_hash_low']:08x}" == package_hash
     assert (registers["identity"], registers["map_version"], registers["blocks"]) == (0x4C555452, 1, 1)

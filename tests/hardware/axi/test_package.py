@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from typer.testing import CliRunner
 
 from frozen_blocks import random_rows
 from ip_bench import Case, random_package
 from lutra.accelerators.block.package import package_run, row_core
+from lutra.cli.commands import app
 from lutra.errors import InputError, LutraError
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel
@@ -254,3 +256,23 @@ def test_the_licence_and_the_library_come_as_they_are(tmp_path):
     for path in (tmp_path / "ip/rtl").glob("lutra_*.sv"):
         if (LIBRARY / path.name).exists():
             assert path.read_bytes() == (LIBRARY / path.name).read_bytes()
+
+
+def test_the_commands_say_what_they_wrote_or_why_not(run, tmp_path):
+    files, _ = run
+    out, runner = tmp_path / "ip", CliRunner()
+    done = runner.invoke(app, ["package", str(files.root), "--out", str(out), "--fold", "3", "--block", "1"])
+    build = json.loads((out / MANIFEST).read_text())["build_hash"]
+    assert done.exit_code == 0
+    assert f"run_ip, build {build}, 1 block, 4 cycles per row, streams of 32 and 64 bits" in " ".join(
+        done.stdout.split()
+    )
+    asked = runner.invoke(app, ["package", str(files.root), "--out", str(out), "--json"])
+    assert json.loads(asked.stdout)["blocks"] == ["h.0.mlp", "h.1.mlp"]
+    for wrong in (
+        ["package", str(files.root), "--out", str(out), "--fold", "0"],
+        ["package", str(files.root), "--out", str(files.root)],
+        ["bitstream", str(files.root), "--board", "elsewhere"],
+    ):
+        refused = runner.invoke(app, wrong)
+        assert refused.exit_code == 2 and refused.stdout == ""

@@ -178,6 +178,14 @@ async def errors(dut):
         assert not await bench.read("status.busy")
         bench.sink.pause = False
 
+    async def late_last():
+        await bench.start(0)
+        beat = len(dut.s_axis_tkeep)
+        count = beat  # so many rows fill their last beat
+        data = np.resize(rows, (count, rows.shape[1])).tobytes()
+        await bench.source.send(AxiStreamFrame(data + b"\0" * beat, tkeep=[1] * len(data) + [0] * beat))
+        assert await bench.receive() == (np.resize(golden, (count, golden.shape[1])).tobytes(), True)
+
     async def no_rows():
         await bench.start(0)
         await bench.source.send(AxiStreamFrame(b"\0", tkeep=[0]))
@@ -185,7 +193,7 @@ async def errors(dut):
             pass
         assert bench.sink.empty()
 
-    for action in (short_row, holes, twice, no_such_block, no_rows, give_up):
+    for action in (short_row, holes, twice, no_such_block, late_last, no_rows, give_up):
         found[action.__name__] = await errors_of(action())
     Path("found.json").write_text(json.dumps(found))
 

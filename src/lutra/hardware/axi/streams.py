@@ -74,8 +74,8 @@ class RowStream:
 
     @property
     def count_bits(self) -> int:
-        """Of a number of units in the buffer between the two widths."""
-        return (self.bus_units + self.beat_units + min(self.bus_units, self.beat_units) - 1).bit_length()
+        """Of a number of units in the buffer between the two widths, which may hold one back."""
+        return (self.bus_units + self.beat_units + min(self.bus_units, self.beat_units)).bit_length()
 
     @property
     def numpy_type(self) -> str:

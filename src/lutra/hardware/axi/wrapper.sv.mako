@@ -155,7 +155,8 @@ module ${core.name}_axi (
     .Lanes(${y.lanes}), .Bits(${y.type.bits}), .Signed(1'b${int(y.type.signed)}), .ContainerBits(${y.container_bits})
   ) u_widen (.data_i(y_data), .data_o(y_containers));
   lutra_repack #(
-    .UnitBits(${8 * y.unit_bytes}), .InUnits(${y.beat_units}), .OutUnits(${y.bus_units}), .OutLastUnits(${y.bus_units}), .CountBits(${y.count_bits})
+    .UnitBits(${8 * y.unit_bytes}), .InUnits(${y.beat_units}), .OutUnits(${y.bus_units}), .OutLastUnits(${y.bus_units}), .CountBits(${y.count_bits}),
+    .Holds(1'b1)
   ) u_out (
     .clk_i, .rst_ni(inside_rst_nq),
     .in_valid_i(y_valid), .in_ready_o(y_ready), .in_data_i(y_containers), .in_count_i(y_count),

@@ -1,6 +1,8 @@
 // Beats of one width become beats of another, all units in their order: a bus's become those of a row, and back.
 //
-// A beat may come with fewer units than it has room for, and the last beat of a row may leave with fewer.
+// A beat may come with fewer units than it has room for, and the last beat of a row may leave with fewer. With Holds, a
+// beat leaves only when a unit after it is there, too, or none will come (flush_i): what is said of the last beat then
+// never changes while it is offered.
 //
 // Timing: a beat that is taken in one cycle is there from the next cycle on. Whether a beat is taken, and whether one is
 // offered, depends on registers and flush_i alone. The slower side of the two never waits for the faster one.
@@ -9,7 +11,8 @@ module lutra_repack #(
   parameter int unsigned InUnits = 4,       // room of a beat that comes
   parameter int unsigned OutUnits = 3,      // of a beat that leaves
   parameter int unsigned OutLastUnits = 1,  // of a row's last beat
-  parameter int unsigned CountBits = 4      // of a number of units
+  parameter int unsigned CountBits = 4,     // of a number of units
+  parameter bit          Holds = 1'b0       // keep a beat until it is known whether it is the last
 ) (
   input  logic                         clk_i,        // clock
   input  logic                         rst_ni,       // synchronous reset, active low
@@ -26,13 +29,13 @@ module lutra_repack #(
 );
 
   localparam int unsigned Fewer = InUnits < OutUnits ? InUnits : OutUnits;
-  localparam int unsigned Room = InUnits + OutUnits + Fewer - 1;
+  localparam int unsigned Room = InUnits + OutUnits + Fewer - 1 + (Holds ? 1 : 0);
 
   if (UnitBits < 1 || InUnits < 1 || OutLastUnits < 1 || OutLastUnits > OutUnits || 2**CountBits <= Room) begin : gen_wrong
     $error("UnitBits, InUnits and OutLastUnits must be at least 1, OutLastUnits at most OutUnits, CountBits enough");
   end
 
-  localparam int unsigned Positions = OutUnits + Fewer;
+  localparam int unsigned Positions = Room - InUnits + 1;
   localparam logic [CountBits-1:0] MostBefore = CountBits'(Positions - 1);
 
   // Units from fill_q on are 0, so that new ones can be joined to them.
@@ -42,7 +45,7 @@ module lutra_repack #(
 
   assign wanted      = out_last_i ? CountBits'(OutLastUnits) : CountBits'(OutUnits);
   assign in_ready_o  = fill_q <= MostBefore;
-  assign out_valid_o = fill_q >= wanted || flush_i;
+  assign out_valid_o = (Holds ? fill_q > wanted : fill_q >= wanted) || flush_i;
   assign out_data_o  = units_q[OutUnits*UnitBits-1:0];
   assign fill_o      = fill_q;
   assign put         = in_valid_i && in_ready_o;
