@@ -53,6 +53,7 @@ WRONG: dict[str, list[dict[str, int]]] = {
     "lutra_lut": [],
     "lutra_lut_memory": [{"Words": 0}, {"Bits": 0}, {"Words": 17}],
     "lutra_memory": [{"Words": 0}, {"Bits": 0}, {"Words": 17}],
+    "lutra_multiply": [{"XBits": 1}, {"YBits": 1}],
     "lutra_mux": [{"Width": 0}],
     "lutra_narrow": [{"Lanes": 0}, {"Bits": 0}, {"ContainerBits": 7}, {"LastLanes": 0}, {"LastLanes": 2}],
     "lutra_pipeline": [{"Stages": 0}, {"Beats": 0}, {"Beats": 3}],

@@ -64,13 +64,15 @@ def test_nothing_is_loaded_from_where_others_can_write(tmp_path, monkeypatch):
 
 def test_a_runtime_with_a_piece_missing_is_made_again(tmp_path, monkeypatch):
     monkeypatch.setenv("LUTRA_CACHE", str(tmp_path))
-    monkeypatch.setattr(verilator, "_compile", lambda sources, folder, flags: [made(folder, each) for each in sources])
+    monkeypatch.setattr(verilator, "_compile", lambda sources, folder, *_: [made(folder, each) for each in sources])
 
     def made(folder: Path, source: Path) -> Path:
         target = folder / f"{source.stem}.o"
         target.write_text("object")
         return target
 
-    objects = verilator._runtime(False)
-    objects[0].unlink()
-    assert all(path.is_file() for path in verilator._runtime(False))
+    objects, headers = verilator._runtime(False)
+    for piece in (objects[0], verilator._compiled_header(next(iter(headers.values())))):
+        piece.unlink()
+        verilator._runtime(False)
+        assert piece.is_file()

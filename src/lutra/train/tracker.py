@@ -61,7 +61,7 @@ class _TensorBoard:
     """Fabric's logger, in `folder`/tensorboard."""
 
     def __init__(self, folder: Path) -> None:
-        from lightning_fabric.loggers import TensorBoardLogger
+        from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
         self._logger = TensorBoardLogger(folder, name="tensorboard", version="")
 

@@ -86,12 +86,12 @@ FAULTS = {
     "rows too close": (NORM, "write_beat_q != last_beat || gap_q == '0", "1'b1"),
     "a ring too small": (NORM, "$clog2(2 * Beats + 80)", "$clog2(2 * Beats)"),
     "rows longer than the reciprocal": (NORM, "reading_q    <= read_beat != last_beat", "reading_q    <= 1'b0"),
-    "the mean left out": (LANE, "27'(width * x) - 27'(total)", "27'(width * x)"),
+    "the mean left out": (LANE, "widened[26:0] - {total_i[25], total_i}", "widened[26:0]"),
     "normalised values of 16 bits": (LANE, "normal_q     <= moved[16:0]", "normal_q     <= {moved[15], moved[15:0]}"),
     "rounded to nearest": (LANE, "product_q >>> distance", "(product_q + (44'sd1 <<< (distance - 7'd1))) >>> distance"),
     "a bit too few": (LANE, "7'd6", "7'd5"),
-    "no bias": (LANE, " + 34'(bias)", ""),
-    "a gain without its sign": (LANE, "gain     = gain_i", "gain     = {1'b0, gain_i[14:0]}"),
+    "no bias": (LANE, " + {{2{bias_i[31]}}, bias_i}", ""),
+    "a gain without its sign": (LANE, ".y_i(gain_i)", ".y_i({1'b0, gain_i[14:0]})"),
     "roots too small": (ROOT, "LastStep = 5'd25", "LastStep = 5'd24"),
 }  # fmt: skip
 FAULTY_FORMS = [parameters(2, 30), parameters(4, 256)]
@@ -117,7 +117,7 @@ def build(variants, folder):
         variants, "norm_bench", {**SOURCES, "norm_bench": BENCH}, folder / "rtl", gate_clocks=True
     )
     widest = max(variant.parameters["Lanes"] for variant in variants)
-    return jobs.build(files, "norm_bench_variants", interface(widest), folder / "build")
+    return jobs.build(files, "norm_bench_variants", interface(widest), folder / "build", defines=())
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,8 @@ class UnitPoint:
 
 def unit_points() -> list[UnitPoint]:
     """Serial units; units with one, two and four lanes, of which the difference is what a lane takes."""
-    serial = [UnitPoint("root", 0), *(UnitPoint("reciprocal", 0, {"ValueBits": bits}) for bits in (17, 26))]
+    serial = [UnitPoint("root", 0), UnitPoint("norm_variance", 0), UnitPoint("norm_lane", 0)]
+    serial += [UnitPoint("reciprocal", 0, {"ValueBits": bits}) for bits in (17, 26)]
     fixed = {
         "requantise": {},
         "table": {},

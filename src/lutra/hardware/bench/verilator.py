@@ -94,7 +94,7 @@ def build(
     command += [f"-D{define}" for define in defines]
     command += ["--trace-vcd"] if waveforms else []
     _require(_verilator([*command, *_absolute(files)]), f"verilator: {top}")
-    runtime = _runtime(waveforms)
+    runtime, first = _runtime(waveforms)
     fast: list[Path] = [main]
     slow: list[Path] = []
     for source in sorted(translated.glob("*.cpp")):
@@ -102,7 +102,7 @@ def build(
     # Most of the slow files are small, and every file reads the same long headers.
     together = folder / "AllSlow.cpp"
     write_text(together, "".join(f'#include "{source.name}"\n' for source in slow))
-    objects = _compile([together, *fast], folder, [f"-I{translated}", *_flags(waveforms)])
+    objects = _compile([together, *fast], folder, [f"-I{translated}", *_flags(waveforms)], first)
     executable = folder / "testbench"
     link = ["g++", "-pthread", "-o", str(executable), *map(str, [*objects, *runtime]), "-latomic"]
     _require(children.run(link), f"g++: linking {executable.name}")
@@ -129,27 +129,46 @@ def _flags(waveforms: bool) -> list[str]:
     return ["-std=gnu++17", f"-I{include}", f"-I{include / 'vltstd'}", *(f"-D{define}" for define in defines), "-w"]
 
 
-def _runtime(waveforms: bool) -> list[Path]:
-    """Object files of Verilator's runtime, compiled once per version and flags and kept in the user's cache."""
-    flags = [*FAST_FLAGS, *_flags(waveforms)]
+def _runtime(waveforms: bool) -> tuple[list[Path], dict[tuple[str, ...], Path]]:
+    """Object files of Verilator's runtime, compiled once per version and flags and kept in the user's cache.
+
+    Beside them lie the headers that every file of a design reads, compiled, by the flags they were compiled with; a
+    build with waveforms, which is rare, does without.
+    """
+    flags = [*FAST_FLAGS, *SLOW_FLAGS, *_flags(waveforms)]
     compiler = children.run(["g++", "--version"]).stdout
     key = hashlib.sha256("\n".join([version(), compiler, *flags]).encode()).hexdigest()[:16]
     folder = cache_folder() / f"verilator-{key}"
     names = RUNTIME_SOURCES + (WAVEFORM_SOURCES if waveforms else ())
+    objects = [folder / f"{Path(name).stem}.o" for name in names]
+    first = {} if waveforms else {flags: folder / f"first{''.join(flags)}.h" for flags in (FAST_FLAGS, SLOW_FLAGS)}
+    pieces = [*objects, *first.values(), *map(_compiled_header, first.values())]
     with _RUNTIME_LOCK:
         require_own(folder)
-        if folder.is_dir() and not all((folder / f"{Path(name).stem}.o").is_file() for name in names):
+        if folder.is_dir() and not all(piece.is_file() for piece in pieces):
             shutil.rmtree(folder)  # somebody has taken a piece out of it
-        _compile_runtime(folder, names, waveforms)
-    return [folder / f"{Path(name).stem}.o" for name in names]
+        _compile_runtime(folder, names, {flags: header.name for flags, header in first.items()}, waveforms)
+    return objects, first
 
 
-def _compile_runtime(folder: Path, names: tuple[str, ...], waveforms: bool) -> None:
+def _compiled_header(header: Path) -> Path:
+    """Where GCC looks for it, and takes it only if it fits."""
+    return header.with_name(f"{header.name}.gch")
+
+
+def _compile_runtime(
+    folder: Path, names: tuple[str, ...], first: Mapping[tuple[str, ...], str], waveforms: bool
+) -> None:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".verilator-", dir=folder.parent))
         try:
-            _compile([root() / "include" / name for name in names], staging, _flags(waveforms))
+            _compile([root() / "include" / name for name in names], staging, _flags(waveforms), {})
+            for optimise, name in first.items():
+                header = staging / name
+                write_text(header, '#include "verilated.h"\n')
+                command = ["g++", *optimise, *_flags(waveforms), "-x", "c++-header", str(header), "-o"]
+                _require(children.run([*command, str(_compiled_header(header))]), "g++: verilated.h")
             try:
                 staging.rename(folder)
             except OSError:
@@ -159,11 +178,12 @@ def _compile_runtime(folder: Path, names: tuple[str, ...], waveforms: bool) -> N
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _compile(sources: list[Path], folder: Path, flags: list[str]) -> list[Path]:
+def _compile(sources: list[Path], folder: Path, flags: list[str], first: Mapping[tuple[str, ...], Path]) -> list[Path]:
     def compile_one(source: Path) -> Path:
         target = folder / f"{source.stem}.o"
         optimise = SLOW_FLAGS if "Slow" in source.stem else FAST_FLAGS
-        command = ["g++", *optimise, *flags, "-c", str(source), "-o", str(target)]
+        before = ["-include", str(first[optimise])] if optimise in first else []
+        command = ["g++", *optimise, *flags, *before, "-c", str(source), "-o", str(target)]
         _require(children.run(command), f"g++: {source.name}")
         return target
 

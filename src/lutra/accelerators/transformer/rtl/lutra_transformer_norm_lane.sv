@@ -20,38 +20,36 @@ module lutra_transformer_norm_lane (
   output logic [7:0]  y_o          // normalised element, two's complement
 );
 
-  logic signed [15:0] x, gain;
-  logic signed [11:0] width;
-  logic signed [17:0] factor;
-  logic signed [25:0] total;
-  logic signed [31:0] bias;
-  logic signed [26:0] difference_q;  // the element's distance from the mean, times the width
+  logic [27:0]        widened;       // the element times the width
+  logic [26:0]        difference_q;  // its distance from the mean, times the width
+  logic [44:0]        product;
   logic signed [43:0] product_q, moved;
-  logic signed [16:0] normal_q;
-  logic signed [33:0] scaled_q;
+  logic [16:0]        normal_q;
+  logic [32:0]        scaled;
+  logic [33:0]        scaled_q;
   logic [6:0]         distance;
   logic [7:0]         y;
 
-  assign x        = x_i;
-  assign width    = {1'b0, width_i};
-  assign factor   = {1'b0, factor_i};
-  assign total    = total_i;
-  assign gain     = gain_i;
-  assign bias     = bias_i;
+  lutra_multiply #(.XBits(16), .YBits(12)) u_widen (.x_i, .y_i({1'b0, width_i}), .product_o(widened));
+  lutra_multiply #(.XBits(27), .YBits(18)) u_normalise (
+    .x_i(difference_q), .y_i({1'b0, factor_i}), .product_o(product)
+  );
+  lutra_multiply #(.XBits(17), .YBits(16)) u_scale (.x_i(normal_q), .y_i(gain_i), .product_o(scaled));
+
   assign distance = {1'b0, exponent_i} + 7'd6;
   assign moved    = product_q >>> distance;
 
   logic unused_high;
-  assign unused_high = ^moved[43:17];
+  assign unused_high = ^{widened[27], product[44], moved[43:17]};
 
   lutra_round_shift #(.Bits(34), .ShiftBits(5), .OutBits(8)) u_round (.x_i(scaled_q), .shift_i, .y_o(y));
 
   always_ff @(posedge clk_i) begin
     if (enable_i) begin
-      difference_q <= 27'(width * x) - 27'(total);
-      product_q    <= 44'(difference_q * factor);
+      difference_q <= widened[26:0] - {total_i[25], total_i};
+      product_q    <= product[43:0];
       normal_q     <= moved[16:0];
-      scaled_q     <= 34'(normal_q * gain) + 34'(bias);
+      scaled_q     <= {scaled[32], scaled} + {{2{bias_i[31]}}, bias_i};
       y_o          <= y;
     end
   end

@@ -15,18 +15,25 @@ module lutra_transformer_requantise_lane (
   output logic [15:0] y_o            // requantised value; an int8 with its sign repeated
 );
 
-  logic signed [31:0] biased_q;
-  logic signed [17:0] multiplier_q;  // with a sign, which is never set
-  logic signed [48:0] product_q;
-  logic [15:0]        wide;
+  logic [31:0] biased_q;
+  logic [16:0] multiplier_q;
+  logic [49:0] product;
+  logic [48:0] product_q;
+  logic [15:0] wide;
 
+  lutra_multiply #(.XBits(32), .YBits(18)) u_multiply (
+    .x_i(biased_q), .y_i({1'b0, multiplier_q}), .product_o(product)
+  );
   lutra_round_shift #(.Bits(49), .ShiftBits(6), .OutBits(16)) u_round (.x_i(product_q), .shift_i, .y_o(wide));
+
+  logic unused_sign;
+  assign unused_sign = product[49];
 
   always_ff @(posedge clk_i) begin
     if (enable_i) begin
       biased_q     <= sum_i + bias_i;
-      multiplier_q <= {1'b0, multiplier_i};
-      product_q    <= 49'(biased_q * multiplier_q);
+      multiplier_q <= multiplier_i;
+      product_q    <= product[48:0];
       if (!wide_i && wide[15:7] != {9{wide[15]}}) begin
         y_o <= {{9{wide[15]}}, {7{!wide[15]}}};
       end else begin
