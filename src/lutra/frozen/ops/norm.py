@@ -14,7 +14,7 @@ from lutra.frozen.types import IntArray, TensorType, Value
 NORMALISED_BITS = 10
 """Bits below the binary point of a normalised value."""
 LARGEST_NORM_WIDTH = 1024
-"""Up to here every intermediate fits 64 bits, and a normalised value 16."""
+"""Up to here every intermediate fits 64 bits, and a normalised value 17."""
 
 
 @dataclass(frozen=True, eq=False)
