@@ -131,13 +131,13 @@ def test_the_c_driver_runs_against_the_rtl_and_refuses_another_build(tmp_path):
 @pytest.mark.slow
 def test_fusesoc_builds_and_runs_the_simulation(tmp_path, monkeypatch):
     pytest.importorskip("fusesoc", reason="FuseSoC is not installed")
-    _, package = packaged(CASES["wide"], tmp_path)
+    _, package = packaged(CASES["odd"], tmp_path)
     for name, value in with_verilator().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     command = [shutil.which("fusesoc") or "fusesoc", "--cores-root", str(package), "run", "--target", "sim"]
-    ran = subprocess.run([*command, "lutra:ip:wide_ip:1.0.0"], cwd=tmp_path, capture_output=True, text=True)
+    ran = subprocess.run([*command, "lutra:ip:odd_ip:1.0.0"], cwd=tmp_path, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
     assert "rows, 0 differ" in ran.stdout + ran.stderr
 

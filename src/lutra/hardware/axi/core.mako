@@ -37,4 +37,5 @@ targets:
     tools:
       verilator:
         mode: cc
-        verilator_options: [--no-timing, -DLUTRA_FAST_SIMULATION, --replication-limit, "16777216", --output-split, "20000"]
+        verilator_options: [--no-timing, -DLUTRA_FAST_SIMULATION, --replication-limit, "16777216", --output-split, "20000",
+          --output-split-cfuncs, "1000"]
