@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import struct
@@ -70,7 +71,7 @@ def _one(draw: random.Random, document: Any) -> Any:
     every = list(places(document))
     place = draw.choice(every)
     if not place:
-        return draw.choice([*ODD, document, [document]])
+        return draw.choice([*copy.deepcopy(ODD), document, [document]])
     *parents, last = place
     node = document
     for part in parents[:-1] if last is KEY else parents:
@@ -92,7 +93,7 @@ def another(draw: random.Random, value: Any, every: list[tuple[Any, ...]], docum
         case 1:
             return draw.choice(NUMBERS)
         case 2:
-            return draw.choice(ODD)
+            return copy.deepcopy(draw.choice(ODD))  # later changes go into it
         case 3 if isinstance(value, (int, float)) and not isinstance(value, bool):
             return draw.choice([value + 1, value - 1, -value, value * 2, float(value), str(value), value / 3])
         case 3 if isinstance(value, list) and value:

@@ -88,3 +88,23 @@ def test_threads_in_a_child_of_fork(loaded):
     pytest.importorskip("torch", reason="the parent's threads are PyTorch's")
     done = subprocess.run([sys.executable, "-c", FORKED, loaded], timeout=100, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-500:]
+
+
+LOADED_IN_A_CHILD = """
+import os, sys
+from lutra.native import library
+child = os.fork()
+if child == 0:
+    from lutra.kernels.cpu.library import LIBRARIES as training
+    from lutra.runtime.library import LIBRARIES as inference
+    for libraries in (training, inference):
+        for name, (sources, flags) in libraries.items():
+            library.load_library(name, sources, flags)
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_every_library_can_be_loaded_first_in_a_child_of_fork():
+    done = subprocess.run([sys.executable, "-c", LOADED_IN_A_CHILD], timeout=300, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-500:]

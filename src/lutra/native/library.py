@@ -126,7 +126,7 @@ os.register_at_fork(after_in_child=lambda: _forks.append(os.getpid()))
 
 def _opened(library: Path) -> ctypes.CDLL:
     kernels = ctypes.CDLL(str(library))
-    if _forks:
+    if _forks and hasattr(kernels, "lutra_in_forked_child"):  # only those with threads have it (threads.h)
         kernels.lutra_in_forked_child()
     return kernels
 

@@ -14,7 +14,7 @@ constexpr uint32_t latency = ${config.memory_latency}, gap = ${config.memory_gap
 constexpr uint32_t never = 0xFFFFFFFFu;
 
 // Never destroyed: Verilator's own statics may be gone before these.
-static VerilatedContext& context = *new VerilatedContext;
+static VerilatedContext& context = random_context();
 static Vtestbench& top = *new Vtestbench{&context};
 static Words memory;
 
@@ -82,8 +82,6 @@ int main(int argc, char** argv) {
     for (uint32_t cases = read_word(vectors); cases; --cases) {
         const bool stalling = read_word(vectors);
         read_pieces(vectors);
-        context.randReset(2);
-        context.randSeed(1 + cases);
         top.rst_ni = 0;
         top.start_i = 0;
 % for m in modules:

@@ -60,7 +60,7 @@ logger = logging.getLogger("lutra")
 
 
 def bitstream_run(
-    run: RunFiles,
+    files: RunFiles,
     recipe: Recipe,
     board_name: str,
     out: Path | None = None,
@@ -91,14 +91,14 @@ def bitstream_run(
     tools = find_tools()
     start = time.perf_counter()
     fold, name = fold_factor or default_fold(recipe), core_name(None, recipe.name)
-    model = store.load(run.frozen)
-    graphs = chosen_graphs(model.graphs, blocks, run)
+    model = store.load(files.frozen)
+    graphs = chosen_graphs(model.graphs, blocks, files)
     core = row_core(graphs, name, fold, recipe.hardware.dataflow, (BUS_BITS, BUS_BITS))
-    rows = captured_rows(run, model, ROWS)
+    rows = captured_rows(files, model, ROWS)
     vectors = [golden_rows(index, graph, rows[graph.name]) for index, graph in enumerate(graphs)]
-    frozen_hash = store.content_hash(run.frozen)
+    frozen_hash = store.content_hash(files.frozen)
     package = blocks_package(core, vectors, frozen_hash, recipe.hardware.dataflow, fold)
-    folder = run.root / "bitstream" / f"{board.name}_build"
+    folder = files.root / "bitstream" / f"{board.name}_build"
     top = f"{core.name}_board"
     netlist, routed = _meet_clock(tools, folder, core, package, board, device, clock_hz)
     unpacked = pack_and_unpack(tools, folder, top)
@@ -129,15 +129,15 @@ def bitstream_run(
     }
     Bitstream.model_validate(result)
     kept = {name: content for name, content in package.files.items() if name.startswith(("driver/python/", "vectors/"))}
-    files = {
+    content = {
         f"{core.name}.bit": (folder / f"{top}.bit").read_bytes(),
         **kept,
         "README.md": board_readme(core, result, board.title, package.build_hash).encode(),
         "LICENSE": package.files["LICENSE"],
         BITSTREAM: (json.dumps({"format_version": 1, **result}, indent=1) + "\n").encode(),
     }
-    out = out or run.root / "bitstream" / board.name
-    Package(files, package.build_hash, BITSTREAM).write(out)
+    out = out or files.root / "bitstream" / board.name
+    Package(content, package.build_hash, BITSTREAM).write(out)
     return {"out": str(out), **result}
 
 

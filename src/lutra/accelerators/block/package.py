@@ -85,7 +85,7 @@ def _shape(plan: BlockPlan) -> tuple[Any, ...]:
 
 
 def package_run(
-    run: RunFiles,
+    files: RunFiles,
     recipe: Recipe,
     out: Path,
     name: str | None = None,
@@ -102,15 +102,15 @@ def package_run(
     """
     fold = fold_factor or default_fold(recipe)
     chosen_name = core_name(name, recipe.name)
-    model = store.load(run.frozen)
-    graphs = chosen_graphs(model.graphs, blocks, run)
-    frozen_hash = store.content_hash(run.frozen)
-    counted, simulated = _resources(run, recipe, frozen_hash, fold), _simulated(run, recipe, frozen_hash, fold)
+    model = store.load(files.frozen)
+    graphs = chosen_graphs(model.graphs, blocks, files)
+    frozen_hash = store.content_hash(files.frozen)
+    counted, simulated = _resources(files, recipe, frozen_hash, fold), _simulated(files, recipe, frozen_hash, fold)
     core = row_core(graphs, chosen_name, fold, recipe.hardware.dataflow, resources=counted)
-    rows = captured_rows(run, model, ROWS)
+    rows = captured_rows(files, model, ROWS)
     vectors = [golden_rows(index, graph, rows[graph.name]) for index, graph in enumerate(graphs)]
     package = blocks_package(core, vectors, frozen_hash, recipe.hardware.dataflow, fold, simulated)
-    files = package.write(out)
+    written = package.write(out)
     return {
         "out": str(out),
         "name": chosen_name,
@@ -120,7 +120,7 @@ def package_run(
         "blocks": [member.title for member in core.members],
         "bus_bits": {"in": core.input.bus_bits, "out": core.output.bus_bits},
         "cycles_per_row": core.interval_cycles,
-        "files": len(files),
+        "files": len(written),
     }
 
 
@@ -161,21 +161,21 @@ def core_name(name: str | None, recipe_name: str) -> str:
     return found
 
 
-def chosen_graphs(graphs: Sequence[Graph], blocks: Sequence[int] | None, run: RunFiles) -> list[Graph]:
+def chosen_graphs(graphs: Sequence[Graph], blocks: Sequence[int] | None, files: RunFiles) -> list[Graph]:
     """The blocks of a run's model that go into a core, by default all."""
     if not graphs:
-        raise FrozenModelError(f"{run.frozen}: holds no weightless blocks, which an IP core is made of")
+        raise FrozenModelError(f"{files.frozen}: holds no weightless blocks, which an IP core is made of")
     for number in blocks or ():
         if not 0 <= number < len(graphs):
             raise InputError(f"--block {number}: the frozen model has {len(graphs)} blocks, numbered from 0 on")
     return [graphs[number] for number in dict.fromkeys(blocks)] if blocks else list(graphs)
 
 
-def _resources(run: RunFiles, recipe: Recipe, frozen_hash: str, fold: FoldFactor) -> dict[str, dict[str, Any]]:
+def _resources(files: RunFiles, recipe: Recipe, frozen_hash: str, fold: FoldFactor) -> dict[str, dict[str, Any]]:
     """What synthesis counted for UltraScale+, by graph; empty where it counted something else or nothing."""
-    if not run.synth.exists():
+    if not files.synth.exists():
         return {}
-    evidence = read_evidence(run, recipe, "synth")
+    evidence = read_evidence(files, recipe, "synth")
     if evidence.get("frozen_hash") != frozen_hash:
         return {}
     return {
@@ -186,11 +186,11 @@ def _resources(run: RunFiles, recipe: Recipe, frozen_hash: str, fold: FoldFactor
     }
 
 
-def _simulated(run: RunFiles, recipe: Recipe, frozen_hash: str, fold: FoldFactor) -> bool:
+def _simulated(files: RunFiles, recipe: Recipe, frozen_hash: str, fold: FoldFactor) -> bool:
     """Whether the run has simulated this design without any difference."""
-    if not run.simulate.exists():
+    if not files.simulate.exists():
         return False
-    evidence = read_evidence(run, recipe, "simulate")
+    evidence = read_evidence(files, recipe, "simulate")
     folds = [design["fold_factor"] for design in evidence["designs"]]
     return bool(
         evidence.get("frozen_hash") == frozen_hash

@@ -22,7 +22,7 @@ static const Pass passes[] = {
 };
 
 // Never destroyed: Verilator's own statics may be gone before these.
-static VerilatedContext& context = *new VerilatedContext;
+static VerilatedContext& context = random_context();
 static Vtestbench& top = *new Vtestbench{&context};
 
 struct Product {
@@ -159,8 +159,6 @@ int main(int argc, char** argv) {
             for (uint32_t& word : *words) word = read_word(vectors);
         }
     }
-    context.randReset(2);  // registers start with random values
-    context.randSeed(1);
     for (int pass = 0; pass < ${len(passes)}; ++pass) {
         reset();
         if (pass == 1) {

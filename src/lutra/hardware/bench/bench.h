@@ -9,6 +9,16 @@
 
 using Words = std::vector<uint32_t>;
 
+// Registers and memories start with random values: they are drawn when `top` is made, from the context of that moment,
+// which nothing that is said to it afterwards can change.
+inline VerilatedContext& random_context() {
+    VerilatedContext& context = *new VerilatedContext;
+    context.randReset(2);
+    context.randSeed(1);
+    Verilated::threadContextp(&context);
+    return context;
+}
+
 static void put(CData& port, const uint32_t* words) { port = static_cast<CData>(words[0]); }
 static void put(SData& port, const uint32_t* words) { port = static_cast<SData>(words[0]); }
 static void put(IData& port, const uint32_t* words) { port = words[0]; }

@@ -7,7 +7,7 @@
 constexpr std::size_t input_words = ${input_words}, output_words = ${output_words};
 
 // Never destroyed: Verilator's own statics may be gone before this.
-static Vtestbench& top = *new Vtestbench;
+static Vtestbench& top = *new Vtestbench{&random_context()};
 
 int main(int argc, char** argv) {
     if (argc != 3) return 1;

@@ -13,7 +13,7 @@ constexpr uint32_t never = 0xFFFFFFFFu;
 constexpr uint32_t cycles_after = 8;  // in which nothing more may come out
 
 // Never destroyed: Verilator's own statics may be gone before these.
-static VerilatedContext& context = *new VerilatedContext;
+static VerilatedContext& context = random_context();
 static Vtestbench& top = *new Vtestbench{&context};
 
 struct Job {
@@ -226,7 +226,6 @@ int main(int argc, char** argv) {
     std::FILE* vectors = std::fopen(argv[1], "rb");
     std::FILE* results = std::fopen(argv[2], "wb");
     if (!vectors || !results) return 1;
-    context.randReset(2);
     std::vector<Job> jobs(read_word(vectors));
     const uint32_t patience = read_word(vectors);
     for (Job& job : jobs) {

@@ -11,7 +11,7 @@
 constexpr uint32_t never = 0xFFFFFFFFu;
 
 // Never destroyed: Verilator's own statics may be gone before these.
-static VerilatedContext& context = *new VerilatedContext;
+static VerilatedContext& context = random_context();
 static Vtestbench& top = *new Vtestbench{&context};
 
 struct Case {
@@ -150,8 +150,6 @@ int main(int argc, char** argv) {
         for (uint32_t& beats : each.outputs) beats = read_word(vectors);
     }
     for (const bool stalling : {false, true}) {
-        context.randReset(2);
-        context.randSeed(1 + stalling);
         reset();
         for (const Case& each : cases) {
             if (each.reset) reset();

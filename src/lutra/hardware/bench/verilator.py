@@ -28,8 +28,8 @@ RUNTIME_SOURCES = ("verilated.cpp", "verilated_threads.cpp")
 WAVEFORM_SOURCES = ("verilated_vcd_c.cpp",)
 # -O1 and above take ten times longer than -Os on the long functions of a design and gain little; what runs once
 # (files named Slow) is not worth any optimisation.
-FAST_FLAGS = ("-Os",)
-SLOW_FLAGS = ("-O0",)
+FAST_FLAGS: tuple[str, ...] = ("-Os",)
+SLOW_FLAGS: tuple[str, ...] = ("-O0",)
 _COMPILERS = ThreadPoolExecutor(os.cpu_count())
 """One for all builds of the process, so that designs which are built at the same time do not compete for cores."""
 _RUNTIME_LOCK = Lock()
@@ -78,7 +78,7 @@ def build(
     """Translate a design and compile it with the C++ file `main` into an executable inside `folder`.
 
     `defines` are macros of the design. With `waveforms` the class can write VCD waveforms. Registers start with random
-    values if `main` asks for them.
+    values if `main` makes the design in a `random_context` (bench.h).
 
     Raises:
         RunDirectoryError: a file that could do more than compute (see `require_harmless`).

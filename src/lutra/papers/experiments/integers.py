@@ -32,7 +32,8 @@ def collect(folders: Sequence[Path]) -> dict[str, Any]:
         InputError: a run that is not a language model's, that differs from the others in more than its seed, or whose
             evaluation is not of its frozen model.
     """
-    names, engines, tokens, models = set(), set(), set(), {"weightless": [], "mlp": [], "none": []}
+    names, engines, tokens = set(), set(), set()
+    models: dict[str, list[dict[str, Any]]] = {"weightless": [], "mlp": [], "none": []}
     for folder in folders:
         files, recipe = load_run(folder)
         if not isinstance(recipe, Recipe):

@@ -38,7 +38,7 @@ static const Pass passes[] = {
 };
 
 // Never destroyed: Verilator's own statics may be gone before these.
-static VerilatedContext& context = *new VerilatedContext;
+static VerilatedContext& context = random_context();
 static Vtestbench& top = *new Vtestbench{&context};
 static CData* const x_valid[] = {${", ".join(f"&top.x_valid_{k}_i" for k in range(len(plans)))}};
 static CData* const x_ready[] = {${", ".join(f"&top.x_ready_{k}_o" for k in range(len(plans)))}};
@@ -226,8 +226,6 @@ int main(int argc, char** argv) {
         for (uint32_t& word : source.words) word = read_word(vectors);
         sources.push_back(source);
     }
-    context.randReset(2);  // registers start with random values
-    context.randSeed(1);
     int only_pass = -1;
     uint32_t first_dump = never, last_dump = 0;
 % if trace:

@@ -15,15 +15,6 @@ constexpr uint32_t never = 0xFFFFFFFFu;
 constexpr uint32_t load_words = ${words_of(config.load_bits)}, input_words = ${words_of(config.input_bits)};
 constexpr uint32_t byte_words = ${words_of(8 * config.lanes)}, wide_words = ${words_of(16 * config.lanes)};
 
-// Registers and memories start with random values. They get them when `top` is made, from the context of that moment.
-static VerilatedContext& random_context() {
-    VerilatedContext& context = *new VerilatedContext;
-    context.randReset(2);
-    context.randSeed(1);
-    Verilated::threadContextp(&context);
-    return context;
-}
-
 // Never destroyed: Verilator's own statics may be gone before these.
 static VerilatedContext& context = random_context();
 static Vtestbench& top = *new Vtestbench{&context};
