@@ -29,7 +29,7 @@ def evaluate_run(files: RunFiles, recipe: Recipe, engine: EngineName = "golden")
         `validation_loss` by arithmetic: the engine's name (whole in integers), "fake_quantised" (integer blocks, the
         rest in floating point), "float"; the latter alone where nothing was frozen. `baselines` (float) and
         `frozen_baselines` (whole in integers) by ffn. `recovery`, of integers among integers where there are all of
-        them (None unless both baselines are trained), `tokens`, `engine`.
+        them (None unless both baselines are trained), `tokens`, `engine`; `frozen_hash`, if the frozen model counted.
 
     Raises:
         CheckpointError, FrozenModelError, InputError: see `load_with_engine`.
@@ -58,6 +58,7 @@ def evaluate_run(files: RunFiles, recipe: Recipe, engine: EngineName = "golden")
     both = {"mlp", "none"} <= compared.keys()
     ours = losses.get(engine, losses["float"])
     result = {
+        "frozen_hash": store.content_hash(files.frozen) if engine in losses else None,
         "validation_loss": losses,
         "baselines": baselines,
         "frozen_baselines": frozen_baselines,

@@ -62,6 +62,7 @@ def evaluate_vision(files: RunFiles, recipe: VisionRecipe, engine: EngineName = 
     both = {"mlp", "none"} <= compared.keys()
     order = (compared["none"], ours[counted], compared["mlp"]) if both else ()
     result = {
+        "frozen_hash": store.content_hash(files.frozen) if engine in ours else None,
         "validation_loss": {key: figures[0] for key, figures in ours.items()},
         "baselines": {ffn: figures[0] for ffn, figures in real.items()},
         "frozen_baselines": {ffn: figures[0] for ffn, figures in frozen.items()},
