@@ -21,7 +21,7 @@ from lutra.runs.claim import claim_run
 from lutra.runs.environment import environment
 from lutra.runs.files import HOLDER_NAME, LOCK_NAME, RunFiles, write_text
 from lutra.runs.schemas.exploration import ExplorationRecord
-from lutra.runs.typed import read_record, write_record
+from lutra.runs.typed import VERSION, read_record, write_record
 
 log = logging.getLogger("lutra.explore")
 
@@ -62,15 +62,16 @@ def explore(
 
 
 def load_exploration(root: Path) -> dict[str, Any]:
-    """The record of an exploration, as far as it has come.
+    """The record of an exploration, as far as it has come; what an earlier Lutra did not write yet has its default.
 
     Raises:
-        RunDirectoryError: there is none in `root`.
+        RunDirectoryError: there is none in `root`, or it is damaged.
     """
     path = root / RECORD_NAME
     if not path.is_file():
         raise RunDirectoryError(f"{root}: no exploration there ({RECORD_NAME}); give a space file to start one")
-    return read_record(path, ExplorationRecord, "explore")
+    record = read_record(path, ExplorationRecord, "explore")
+    return ExplorationRecord.model_validate(record).model_dump(mode="json", exclude={VERSION})
 
 
 def _claim(plan: Plan, root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lutra.hardware.bench.streams import DEFINES
 
 SUPPORT = Path(__file__).parents[2] / "support" / "axi"
 CYCLES = 4
+PATIENCE_S = 30
 
 
 class Port:
@@ -29,7 +31,9 @@ class Port:
 
     def read(self, count):
         found = b""
-        while len(found) < count and (more := self.process.stdout.read(count - len(found))):
+        while len(found) < count and select.select([self.process.stdout], [], [], PATIENCE_S)[0]:
+            if not (more := self.process.stdout.read(count - len(found))):
+                break
             found += more
         return found
 

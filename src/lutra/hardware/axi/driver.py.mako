@@ -244,11 +244,17 @@ class SerialLine:
             raise DriverError(f"{NAME}: the board answers {answer!r}; bytes of the last packet were lost")
 
     def transfer(self, rows, outputs):
-        """Send rows as one packet, one at a time, because a serial line cannot be stalled."""
+        """Send rows as one packet, one at a time, because a serial line cannot be stalled.
+
+        The core keeps a byte back until it knows whether it is the packet's last.
+        """
         self._port.write(b"P" + rows.nbytes.to_bytes(4, "little"))
-        for row, place in zip(rows, outputs):
+        answer = b""
+        for number, row in enumerate(rows, 1):
             self._port.write(row.tobytes())
-            place[:] = np.frombuffer(self._exactly(place.nbytes), OUTPUT_TYPE)
+            kept_back = 1 if number < len(rows) else 0
+            answer += self._exactly(number * outputs[0].nbytes - kept_back - len(answer))
+        outputs[:] = np.frombuffer(answer, OUTPUT_TYPE).reshape(outputs.shape)
 
 
 def on_serial(path, baud):
