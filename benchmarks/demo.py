@@ -4,7 +4,7 @@ Prints one JSON object: the machine and a row for each tree with the median seco
 to stderr as soon as it has ended. The first run in a tree compiles its kernels and Verilator's runtime if nothing has
 yet; it is a run that does not count. Two trees compare two versions:
 
-    python benchmarks/demo.py --tree before=../old --tree now=. --json > results/benchmarks/demo.json
+    python benchmarks/demo.py --tree before=../old --tree now=.
 """
 
 from __future__ import annotations

@@ -108,14 +108,6 @@ where there are few outputs.
 """
 
 
-DEMO = """\
-## The demo, step by step
-
-Wall seconds of `lutra run recipes/demo.toml` on two cores with nothing else running, after one run that does not count.
-*simulate* is mostly Verilator's compiler, *synth* is Yosys.
-"""
-
-
 def page(folder: Path = RECORDED) -> str:
     """The whole page; a benchmark without a recorded run is named with the command that records one."""
     inference_bound = INFERENCE_BOUND.format(
@@ -143,8 +135,6 @@ def page(folder: Path = RECORDED) -> str:
             _wrapped(LINEAR_BOUND),
             _wrapped(PEAKS),
             _peaks_table(folder),
-            _wrapped(DEMO),
-            _table(folder, "demo", _demo_table),
             _regenerate(),
         ]
     )
@@ -174,7 +164,6 @@ def _table(folder: Path, name: str, table: Callable[[list[dict[str, Any]]], str]
 _OPTIONS = {
     "train_default": "train_block.py --block default",
     "train_model": "train_model.py --tree now=.",
-    "demo": "demo.py --tree now=.",
 }
 
 
@@ -235,15 +224,6 @@ def _floor_of_learnable(folder: Path) -> str:
     floor_us = 1e6 * additions / peaks["float_additions_per_s"]
     whole_us = 1e-3 * _ns_per_token(folder, "train_block", "D192", mapping="learnable")
     return f"At this machine's best these take {floor_us:.1f} of the {whole_us:.1f} us a token at D = 192. "
-
-
-def _demo_table(rows: list[dict[str, Any]]) -> str:
-    steps = list(dict.fromkeys(step for row in rows for step in row["seconds"]))
-    lines = [
-        [row["tree"], *(f"{row['seconds'][step]:.1f}" for step in steps), f"{sum(row['seconds'].values()):.0f}"]
-        for row in rows
-    ]
-    return _markdown(("sources", *steps, "all"), lines)
 
 
 def _peaks_table(folder: Path) -> str:

@@ -162,8 +162,8 @@ def test_berts_without_bound_are_refused_at_once(tmp_path, field, value):
         (b"[NaN]", "NaN"),
         (b"[-Infinity]", "Infinity"),
         (b'{"a": 1, "a": 2}', "comes twice"),
-        (b'["\\ud800"]', "surrogates"),
-        (b"\xff", "utf-8"),
+        (b'["\\ud800"]', "half of a surrogate pair"),
+        (b"\xff", "not UTF-8 at byte 0"),
         (b"", "Expecting value"),
     ],
 )

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,6 +72,12 @@ def test_a_runtime_with_a_piece_missing_is_made_again(tmp_path, monkeypatch):
         target.write_text("object")
         return target
 
+    def run(command: list[str]) -> SimpleNamespace:
+        if "-o" in command:
+            Path(command[-1]).write_text("header")
+        return SimpleNamespace(stdout="g++", stderr="", returncode=0)
+
+    monkeypatch.setattr(verilator.children, "run", run)
     objects, headers = verilator._runtime(False)
     for piece in (objects[0], verilator._compiled_header(next(iter(headers.values())))):
         piece.unlink()

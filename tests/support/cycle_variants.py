@@ -12,6 +12,7 @@ from hardware_variants import PORT, Variant
 from lutra.hardware.bench import cycles, streams
 from lutra.hardware.bench.cycles import CycleBench, Fields
 
+RESET_CYCLES = 2
 WIDEST = 64
 """Bits of a port that is one field; a wider one is as many fields of 32 bits as it needs."""
 
@@ -29,7 +30,8 @@ class VariantBench:
         """What the outputs of a module show `late` cycles after each of n inputs.
 
         A port has the values (n,), or one that it keeps, or words as `streams.pack` makes them, (n, words). Ports that
-        are not given are 0, but rst_ni is 1. What ports of more than `WIDEST` bits show comes as words.
+        are not given are 0, but rst_ni is 1. What ports of more than `WIDEST` bits show comes as words. A reset comes
+        first, because registers start with random values.
         """
         count = max(len(values) for values in ports.values() if np.ndim(values))
         given = {name: np.zeros(count + late, np.int64) for name in self.bench.inputs.bits}
@@ -42,10 +44,16 @@ class VariantBench:
             ):
                 given[name][: count if np.ndim(values) else None] = part
         assert not ports, f"{module} has no {', '.join(ports)}"
-        shown = self.bench.run(given)
+        shown = self.bench.run({name: _after_a_reset(name, values) for name, values in given.items()})
+        shown = {name: values[RESET_CYCLES:] for name, values in shown.items()}
         return {
             port: _together(shown, _fields(module, port, bits), late) for port, bits in self.outputs[module].items()
         }
+
+
+def _after_a_reset(name: str, values: np.ndarray) -> np.ndarray:
+    kept = values[0] if name.endswith("__variant_i") else 0
+    return np.concatenate([np.full(RESET_CYCLES, kept, np.int64), values])
 
 
 def _together(shown: dict[str, np.ndarray], names: list[str], late: int) -> np.ndarray:
@@ -91,7 +99,11 @@ def build(modules: dict[str, list[Variant]], sources: dict[str, str], folder: Pa
         f"module side_by_side (input logic clk_i, input logic [{32 * given.words - 1}:0] inputs_i,",
         f"  output logic [{32 * shown.words - 1}:0] outputs_o);",
         *_wires(ports["input"], given, "  wire [{last}:0] {wire} = inputs_i[{first} +: {bits}];"),
-        *_wires(ports["output"], shown, "  wire [{last}:0] {wire}; assign outputs_o[{first} +: {bits}] = {wire};"),
+        *_wires(
+            ports["output"],
+            shown,
+            "  wire [{last}:0] {wire}; assign outputs_o[{first} +: {padded}] = {padded}'({wire});",
+        ),
         *lines,
         "endmodule",
         "",
@@ -103,10 +115,14 @@ def build(modules: dict[str, list[Variant]], sources: dict[str, str], folder: Pa
 
 
 def _wires(ports: dict[str, dict[str, int]], fields: Fields, line: str) -> list[str]:
-    """A wire per port; the fields of a wide one follow each other without a gap."""
+    """A wire per port; the fields of a wide one follow each other without a gap, and fill words of 32 bits."""
     return [
         line.format(
-            last=bits - 1, wire=f"{module}__{port}", first=fields.offsets[_fields(module, port, bits)[0]], bits=bits
+            last=bits - 1,
+            wire=f"{module}__{port}",
+            first=fields.offsets[_fields(module, port, bits)[0]],
+            bits=bits,
+            padded=32 * streams.words_of_bits(bits),
         )
         for module, own in ports.items()
         for port, bits in own.items()

@@ -90,7 +90,10 @@ def _wrapper(name: str, text: str, tops: list[str], variants: list[Variant], gat
         connected = []
         for direction, range_, port in ports:
             width = _width(range_, values)
-            if port == RESET or (port == CLOCK and gate_clocks):
+            if port == CLOCK and gate_clocks:  # all have one during a reset
+                in_reset = f" || !{RESET}" if any(each == RESET for _, _, each in ports) else ""
+                connected.append(f".{port}({port} && (variant_i == 8'd{index}{in_reset}))")
+            elif port == RESET:
                 connected.append(f".{port}({port} && variant_i == 8'd{index})")
             elif direction == "input":
                 connected.append(f".{port}({port}[{width - 1}:0])")

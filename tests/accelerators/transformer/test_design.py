@@ -96,5 +96,5 @@ def test_the_rtl_has_the_fields_of_a_step_in_their_order():
         assert word >> place & (1 << bits) - 1 == int(getattr(step, field))
         place += bits
     assert place == STEP_BITS
-    with pytest.raises(InputError, match="rows of its step is 65536, more than 16 bits"):
+    with pytest.raises(InputError, match="rows of its step is 65536, it has 16 bits"):
         Step(Op.PRODUCT, "x", rows=1 << 16).word()

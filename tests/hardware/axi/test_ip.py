@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -136,7 +137,7 @@ def test_fusesoc_builds_and_runs_the_simulation(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    command = [shutil.which("fusesoc") or "fusesoc", "--cores-root", str(package), "run", "--target", "sim"]
+    command = [str(Path(sys.executable).with_name("fusesoc")), "--cores-root", str(package), "run", "--target", "sim"]
     ran = subprocess.run([*command, "lutra:ip:odd_ip:1.0.0"], cwd=tmp_path, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
     assert "rows, 0 differ" in ran.stdout + ran.stderr

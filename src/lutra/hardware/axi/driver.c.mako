@@ -33,7 +33,7 @@ enum ${core.name}_status ${core.name}_run(const struct ${core.name}_device *devi
     const size_t received = count * ${N}_OUTPUT_WIDTH * sizeof *outputs;
     long polls = 0;
 
-    if (block >= ${N}_BLOCKS) {
+    if (block >= ${N}_BLOCK_COUNT) {
         return ${N}_NO_SUCH_BLOCK;
     }
     if (count == 0) {

@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 #define ${N}_BUILD_HASH "${build_hash}"
-#define ${N}_BLOCKS ${len(core.members)}u
+#define ${N}_BLOCK_COUNT ${len(core.members)}u
 #define ${N}_INPUT_WIDTH ${core.input.width}u
 #define ${N}_OUTPUT_WIDTH ${core.output.width}u
 

@@ -79,7 +79,7 @@ class Fabricated:
         return prove_bitstream([self.plan], [PATH], self.netlist, self.placed, self.contents)
 
 
-@pytest.fixture(params=[(6, 4), (5, 3), (8, 7), (2, 6)], ids=str)
+@pytest.fixture(params=[(6, 4), (5, 3), pytest.param((8, 7), marks=pytest.mark.slow), (2, 6)], ids=str)
 def made(request):
     graph = random_block(np.random.default_rng(5), luts=(20, 12), inputs=request.param)
     return Fabricated(BlockPlan(graph, "core_block_0", 1))
