@@ -31,8 +31,8 @@ def notebooks_module() -> ModuleType:
 
 
 def printed(notebook: Any) -> list[str]:
-    """What each cell has printed on stdout, or is worth. Figures, which another processor may round to others, are
-    left out, and spaces and rules, whose number follows from theirs.
+    """What each cell has printed on stdout, or is worth. Figures, which another processor may round to others, and
+    hashes are left out, and spaces and rules, whose number follows from theirs.
     """
     texts = []
     for cell in notebook.cells:
@@ -42,6 +42,7 @@ def printed(notebook: Any) -> list[str]:
             for output in outputs
             if output.get("name") != "stderr"
         )
+        text = re.sub(r"\b[0-9a-f]{16,64}\b", "#", text)
         texts.append(re.sub(r"[-−]?\d[\d.,]*(e-?\d+)?", "#", re.sub(r"[\s─]+", " ", text)))
     return texts
 
