@@ -70,8 +70,12 @@ def load_exploration(root: Path) -> dict[str, Any]:
     path = root / RECORD_NAME
     if not path.is_file():
         raise RunDirectoryError(f"{root}: no exploration there ({RECORD_NAME}); give a space file to start one")
-    record = read_record(path, ExplorationRecord, "explore")
-    return ExplorationRecord.model_validate(record).model_dump(mode="json", exclude={VERSION})
+    return _with_defaults(read_record(path, ExplorationRecord, "explore"))
+
+
+def _with_defaults(record: dict[str, Any]) -> dict[str, Any]:
+    filled: dict[str, Any] = ExplorationRecord.model_validate(record).model_dump(mode="json", exclude={VERSION})
+    return filled
 
 
 def _claim(plan: Plan, root: Path) -> None:
@@ -185,6 +189,7 @@ class _Exploration:
             "selections": self.selections,
             "runs": [self._with_recovery(run) for _, run in self._in_order(self.runs)],
         }
+        record = _with_defaults(record)
         write_record(self.root / RECORD_NAME, ExplorationRecord, record)
         if finished:
             write_text(self.root / TABLE_NAME, markdown(record))
