@@ -124,7 +124,8 @@ def _open_hugging_face(folder: Path, options: dict[str, Any]) -> Any:
         raise ConversionError(f"{folder}: cannot open it ({brief(' '.join(str(error).split()))})") from None
     odd = [*problems["missing_keys"], *problems["unexpected_keys"]]
     if odd:
-        raise ConversionError(f"{folder}: weights and configuration differ in {', '.join(sorted(odd)[:3])}")
+        named = brief(", ".join(sorted(odd)[:3]), 400)
+        raise ConversionError(f"{folder}: weights and configuration differ in {named}")
     return opened.eval()
 
 
