@@ -10,9 +10,10 @@ import hashlib
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as dump_tensors
@@ -29,7 +30,10 @@ from lutra.reading import parse_json, read_bytes
 from lutra.recipes.language import load_recipe
 from lutra.recipes.vision import load_vision_recipe
 from lutra.runs.files import RunFiles, replacing
+from lutra.schema import explain
 
+STATE = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+"""Of dataclasses for `state_of`."""
 OPTIMISER_PREFIX = "optimiser/"
 
 Trainable = GPT | VisionTransformer
@@ -71,6 +75,24 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if _checksum(tensors, text) != checksum:
         raise CheckpointError(f"{path}: corrupted, its checksum differs; delete it and train again")
     return tensors, metadata
+
+
+State = TypeVar("State")
+
+
+def state_of(metadata: dict[str, Any], kind: type[State], path: Path) -> State:
+    """What a checkpoint remembers beside tensors, as the dataclass `kind`, which checks types and ranges.
+
+    Raises:
+        CheckpointError: it remembers something else.
+    """
+    try:
+        return kind(**metadata["state"])
+    except ValidationError as error:
+        reason = explain(error)
+    except (KeyError, TypeError) as error:
+        reason = brief(str(error))
+    raise CheckpointError(f"{path}: not written by this version ({reason}); delete it and train again")
 
 
 def load_model(files: RunFiles, which: str = "best") -> GPT:

@@ -16,10 +16,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import nn
 
 from lutra.data.glue import EncodedSplit
 from lutra.errors import CheckpointError, RunDirectoryError, TrainingError
+from lutra.escape import brief
 from lutra.models.bert import Bert
 from lutra.nn.binary_linear import PackedWeight, pack_, prepare_packed_
 from lutra.recipes.bert import Lesson, OptimiserConfig
@@ -27,8 +29,9 @@ from lutra.recipes.bert_config import BertConfig
 from lutra.runs.environment import environment
 from lutra.runs.files import StageFiles, clear_leftovers
 from lutra.runs.schemas.training import StageLogLine, StageResult
+from lutra.runs.schemas.values import Amount, Count, Real
 from lutra.runs.typed import read_lines, write_lines, write_record
-from lutra.train.checkpoint import OPTIMISER_PREFIX, read_checkpoint, save_checkpoint
+from lutra.train.checkpoint import OPTIMISER_PREFIX, STATE, read_checkpoint, save_checkpoint, state_of
 from lutra.train.distill import evaluate, lesson_loss, to_device_of
 from lutra.train.optimiser import load_optimiser_tensors, optimiser_tensors
 from lutra.train.session import ProgressLine, StopRequest
@@ -60,21 +63,27 @@ class Lessons:
         return sum(self.iterations(lesson) for lesson in range(len(self.lessons)))
 
 
-@dataclass
+@checked_dataclass(config=STATE)
 class _State:
     """What `last.safetensors` remembers beside tensors; scores in points, `loss_sum` since the latest evaluation."""
 
-    lesson: int = 0
-    iteration: int = 0
-    start_score: float = 0.0
-    score: float | None = None
-    best_score: float | None = None
-    best_iteration: int | None = None
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    seconds: float = 0.0
+    lesson: Count = 0
+    iteration: Count = 0
+    start_score: Real = 0.0
+    score: Real | None = None
+    best_score: Real | None = None
+    best_iteration: Count | None = None
+    loss_sum: Real = 0.0
+    loss_count: Count = 0
+    seconds: Amount = 0.0
     ended: list[dict[str, Any]] = field(default_factory=list)
     """Scores of the lessons that are over."""
+
+
+@checked_dataclass(config=STATE, kw_only=True)
+class _SavedState(_State):
+    log_lines: Count
+    """Of the log, when it was saved."""
 
 
 def train_stage(
@@ -334,12 +343,10 @@ class _StageTraining:
             raise RunDirectoryError(f"{path} belongs to another recipe than its run; choose another folder")
         weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(OPTIMISER_PREFIX)}
         self.model = _restored(weights, metadata, str(path)).to(self.device).train()
-        try:
-            state = dict(metadata["state"])
-            log_lines = int(state.pop("log_lines"))
-            self.state = _State(**state)
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(f"{path}: not written by this version ({error}); delete it and train again") from None
+        self.state = saved = state_of(metadata, _SavedState, path)
+        if saved.lesson >= len(self.plan.lessons):
+            at = f"lesson {saved.lesson + 1} of {len(self.plan.lessons)}"
+            raise CheckpointError(f"{path}: in {at}; delete it and train again")
         self._prepare_lesson()
         optimiser = {
             name.removeprefix(OPTIMISER_PREFIX): tensor
@@ -348,7 +355,7 @@ class _StageTraining:
         }
         load_optimiser_tensors(self.adamw, self.model, optimiser)
         self.saved_at = (self.state.lesson, self.state.iteration)
-        self.log = self._kept_log(log_lines)
+        self.log = self._kept_log(saved.log_lines)
 
     def _kept_log(self, lines: int) -> list[dict[str, Any]]:
         """Log lines up to the checkpoint: a later one was written just before a kill and comes again."""
@@ -383,6 +390,6 @@ def _restored(tensors: dict[str, Any], metadata: dict[str, Any], source: str) ->
             prepare_packed_(model)
         model.load_state_dict(tensors)
     except (KeyError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = brief(" ".join(str(error).split()), 300)
         raise CheckpointError(f"{source}: not a model of this version ({reason}); delete it and train again") from None
     return model

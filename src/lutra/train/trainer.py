@@ -11,12 +11,13 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
 from lutra.errors import CheckpointError, RunDirectoryError, TrainingError
@@ -27,8 +28,17 @@ from lutra.recipes.sections import Experiment
 from lutra.runs.claim import claim_run
 from lutra.runs.files import RunFiles, clear_leftovers
 from lutra.runs.schemas.training import LogLine
+from lutra.runs.schemas.values import Amount, Count, Real
 from lutra.runs.typed import read_lines, write_lines
-from lutra.train.checkpoint import OPTIMISER_PREFIX, Trainable, load_weights, read_checkpoint, save_checkpoint
+from lutra.train.checkpoint import (
+    OPTIMISER_PREFIX,
+    STATE,
+    Trainable,
+    load_weights,
+    read_checkpoint,
+    save_checkpoint,
+    state_of,
+)
 from lutra.train.optimiser import (
     create_optimiser,
     learning_rate_shape,
@@ -128,17 +138,17 @@ def train_all(
     return results
 
 
-@dataclass
+@checked_dataclass(config=STATE)
 class _State:
     """What `last.safetensors` remembers beside tensors; losses in nats, `loss_sum` since the latest evaluation."""
 
-    iteration: int = 0
-    validation_loss: float | None = None
-    best_validation_loss: float | None = None
-    best_iteration: int | None = None
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    seconds: float = 0.0
+    iteration: Count = 0
+    validation_loss: Real | None = None
+    best_validation_loss: Real | None = None
+    best_iteration: Count | None = None
+    loss_sum: Real = 0.0
+    loss_count: Count = 0
+    seconds: Amount = 0.0
 
 
 class _Training:
@@ -300,10 +310,7 @@ class _Training:
             if name.startswith(OPTIMISER_PREFIX)
         }
         load_optimiser_tensors(self.adamw, self.model, optimiser)
-        try:
-            self.state = _State(**metadata["state"])
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(f"{path}: not written by this version ({error}); delete it and train again") from None
+        self.state = state_of(metadata, _State, path)
         if self.state.iteration and not optimiser:
             raise CheckpointError(f"{path}: weights without the optimiser's state; delete it and train again")
         if self.freeze_mapping_at is not None and self.state.iteration >= self.freeze_mapping_at:

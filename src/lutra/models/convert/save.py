@@ -136,11 +136,12 @@ def _fill(folder: Path, model: nn.Module, conversion: Conversion) -> None:
     except OSError as error:
         raise ConversionError(f"{path}: cannot read it ({error.strerror})") from None
     except SafetensorError as error:
-        raise ConversionError(f"{path}: damaged ({error})") from None
+        raise ConversionError(f"{path}: damaged ({brief(str(error))})") from None
     try:
         carry_out(model, list(conversion.converted))
     except (LutraError, AttributeError) as error:
-        raise ConversionError(f"{folder}: does not fit this {type(model).__name__} ({error})") from None
+        reason = brief(str(error), 400)
+        raise ConversionError(f"{folder}: does not fit this {type(model).__name__} ({reason})") from None
     own = model.state_dict()
     shared = {_place(tensor): name for name, tensor in own.items() if name in tensors}
     missing = [name for name, tensor in own.items() if name not in tensors and _place(tensor) not in shared]
