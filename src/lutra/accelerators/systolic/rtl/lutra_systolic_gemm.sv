@@ -1,14 +1,8 @@
 // Output-stationary systolic array for (M x K)(K x P) int8 matrix products, requantised to int8.
 //
-// The product is cut into tiles of Size x Size results, row of tiles by row of tiles. For each row of tiles the stream a
-// brings Size rows of the left matrix once, K beats of one value per row; for each tile the stream b brings Size columns
-// of the right matrix, K beats of one value per column. Both are buffered twice, so that the operands of the next tile
-// are loaded while one is computed. Results leave tile by tile and row by row, Groups = Size / Lanes beats per row.
-// Rows and columns that fill up the last tiles are computed like all others. y = clamp((sum * multiplier_i + rounding) >>
-// Shift). inner_i, column_tiles_i and multiplier_i stay the same from the first beat of a product to its last.
-//
-// Pipelined, the elements have two register stages more, for clocks at which a product and an addition do not fit into
-// one cycle.
+// Streams and tiles are those of lutra_systolic_sums, whose sums are requantised here: y = clamp((sum * multiplier_i +
+// rounding) >> Shift). inner_i, column_tiles_i and multiplier_i stay the same from the first beat of a product to its
+// last.
 //
 // Timing: without stalls a tile takes T = max(K, Size + Pipelined) cycles, but not less than Size * Groups; the whole
 // takes K + T + Size + Size * Groups + 3 + 2 * Pipelined cycles for one tile and as many more as a tile takes for each
@@ -44,155 +38,29 @@ module lutra_systolic_gemm #(
   end
 
   localparam int unsigned SumBits = 32;
-  localparam int unsigned KBits = $clog2(Depth);
-  localparam int unsigned RowBits = $clog2(Size);
-  localparam int unsigned Groups = Size / Lanes;
-  localparam int unsigned GroupBits = Groups > 1 ? $clog2(Groups) : 1;
 
-  // Loading and control.
-  logic             a_write, a_full, a_bank, a_release, b_write, b_full, b_bank, b_release;
-  logic [KBits:0]   a_address, b_address;
-  logic             read, restart, take, stored, issue, issued;
-  logic [KBits-1:0] k;
-  logic [RowBits:0] place, read_place;
-  logic [GroupBits-1:0] group;
+  // The array; a beat of sums waits in it until the requantised beat is taken.
+  logic                     sums_valid, sums_ready;
+  logic [Lanes*SumBits-1:0] sums;
+  logic [Lanes*8-1:0]       beat_data;
 
-  lutra_systolic_loader #(.AddressBits(KBits+1), .InnerBits(KBits+1)) u_loader_a (
-    .clk_i, .rst_ni, .inner_i, .valid_i(a_valid_i), .ready_o(a_ready_o), .write_o(a_write), .address_o(a_address),
-    .release_i(a_release), .full_o(a_full), .read_bank_o(a_bank)
+  lutra_systolic_sums #(
+    .Size(Size), .Depth(Depth), .Lanes(Lanes), .SumBits(SumBits), .TileBits(TileBits), .Pipelined(Pipelined)
+  ) u_sums (
+    .clk_i, .rst_ni, .inner_i, .column_tiles_i, .a_valid_i, .a_ready_o, .a_data_i, .b_valid_i, .b_ready_o, .b_data_i,
+    .y_valid_o(sums_valid), .y_ready_i(sums_ready), .y_data_o(sums)
   );
-  lutra_systolic_loader #(.AddressBits(KBits+1), .InnerBits(KBits+1)) u_loader_b (
-    .clk_i, .rst_ni, .inner_i, .valid_i(b_valid_i), .ready_o(b_ready_o), .write_o(b_write), .address_o(b_address),
-    .release_i(b_release), .full_o(b_full), .read_bank_o(b_bank)
-  );
-  lutra_systolic_controller #(
-    .Size(Size), .RowBits(RowBits), .Groups(Groups), .GroupBits(GroupBits), .KBits(KBits), .InnerBits(KBits+1),
-    .TileBits(TileBits), .Pipelined(Pipelined)
-  ) u_controller (
-    .clk_i, .rst_ni, .inner_i, .column_tiles_i,
-    .a_full_i(a_full), .b_full_i(b_full), .a_release_o(a_release), .b_release_o(b_release),
-    .read_o(read), .restart_o(restart), .k_o(k), .take_o(take), .place_o(place),
-    .stored_i(stored), .issue_i(issue), .issue_o(issued), .read_place_o(read_place), .group_o(group)
-  );
-
-  // Lane 0 of each edge gets the controller's signals, every other lane those of the lane before. The restart travels
-  // with a alone.
-  for (genvar i = 0; i < Size; i++) begin : gen_lane
-    logic           a_read, a_restart, a_read_next, a_restart_next;
-    logic           b_read, b_read_next, b_restart_next, unused_restart;
-    logic [KBits:0] a_place, a_place_next, b_place, b_place_next;
-    logic [7:0]     a, b;
-    if (i == 0) begin : gen_first
-      assign a_read    = read;
-      assign a_restart = restart;
-      assign a_place   = {a_bank, k};
-      assign b_read    = read;
-      assign b_place   = {b_bank, k};
-    end else begin : gen_next
-      assign a_read    = gen_lane[i-1].a_read_next;
-      assign a_restart = gen_lane[i-1].a_restart_next;
-      assign a_place   = gen_lane[i-1].a_place_next;
-      assign b_read    = gen_lane[i-1].b_read_next;
-      assign b_place   = gen_lane[i-1].b_place_next;
-    end
-    lutra_systolic_edge #(.Depth(Depth), .AddressBits(KBits+1)) u_edge_a (
-      .clk_i, .rst_ni, .write_i(a_write), .write_address_i(a_address), .operand_i(a_data_i[8*i +: 8]),
-      .read_i(a_read), .restart_i(a_restart), .address_i(a_place),
-      .read_o(a_read_next), .restart_o(a_restart_next), .address_o(a_place_next), .operand_o(a)
-    );
-    lutra_systolic_edge #(.Depth(Depth), .AddressBits(KBits+1)) u_edge_b (
-      .clk_i, .rst_ni, .write_i(b_write), .write_address_i(b_address), .operand_i(b_data_i[8*i +: 8]),
-      .read_i(b_read), .restart_i(1'b0), .address_i(b_place),
-      .read_o(b_read_next), .restart_o(b_restart_next), .address_o(b_place_next), .operand_o(b)
-    );
-    assign unused_restart = b_restart_next;
-  end
-
-  logic unused_last_lane;
-  assign unused_last_lane = ^{gen_lane[Size-1].a_read_next, gen_lane[Size-1].a_place_next,
-                              gen_lane[Size-1].b_read_next, gen_lane[Size-1].b_place_next};
-
-  // The array: columns from left to right, each with its results.
-  logic [Size*SumBits-1:0] row;
-  logic [Size-1:0]         first_stored;  // per column: its first row is being stored
-
-  for (genvar j = 0; j < Size; j++) begin : gen_column
-    logic [Size-1:0]    restarts, restarts_next;
-    logic [Size*8-1:0]  operands, operands_next;
-    logic               write, write_next;
-    logic [RowBits:0]   to, to_next;
-    logic [SumBits-1:0] sum;
-    if (j == 0) begin : gen_first
-      for (genvar i = 0; i < Size; i++) begin : gen_row
-        assign restarts[i] = gen_lane[i].a_restart_next;
-        assign operands[8*i +: 8] = gen_lane[i].a;
-      end
-      assign write = take;
-      assign to    = place;
-    end else begin : gen_next
-      assign restarts = gen_column[j-1].restarts_next;
-      assign operands = gen_column[j-1].operands_next;
-      assign write    = gen_column[j-1].write_next;
-      assign to       = gen_column[j-1].to_next;
-    end
-    lutra_systolic_column #(.Size(Size), .RowBits(RowBits), .SumBits(SumBits), .Pipelined(Pipelined)) u_column (
-      .clk_i, .restart_i(restarts), .a_i(operands), .b_i(gen_lane[j].b),
-      .restart_o(restarts_next), .a_o(operands_next), .row_i(to[RowBits-1:0]), .sum_o(sum)
-    );
-    lutra_systolic_result #(.Size(Size), .RowBits(RowBits), .SumBits(SumBits), .Pipelined(Pipelined)) u_result (
-      .clk_i, .rst_ni, .write_i(write), .place_i(to), .sum_i(sum), .write_o(write_next), .place_o(to_next),
-      .first_o(first_stored[j]), .read_i(issued), .read_place_i(read_place), .sum_o(row[SumBits*j +: SumBits])
-    );
-  end
-
-  assign stored = first_stored[Size-1];
-
-  logic unused_first_stored;
-  assign unused_first_stored = ^first_stored[Size-2:0];
-
-  logic unused_last_column;
-  assign unused_last_column = ^{gen_column[Size-1].restarts_next, gen_column[Size-1].operands_next,
-                                gen_column[Size-1].write_next, gen_column[Size-1].to_next};
-
-  // Output: the sums of one row wait in the result memories' registers until the requantised beat is taken.
-  logic                       beat_valid_q, beat_ready;
-  logic [GroupBits-1:0]       group_q;
-  logic [Lanes*SumBits-1:0]   beat_sums;
-  logic [Lanes*8-1:0]         beat_data;
-
-  assign issue = !beat_valid_q || beat_ready;
-
-  always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
-      beat_valid_q <= 1'b0;
-    end else if (issue) begin
-      beat_valid_q <= issued;
-    end
-    if (issued) begin
-      group_q <= group;
-    end
-  end
-
-  if (Groups > 1) begin : gen_groups
-    lutra_mux #(.AddressBits(GroupBits), .Width(Lanes*SumBits)) u_mux (
-      .address_i(group_q), .words_i(row), .word_o(beat_sums)
-    );
-  end else begin : gen_whole_row
-    logic unused_group;
-    assign unused_group = ^group_q;
-    assign beat_sums = row;
-  end
 
   for (genvar l = 0; l < Lanes; l++) begin : gen_requantise
     lutra_requantise #(
       .SumBits(SumBits), .MultiplierBits(MultiplierBits), .Shift(Shift), .OutBits(8), .OutSigned(1'b1)
     ) u_requantise (
-      .sum_i(beat_sums[SumBits*l +: SumBits]), .multiplier_i, .y_o(beat_data[8*l +: 8])
+      .sum_i(sums[SumBits*l +: SumBits]), .multiplier_i, .y_o(beat_data[8*l +: 8])
     );
   end
 
   lutra_stream_register #(.Bits(Lanes*8)) u_output_register (
-    .clk_i, .rst_ni, .valid_i(beat_valid_q), .ready_o(beat_ready), .data_i(beat_data),
+    .clk_i, .rst_ni, .valid_i(sums_valid), .ready_o(sums_ready), .data_i(beat_data),
     .valid_o(y_valid_o), .ready_i(y_ready_i), .data_o(y_data_o)
   );
 

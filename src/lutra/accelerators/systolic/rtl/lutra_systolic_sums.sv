@@ -1,7 +1,5 @@
 // Output-stationary systolic array for (M x K)(K x P) int8 matrix products, whose sums leave as they are.
 //
-// This is lutra_systolic_gemm up to its requantisers, for machines whose multipliers differ from column to column.
-//
 // The product is cut into tiles of Size x Size results, row of tiles by row of tiles. For each row of tiles the stream a
 // brings Size rows of the left matrix once, K beats of one value per row; for each tile the stream b brings Size columns
 // of the right matrix, K beats of one value per column. Both are buffered twice, so that the operands of the next tile
