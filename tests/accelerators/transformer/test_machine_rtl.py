@@ -75,6 +75,7 @@ def test_a_session_whose_simulation_died_says_so(machine):
     image, built = machine
     session = RtlSession(built, image, lambda _: None)
     session.process.kill()
+    session.process.wait()  # from here on every write breaks
     with pytest.raises(ToolError, match="transformer machine: ended with status -9: silent"):
         session(np.zeros((1, 1, 1), np.int64))
     session.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import tempfile
 import time
@@ -96,7 +97,9 @@ class RtlSession:
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self._errors):
             if stream is not None:
-                stream.close()
+                # Bytes that the process did not live to read are lost with it: closing writes them out, and fails.
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
 
     def __del__(self) -> None:
         if hasattr(self, "process"):
