@@ -8,6 +8,7 @@ Shapes in comments: N tokens, T of one sentence, D residual width, H heads, W wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -51,7 +52,7 @@ def golden_logits(
         InputError: shapes, tokens, types or masks that the model cannot take.
         LutraError: an activation leaves the range of a binary16.
     """
-    _check_input(model, tokens, token_types, mask)
+    check_input(model, tokens, token_types, mask)
     logits = np.empty((len(tokens), model.config.outputs), np.float16)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found by _finite
         for start in range(0, len(tokens), SENTENCES_AT_ONCE):
@@ -127,8 +128,14 @@ def feed_forward(model: FrozenBert, name: str, x: Binary16Array, trace: Trace = 
 
 def classify(model: FrozenBert, x: Binary16Array) -> Binary16Array:
     """Pooler and classifier on the first token of every sentence: (B, D) -> (B, C)."""
-    codes = quantise(model, "pooler_quantiser", x, signed=True)
-    pooled = binary16.tanh(linear(model, "pooler", codes, signed=True)).astype(np.float64)
+    return classify_pooled(
+        model, linear(model, "pooler", quantise(model, "pooler_quantiser", x, signed=True), signed=True)
+    )
+
+
+def classify_pooled(model: FrozenBert, y: Binary16Array) -> Binary16Array:
+    """The pooler's tanh, and the classifier: (B, D) -> (B, C)."""
+    pooled = binary16.tanh(y).astype(np.float64)
     weight = model.tensors["classifier.weight"].astype(np.float64)
     products = binary16.on_grid(pooled[:, None] * weight, binary16.SUM_BITS)  # (B, C, D)
     sums = products.sum(axis=2) * 2.0**-binary16.SUM_BITS + model.tensors["classifier.bias"]
@@ -178,11 +185,18 @@ def layer_norm(model: FrozenBert, name: str, x: Binary16Array, trace: Trace = _u
     mean = _finite(x, name).sum(axis=1, keepdims=True, dtype=np.float64) / width + 0.0  # a zero sum is +0
     centred = _finite(x - mean.astype(np.float16), name)
     squares = binary16.on_grid(np.square(centred, dtype=np.float64), binary16.SQUARE_BITS).sum(axis=1, keepdims=True)
-    epsilon = np.floor(model.config.layer_norm_epsilon * width * 2**binary16.SQUARE_BITS + 0.5)
-    variance = _finite(((squares + epsilon) / (width * 2**binary16.SQUARE_BITS)).astype(np.float16), name)
+    variance = _finite(
+        ((squares + epsilon_of(model.config)) / (width * 2**binary16.SQUARE_BITS)).astype(np.float16), name
+    )
     scale = binary16.reciprocal_root(np.maximum(variance, np.float16(2.0**-24)))
     y: Binary16Array = centred * scale * model.tensors[f"{name}.gain"] + model.tensors[f"{name}.bias"]
     return _seen(name, y, trace)
+
+
+def epsilon_of(config: BertConfig) -> int:
+    """What a layer norm adds to its sum of squares, in the units of that sum: a whole number."""
+    units: int = math.floor(config.layer_norm_epsilon * config.width * 2**binary16.SQUARE_BITS + 0.5)
+    return units
 
 
 def _product(a: np.ndarray, b: np.ndarray, largest: int) -> Binary16Array:
@@ -203,7 +217,12 @@ def _finite(x: Binary16Array, where: str) -> Binary16Array:
     return x
 
 
-def _check_input(model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray) -> None:
+def check_input(model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray) -> None:
+    """Check that a model can take sentences.
+
+    Raises:
+        InputError: shapes, tokens, types or masks that it cannot take.
+    """
     config = model.config
     if tokens.ndim != 2 or tokens.shape[1] > config.positions:
         raise InputError(f"tokens must be (sentences, at most {config.positions} positions), got {tokens.shape}")

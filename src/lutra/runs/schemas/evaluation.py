@@ -108,6 +108,7 @@ class BertEvaluation(Versioned):
     dev_split: Name
     dev_examples: dict[Name, Positive]
     checkpoint: Checkpoint
+    engine: Literal["golden", "runtime"] = "golden"
     methods: dict[FileName, Method]
 
     @model_validator(mode="after")
