@@ -57,6 +57,9 @@ class TransformerConfig:
     program_words: int
     pixels: bool = False
     """Whether the input stream brings pixels instead of tokens."""
+    overlap: bool = False
+    """Whether an attention's products and softmax run at the same time, on two tiles of scores and exponentials, and
+    the operands of each of its products load behind the product before."""
     fold_factor: FoldFactor = 8
     """Of the weightless blocks."""
     dataflow: Dataflow = "tree"

@@ -41,6 +41,7 @@ def core_parameters(config: TransformerConfig) -> dict[str, int]:
         "Tables": config.tables,
         "ProgramWords": config.program_words,
         "Pixels": int(config.pixels),
+        "Overlap": int(config.overlap),
         "InputBits": config.input_bits,
         "LoadBits": config.load_bits,
     }

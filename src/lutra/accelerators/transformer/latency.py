@@ -7,18 +7,17 @@ from dataclasses import dataclass
 
 from lutra.accelerators.block.schedule import schedule
 from lutra.accelerators.systolic.array import product_cycles
-from lutra.accelerators.transformer import units
+from lutra.accelerators.transformer import overlap, units
 from lutra.accelerators.transformer.config import TransformerConfig
 from lutra.accelerators.transformer.image import Image
 from lutra.accelerators.transformer.machine import Call
+from lutra.accelerators.transformer.overlap import AttentionTile
 from lutra.accelerators.transformer.program import Op, Step
 from lutra.frozen.graph import Graph, as_weightless
 
 CONTROL_CYCLES = 2
 """Of every step: its word is fetched, its unit started."""
-RESULT_STAGES = 2 + units.REQUANTISE_STAGES
-"""From a sum's arrival to its write: a register before requantising and one behind it."""
-PRODUCT_CYCLES = RESULT_STAGES
+PRODUCT_CYCLES = units.RESULT_STAGES
 """Of a product beside what the array takes: start and first read, instead of the array's output register; the results'
 stages."""
 TILE_CYCLES = 5
@@ -74,9 +73,10 @@ def step_cycles(step: Step, call: Call, image: Image) -> int:
         case Op.PRODUCT:
             return CONTROL_CYCLES + _product(rows, step.inner, step.column_tiles, config)
         case Op.ATTENTION:
-            return CONTROL_CYCLES + step.heads * sum(
-                _attention_tile(step, first, rows, call, config) for first in range(0, rows, config.size)
-            )
+            tiles = attention_tiles(step, call, config)
+            if config.overlap:
+                return CONTROL_CYCLES + overlap.attention_cycles(step.heads * tiles, config)
+            return CONTROL_CYCLES + step.heads * sum(_attention_tile(tile, config) for tile in tiles)
         case Op.BLOCK:
             return CONTROL_CYCLES + _block(rows, step.inner, image.blocks[step.table], config)
 
@@ -87,17 +87,26 @@ def _product(rows: int, inner: int, column_tiles: int, config: TransformerConfig
     return product_cycles(rows, inner, columns, config.size, config.lanes) + PRODUCT_CYCLES
 
 
-def _attention_tile(step: Step, first: int, rows: int, call: Call, config: TransformerConfig) -> int:
-    """Of a head: the queries from `first` on, from the start of their scores to the last write of their context."""
-    count = min(config.size, rows - first)
-    keys = call.past + first + count if step.causal else call.past + call.rows
-    scores = _product(count, step.inner, -(-keys // config.size), config)
-    context = _product(count, keys, step.column_tiles, config)
-    return scores + units.softmax_cycles(count, -(-keys // config.lanes), config.lanes) + context + TILE_CYCLES
+def attention_tiles(step: Step, call: Call, config: TransformerConfig) -> list[AttentionTile]:
+    """The row tiles of one head."""
+    rows, tiles = call.of_step(step), []
+    for first in range(0, rows, config.size):
+        count = min(config.size, rows - first)
+        keys = call.past + first + count if step.causal else call.past + call.rows
+        tiles.append(AttentionTile(count, keys, step.inner, step.column_tiles))
+    return tiles
+
+
+def _attention_tile(tile: AttentionTile, config: TransformerConfig) -> int:
+    """A row tile of a head, from the start of its scores to the last write of its context."""
+    scores = _product(tile.rows, tile.head_width, -(-tile.keys // config.size), config)
+    context = _product(tile.rows, tile.keys, tile.column_tiles, config)
+    chunks = -(-tile.keys // config.lanes)
+    return scores + units.softmax_cycles(tile.rows, chunks, config.lanes) + context + TILE_CYCLES
 
 
 def _block(rows: int, words: int, graph: Graph, config: TransformerConfig) -> int:
     """Rows through a weightless block: read, computed and written at the same time, two rows waiting before each."""
     block = schedule(as_weightless(graph), config.fold_factor, config.dataflow)
     interval = max(words, block.interval_cycles)
-    return 1 + words + block.latency_cycles + words + RESULT_STAGES + (rows - 1) * interval
+    return 1 + words + block.latency_cycles + words + units.RESULT_STAGES + (rows - 1) * interval

@@ -48,7 +48,9 @@ def machine_image(program: Graph, machine: MachineConfig, dataflow: Dataflow) ->
         InputError: an operation that the machine does not have, or a size out of range.
     """
     config = sized_for(program, machine.size, machine.lanes or None, machine.norm_lanes)
-    return compile_model(program, replace(config, fold_factor=machine.fold_factor, dataflow=dataflow))
+    return compile_model(
+        program, replace(config, fold_factor=machine.fold_factor, dataflow=dataflow, overlap=machine.overlap)
+    )
 
 
 def write_rtl(files: RunFiles, recipe: Recipe) -> dict[str, Any]:

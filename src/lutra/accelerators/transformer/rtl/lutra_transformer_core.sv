@@ -1,7 +1,8 @@
 // The quasi-weightless transformer whole: tokens or pixels in, logits out, every operation in integers (frozen/spec.md).
 //
-// A program of steps (program.py) runs strictly one after the other. All products pass one systolic array; the residual
-// stream, left operands, keys, values and exponentials each have a memory, and so has everything that a model brings.
+// A program of steps (program.py) runs strictly one after the other; with Overlap an attention's products and softmax run
+// at the same time. All products pass one systolic array; the residual stream, left operands, keys, values and
+// exponentials each have a memory, and so has everything that a model brings.
 // Before a program runs, the load port fills the memories that are loaded: program, weights, constants, norms, tokens,
 // positions, exponentials, tables are numbers 0 to 7. The same program takes any number of rows, after any number of
 // rows whose keys and values earlier runs have left.
@@ -26,6 +27,7 @@ module lutra_transformer_core #(
   parameter int unsigned Tables = 1,         // tables
   parameter int unsigned ProgramWords = 16,  // steps
   parameter bit          Pixels = 0,         // the input stream brings pixels
+  parameter bit          Overlap = 0,        // an attention's products and softmax overlap
   parameter int unsigned InputBits = 32,     // bits of a beat of the input stream: at least 16 and 8 * Lanes
   parameter int unsigned LoadBits = 303,     // bits of the load port: a word of any memory
   parameter int unsigned AddressBits = 24,   // bits of an address
@@ -65,6 +67,8 @@ module lutra_transformer_core #(
   localparam int unsigned RowBits = $clog2(Size);
   localparam int unsigned Chunks = Rows / Lanes;  // words of a row of exponentials
   localparam int unsigned ChunkBits = Chunks > 1 ? $clog2(Chunks) : 1;
+  localparam int unsigned ExponentialWords = Overlap ? 2 * Chunks : Chunks;  // of a bank: of one or two tiles
+  localparam int unsigned ExponentialBits = ExponentialWords > 1 ? $clog2(ExponentialWords) : 1;
   localparam int unsigned KeyBits = $clog2(Rows + 1);
   localparam int unsigned Beats = StreamWords * (Lanes / NormLanes);
   localparam int unsigned StreamBits = $clog2(StreamWords * Rows);
@@ -151,29 +155,31 @@ module lutra_transformer_core #(
                            (product_done && (op == Product || op == Block));
 
   // Attention, and what a product is given.
-  logic                   attending, scoring, softmax_clear, softmax_start, softmax_done;
+  logic                   attending, scoring, scored, product_ready, softmax_clear, softmax_start, softmax_done;
   logic [CountBits-1:0]   tile_rows, first_limit, tile_keys, attention_inner, attention_tiles;
   logic [AddressBits-1:0] attention_left, attention_right, attention_destination;
-  logic [2:0]             target;
+  logic [2:0]             product_target, target;  // of what starts, and of what comes out
   logic [5:0]             product_shift;
   logic [CountBits-1:0]   product_first_row;
 
   lutra_transformer_attention #(
-    .Size(Size), .Lanes(Lanes), .Rows(Rows), .AddressBits(AddressBits), .CountBits(CountBits)
+    .Size(Size), .Lanes(Lanes), .Rows(Rows), .AddressBits(AddressBits), .CountBits(CountBits), .Overlap(Overlap)
   ) u_attention (
     .clk_i, .rst_ni, .start_i(attention_start), .causal_i(causal), .heads_i(heads), .head_tiles_i(column_tiles),
     .head_width_i(inner), .rows_i(rows), .past_i(past_q), .keys_i(past_q + tokens_q), .queries_i(left),
     .keys_base_i(right), .values_base_i(values), .context_i(destination),
     .busy_o(attending), .done_o(attention_done), .scores_o(scoring), .product_start_o(attention_product),
-    .product_done_i(product_done), .softmax_clear_o(softmax_clear), .softmax_start_o(softmax_start),
+    .product_ready_i(product_ready), .product_done_i(product_done), .product_scores_i(target == ToScores),
+    .softmax_clear_o(softmax_clear), .softmax_start_o(softmax_start),
     .softmax_done_i(softmax_done), .tile_rows_o(tile_rows), .first_limit_o(first_limit), .tile_keys_o(tile_keys),
     .inner_o(attention_inner), .column_tiles_o(attention_tiles), .left_o(attention_left), .right_o(attention_right),
     .destination_o(attention_destination)
   );
 
-  assign target            = op == Block ? ToStream : !attending ? step_target : scoring ? ToScores : ToContext;
-  assign product_shift     = target == ToContext ? 6'd16 - 6'(gain) : shift;
-  assign product_first_row = attending ? '0 : target == ToKeys || target == ToValues ? past_q : first_row;
+  assign scored            = product_done && target == ToScores;
+  assign product_target    = op == Block ? ToStream : !attending ? step_target : scoring ? ToScores : ToContext;
+  assign product_shift     = product_target == ToContext ? 6'd16 - 6'(gain) : shift;
+  assign product_first_row = attending ? '0 : product_target == ToKeys || product_target == ToValues ? past_q : first_row;
 
   // Rows to and from a weightless block.
   logic                   block_read, block_last;
@@ -208,9 +214,10 @@ module lutra_transformer_core #(
 
   lutra_transformer_product #(
     .Size(Size), .Lanes(Lanes), .Depth(Depth), .Rows(Rows), .Tables(Tables), .AddressBits(AddressBits),
-    .CountBits(CountBits)
+    .CountBits(CountBits), .Overlap(Overlap)
   ) u_product (
-    .clk_i, .rst_ni, .start_i(product_start), .target_i(target), .rows_i(attending ? tile_rows : rows),
+    .clk_i, .rst_ni, .start_i(product_start), .ready_o(product_ready), .target_i(product_target),
+    .rows_i(attending ? tile_rows : rows),
     .inner_i(attending ? attention_inner : inner), .column_tiles_i(attending ? attention_tiles : column_tiles),
     .left_i(attending ? attention_left : left), .right_i(attending ? attention_right : right),
     .constants_i(constants), .destination_i(attending ? attention_destination : destination),
@@ -226,7 +233,7 @@ module lutra_transformer_core #(
     .outside_data_i(block_y_data_i), .outside_last_i(block_last), .outside_row_i(block_row),
     .outside_chunk_i(block_chunk), .outside_offset_i(block_offset),
     .table_write_i(load[7]), .table_address_i(load_address_i[TableBits+7:0]), .table_data_i(load_data_i[7:0]),
-    .write_o(result_write), .address_o(result_address), .bank_o(result_bank), .group_o(result_group),
+    .target_o(target), .write_o(result_write), .address_o(result_address), .bank_o(result_bank), .group_o(result_group),
     .chunk_o(result_chunk), .data_o(result), .logits_valid_o(y_valid_o), .logits_ready_i(y_ready_i)
   );
 
@@ -236,23 +243,29 @@ module lutra_transformer_core #(
   end
 
   // The softmax and its exponentials.
-  logic                 e_valid;
+  logic                 e_valid, e_bank;
   logic [RowBits-1:0]   e_row;
   logic [ChunkBits-1:0] e_chunk;
+  logic [ExponentialBits-1:0] e_address;
   logic [Lanes*8-1:0]   e_data, unused_e_word;
 
-  lutra_transformer_softmax #(.Size(Size), .Lanes(Lanes), .Keys(Rows)) u_softmax (
+  lutra_transformer_softmax #(.Size(Size), .Lanes(Lanes), .Keys(Rows), .Overlap(Overlap)) u_softmax (
     .clk_i, .rst_ni, .table_write_i(load[6]), .table_address_i(load_address_i[7:0]), .table_data_i(load_data_i[6:0]),
     .causal_i(causal), .first_limit_i(first_limit[KeyBits-1:0]), .rows_i(tile_rows[RowBits:0]),
     .chunks_i((ChunkBits+1)'((tile_keys + CountBits'(Lanes - 1)) >> $clog2(Lanes))), .clear_i(softmax_clear),
+    .scored_i(scored), .used_i(product_done && target == ToContext), .e_bank_o(e_bank),
     .store_i(result_write && target == ToScores), .store_row_i(result_bank), .store_chunk_i(result_chunk[ChunkBits-1:0]),
     .scores_i(result), .start_i(softmax_start), .e_valid_o(e_valid), .e_row_o(e_row), .e_chunk_o(e_chunk),
     .e_data_o(e_data), .done_o(softmax_done), .factor_read_i(factor_read), .factor_row_i(factor_row),
     .factor_o(factor), .exponent_o(exponent)
   );
-  lutra_transformer_banks #(.Banks(Size), .Lanes(Lanes), .Words(Chunks), .AddressBits(ChunkBits)) u_exponentials (
-    .clk_i, .write_i(e_valid), .write_bank_i(e_row), .write_address_i(e_chunk), .data_i(e_data),
-    .read_i(left_read), .read_address_i(left_address[ChunkBits-1:0]), .phase_i(left_phase),
+  assign e_address = ExponentialBits'(e_chunk) + (e_bank ? ExponentialBits'(Chunks) : '0);
+
+  lutra_transformer_banks #(
+    .Banks(Size), .Lanes(Lanes), .Words(ExponentialWords), .AddressBits(ExponentialBits)
+  ) u_exponentials (
+    .clk_i, .write_i(e_valid), .write_bank_i(e_row), .write_address_i(e_address), .data_i(e_data),
+    .read_i(left_read), .read_address_i(left_address[ExponentialBits-1:0]), .phase_i(left_phase),
     .column_o(exponential_data), .word_bank_i('0), .word_o(unused_e_word)
   );
 

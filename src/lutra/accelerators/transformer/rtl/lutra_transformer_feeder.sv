@@ -20,6 +20,7 @@ module lutra_transformer_feeder #(
   input  logic [AddressBits-1:0] tile_stride_i,   // words from tile to tile
   input  logic [AddressBits-1:0] inner_stride_i,  // words from operand to operand, or word to word
   input  logic                   phased_i,        // a word holds Phases operands of a tile
+  output logic                   busy_o,          // beats are left
   output logic                   read_o,          // read a word
   output logic [AddressBits-1:0] address_o,       // which
   output logic [$clog2(Phases)+(Phases == 1 ? 1 : 0)-1:0] phase_o,  // which operand of the word that was read is meant
@@ -37,6 +38,7 @@ module lutra_transformer_feeder #(
   logic [CountBits-1:0]   inner_q, tile_q, repeat_q;
   logic [AddressBits-1:0] address_q, tile_base_q, next_base;
 
+  assign busy_o      = running_q || valid_o;
   assign read_o      = running_q && (!valid_o || ready_i);
   assign address_o   = address_q;
   assign last_inner  = inner_q == inner_i - 1'b1;

@@ -44,7 +44,7 @@ module lutra_transformer_rows #(
   localparam int unsigned PhaseBits = Phases > 1 ? $clog2(Phases) : 1;
   localparam int unsigned BeatBits = Beats > 1 ? $clog2(Beats) : 1;
 
-  logic                    x_valid, x_ready, y_valid;
+  logic                    x_valid, x_ready, y_valid, unused_busy;
   logic [PhaseBits-1:0]    phase;
   logic [NormLanes*16-1:0] x;
   logic [NormLanes*8-1:0]  y;
@@ -53,7 +53,8 @@ module lutra_transformer_rows #(
   lutra_transformer_feeder #(.AddressBits(AddressBits), .CountBits(CountBits), .Phases(Phases)) u_feeder (
     .clk_i, .rst_ni, .start_i, .repeats_i(CountBits'(1)), .tiles_i(rows_i), .inner_i(beats_i), .base_i('0),
     .tile_stride_i(AddressBits'(1)), .inner_stride_i(AddressBits'(Rows)), .phased_i(1'b1),
-    .read_o(stream_read_o), .address_o(stream_address_o), .phase_o(phase), .valid_o(x_valid), .ready_i(x_ready)
+    .busy_o(unused_busy), .read_o(stream_read_o), .address_o(stream_address_o), .phase_o(phase), .valid_o(x_valid),
+    .ready_i(x_ready)
   );
 
   if (Phases > 1) begin : gen_phases

@@ -1,0 +1,121 @@
+"""The machine whose attention overlaps: its closed form, its values and cycles, and faults of what makes it overlap."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from frozen_transformers import random_gpt, random_vit
+from lutra.accelerators.systolic.array import product_cycles
+from lutra.accelerators.transformer import emit, latency, units
+from lutra.accelerators.transformer.bench import harness
+from lutra.accelerators.transformer.bench.harness import Drive
+from lutra.accelerators.transformer.compiler import compile_model, sized_for
+from lutra.accelerators.transformer.machine import calls_of
+from lutra.accelerators.transformer.overlap import Array, Product
+from lutra.accelerators.transformer.program import Op
+from lutra.accelerators.transformer.simulate import GivenRows, compare_call, driven_calls, simulate_model
+from transformer_machines import random_input
+
+FAULTS = {
+    "one tile of exponentials": ("core", "e_bank ? ExponentialBits'(Chunks) : '0", "'0"),
+    "contexts read the other tile": ("attention", "bank_q ? Chunks : '0", "bank_q ? '0 : Chunks"),
+    "a context does not wait for its softmax": ("attention", "contexts_left_q && given_q != '0;", "contexts_left_q;"),
+    "a softmax does not wait for the one before": ("attention", "waiting_q && !exponentials_q", "waiting_q"),
+    "three tiles of scores": ("attention", "ahead_q <= 2'(Overlap)", "ahead_q <= 2'd2"),
+    "no scores ahead": ("attention", "ahead_q <= 2'(Overlap)", "ahead_q == '0"),
+    "an attention ends with the context before its last": ("attention", "&& running_q == 2'd1", ""),
+    "scores go to the tile that is read": ("softmax", "store_row  = {store_bank,", "store_row  = {pass_bank,"),
+    "the largest scores are forgotten too late": ("softmax", "{clear_i && clear_bank_q,", "{1'b0,"),
+    "rows of the tile before": ("softmax", "known_q[pass_bank_q]", "known_q[~pass_bank_q]"),
+    "keys of another tile are seen": ("softmax", "known_q[store_bank_q]", "known_q[pass_bank_q]"),
+    "reciprocals of the tile behind": ("softmax", "used_bank_q ^ used_i", "pass_bank_q"),
+    "largest scores of the other tile": ("softmax_max", "max_o  = maxima[row_i]", "max_o  = maxima[row_2_q]"),
+    "results do not wait for those before": ("queue", "hold_o         = ending_q", "hold_o         = 1'b0"),
+    "results go where operands come from": ("queue", "result_o       = result_q", "result_o       = feed_q"),
+    "a third product starts": ("queue", "!feeding_i && !waits_q", "!feeding_i"),
+    "operands are changed while they are read": ("queue", "!feeding_i && !waits_q", "!waits_q"),
+}
+
+
+def overlapping(program, *size, **settings):
+    return compile_model(program, replace(sized_for(program, *size), overlap=True, **settings))
+
+
+def test_a_product_alone_takes_what_the_arrays_closed_form_says():
+    rng = np.random.default_rng(3)
+    program = random_gpt(rng, ffn="mlp")
+    for _ in range(300):
+        size = int(2 ** rng.integers(1, 7))
+        lanes = int(2 ** rng.integers(0, size.bit_length()))
+        rows, tiles, inner, start = (int(rng.integers(1, most)) for most in (4 * size, 6, 5 * size, 1000))
+        time = Array(sized_for(program, size, lanes)).run(Product(-(-rows // size), tiles, inner), start)
+        assert time.done - start == product_cycles(rows, inner, tiles * size, size, lanes) + units.RESULT_STAGES
+
+
+@pytest.mark.parametrize("size", [8, 16, 32])
+def test_overlap_takes_fewer_cycles(size):
+    program = random_gpt(np.random.default_rng(1), layers=1, width=64, heads=4, context=64, ffn="mlp")
+    image = overlapping(program, size)
+    serial = replace(image, config=replace(image.config, overlap=False))
+    for call in calls_of(image, [63, 1]):
+        steps = [latency.step_times(each, call) for each in (serial, image)]
+        for before, after in zip(*steps, strict=True):
+            assert after.cycles < before.cycles if before.step.op == Op.ATTENTION else after.cycles == before.cycles
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    program = random_gpt(np.random.default_rng(1), width=16, heads=2, layers=1, context=12, vocabulary=16, ffn="mlp")
+    image = overlapping(program, 4, 2)
+    return image, harness.build(image.config, tmp_path_factory.mktemp("overlapping"))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "drive"),
+    [([12], Drive()), ([5, 1, 1, 5], Drive()), *(([9, 2], Drive(True, cycle, cycle)) for cycle in (250, 601, 900))],
+)
+def test_every_value_is_goldens_and_every_cycle_as_predicted(machine, pieces, drive):
+    image, built = machine
+    driven = driven_calls(image, GivenRows(random_input(np.random.default_rng(2), image, sum(pieces)), tuple(pieces)))
+    runs = harness.simulate(built, image, [(call, inputs) for call, inputs, _ in driven], drive)
+    for (call, _, expected), run in zip(driven, runs, strict=True):
+        assert compare_call(image, call, run, expected, drive.stalls)[0].problem is None
+
+
+def problem(folder):
+    """What comparing says about an attention of several heads, of one and of several tiles, with all keys or fewer."""
+    rng = np.random.default_rng(9)
+    found = []
+    for number, program in enumerate(
+        (
+            random_gpt(rng, layers=1, width=12, heads=3, context=11, vocabulary=9, ffn="none"),
+            random_vit(rng, layers=1, width=18, heads=2, image=(3, 3), patch=1, ffn="none"),
+        )
+    ):
+        image = overlapping(program, 2, 2)
+        given = GivenRows(random_input(rng, image, 11), (8, 1, 2))
+        found.append(simulate_model(image, [given], folder / str(number)).problem)
+    return next((each for each in found if each), None)
+
+
+@pytest.mark.slow
+def test_nothing_is_found_without_a_fault(tmp_path):
+    assert problem(tmp_path) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_found(tmp_path, monkeypatch, fault):
+    module, right, wrong = FAULTS[fault]
+    library, file = emit.library_files, f"lutra_transformer_{module}.sv"
+
+    def faulty(*folders):
+        files = dict(library(*folders))
+        assert files[file].count(right) == 1
+        return files | {file: files[file].replace(right, wrong)}
+
+    monkeypatch.setattr(emit, "library_files", faulty)
+    assert problem(tmp_path)
