@@ -27,7 +27,7 @@ from lutra.runs.files import RunFiles
 from lutra.runs.typed import read_evidence
 
 FOLDS = (1, 2, 3, 4, "all")
-DATAFLOWS = ("accumulate", "tree")
+DATAFLOWS = ("accumulate", "tree", "graph", "auto")
 
 
 def random_case(rng):
@@ -52,11 +52,13 @@ def random_case(rng):
 
 
 def simulate_random_cases(rng, count, folder):
-    """Random cases in one build, by accumulators and by trees in turn."""
+    """Random cases in one build, the dataflows in turn; graphs need all outputs in one cycle."""
     devices = []
     for index in range(count):
         graph, fold, rows = random_case(rng)
-        devices.append(Device(BlockPlan(graph, f"block_{index}", fold, DATAFLOWS[index % 2]), rows))
+        dataflow = DATAFLOWS[index % len(DATAFLOWS)]
+        fold = "all" if dataflow == "graph" else fold
+        devices.append(Device(BlockPlan(graph, f"block_{index}", fold, dataflow), rows))
     block_design([device.plan for device in devices]).write(folder / "rtl")
     return simulate_devices(devices, folder / "rtl", folder / "waveforms")
 
@@ -128,6 +130,13 @@ MUTATIONS = {
     "threshold is exclusive": ("lutra_threshold", "offset >= threshold_i", "offset > threshold_i"),
     "trees go on under back-pressure": ("lutra_pipeline", "advance_o = ready_i", "advance_o = 1'b1"),
     "beats of a tree are not counted by row": ("lutra_pipeline", "beat_q == LastBeat", "1'b0"),
+    "three terms lose a carry": ("lutra_ternary_add", "z_i[CarryBits-1:0] & (x_i", "z_i[CarryBits-1:0] & (y_i"),
+    "a graph loses a sum": ("block_3_graph_0", "assign sums_o[0 +:", "assign sums_o[1 +:"),
+    "a graph goes on under back-pressure": (
+        "block_3_graph_0",
+        "if (advance_i) begin\n      output_0_",
+        "if (1'b1) begin\n      output_0_",
+    ),
     "bits of a tree's row stay valid": ("lutra_pipeline", "Stages'(valid_i)", "Stages'(1)"),
 }
 
@@ -137,9 +146,9 @@ MUTATIONS = {
 def test_faults_in_modules_are_found(tmp_path, mutation):
     module, right, wrong = MUTATIONS[mutation]
     rng = np.random.default_rng(1)
-    designs = ((1, "accumulate"), (3, "accumulate"), (2, "tree"))
+    designs = ((1, "accumulate"), (3, "accumulate"), (2, "tree"), ("all", "graph"))
     # Outputs of 8 bits are clamped, which hides wrong sums.
-    graphs = [random_block(rng, width=6, luts=(12, 8), inputs=(4, 3), output_bits=bits) for bits in (8, 16, 8)]
+    graphs = [random_block(rng, width=6, luts=(12, 8), inputs=(4, 3), output_bits=bits) for bits in (8, 16, 8, 16)]
     plans = [BlockPlan(graph, f"block_{i}", *designs[i]) for i, graph in enumerate(graphs)]
     block_design(plans).write(tmp_path / "rtl")
     path = tmp_path / "rtl" / f"{module}.sv"
