@@ -33,9 +33,9 @@ def given_to(config, count, seed):
     return [each.numpy() for each in sentences(config, count, config.positions, seed)]
 
 
-def assert_equal(model, isa, threads, batch):
-    expected = bert_golden.golden_logits(model, *batch)
-    found = runtime_of(model, isa, threads).logits(*batch)
+def assert_equal(model, isa, threads, batch, noise=None):
+    expected = bert_golden.golden_logits(model, *batch, noise=noise)
+    found = runtime_of(model, isa, threads).logits(*batch, noise)
     assert found.dtype == np.float16
     np.testing.assert_array_equal(found.view(np.uint16), expected.view(np.uint16))
 
@@ -105,6 +105,19 @@ def test_sentences_do_not_depend_on_their_batch():
     together = runtime.logits(tokens, types, mask)
     alone = [runtime.logits(tokens[i : i + 1], types[i : i + 1], mask[i : i + 1]) for i in range(7)]
     np.testing.assert_array_equal(together, np.concatenate(alone))
+
+
+@pytest.mark.parametrize("isa", AVAILABLE)
+def test_noise_is_added_to_the_embeddings(isa):
+    config = small_config(width=37, quantisation={"method": "bmt"})
+    batch, rng = given_to(config, 70, 4), np.random.default_rng(4)
+    noise = rng.normal(size=(int(batch[2].sum()), config.width)).astype(np.float16)
+    model = bat_models.frozen(config, 4)
+    assert_equal(model, isa, 2, batch, noise)
+    assert (bert_golden.golden_logits(model, *batch) != bert_golden.golden_logits(model, *batch, noise=noise)).any()
+    for wrong in (noise[:-1], noise.astype(np.float32), noise * np.float16(np.inf)):
+        with pytest.raises(InputError, match="noise must be finite float16"):
+            runtime_of(model, isa).logits(*batch, wrong)
 
 
 def test_a_mask_with_holes_keeps_positions():

@@ -44,20 +44,31 @@ def _unseen(name: str, values: np.ndarray) -> None:
 
 
 def golden_logits(
-    model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray, trace: Trace = _unseen
+    model: FrozenBert,
+    tokens: np.ndarray,
+    token_types: np.ndarray,
+    mask: np.ndarray,
+    trace: Trace = _unseen,
+    noise: Binary16Array | None = None,
 ) -> Binary16Array:
     """Logits (B, C) of sentences, integers (B, T) each; `mask` is 1 for tokens and 0 for padding.
+
+    `noise` (N, D) is added to the embeddings of all real tokens, one sentence after the other.
 
     Raises:
         InputError: shapes, tokens, types or masks that the model cannot take.
         LutraError: an activation leaves the range of a binary16.
     """
-    check_input(model, tokens, token_types, mask)
+    check_input(model, tokens, token_types, mask, noise)
     logits = np.empty((len(tokens), model.config.outputs), np.float16)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found by _finite
+        rows = 0  # of the sentences before
         for start in range(0, len(tokens), SENTENCES_AT_ONCE):
             some = slice(start, start + SENTENCES_AT_ONCE)
             x, sentences = embed(model, tokens[some], token_types[some], mask[some])
+            if noise is not None:
+                x = _seen("embeddings.noise", x + noise[rows : rows + len(x)], trace)
+            rows += len(x)
             for index in range(model.config.layers):
                 x = attention(model, f"layers.{index}.attention", x, sentences, trace)
                 x = feed_forward(model, f"layers.{index}.feed_forward", x, trace)
@@ -217,11 +228,17 @@ def _finite(x: Binary16Array, where: str) -> Binary16Array:
     return x
 
 
-def check_input(model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray) -> None:
+def check_input(
+    model: FrozenBert,
+    tokens: np.ndarray,
+    token_types: np.ndarray,
+    mask: np.ndarray,
+    noise: np.ndarray | None = None,
+) -> None:
     """Check that a model can take sentences.
 
     Raises:
-        InputError: shapes, tokens, types or masks that it cannot take.
+        InputError: shapes, tokens, types, masks or noise that it cannot take.
     """
     config = model.config
     if tokens.ndim != 2 or tokens.shape[1] > config.positions:
@@ -237,3 +254,7 @@ def check_input(model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray, 
             raise InputError(f"{name} must lie in [0, {count - 1}], found {array.min()} to {array.max()}")
     if not mask[:, :1].all() or tokens.shape[1] == 0:
         raise InputError("mask: the first token of every sentence must be a real one, the pooler reads it")
+    if noise is not None:
+        shape = int((mask != 0).sum()), config.width
+        if noise.dtype != np.float16 or noise.shape != shape or not np.isfinite(noise).all():
+            raise InputError(f"noise must be finite float16 of shape {shape}, got {noise.dtype} {noise.shape}")

@@ -278,7 +278,8 @@ def test_every_kind_of_fault_is_reported(device):
         "changed before it was taken in cycle 7 with stalls": [good, faultless(device, unstable_cycle=7)],
         "cycles measured": [faultless(device, output_cycles=late), good],
         "only 0 of 3 rows": [faultless(device, output=good.output[:0], output_cycles=late[:0]), good],
-        f"the source stalled in 0 cycles only, at least {least} prove": [faultless(device, **never)] * len(STALLING_PASSES),
+        f"the source stalled in 0 cycles only, at least {least} prove": [faultless(device, **never)]
+        * len(STALLING_PASSES),
     }
     for pattern, recordings in faults.items():
         assert re.search(pattern, problem(*recordings) or ""), pattern

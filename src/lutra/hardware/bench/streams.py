@@ -48,8 +48,8 @@ STALLING_PASSES = (
     Pass("with a slow sink", "bursts", "slow", short=True),
     Pass("with a slow source", "slow", "bursts", short=True),
 )
-"""A handshake that is wrong may hide behind the stalls of the other end, so each end also stalls alone. What is lost only
-when everything is full and the source then has nothing needs a slow end and bursts at the other one."""
+"""A handshake that is wrong may hide behind the stalls of the other end, so each end also stalls alone. What is lost
+only when everything is full and the source then has nothing needs a slow end and bursts at the other one."""
 
 
 def too_few_stalls(end: Literal["source", "sink"], cycles: int, beats: Sequence[int]) -> str | None:

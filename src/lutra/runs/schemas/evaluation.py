@@ -76,6 +76,7 @@ class Robustness(Strict):
     ratio: Real | Literal["infinite"]
     clean: Real
     noisy: list[Real] = Field(min_length=1)
+    engine: Literal["torch", "runtime"] = "torch"
 
 
 class Method(Strict):

@@ -73,6 +73,7 @@ struct BertRows {
     const int32_t *tokens, *token_types, *positions;
     const int64_t* starts;
     int64_t sentences;
+    const float* noise;  // (rows, width padded to 16) that is added to the embeddings, or null
 };
 
 enum BertStatus : int64_t { BERT_DONE, BERT_OUT_OF_MEMORY, BERT_OUT_OF_RANGE };

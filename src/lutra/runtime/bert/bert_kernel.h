@@ -161,6 +161,10 @@ struct Encoder {
             Lanes::store(row + d, checked(Lanes::half(Lanes::add(sum, Lanes::load(type + d)))));
         }
         norm(model.embedding_norm, row);
+        if (given.noise == nullptr) return;
+        const float* noise = given.noise + (first + i) * row_floats;
+        for (int64_t d = 0; d < row_floats; d += Lanes::COUNT)
+            Lanes::store(row + d, checked(Lanes::half(Lanes::add(Lanes::load(row + d), Lanes::load(noise + d)))));
     }
 
     // Codes `begin` to `begin + count - 1` of a row of packed ones: one bit is +1 or -1, more are lowered by half.

@@ -13,8 +13,9 @@ from lutra.errors import LutraError
 from lutra.frozen.bert import FrozenBert
 from lutra.frozen.bert_golden import check_input, classify_pooled, golden_logits
 from lutra.frozen.binary16 import Binary16Array
-from lutra.runtime.bert.layout import BertLayout, Rows
+from lutra.runtime.bert.layout import LANES, BertLayout, Rows
 from lutra.runtime.library import INSTRUCTION_SETS, compiled
+from lutra.runtime.structure import pad
 from lutra.runtime.threads import checked_threads
 
 _OUT_OF_MEMORY, _OUT_OF_RANGE = 1, 2
@@ -40,20 +41,23 @@ class BertRuntime:
         self._kernels, self.isa = found
         self._isa = INSTRUCTION_SETS.index(self.isa)
 
-    def logits(self, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray) -> Binary16Array:
+    def logits(
+        self, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray, noise: Binary16Array | None = None
+    ) -> Binary16Array:
         """Logits (B, C) of sentences, integers (B, T) each; `mask` is 1 for tokens and 0 for padding.
 
+        `noise` (N, D) is added to the embeddings of all real tokens, one sentence after the other.
+
         Raises:
-            InputError: shapes, tokens, types or masks that the model cannot take.
+            InputError: shapes, tokens, types, masks or noise that the model cannot take.
             LutraError: an activation leaves the range of a binary16.
         """
-        check_input(self.model, tokens, token_types, mask)
+        check_input(self.model, tokens, token_types, mask, noise)
         real = mask != 0
-        numbers = [
-            np.ascontiguousarray(each, np.int32) for each in (tokens[real], token_types[real], np.nonzero(real)[1])
-        ]
-        starts = np.concatenate([[0], np.cumsum(real.sum(axis=1))]).astype(np.int64)
-        rows = Rows(*(each.ctypes.data for each in numbers), starts.ctypes.data, len(tokens))
+        kept = [np.ascontiguousarray(each, np.int32) for each in (tokens[real], token_types[real], np.nonzero(real)[1])]
+        kept.append(np.concatenate([[0], np.cumsum(real.sum(axis=1))]).astype(np.int64))
+        added = None if noise is None else np.ascontiguousarray(pad(noise, 1, LANES), np.float32)
+        rows = Rows(*(each.ctypes.data for each in kept), len(tokens), None if added is None else added.ctypes.data)
         pooled = np.empty((len(tokens), self.model.config.width), np.float32)
         status = self._kernels.lutra_bert_run(
             self._layout.address, self._isa, ctypes.addressof(rows), pooled.ctypes.data, self.threads
@@ -61,7 +65,7 @@ class BertRuntime:
         if status == _OUT_OF_MEMORY:
             raise LutraError("out of memory; run fewer threads or sentences")
         if status == _OUT_OF_RANGE:
-            golden_logits(self.model, tokens, token_types, mask)  # says where
+            golden_logits(self.model, tokens, token_types, mask, noise=noise)  # says where
             raise LutraError("the kernels found an activation out of range, and the golden model none: report this")
         return classify_pooled(self.model, pooled.astype(np.float16))
 
@@ -77,9 +81,11 @@ class GoldenBert:
     def __init__(self, model: FrozenBert) -> None:
         self.model = model
 
-    def logits(self, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray) -> Binary16Array:
+    def logits(
+        self, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray, noise: Binary16Array | None = None
+    ) -> Binary16Array:
         """See `BertRuntime.logits`."""
-        return golden_logits(self.model, tokens, token_types, mask)
+        return golden_logits(self.model, tokens, token_types, mask, noise=noise)
 
 
 def bert_runtime(model: FrozenBert, threads: int = 1) -> BertRuntime | GoldenBert:

@@ -53,7 +53,7 @@ _Model = structure(
     "* layers", ("pooler", _Stage), "* exponentials", "* gelu", "double epsilon", "float score_scale",
     "float context_scale",
 )  # fmt: skip
-Rows = structure("Rows", "* tokens", "* token_types", "* positions", "* starts", "sentences")
+Rows = structure("Rows", "* tokens", "* token_types", "* positions", "* starts", "sentences", "* noise")
 """Real tokens of sentences: `struct BertRows`."""
 
 
