@@ -15,7 +15,7 @@ from lutra.accelerators.transformer.bench.harness import Drive
 from lutra.accelerators.transformer.compiler import compile_model, sized_for
 from lutra.accelerators.transformer.machine import calls_of
 from lutra.accelerators.transformer.overlap import Array, Product
-from lutra.accelerators.transformer.program import Op
+from lutra.accelerators.transformer.program import Op, Target
 from lutra.accelerators.transformer.simulate import GivenRows, compare_call, driven_calls, simulate_model
 from transformer_machines import random_input
 
@@ -41,7 +41,7 @@ FAULTS = {
 
 
 def overlapping(program, *size, **settings):
-    return compile_model(program, replace(sized_for(program, *size), overlap=True, **settings))
+    return compile_model(program, replace(sized_for(program, *size, overlap=True), **settings))
 
 
 def test_a_product_alone_takes_what_the_arrays_closed_form_says():
@@ -59,18 +59,28 @@ def test_a_product_alone_takes_what_the_arrays_closed_form_says():
 def test_overlap_takes_fewer_cycles(size):
     program = random_gpt(np.random.default_rng(1), layers=1, width=64, heads=4, context=64, ffn="mlp")
     image = overlapping(program, size)
-    serial = replace(image, config=replace(image.config, overlap=False))
+    serial = compile_model(program, sized_for(program, size))
     for call in calls_of(image, [63, 1]):
-        steps = [latency.step_times(each, call) for each in (serial, image)]
-        for before, after in zip(*steps, strict=True):
-            assert after.cycles < before.cycles if before.step.op == Op.ATTENTION else after.cycles == before.cycles
+        before, after = (latency.step_times(each, call) for each in (serial, image))
+        assert after[-1].end < before[-1].end
+        for one, other in zip(before, after, strict=True):
+            if one.step.op == Op.ATTENTION:
+                assert other.cycles < one.cycles
+            elif one.step.op == Op.PRODUCT and one.step.target in (Target.KEYS, Target.VALUES):
+                assert other.cycles == one.cycles
+        for times in (before, after):
+            assert sum(cycles for _, cycles in latency.shares(times)) == times[-1].end + 1
+        norms = [k for k, time in enumerate(after) if time.step.op == Op.NORM and k > 1]
+        assert all(after[k].start < after[k - 1].end for k in norms)
+        assert all(after[k + 1].start < after[k].end for k in norms)
 
 
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory):
-    program = random_gpt(np.random.default_rng(1), width=16, heads=2, layers=1, context=12, vocabulary=16, ffn="mlp")
+@pytest.fixture(scope="module", params=["mlp", "weightless"])
+def machine(request, tmp_path_factory):
+    rng = np.random.default_rng(1)
+    program = random_gpt(rng, width=16, heads=2, layers=1, context=12, vocabulary=16, ffn=request.param)
     image = overlapping(program, 4, 2)
-    return image, harness.build(image.config, tmp_path_factory.mktemp("overlapping"))
+    return image, harness.build(image.config, tmp_path_factory.mktemp("overlapping"), image.blocks)
 
 
 @pytest.mark.parametrize(
