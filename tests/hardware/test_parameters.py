@@ -17,8 +17,8 @@ PACKAGE = Path(lutra.__file__).parent
 PARTS = {
     f"lutra_transformer_{name}"
     for name in (
-        *("attention", "banks", "block_rows", "controller", "core", "embed", "feeder"),
-        *("pixels", "product", "queue", "rows", "step", "tile", "walk", "wide"),
+        *("attention", "banks", "block_rows", "controller", "core", "embed", "feeder", "left"),
+        *("pixels", "product", "program", "queue", "rows", "scoreboard", "step", "stream", "tile", "walk", "wide"),
     )
 }
 """What holds a transformer machine together; its vector units are modules like others."""

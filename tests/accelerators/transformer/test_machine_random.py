@@ -37,7 +37,7 @@ def random_case(rng, largest, overlap):
         shapes = {"layers": layers, "width": width, "heads": heads, "image": image, "patch": patch}
         program = random_vit(rng, **shapes, ffn=ffn, only_class=bool(rng.integers(0, 2)))
     folds = {"fold_factor": [1, 3, 8, "all"][rng.integers(0, 4)], "dataflow": str(rng.choice(["tree", "accumulate"]))}
-    config = replace(sized_for(program, size, lanes, norm_lanes), **folds, overlap=overlap)
+    config = replace(sized_for(program, size, lanes, norm_lanes, overlap=overlap), **folds)
     image = compile_model(program, config)
     return image, GivenRows(random_input(rng, image, sum(pieces)), tuple(pieces))
 

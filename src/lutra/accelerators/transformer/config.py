@@ -58,8 +58,10 @@ class TransformerConfig:
     pixels: bool = False
     """Whether the input stream brings pixels instead of tokens."""
     overlap: bool = False
-    """Whether an attention's products and softmax run at the same time, on two tiles of scores and exponentials, and
-    the operands of each of its products load behind the product before."""
+    """Whether steps overlap: norms with the products and blocks that they read from or write for, row by row, and an
+    attention's softmax with its products, on two tiles of scores and exponentials. Otherwise all is serial."""
+    normed_words: int = 1
+    """With `overlap`: words of each bank of the left operands that norms write, a memory of their own."""
     fold_factor: FoldFactor = 8
     """Of the weightless blocks."""
     dataflow: Dataflow = "tree"
@@ -146,6 +148,7 @@ class TransformerConfig:
 MEMORY_SIZES = {
     "stream": "stream_words",
     "left": "left_words",
+    "normed": "normed_words",
     "keys": "key_words",
     "values": "value_words",
     "program": "program_words",

@@ -1,4 +1,7 @@
-"""Cycles of the transformer machine, in closed form: of every step of a call, and of all; simulation equals them."""
+"""Cycles of the transformer machine, in closed form: of every step of a call, and of all; simulation equals them.
+
+Steps of a machine without overlap run one after the other, and their cycles are a sum; for the others see `timeline`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 
 from lutra.accelerators.block.schedule import schedule
 from lutra.accelerators.systolic.array import product_cycles
-from lutra.accelerators.transformer import overlap, units
+from lutra.accelerators.transformer import overlap, timeline, units
 from lutra.accelerators.transformer.config import TransformerConfig
 from lutra.accelerators.transformer.image import Image
 from lutra.accelerators.transformer.machine import Call
@@ -30,6 +33,7 @@ class StepTime:
 
     step: Step
     start: int
+    """The cycle before its unit starts: of its fetch, or with overlap that in which it is taken."""
     cycles: int
 
     @property
@@ -41,6 +45,9 @@ class StepTime:
 def step_times(image: Image, call: Call) -> list[StepTime]:
     """Every step of a call, when neither stream stalls."""
     times, now = [], 0
+    if image.config.overlap:
+        ran = timeline.taken_and_done(image, call, lambda step: step_cycles(step, call, image) - CONTROL_CYCLES)
+        return [StepTime(step, taken, done - taken + 1) for step, (taken, done) in zip(image.steps, ran, strict=True)]
     for step in image.steps:
         cycles = step_cycles(step, call, image)
         times.append(StepTime(step, now, cycles))
@@ -50,7 +57,16 @@ def step_times(image: Image, call: Call) -> list[StepTime]:
 
 def call_cycles(image: Image, call: Call) -> int:
     """From the fetch of the first step to that of the end, both counted, and the cycle in which the end is seen."""
-    return sum(time.cycles for time in step_times(image, call))
+    return step_times(image, call)[-1].end + 1
+
+
+def shares(times: Sequence[StepTime]) -> list[tuple[Step, int]]:
+    """Steps with the cycles that each adds to those of all before it: what overlaps counts once."""
+    found, end = [], -1
+    for time in times:
+        found.append((time.step, max(0, time.end - end)))
+        end = max(end, time.end)
+    return found
 
 
 def total_cycles(image: Image, calls: Sequence[Call]) -> int:
@@ -59,7 +75,7 @@ def total_cycles(image: Image, calls: Sequence[Call]) -> int:
 
 
 def step_cycles(step: Step, call: Call, image: Image) -> int:
-    """One step, from its fetch to its last write, both counted."""
+    """One step that is alone, from its fetch to its last write, both counted."""
     rows, config = call.of_step(step), image.config
     match step.op:
         case Op.END:

@@ -36,6 +36,8 @@ class ProductTime:
     """The last operand is taken."""
     done: int
     """The last result is written."""
+    row_tiles: tuple[int, ...]
+    """The last result of each row tile is."""
 
 
 @dataclass
@@ -75,13 +77,14 @@ class Array:
         # A product that started before another one's end has waited for it: `done` says when it is alone.
         return max(last.fed + 1, before + 1 if last.start < before else 0)
 
-    def run(self, product: Product, start: int) -> ProductTime:
-        """A product that starts in a cycle from `ready` on."""
+    def run(self, product: Product, start: int, left: Sequence[int] = ()) -> ProductTime:
+        """A product that starts in a cycle from `ready` on; `left`: the first cycle in which the left operands of each
+        row tile can be taken, where they are not there at the start."""
         slots, first_beat = max(product.inner, self.size), start + FIRST_BEAT_CYCLES
         may_leave = self._times[-1].done + 1 if self._times else 0  # results follow those of the product before
-        b_full = 0
-        for _ in range(product.row_tiles):
-            a_full = self._a.load(first_beat, product.inner)
+        row_tiles = []
+        for tile in range(product.row_tiles):
+            a_full = self._a.load(max([first_beat, *left[tile : tile + 1]]), product.inner)
             for _ in range(product.column_tiles):
                 b_full = self._b.load(first_beat, product.inner)
                 first_slot = max(self._taken_out, a_full + 1, b_full + 1)
@@ -93,7 +96,8 @@ class Array:
                 self._last_beat = beat + self.beats - 1
                 self._read.append(self._last_beat - 1)
             self._a.free.append(first_slot + slots - 1)
-        time = ProductTime(start, max(a_full, b_full), self._last_beat + units.RESULT_STAGES)
+            row_tiles.append(self._last_beat + units.RESULT_STAGES)
+        time = ProductTime(start, max(a_full, b_full), row_tiles[-1], tuple(row_tiles))
         self._times.append(time)
         return time
 

@@ -37,6 +37,9 @@ module lutra_transformer_product #(
   input  logic [15:0]             multiplier_i,    // of scores
   input  logic [7:0]              table_i,         // which table
   output logic                    done_o,          // the last result is written
+  input  logic                    follow_i,        // with Overlap: rows of left operands come one by one
+  input  logic [CountBits-1:0]    there_i,         // with Overlap: so many are there
+  output logic [CountBits-1:0]    written_o,       // with Overlap: rows of the stream that are there, in this product
   // Operands: memories that answer in the next cycle and hold their word.
   output logic                    left_read_o,     // read a column of left operands
   output logic [AddressBits-1:0]  left_address_o,  // where
@@ -69,6 +72,7 @@ module lutra_transformer_product #(
   input  logic                    outside_valid_i,   // a beat of them is offered
   output logic                    outside_ready_o,   // it is taken
   input  logic [Lanes*32-1:0]     outside_data_i,    // Lanes values of a row
+  input  logic                    outside_row_last_i,  // it is the last one of its row
   input  logic                    outside_last_i,    // it is the last one
   input  logic [CountBits-1:0]    outside_row_i,     // its row
   input  logic [CountBits-1:0]    outside_chunk_i,   // its place in the row
@@ -119,9 +123,9 @@ module lutra_transformer_product #(
   assign target_o = target;
 
   // Operands.
-  logic [CountBits-1:0]   row_tiles;
+  logic [CountBits-1:0]   row_tiles, left_tile, unused_right_tile;
   logic [AddressBits-1:0] left_stride, right_tile_stride, right_inner_stride;
-  logic                   array_start, a_busy, a_valid, a_ready, b_busy, b_valid, b_ready;
+  logic                   left_go, array_start, a_busy, a_valid, a_ready, b_busy, b_valid, b_ready;
   logic [Size*8-1:0]      a_data, b_data;
 
   assign array_start = start_i && !outside_i;
@@ -146,13 +150,15 @@ module lutra_transformer_product #(
 
   lutra_transformer_feeder #(.AddressBits(AddressBits), .CountBits(CountBits), .Phases(Lanes)) u_left (
     .clk_i, .rst_ni, .start_i(array_start), .repeats_i(CountBits'(1)), .tiles_i(row_tiles), .inner_i(fed_inner),
-    .base_i(left_i), .tile_stride_i(One), .inner_stride_i(left_stride), .phased_i(1'b1), .busy_o(a_busy),
+    .base_i(left_i), .tile_stride_i(One), .inner_stride_i(left_stride), .phased_i(1'b1), .go_i(left_go),
+    .tile_o(left_tile), .busy_o(a_busy),
     .read_o(left_read_o), .address_o(left_address_o), .phase_o(left_phase_o), .valid_o(a_valid), .ready_i(a_ready)
   );
   lutra_transformer_feeder #(.AddressBits(AddressBits), .CountBits(CountBits), .Phases(Lanes)) u_right (
     .clk_i, .rst_ni, .start_i(array_start), .repeats_i(row_tiles), .tiles_i(fed_tiles), .inner_i(fed_inner),
     .base_i(array_start ? right_i : fed_right), .tile_stride_i(right_tile_stride), .inner_stride_i(right_inner_stride),
-    .phased_i(fed_target == Scores), .busy_o(b_busy), .read_o(right_read_o), .address_o(right_address_o), .phase_o(right_phase_o), .valid_o(b_valid), .ready_i(b_ready)
+    .phased_i(fed_target == Scores), .go_i(1'b1), .tile_o(unused_right_tile), .busy_o(b_busy),
+    .read_o(right_read_o), .address_o(right_address_o), .phase_o(right_phase_o), .valid_o(b_valid), .ready_i(b_ready)
   );
 
   // The array.
@@ -172,7 +178,7 @@ module lutra_transformer_product #(
   );
 
   // Where its beats belong.
-  logic                   walk_keep, walk_last, keep;
+  logic                   walk_keep, walk_tile_last, walk_last, keep;
   logic [CountBits-1:0]   walk_row, walk_chunk, row, chunk;
   logic [GroupBits-1:0]   group;
   logic [AddressBits-1:0] walk_offset, chunk_offset, tile_offset, place, address;
@@ -180,7 +186,8 @@ module lutra_transformer_product #(
   lutra_transformer_walk #(
     .Size(Size), .Groups(Groups), .Stride(Rows / Size), .AddressBits(AddressBits), .CountBits(CountBits)
   ) u_walk (
-    .clk_i, .start_i(result_start), .rows_i(rows), .column_tiles_i(column_tiles), .step_i(accept), .keep_o(walk_keep), .last_o(walk_last),
+    .clk_i, .start_i(result_start), .rows_i(rows), .column_tiles_i(column_tiles), .step_i(accept),
+    .keep_o(walk_keep), .tile_last_o(walk_tile_last), .last_o(walk_last),
     .row_o(walk_row), .chunk_o(walk_chunk), .group_o(group), .chunk_offset_o(walk_offset), .tile_offset_o(tile_offset)
   );
 
@@ -279,9 +286,36 @@ module lutra_transformer_product #(
   assign write_o        = end_keep && target != Logits;
   assign done_o         = end_last && advance;
 
+  // Rows that another step may follow: it reads left operands as they come, and says which rows of the stream are done.
+  if (Overlap) begin : gen_follow
+    logic                 row_last;
+    logic [CountBits-1:0] written_q;
+
+    lutra_delay #(.Width(1), .Taps(Stages), .FirstTap(Stages - 1)) u_row_taps (
+      .clk_i, .rst_ni, .enable_i(advance), .word_i(accept && (outside_i ? outside_row_last_i : walk_tile_last)),
+      .taps_o(row_last)
+    );
+
+    always_ff @(posedge clk_i) begin
+      if (start_i) begin
+        written_q <= target_i == Stream ? first_row_i : '0;
+      end else if (row_last && advance && target == Stream) begin
+        written_q <= written_q + (outside_i ? CountBits'(1) : CountBits'(Size));
+      end
+    end
+    assign left_go   = !follow_i || (there_i >> RowBits) > left_tile;
+    assign written_o = written_q;
+  end else begin : gen_alone
+    assign left_go   = 1'b1;
+    assign written_o = '0;
+
+    logic unused_follow;
+    assign unused_follow = ^{follow_i, there_i, left_tile, outside_row_last_i, walk_tile_last};
+  end
+
   logic unused;
-  assign unused = ^{taps[WalkBits +: WalkBits], before_stream[WalkBits-2], before_stream[RowBits+GroupBits+CountBits-1:0],
-                    fed_inner[CountBits-1:KBits+1], fed_rows[RowBits-1:0], unused_inner, unused_right, unused_shift,
+  assign unused = ^{unused_right_tile, taps[WalkBits +: WalkBits], before_stream[WalkBits-2],
+                    before_stream[RowBits+GroupBits+CountBits-1:0], fed_inner[CountBits-1:KBits+1], fed_rows[RowBits-1:0], unused_inner, unused_right, unused_shift,
                     unused_destination, table_i};
 
 endmodule
