@@ -17,7 +17,7 @@ def random_rows(rng: np.random.Generator, graph: Graph, rows: int) -> np.ndarray
 
 
 def mixed_block(luts: int) -> Graph:
-    """A graph takes less for the first six outputs, of ternary values; trees for the last six, int8 values of 24 bits."""
+    """A graph takes less for the first six outputs, of ternary values; trees for the last six, of 24 bits in int8."""
     rng = np.random.default_rng(5)
     graph = random_block(
         rng, width=12, thermometer_bits=3, luts=(luts,), inputs=(6,), groups=2, encoded_values="ternary", max_shift=0
