@@ -124,22 +124,24 @@ def alkaid_row(yosys: Tool, folder: Path, sums: Sums, tables: bool) -> Row:
     texts = {path.name: path.read_text(encoding="utf-8") for path in paths}
     texts |= {path.name: path.read_text(encoding="utf-8") for path in sorted(target.rglob("*.mem"))}
     netlist = netlist_of(yosys, folder / f"alkaid_{tables}_netlist", texts, "model")
-    wrong = wrong_sums(netlist, sums)
+    wrong = wrong_sums(netlist, sums, [int(width) for width in logic.out_kifs.sum(axis=0)])
     way = "alkaid, tables" if tables else "alkaid, subexpressions"
     checked = f"{wrong} of {ROWS} random rows wrong"
     return row(way, netlist, outputs, float(logic.cost) / outputs, checked, began)
 
 
-def wrong_sums(netlist: dict[str, Any], sums: Sums) -> int:
-    """In how many random rows a netlist without registers gets a sum wrong."""
+def wrong_sums(netlist: dict[str, Any], sums: Sums, widths: list[int]) -> int:
+    """In how many random rows a netlist without registers gets a sum wrong; `widths` are the bits of its sums."""
     rows = np.random.default_rng(SEED).integers(0, 2, (ROWS, len(sums.encoded)))
     ways = {port["direction"]: port["bits"] for port in netlist["ports"].values() if len(port["bits"]) > 1}
     values: Values = {net: rows[:, place] == 1 for place, net in enumerate(ways["input"])}
     outputs: list[Net] = list(ways["output"])
-    cells, bits = Netlist(netlist, "alkaid"), len(outputs) // len(sums.start)
-    found = np.stack([cells.evaluate(net, values) for net in outputs], axis=1).reshape(ROWS, -1, bits)
-    expected = (sums.start + rows @ sums.encoded)[:, :, None] >> np.arange(bits) & 1 == 1
-    return int((found != expected).any(axis=(1, 2)).sum())
+    cells, expected = Netlist(netlist, "alkaid"), sums.start + rows @ sums.encoded
+    places = [(output, place) for output, width in enumerate(widths) for place in range(width)]
+    wrong = np.zeros(ROWS, bool)
+    for net, (output, place) in zip(outputs, places, strict=True):
+        wrong |= cells.evaluate(net, values) != (expected[:, output] >> place & 1 == 1)
+    return int(wrong.sum())
 
 
 def measure(yosys: Tool, encoding: str, bits: int, outputs: int, trees: int) -> Iterator[Row]:

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from frozen_blocks import random_rows
+from frozen_blocks import mixed_block, random_rows
 from lutra.accelerators.block.bench import harness
 from lutra.accelerators.block.bench.compare import compare
 from lutra.accelerators.block.bench.harness import Device, Recording
 from lutra.accelerators.block.emit import block_design
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.simulate import simulate_devices, simulate_graphs, simulate_run
+from lutra.accelerators.block.tree import TreePlan
 from lutra.accelerators.block.wave import WavePlan
 from lutra.errors import InputError, MismatchError, RunDirectoryError, ToolError
 from lutra.frozen import golden, store
@@ -81,6 +82,15 @@ def test_outputs_that_follow_several_registers_of_the_step(tmp_path):
     assert [WavePlan(device.plan).segments for device in devices] == [3, 3]
     block_design([device.plan for device in devices]).write(tmp_path / "rtl")
     assert_equal(simulate_devices(devices, tmp_path / "rtl", tmp_path / "waveforms"))
+
+
+def test_trees_wait_for_the_graphs_of_other_groups(tmp_path):
+    plan = BlockPlan(mixed_block(128), "block_0", "all", "auto")
+    assert [each.dataflow for each in plan.schedule.sums] == ["graph", "tree"]
+    assert TreePlan(plan).lane(6).waiting > 0
+    block_design([plan]).write(tmp_path / "rtl")
+    device = Device(plan, random_rows(np.random.default_rng(6), plan.graph, 20))
+    assert_equal(simulate_devices([device], tmp_path / "rtl", tmp_path / "waveforms"))
 
 
 @pytest.mark.slow

@@ -71,6 +71,8 @@ class Lane:
     """After the tables, then after each level; empty where a level goes on without registers."""
     sum: Node
     unused_places: tuple[int, ...]
+    waiting: int = 0
+    """Of the registers, the last ones that only wait for the graphs of other groups."""
 
 
 class TreePlan:
@@ -137,15 +139,15 @@ class TreePlan:
                 taken = [replace(node, name=f"stage_{level}_{i}_q") for i, node in enumerate(nodes)]
                 registers[-1] = tuple(zip(nodes, taken, strict=True))
                 nodes = taken
-        while sum(map(bool, registers)) + self.selects < self.plan.schedule.drain_cycles:
-            # The sum waits for the graphs of other groups.
+        waiting = self.plan.schedule.drain_cycles - sum(map(bool, registers)) - self.selects
+        for _ in range(waiting):
             taken = [replace(node, name=f"stage_{len(registers)}_{i}_q") for i, node in enumerate(nodes)]
             levels.append(())
             registers.append(tuple(zip(nodes, taken, strict=True)))
             nodes = taken
         used = {place for leaf in kept for place in leaf.places}
         unused = tuple(place for place in range(self.places) if place not in used)
-        return Lane(tuple(kept), tuple(levels), tuple(registers), nodes[0], unused)
+        return Lane(tuple(kept), tuple(levels), tuple(registers), nodes[0], unused, waiting)
 
     def values(self, lane: int) -> IntArray:
         """Encoded value that each place adds in each step, (steps, places)."""

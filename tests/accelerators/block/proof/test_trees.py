@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from frozen_blocks import mixed_block
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.proof.trees import prove_summation
 from lutra.accelerators.block.tree import TreePlan
@@ -32,21 +33,7 @@ WHOLE = random_block(
 )
 
 
-def mixed_block():
-    """Ternary values for the first half of the outputs, whose graph is cheaper than trees, and int8 for the others."""
-    rng = np.random.default_rng(5)
-    graph = random_block(
-        rng, width=12, thermometer_bits=3, luts=(48,), inputs=(6,), groups=2, encoded_values="ternary", max_shift=0
-    )
-    summation = graph.ops[-2]
-    encoded = summation.encoded.copy()
-    encoded[24:, 6:] = rng.integers(-128, 128, (24, 6))
-    return dataclasses.replace(
-        graph, ops=(*graph.ops[:-2], dataclasses.replace(summation, encoded=encoded), graph.ops[-1])
-    )
-
-
-MIXED = mixed_block()
+MIXED = mixed_block(48)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +64,20 @@ def test_trees_of_several_stages_are_proved(tmp_path):
     proof = prove_summation(plan, synthesise(plan, tmp_path / "rtl"))
     assert proof.outputs == 4
     assert proof.registers > 4  # those between the stages beside the complete sums
+
+
+def test_trees_that_wait_for_graphs_are_proved(tmp_path):
+    plan = BlockPlan(WHOLE, "block", "all", "tree")
+    waiting = 3  # registers in a row that synthesis would make a shift register of
+    before = plan.schedule.drain_cycles
+    plan.schedule = dataclasses.replace(plan.schedule, drain_cycles=before + waiting)
+    netlist = synthesise(plan, tmp_path / "rtl")
+    proof = prove_summation(plan, netlist)
+    assert proof.registers == sum(len(taken) for lane in range(4) for taken in TreePlan(plan).lane(lane).registers)
+    registers = [driver(netlist, net) for net in netlist["netnames"]["u_summation.u_lane_0.stage_7_0_q"]["bits"][:2]]
+    registers[0]["connections"]["D"] = registers[1]["connections"]["D"]
+    with pytest.raises(MismatchError, match="bit 0 of the register of stage_6_0_q of lane 0"):
+        prove_summation(plan, netlist)
 
 
 @pytest.mark.parametrize("entry", [0, 37, 63])
