@@ -66,7 +66,7 @@ def modules_apart(config: TransformerConfig, blocks: Sequence[Graph]) -> list[st
     names = [f"{ARRAY}{name}" for name in PARTS["array"]]
     for part, members in PARTS.items():
         if part not in ("array", "memories"):
-            wanted = (n for n in members if n != TOP and OPTIONAL.get(n, lambda *_: True)(config, blocks))
+            wanted = (n for n in members if n != TOP and (n not in OPTIONAL or OPTIONAL[n](config, blocks)))
             names += [f"{WHOLE}{name}" for name in wanted]
     return [*names, *PARTS["memories"]]
 
