@@ -102,10 +102,14 @@ def test_overlap_takes_fewer_cycles(size):
         assert all(after[k + 1].start < after[k].end for k in norms)
 
 
-@pytest.fixture(scope="module", params=["mlp", "weightless"])
+@pytest.fixture(scope="module", params=["text", "images"])
 def machine(request, tmp_path_factory):
+    """A GPT with a weightless block; a ViT with an MLP, whose last layer computes its queries for one row alone."""
     rng = np.random.default_rng(1)
-    program = random_gpt(rng, width=16, heads=2, layers=1, context=12, vocabulary=16, ffn=request.param)
+    if request.param == "text":
+        program = random_gpt(rng, width=16, heads=2, layers=1, context=12, vocabulary=16)
+    else:
+        program = random_vit(rng, image=(3, 5), patch=1, only_class=True)
     image = overlapping(program, 4, 2)
     return image, harness.build(image.config, tmp_path_factory.mktemp("overlapping"), image.blocks)
 
@@ -126,7 +130,7 @@ def problem(folder):
     """What comparing says of small machines: several heads and row tiles, all keys or fewer, a slow block, an MLP."""
     rng = np.random.default_rng(9)
     gpt = random_gpt(rng, layers=1, width=12, heads=3, context=11, vocabulary=9)
-    vit = random_vit(rng, layers=1, width=18, heads=2, image=(3, 3), patch=1, ffn="mlp")
+    vit = random_vit(rng, layers=1, width=18, heads=2, image=(3, 3), patch=1, ffn="mlp", only_class=True)
     for number, program in enumerate((gpt, vit)):
         image = overlapping(program, 2, 2, fold_factor=1)
         given = GivenRows(random_input(rng, image, 11), (8, 1, 2))
