@@ -242,6 +242,8 @@ class MachineConfig(Section):
     """Results per cycle, a power of two up to `size`; 0: as many as the array has columns."""
     norm_lanes: int = Field(1, ge=1, le=64)
     """Of its layer norm, a power of two up to `lanes`."""
+    overlap: bool = False
+    """Whether an attention's products and softmax run at the same time: fewer cycles, a second memory of scores."""
     fold_factor: int | Literal["all"] = 8
     """Of its weightless blocks, as in `hardware.fold_factors`."""
     characters: int = Field(64, ge=1, le=1024)

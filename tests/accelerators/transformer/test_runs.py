@@ -15,7 +15,7 @@ from lutra.frozen.graph import FrozenModel
 from lutra.recipes.kinds import LANGUAGE, kind_of
 from lutra.recipes.language import Recipe
 from lutra.recipes.sections import validate
-from lutra.report.machine import machine_tables, machine_verdict
+from lutra.report.machine.tables import machine_tables, machine_verdict
 from lutra.runs.files import RunFiles
 from lutra.runs.schemas.simulation import MachineSimulation
 from lutra.runs.typed import read_record
@@ -72,7 +72,9 @@ def test_a_machine_that_differs_leaves_evidence_and_a_waveform(tmp_path, monkeyp
 
     def faulty(*folders):
         found = dict(library(*folders))
-        return found | {file: found[file].replace("6'd16", "6'd16").replace("shift_i + exponent_i", "shift_i")}
+        return found | {
+            file: found[file].replace("6'd16", "6'd16").replace("result_shift + exponent_i", "result_shift")
+        }
 
     monkeypatch.setattr(emit, "library_files", faulty)
     with pytest.raises(
@@ -87,8 +89,7 @@ def test_only_runs_with_hardware_have_these_steps():
     steps = {step.name: step for step in LANGUAGE.steps}
     for machine, blocks, wanted in (({}, "mlp", False), (MACHINE, "mlp", True), ({}, "weightless", True)):
         recipe = validate(Recipe, {"name": "any", "model": {"ffn": blocks}, "machine": machine}, "any")
-        assert [steps[name].concerns(recipe) for name in ("rtl", "simulate")] == [wanted, wanted]
-        assert steps["synth"].concerns(recipe) == (blocks == "weightless")
+        assert [steps[name].concerns(recipe) for name in ("rtl", "simulate", "synth", "cost")] == 4 * [wanted]
         assert kind_of(recipe) is LANGUAGE
 
 
