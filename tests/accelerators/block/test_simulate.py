@@ -141,7 +141,7 @@ MUTATIONS = {
     "trees go on under back-pressure": ("lutra_pipeline", "advance_o = ready_i", "advance_o = 1'b1"),
     "beats of a tree are not counted by row": ("lutra_pipeline", "beat_q == LastBeat", "1'b0"),
     "three terms lose a carry": ("lutra_ternary_add", "z_i[CarryBits-1:0] & (x_i", "z_i[CarryBits-1:0] & (y_i"),
-    "a graph loses a sum": ("block_3_graph_0", "assign sums_o[0 +:", "assign sums_o[1 +:"),
+    "a graph gets other bits": ("block_3_summation", ".bits_i(bits_0)", ".bits_i(~bits_0)"),
     "a graph goes on under back-pressure": (
         "block_3_graph_0",
         "if (advance_i) begin\n      output_0_",
