@@ -25,6 +25,7 @@ from lutra.cost.weightless import (
 )
 from lutra.cost.workload import ENCODER, TransformerShape, Workload, workload
 from lutra.papers.quweit_machine import headline_rows
+from lutra.papers.quweit_sums import summed_rows
 from lutra.papers.recorded_asic import (
     BUFFERED_OPERANDS,
     PAPER_SHAPE,
@@ -86,6 +87,7 @@ def quweit_3(records: Records) -> PaperTable:
             rows += _gelu_rows(size, gelus[size], arrays.get(size))
     rows += _block_rows(recorded(records, RECORDED_BLOCK, _block_at_fold_1), technology)
     rows += _asic_block_rows(recorded_blocks(records, _ivit_t().tokens), technology)
+    rows += summed_rows(records)
     notes = (
         "Arrays of ours: 32-bit sums, buffers for K = 1024 in BRAM, one requantiser per output lane; the paper "
         "describes neither its buffers nor what its arrays do with the sums.",

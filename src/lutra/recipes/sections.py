@@ -44,6 +44,7 @@ class Section(BaseModel):
 _ADDED: dict[tuple[str, str], Any] = {
     ("block", "encoded_scale"): "block",
     ("train", "threads"): THREADS,
+    ("machine", "overlap"): False,
     ("machine", "synthesise"): False,
 }
 """Keys that came after results had been recorded: at their defaults they leave a recipe's hash as it was."""

@@ -72,7 +72,9 @@ def test_a_machine_that_differs_leaves_evidence_and_a_waveform(tmp_path, monkeyp
 
     def faulty(*folders):
         found = dict(library(*folders))
-        return found | {file: found[file].replace("6'd16", "6'd16").replace("shift_i + exponent_i", "shift_i")}
+        return found | {
+            file: found[file].replace("6'd16", "6'd16").replace("result_shift + exponent_i", "result_shift")
+        }
 
     monkeypatch.setattr(emit, "library_files", faulty)
     with pytest.raises(

@@ -158,7 +158,7 @@ def _proof(plan: BlockPlan, netlist: dict[str, Any]) -> dict[str, Any]:
     proof: dict[str, Any] = {"holds": True}
     try:
         proof |= asdict(prove_tables(plan, netlist))
-        prove = prove_summation if plan.schedule.dataflow == "tree" else prove_accumulators
+        prove = prove_accumulators if plan.schedule.dataflow == "accumulate" else prove_summation
         proof["summation"] = asdict(prove(plan, netlist))
     except MismatchError as error:
         proof = {"holds": False, "problem": str(error)}

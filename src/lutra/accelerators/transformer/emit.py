@@ -31,6 +31,7 @@ def core_parameters(config: TransformerConfig) -> dict[str, int]:
         "Depth": config.depth,
         "StreamWords": config.stream_words,
         "LeftWords": config.left_words,
+        "NormedWords": config.normed_words,
         "KeyWords": config.key_words,
         "ValueWords": config.value_words,
         "WeightWords": config.weight_words,
@@ -41,6 +42,7 @@ def core_parameters(config: TransformerConfig) -> dict[str, int]:
         "Tables": config.tables,
         "ProgramWords": config.program_words,
         "Pixels": int(config.pixels),
+        "Overlap": int(config.overlap),
         "InputBits": config.input_bits,
         "LoadBits": config.load_bits,
     }
