@@ -97,6 +97,7 @@ def test_the_default_machine_leaves_a_recipes_hash_as_it_was():
     plain = validate(Recipe, {"name": "same"}, "same")
     assert plain.content_hash() == validate(Recipe, {"name": "same", "machine": {}}, "same").content_hash()
     assert plain.content_hash() != validate(Recipe, {"name": "same", "machine": {"size": 4}}, "same").content_hash()
+    assert recipe_of(size=4).content_hash() == recipe_of(size=4, synthesise=False).content_hash()
     assert recipe_of(size=4).without_block().machine.size == 0
 
 

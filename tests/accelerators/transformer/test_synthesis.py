@@ -114,7 +114,9 @@ def run_of(tmp_path):
     for where, ffn in ((files, "weightless"), (files.baseline("mlp"), "mlp")):
         store.save(FrozenModel.of_whole(random_gpt(np.random.default_rng(1), ffn=ffn, **SMALL)), where.frozen)
     recipe = validate(
-        Recipe, {"name": "small", "baselines": ["mlp"], "machine": {"size": 2, "fold_factor": 2}}, "small"
+        Recipe,
+        {"name": "small", "baselines": ["mlp"], "machine": {"size": 2, "fold_factor": 2, "synthesise": True}},
+        "small",
     )
     return files, recipe
 
@@ -155,6 +157,17 @@ def test_a_run_synthesises_its_machine_and_that_of_its_baseline_once(tmp_path, m
     assert len(built) == 3
     step.synthesise_run(files, recipe, fresh=True, jobs=1)
     assert len(built) == 6
+
+
+def test_a_machine_is_left_out_where_the_recipe_does_not_ask(tmp_path, monkeypatch):
+    built = []
+    stand_ins(monkeypatch, built)
+    files, recipe = run_of(tmp_path)
+    plain = validate(Recipe, {"name": "small", "machine": {"size": 2}}, "small")
+    assert "machine" not in step.synthesise_run(files, plain, jobs=1)
+    assert (built, files.machine_synth.exists()) == ([], False)
+    asked = recipe.model_copy(update={"machine": recipe.machine.model_copy(update={"synthesise": False})})
+    assert asked.content_hash() != recipe.content_hash()
 
 
 def test_without_a_baseline_the_machine_stands_alone_with_the_reason(tmp_path, monkeypatch):
