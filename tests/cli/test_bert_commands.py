@@ -97,7 +97,7 @@ def test_a_run_from_recipe_to_record(recipe, tmp_path, measured_units):
     assert entry["task"] == "MRPC" and entry["checkpoint"]["name"] == str(tmp_path / "base")
     bmt = entry["methods"]["bmt-w1a4"]
     assert bmt["score"] == bmt["best_score"] and bmt["size_mib"] < entry["methods"]["full"]["size_mib"]
-    assert {"ratio", "clean", "noisy"} == bmt["robustness"].keys()
+    assert {"ratio", "clean", "noisy", "engine"} == bmt["robustness"].keys()
     assert entry["steps"]["train"]["environment"]["machine"]
     assert entry["accelerator"]["bmt-w1a4"]["mismatches"] == 0
     assert "MRPC, bmt-w1a4" in lutra("results", "list", "--from", tmp_path / "results").stdout
