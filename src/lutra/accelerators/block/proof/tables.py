@@ -114,7 +114,7 @@ class _Prover:
         counters = ["input_beat", "u_thermometer.looked_up_q"] if s.input_stages else ["input_beat"]
         for counter in counters:
             if s.input_beats == 1 and not self.netlist.has(counter):
-                continue  # the counter of a single beat may be gone, or be a register that synthesis takes for a variable
+                continue  # it may also be there: synthesis does not know that the counter of a single beat stays 0
             inputs |= {net: beats >> place & 1 != 0 for place, net in enumerate(self.netlist.nets(counter))}
         values = {net: code >> place % bits & 1 != 0 for place, net in enumerate(x)} | inputs
         known = {net for net in values if isinstance(net, int)} | self.settled.inputs | self.settled.state
