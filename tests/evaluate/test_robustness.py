@@ -7,10 +7,14 @@ import pytest
 import torch
 from torch import nn
 
+import bat_models
+from frozen_berts import sentences, small_config
+from lutra.data.glue import EncodedSplit, find_task
 from lutra.errors import InputError
-from lutra.evaluate.robustness import Robustness, measure_robustness
+from lutra.evaluate.robustness import Robustness, measure_frozen_robustness, measure_robustness
 from lutra.models.bert import Bert
 from lutra.recipes.bert_config import BertConfig
+from lutra.runtime.bert.engine import GoldenBert, bert_runtime
 
 
 def test_ratio_is_the_clean_score_over_the_deviation_from_it():
@@ -24,7 +28,7 @@ def test_unchanged_predictions_are_infinitely_robust_and_still_json():
     unchanged = Robustness(87.5, (87.5,) * 3)
     assert unchanged.ratio == math.inf
     text = json.dumps(unchanged.to_json(), allow_nan=False)
-    assert json.loads(text) == {"ratio": "infinite", "clean": 87.5, "noisy": [87.5] * 3}
+    assert json.loads(text) == {"ratio": "infinite", "clean": 87.5, "noisy": [87.5] * 3, "engine": "torch"}
     assert Robustness(0.0, (1.0,)).ratio == 0
 
 
@@ -85,3 +89,19 @@ def test_wrong_use_is_refused():
         measure_robustness(model, nn.Identity(), model.evaluate)
     with pytest.raises(InputError, match="repeats at least 1"):
         measure_robustness(model, model.embeddings, model.evaluate, repeats=0)
+
+
+def test_a_frozen_model_has_the_robustness_of_its_golden_model():
+    config = small_config(quantisation={"method": "bmt", "activation_bits": 2})
+    model = bat_models.frozen(config, 2)
+    tokens, types, mask = sentences(config, 90, config.positions, 2)
+    labels = torch.randint(2, (90,), generator=torch.Generator().manual_seed(0))
+    dev = EncodedSplit(find_task("MRPC"), tokens.int(), types.to(torch.int8), mask.sum(dim=1), labels)
+    runtime, golden = (
+        measure_frozen_robustness(each, dev, repeats=3) for each in (bert_runtime(model, 2), GoldenBert(model))
+    )
+    assert runtime == golden and runtime.engine == "runtime"
+    assert len(set(runtime.noisy)) > 1
+    assert measure_frozen_robustness(GoldenBert(model), dev, repeats=1, seed=2).noisy[0] == golden.noisy[2]
+    silent = measure_frozen_robustness(bert_runtime(model), dev, noise=0.0, repeats=2)
+    assert silent.noisy == (silent.clean,) * 2

@@ -263,24 +263,24 @@ def main() -> int:
         kills = Kills(Path(name, "work"), options.seed, options.steps)
         started, counted, struck = time.monotonic(), Counter[str](), 0
         weights = {step: WEIGHTS[step] for step in options.steps}
-        for number in itertools.count():
+        for tried in itertools.count():
             if struck == options.kills:
                 break
             step = kills.draw.choices(list(weights), list(weights.values()))[0]
-            if kills.kill(number, step):
+            if kills.kill(tried, step):
                 struck += 1
                 counted[step] += 1
-            if number % 10 == 9:
-                print(f"{number + 1} tried, {struck} kills, {time.monotonic() - started:.0f} s", flush=True)
+            if tried % 10 == 9:
+                print(f"{tried + 1} tried, {struck} kills, {time.monotonic() - started:.0f} s", flush=True)
         ends: Counter[int] = Counter()
         cheap = [step for step in options.steps if step not in ("explore", "simulate", "synth", "baselines")]
-        for number in range(options.pairs):
-            ends += kills.pair(number, (kills.draw.choice(cheap), kills.draw.choice(cheap)))
+        for pair in range(options.pairs):
+            ends += kills.pair(pair, (kills.draw.choice(cheap), kills.draw.choice(cheap)))
         for step in {"explore", "synth"} & set(options.steps):
             kills.jobs(step)
         left = [path.name for path in temporary.iterdir() if path.name.startswith("lutra-")]
         _clear(temporary)
-        print(f"{struck} kills while the command ran ({number} tried): {dict(counted)}")
+        print(f"{struck} kills while the command ran ({tried} tried): {dict(counted)}")
         print(f"pairs: {options.pairs}; their {2 * options.pairs} commands ended with {dict(ends)}")
         print(f"temporary folders at the end, before the next command: {len(left)}; faults: {len(kills.faults)}")
         return 1 if kills.faults else 0

@@ -17,8 +17,8 @@ PACKAGE = Path(lutra.__file__).parent
 PARTS = {
     f"lutra_transformer_{name}"
     for name in (
-        *("attention", "banks", "block_rows", "controller", "core", "embed", "feeder"),
-        *("pixels", "product", "rows", "step", "walk", "wide"),
+        *("attention", "banks", "block_rows", "controller", "core", "embed", "feeder", "left"),
+        *("pixels", "product", "program", "queue", "rows", "scoreboard", "step", "stream", "tile", "walk", "wide"),
     )
 }
 """What holds a transformer machine together; its vector units are modules like others."""
@@ -116,7 +116,7 @@ WRONG: dict[str, list[dict[str, int]]] = {
         *({"Size": 1}, {"Size": 6}, {"Lanes": 512, "Keys": 512}),
         *({"Keys": 0}, {"Keys": 2048}, {"Keys": 63}, {"ChunkBits": 3}, {"RowBits": 3}, {"KeyBits": 6}),
     ],
-    "lutra_transformer_softmax_max": [{"Size": 1}, {"Size": 6}, {"RowBits": 3}],
+    "lutra_transformer_softmax_max": [{"Size": 1}, {"Size": 6}, {"Banks": 3}, {"RowBits": 3}],
     "lutra_transformer_table": [{"Lanes": 0}, {"Tables": 0}, {"Tables": 3, "TableBits": 1}],
 }
 # The same, so wrong that Verilator finds an error before it comes to the check.

@@ -79,6 +79,22 @@ def test_table_3_adds_shift_gelu_to_the_arrays(tmp_path):
     assert table_3["8x8 systolic, ShiftGELU, cycles"].ours == 96 * 64 + 27 + 9
 
 
+def test_table_3_shows_what_graphs_of_adders_save(tmp_path):
+    assert not any(name.startswith("block of") for name in rows("quweit-3", tmp_path))
+    use, sums = {"lut_packed": 800, "lut_raw": 1600, "ff": 90}, {"tree_luts": 9, "graph_luts": 7}
+    design = {"use": use, "lut_packed_per_output": 12.5, "latency_cycles": 9, "sums": []}
+    chosen = {**design, "lut_packed_per_output": 8.25, "sums": [{"dataflow": way, **sums} for way in ("graph", "tree")]}
+    target = {"recipe": "small", "encoded_bits": 3, "outputs": 64, "tool": "Yosys", "designs": [design, chosen]}
+    write_json(tmp_path / "synth" / "sums.json", {"design": "summed-blocks", "targets": [target]})
+    table_3 = rows("quweit-3", tmp_path)
+    assert table_3["block of small, 3-bit values, trees"].ours == 12.5
+    row = table_3["block of small, 3-bit values, graphs for 1 of 2 groups"]
+    assert row.ours == 8.25 and row.remark.startswith("64 outputs, F = all: 800 packed, 1,600 raw, 90 FF, latency 9 ")
+    write_json(tmp_path / "synth" / "sums.json", {"design": "summed-blocks", "targets": [{"recipe": "small"}]})
+    with pytest.raises(InputError, match=r"sums\.json: not a record of a synthesis"):
+        table("quweit-3", Records(tmp_path))
+
+
 def test_table_4_shows_the_paper_and_serial_summation(tmp_path):
     table_4 = rows("quweit-4", tmp_path)
     assert table_4["as printed, FPGA ratio"].ours == pytest.approx(2.291, abs=5e-4)

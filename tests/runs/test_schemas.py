@@ -45,6 +45,8 @@ PLAIN = {
     "papers/experiments/run.py",  # writes records of syntheses, read by papers.recorded_*
     "papers/experiments/asic_block.py",  # scripts that make such records
     "papers/experiments/encoded_values.py",
+    "papers/experiments/machine_units.py",
+    "papers/experiments/summed_blocks.py",
     "papers/recorded_designs.py",
     "models/bert_files.py",  # folders of Hugging Face
     "models/convert/hugging_face.py",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -12,6 +14,21 @@ from lutra.frozen.random_block import ENCODED_VALUES, random_block
 def random_rows(rng: np.random.Generator, graph: Graph, rows: int) -> np.ndarray:
     """Input rows over the whole range of the input type, (rows, width) int64."""
     return rng.integers(graph.input_type.minimum, graph.input_type.maximum + 1, (rows, graph.input_width))
+
+
+def mixed_block(luts: int) -> Graph:
+    """A graph takes less for the first six outputs, of ternary values; trees for the last six, of 24 bits in int8."""
+    rng = np.random.default_rng(5)
+    graph = random_block(
+        rng, width=12, thermometer_bits=3, luts=(luts,), inputs=(6,), groups=2, encoded_values="ternary", max_shift=0
+    )
+    summation = graph.ops[-2]
+    encoded = summation.encoded.copy()
+    encoded[luts // 2 :] = 0
+    encoded[luts // 2 : luts // 2 + 24, 6:] = rng.integers(-128, 128, (24, 6))
+    return dataclasses.replace(
+        graph, ops=(*graph.ops[:-2], dataclasses.replace(summation, encoded=encoded), graph.ops[-1])
+    )
 
 
 @st.composite

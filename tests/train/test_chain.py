@@ -62,6 +62,7 @@ def test_every_method_is_trained_and_evaluated(base, tmp_path):
     assert result["stages"].keys() == {*methods, *shared}
     freeze_chain(files, recipe)
     evaluated = evaluate_chain(files, recipe)
+    assert evaluate_chain(files, recipe, engine="runtime") == {**evaluated, "engine": "runtime"}
     for name, stage in result["stages"].items():
         assert not files.stage(name).last_checkpoint.exists()
         assert evaluated["methods"][name]["dev"]["dev"]["accuracy"] == stage["best_score"], name

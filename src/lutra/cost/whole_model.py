@@ -88,7 +88,7 @@ def dense_parts(shape: TransformerShape, array: SystolicArray) -> tuple[EnergyPa
     On the FPGA arithmetic costs as many times more than in 45 nm as on the array; block RAM is charged as in 45 nm,
     which is its least.
     """
-    energy = _Energy(array)
+    energy = PartMaker(array)
     layers, tokens, rows = shape.layers, shape.tokens, shape.tokens * shape.heads
     attention, mlp, outside = attention_gemms(shape), mlp_gemms(shape), outside_gemms(shape)
     norms = layers * 2 + shape.norms_outside
@@ -126,7 +126,7 @@ def block_parts(shape: TransformerShape, array: SystolicArray, fold: FoldFactor)
         asic_energy_j=cycles * wider * paper_asic_energy().j_per_cycle,
     )
     traffic = shape.layers * shape.tokens * shape.width * BLOCK_BYTES_PER_VALUE
-    return (block, _Energy(array).on_chip("on-chip buffers, blocks", traffic, mlp=True))
+    return (block, PartMaker(array).on_chip("on-chip buffers, blocks", traffic, mlp=True))
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,11 @@ def ratio(dense: Iterable[EnergyPart], ours: Iterable[EnergyPart], off_chip: boo
     )
 
 
-class _Energy:
-    """Makes parts of counts."""
+class PartMaker:
+    """Makes parts of counts: of the array's cycles, of operations in 32 bits, of bytes.
+
+    On the FPGA arithmetic costs as many times more than in 45 nm as on the array; block RAM is charged as in 45 nm.
+    """
 
     def __init__(self, array: SystolicArray) -> None:
         self.array = array
@@ -159,7 +162,9 @@ class _Energy:
         self.fpga_over_asic = array.fpga_j_per_cycle / array.asic_j_per_cycle
 
     def products(self, name: str, gemms: tuple[Gemm, ...], times: int = 1, mlp: bool = False) -> EnergyPart:
-        cycles = times * sum(gemm.steady_cycles(self.array.size) for gemm in gemms)
+        return self.array_cycles(name, times * sum(gemm.steady_cycles(self.array.size) for gemm in gemms), mlp)
+
+    def array_cycles(self, name: str, cycles: int, mlp: bool = False) -> EnergyPart:
         fpga_energy_j, asic_energy_j = cycles * self.array.fpga_j_per_cycle, cycles * self.array.asic_j_per_cycle
         return EnergyPart(name, mlp, False, fpga_energy_j, asic_energy_j)
 

@@ -7,12 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lutra.data.glue import EncodedSplit, metrics
 from lutra.errors import InputError
+from lutra.frozen.bert_golden import embed
+from lutra.runtime.bert.engine import BertRuntime, GoldenBert
+from lutra.train.distill import sorted_logits
 
 NoiseReference = Literal["tensor", "element", "absolute"]
+NOISE, REPEATS = 0.1, 20
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,8 @@ class Robustness:
 
     clean: float
     noisy: tuple[float, ...]
+    engine: Literal["torch", "runtime"] = "torch"
+    """What the model ran on: the float model, or the kernels of its frozen form."""
 
     @property
     def ratio(self) -> float:
@@ -34,16 +42,16 @@ class Robustness:
     def to_json(self) -> dict[str, Any]:
         """Plain values; an infinite ratio, which JSON has no number for, is the string "infinite"."""
         ratio = self.ratio if math.isfinite(self.ratio) else "infinite"
-        return {"ratio": ratio, "clean": self.clean, "noisy": list(self.noisy)}
+        return {"ratio": ratio, "clean": self.clean, "noisy": list(self.noisy), "engine": self.engine}
 
 
 def measure_robustness(
     model: nn.Module,
     embeddings: nn.Module,
     evaluate: Callable[[], float],
-    noise: float = 0.1,
+    noise: float = NOISE,
     reference: NoiseReference = "tensor",
-    repeats: int = 20,
+    repeats: int = REPEATS,
     seed: int = 0,
 ) -> Robustness:
     """Score of `model` with Gaussian noise on the output of its part `embeddings`, against its score without.
@@ -69,6 +77,36 @@ def measure_robustness(
     finally:
         model.train(was_training)
     return Robustness(clean, noisy)
+
+
+def measure_frozen_robustness(
+    runtime: BertRuntime | GoldenBert, dev: EncodedSplit, noise: float = NOISE, repeats: int = REPEATS, seed: int = 0
+) -> Robustness:
+    """The same of a frozen BERT, on a development set: the noise is relative to the root mean square of the frozen
+    embeddings of a batch's tokens, without padding, and rounded to binary16.
+    """
+    magnitudes: list[float] = []  # of the batches in their order
+
+    def clean_logits(tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        embedded = embed(runtime.model, tokens, token_types, mask)[0].astype(np.float64)
+        magnitudes.append(float(np.sqrt(np.square(embedded).mean())))
+        return runtime.logits(tokens, token_types, mask)
+
+    def score(logits_of: Callable[..., np.ndarray]) -> float:
+        logits = sorted_logits(dev, lambda batch: torch.from_numpy(logits_of(*(each.numpy() for each in batch))))
+        return metrics(dev.task, logits, dev.labels)[dev.task.metric]
+
+    def noisy_score(own_seed: int) -> float:
+        rng, left = np.random.default_rng(own_seed), iter(magnitudes)
+
+        def noisy_logits(tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray) -> np.ndarray:
+            drawn = rng.standard_normal((int((mask != 0).sum()), runtime.model.config.width))
+            return runtime.logits(tokens, token_types, mask, (noise * next(left) * drawn).astype(np.float16))
+
+        return score(noisy_logits)
+
+    clean = score(clean_logits)
+    return Robustness(clean, tuple(noisy_score(seed + k) for k in range(repeats)), "runtime")
 
 
 def _noisy_score(

@@ -8,6 +8,7 @@ Shapes in comments: N tokens, T of one sentence, D residual width, H heads, W wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -43,20 +44,31 @@ def _unseen(name: str, values: np.ndarray) -> None:
 
 
 def golden_logits(
-    model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray, trace: Trace = _unseen
+    model: FrozenBert,
+    tokens: np.ndarray,
+    token_types: np.ndarray,
+    mask: np.ndarray,
+    trace: Trace = _unseen,
+    noise: Binary16Array | None = None,
 ) -> Binary16Array:
     """Logits (B, C) of sentences, integers (B, T) each; `mask` is 1 for tokens and 0 for padding.
+
+    `noise` (N, D) is added to the embeddings of all real tokens, one sentence after the other.
 
     Raises:
         InputError: shapes, tokens, types or masks that the model cannot take.
         LutraError: an activation leaves the range of a binary16.
     """
-    _check_input(model, tokens, token_types, mask)
+    check_input(model, tokens, token_types, mask, noise)
     logits = np.empty((len(tokens), model.config.outputs), np.float16)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found by _finite
+        rows = 0  # of the sentences before
         for start in range(0, len(tokens), SENTENCES_AT_ONCE):
             some = slice(start, start + SENTENCES_AT_ONCE)
             x, sentences = embed(model, tokens[some], token_types[some], mask[some])
+            if noise is not None:
+                x = _seen("embeddings.noise", x + noise[rows : rows + len(x)], trace)
+            rows += len(x)
             for index in range(model.config.layers):
                 x = attention(model, f"layers.{index}.attention", x, sentences, trace)
                 x = feed_forward(model, f"layers.{index}.feed_forward", x, trace)
@@ -127,8 +139,14 @@ def feed_forward(model: FrozenBert, name: str, x: Binary16Array, trace: Trace = 
 
 def classify(model: FrozenBert, x: Binary16Array) -> Binary16Array:
     """Pooler and classifier on the first token of every sentence: (B, D) -> (B, C)."""
-    codes = quantise(model, "pooler_quantiser", x, signed=True)
-    pooled = binary16.tanh(linear(model, "pooler", codes, signed=True)).astype(np.float64)
+    return classify_pooled(
+        model, linear(model, "pooler", quantise(model, "pooler_quantiser", x, signed=True), signed=True)
+    )
+
+
+def classify_pooled(model: FrozenBert, y: Binary16Array) -> Binary16Array:
+    """The pooler's tanh, and the classifier: (B, D) -> (B, C)."""
+    pooled = binary16.tanh(y).astype(np.float64)
     weight = model.tensors["classifier.weight"].astype(np.float64)
     products = binary16.on_grid(pooled[:, None] * weight, binary16.SUM_BITS)  # (B, C, D)
     sums = products.sum(axis=2) * 2.0**-binary16.SUM_BITS + model.tensors["classifier.bias"]
@@ -178,11 +196,18 @@ def layer_norm(model: FrozenBert, name: str, x: Binary16Array, trace: Trace = _u
     mean = _finite(x, name).sum(axis=1, keepdims=True, dtype=np.float64) / width + 0.0  # a zero sum is +0
     centred = _finite(x - mean.astype(np.float16), name)
     squares = binary16.on_grid(np.square(centred, dtype=np.float64), binary16.SQUARE_BITS).sum(axis=1, keepdims=True)
-    epsilon = np.floor(model.config.layer_norm_epsilon * width * 2**binary16.SQUARE_BITS + 0.5)
-    variance = _finite(((squares + epsilon) / (width * 2**binary16.SQUARE_BITS)).astype(np.float16), name)
+    variance = _finite(
+        ((squares + epsilon_of(model.config)) / (width * 2**binary16.SQUARE_BITS)).astype(np.float16), name
+    )
     scale = binary16.reciprocal_root(np.maximum(variance, np.float16(2.0**-24)))
     y: Binary16Array = centred * scale * model.tensors[f"{name}.gain"] + model.tensors[f"{name}.bias"]
     return _seen(name, y, trace)
+
+
+def epsilon_of(config: BertConfig) -> int:
+    """What a layer norm adds to its sum of squares, in the units of that sum: a whole number."""
+    units: int = math.floor(config.layer_norm_epsilon * config.width * 2**binary16.SQUARE_BITS + 0.5)
+    return units
 
 
 def _product(a: np.ndarray, b: np.ndarray, largest: int) -> Binary16Array:
@@ -203,7 +228,18 @@ def _finite(x: Binary16Array, where: str) -> Binary16Array:
     return x
 
 
-def _check_input(model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray, mask: np.ndarray) -> None:
+def check_input(
+    model: FrozenBert,
+    tokens: np.ndarray,
+    token_types: np.ndarray,
+    mask: np.ndarray,
+    noise: np.ndarray | None = None,
+) -> None:
+    """Check that a model can take sentences.
+
+    Raises:
+        InputError: shapes, tokens, types, masks or noise that it cannot take.
+    """
     config = model.config
     if tokens.ndim != 2 or tokens.shape[1] > config.positions:
         raise InputError(f"tokens must be (sentences, at most {config.positions} positions), got {tokens.shape}")
@@ -218,3 +254,7 @@ def _check_input(model: FrozenBert, tokens: np.ndarray, token_types: np.ndarray,
             raise InputError(f"{name} must lie in [0, {count - 1}], found {array.min()} to {array.max()}")
     if not mask[:, :1].all() or tokens.shape[1] == 0:
         raise InputError("mask: the first token of every sentence must be a real one, the pooler reads it")
+    if noise is not None:
+        shape = int((mask != 0).sum()), config.width
+        if noise.dtype != np.float16 or noise.shape != shape or not np.isfinite(noise).all():
+            raise InputError(f"noise must be finite float16 of shape {shape}, got {noise.dtype} {noise.shape}")

@@ -99,6 +99,15 @@ class Design:
         return [out / name for name in [*self.files, MANIFEST]]
 
 
+def with_defaults(text: str, parameters: Mapping[str, int]) -> str:
+    """A module whose parameters have other defaults, for flows that set none."""
+    for name, value in parameters.items():
+        text, count = re.subn(rf"(parameter (?:int unsigned|bit) +{name}\s*= )[\d']+b?\d*", rf"\g<1>{value}", text)
+        if count != 1:
+            raise AssertionError(f"the module has no parameter {name} of its own")
+    return text
+
+
 @cache
 def library_files(*folders: Path) -> Mapping[str, str]:
     """The hand-written modules that all accelerators share, and those in `folders`: file name -> text."""

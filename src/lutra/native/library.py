@@ -1,9 +1,9 @@
 """C++ kernels as plain C libraries: compiled on first use, cached, loaded with ctypes (which drops the GIL in calls).
 
-A library is cached under a hash of its sources, the headers beside them and beside this file, the flags and the
-compiler, so that a stale one is never loaded. A wheel brings libraries that were compiled when it was built (setup.py).
-Nothing is compiled for "this machine": kernels carry their target attributes and choose the instruction set at run
-time, because a wheel or a cache folder may be shared by different machines.
+A library is cached under a hash of its sources, the headers beside and below them and beside this file, the flags and
+the compiler, so that a stale one is never loaded. A wheel brings libraries that were compiled when it was built
+(setup.py). Nothing is compiled for "this machine": kernels carry their target attributes and choose the instruction set
+at run time, because a wheel or a cache folder may be shared by different machines.
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ def require_own(path: Path) -> None:
 
 
 def load_library(name: str, sources: list[Path], flags: list[str]) -> ctypes.CDLL:
-    """Load C++ sources (and the `*.h` files beside them), compiled with `BASE_FLAGS + flags` unless prebuilt or cached.
+    """Load C++ sources, compiled with `BASE_FLAGS + flags` unless prebuilt or cached.
+
+    The `*.h` files beside and below them count as sources.
 
     Several processes may call this at once: each compiles into its own temporary file and renames it.
 
@@ -154,7 +156,7 @@ def _compiler_or_error(name: str) -> tuple[str, ...]:
 
 def _key(sources: list[Path], flags: list[str], compiler_version: str) -> str:
     headers = {
-        header for folder in (SHARED_HEADERS, *(source.parent for source in sources)) for header in folder.glob("*.h")
+        header for folder in (SHARED_HEADERS, *(source.parent for source in sources)) for header in folder.rglob("*.h")
     }
     digest = hashlib.sha256(repr((BASE_FLAGS, flags, platform.machine(), compiler_version)).encode())
     for file in [*sources, *sorted(headers)]:

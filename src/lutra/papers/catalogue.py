@@ -11,10 +11,12 @@ from lutra.papers.bmt_hardware import bmt_5, bmt_6
 from lutra.papers.bmt_scores import bmt_4
 from lutra.papers.experiments.bat_units import bat_pieces
 from lutra.papers.experiments.designs import design_pieces
+from lutra.papers.experiments.machine import machine_pieces
 from lutra.papers.experiments.run import Piece
 from lutra.papers.experiments.table_3 import table_3_pieces
 from lutra.papers.quweit_accuracy import quweit_2
 from lutra.papers.quweit_hardware import quweit_1, quweit_3, quweit_4
+from lutra.papers.quweit_machine import quweit_4_machine
 from lutra.papers.quweit_shares import quweit_figure_1
 from lutra.papers.quweit_whole_model import quweit_4_model
 from lutra.papers.records import Records
@@ -38,6 +40,7 @@ TABLES: dict[str, TableEntry] = {
     "quweit-3": TableEntry(quweit_3, table_3_pieces),
     "quweit-4": TableEntry(quweit_4, design_pieces),
     "quweit-4-model": TableEntry(quweit_4_model),
+    "quweit-4-machine": TableEntry(quweit_4_machine, machine_pieces),
     "bmt-4": TableEntry(bmt_4),
     "bmt-5": TableEntry(bmt_5),
     "bmt-6": TableEntry(bmt_6, bat_pieces),

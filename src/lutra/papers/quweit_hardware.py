@@ -24,6 +24,8 @@ from lutra.cost.weightless import (
     paper_fpga_energy,
 )
 from lutra.cost.workload import ENCODER, TransformerShape, Workload, workload
+from lutra.papers.quweit_machine import headline_rows
+from lutra.papers.quweit_sums import summed_rows
 from lutra.papers.recorded_asic import (
     BUFFERED_OPERANDS,
     PAPER_SHAPE,
@@ -85,6 +87,7 @@ def quweit_3(records: Records) -> PaperTable:
             rows += _gelu_rows(size, gelus[size], arrays.get(size))
     rows += _block_rows(recorded(records, RECORDED_BLOCK, _block_at_fold_1), technology)
     rows += _asic_block_rows(recorded_blocks(records, _ivit_t().tokens), technology)
+    rows += summed_rows(records)
     notes = (
         "Arrays of ours: 32-bit sums, buffers for K = 1024 in BRAM, one requantiser per output lane; the paper "
         "describes neither its buffers nor what its arrays do with the sums.",
@@ -225,6 +228,7 @@ def quweit_4(records: Records) -> PaperTable:
     own = None if array is None else layer_cost(preset("gpt-baby"), array.as_systolic())
     blocks = recorded_blocks(records, preset("gpt-baby").tokens, "gpt-baby")
     rows += _measured_asic_rows(blocks, "nanoGPT-baby, ", 2.5, baby, own)
+    rows += [dataclasses.replace(row, quantity=f"whole machine, {row.quantity}") for row in headline_rows(records)]
     notes = (
         'The paper\'s rows are not in its text; the ratios are ("over 2.2x", "2.5x").',
         f"FPGA, rows F = ...: the block is charged {PAPER_POWER_LABEL}; those with F > 1 are optimistic.",
@@ -237,7 +241,10 @@ def quweit_4(records: Records) -> PaperTable:
         "paper's array (0.25 W), and beside ours, whose elements were counted too (docs/power.md).",
         f"Upper limit for a block of no cost: {layer.upper_limit:.3f}x for I-ViT-T, {baby.upper_limit:.3f}x for "
         "nanoGPT-baby.",
-        "Left out: " + "; ".join(LEAVES_OUT) + ". `quweit-4-model` adds what it can.",
+        "Left out: "
+        + "; ".join(LEAVES_OUT)
+        + ". `quweit-4-model` adds what it can; the rows of the whole machine have all of "
+        "it but idle power (`quweit-4-machine`).",
     )
     return PaperTable("quweit-4", "QuWeiT Table 4: one encoder layer of I-ViT-T on a 32x32 array", tuple(rows), notes)
 

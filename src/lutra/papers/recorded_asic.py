@@ -12,7 +12,7 @@ from lutra.cost.systolic import SystolicArray
 from lutra.papers.recorded_designs import recorded
 from lutra.papers.records import Records
 
-RECORDED_BLOCKS = {"ivit-t": "weightless-asic-ivit-t", "gpt-baby": "weightless-asic-gpt-baby"}
+RECORDED_BLOCKS = {model: f"weightless-asic-{model}" for model in ("ivit-t", "gpt-baby", "gpt-mini")}
 """By model, the `design` of the records of syntheses."""
 RECORDED_ELEMENTS = "systolic-asic-ivit-t"
 PAPER_SHAPE = "paper-4D-D-dense"

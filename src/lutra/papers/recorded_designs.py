@@ -17,7 +17,7 @@ from lutra.reading import parse_json, read_bytes
 from lutra.runs.schemas.exploration import ExplorationRecord
 from lutra.runs.typed import read_record
 
-RECORDED_DESIGNS = {"ivit-t": "weightless-designs-ivit-t", "gpt-baby": "weightless-designs-gpt-baby"}
+RECORDED_DESIGNS = {model: f"weightless-designs-{model}" for model in ("ivit-t", "gpt-baby", "gpt-mini")}
 """The `design` of the records of syntheses, by the model whose width the blocks have."""
 RECORDED_RECOVERY = "gpt-mini-recovery"
 """The record of an exploration whose variants have the shapes of the designs."""

@@ -19,6 +19,8 @@ class Row:
     paper: float | None
     ours: float | None
     remark: str = ""
+    projected: float | None = None
+    """As the paper computes it, of one layer and from its own figures; for tables that have such a column."""
 
     @property
     def ratio(self) -> float | None:
@@ -37,21 +39,29 @@ class PaperTable:
 
     def to_table(self) -> Table:
         """The same for a terminal, without its notes."""
-        rows = [
-            (row.quantity, row.unit, _number(row.paper), _number(row.ours), _number(row.ratio, 3), row.remark)
-            for row in self.rows
-        ]
-        return Table(self.title, ("quantity", "unit", "paper", "ours", "ours / paper", "remark"), tuple(rows))
+        return Table(self.title, self._header, tuple(self._cells(row) for row in self.rows))
 
     def to_markdown(self) -> str:
         """The table as Markdown, with its notes below."""
-        lines = [f"**{escape.markdown(self.title)}**", "", "| quantity | unit | paper | ours | ours / paper | remark |"]
-        lines.append("| --- | --- | ---: | ---: | ---: | --- |")
-        for row in self.rows:
-            cells = (row.quantity, row.unit, _number(row.paper), _number(row.ours), _number(row.ratio, 3), row.remark)
-            lines.append(f"| {' | '.join(map(escape.markdown, cells))} |")
+        lines = [f"**{escape.markdown(self.title)}**", "", f"| {' | '.join(self._header)} |"]
+        lines.append(f"| --- | --- |{' ---: |' * (len(self._header) - 3)} --- |")
+        lines += [f"| {' | '.join(map(escape.markdown, self._cells(row)))} |" for row in self.rows]
         lines += ["", *(f"- {escape.markdown(note)}" for note in self.notes)] if self.notes else []
         return "\n".join(lines) + "\n"
+
+    @property
+    def _projects(self) -> bool:
+        return any(row.projected is not None for row in self.rows)
+
+    @property
+    def _header(self) -> tuple[str, ...]:
+        projected = ("as the paper projects it",) if self._projects else ()
+        return ("quantity", "unit", "paper", *projected, "ours", "ours / paper", "remark")
+
+    def _cells(self, row: Row) -> tuple[str, ...]:
+        projected = (_number(row.projected),) if self._projects else ()
+        figures = (_number(row.ours), _number(row.ratio, 3))
+        return (row.quantity, row.unit, _number(row.paper), *projected, *figures, row.remark)
 
     def to_json(self) -> dict[str, Any]:
         """The table as plain values."""

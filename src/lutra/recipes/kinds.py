@@ -98,6 +98,14 @@ _BLOCK_SCHEMAS = {
     "synth/*/*/result.json": f"{_SCHEMAS}.synthesis:KeptResult",
     "cost.json": f"{_SCHEMAS}.costs:Cost",
 }
+_MACHINE_SCHEMAS = {
+    "machine.json": f"{_SCHEMAS}.simulation:MachineSimulation",
+    "machine_synth.json": f"{_SCHEMAS}.machine:MachineSynthesis",
+    "synth_machine/machine_*/result.json": f"{_SCHEMAS}.machine:KeptModules",
+    "synth_machine/block_*/result.json": f"{_SCHEMAS}.machine:KeptModules",
+    "synth_machine/asic_*/result.json": f"{_SCHEMAS}.machine:KeptCells",
+    "machine_cost.json": f"{_SCHEMAS}.machine:MachineCost",
+}
 _TRAINING_SCHEMAS = {
     "train/log.jsonl": f"{_SCHEMAS}.training:LogLine",
     "baselines/*/train/log.jsonl": f"{_SCHEMAS}.training:LogLine",
@@ -138,12 +146,18 @@ LANGUAGE = Kind(
         ),
         Step(
             "synth",
-            "lutra.accelerators.block.synthesise:synthesise_run",
+            "lutra.accelerators.transformer.synthesis.step:synthesise_run",
             ("freeze", "rtl"),
-            ("synth.json",),
-            blocks_only=True,
+            ("synth.json", "machine_synth.json"),
+            hardware_only=True,
         ),
-        Step("cost", "lutra.cost.step:cost_run", ("freeze", "simulate", "synth"), ("cost.json",), blocks_only=True),
+        Step(
+            "cost",
+            "lutra.cost.machine_step:cost_run",
+            ("freeze", "simulate", "synth"),
+            ("cost.json", "machine_cost.json"),
+            hardware_only=True,
+        ),
         Step(
             "report",
             "lutra.report.build:report_run",
@@ -151,7 +165,7 @@ LANGUAGE = Kind(
             ("report.html",),
         ),
     ),
-    tables="lutra.report.machine:summary_tables",
+    tables="lutra.report.machine.tables:summary_tables",
     summarise="lutra.report.record:summarise_language",
     require_complete="lutra.report.record:require_complete_language",
     results_table="lutra.report.tables:results_table",
@@ -159,7 +173,7 @@ LANGUAGE = Kind(
         **_TRAINING_SCHEMAS,
         "evaluate.json": f"{_SCHEMAS}.evaluation:LanguageEvaluation",
         **_BLOCK_SCHEMAS,
-        "machine.json": f"{_SCHEMAS}.simulation:MachineSimulation",
+        **_MACHINE_SCHEMAS,
     },
     record=f"{_SCHEMAS}.recorded:LanguageRecord",
     generate="lutra.evaluate.language:generate_from_run",
@@ -302,7 +316,7 @@ VISION = Kind(
         ),
         *_HARDWARE_STEPS,
     ),
-    tables="lutra.report.machine:summary_tables",
+    tables="lutra.report.machine.tables:summary_tables",
     summarise="lutra.report.record:summarise_language",
     require_complete="lutra.report.record:require_complete_language",
     results_table="lutra.report.tables:vision_results_table",
@@ -310,7 +324,7 @@ VISION = Kind(
         **_TRAINING_SCHEMAS,
         "evaluate.json": f"{_SCHEMAS}.evaluation:VisionEvaluation",
         **_BLOCK_SCHEMAS,
-        "machine.json": f"{_SCHEMAS}.simulation:MachineSimulation",
+        **_MACHINE_SCHEMAS,
     },
     record=f"{_SCHEMAS}.recorded:VisionRecord",
     record_folder="vision",
@@ -329,7 +343,14 @@ _BLOCK_STEPS = (
         frozenset({"fold_factors", "rows"}),
         blocks_only=True,
     ),
-    *LANGUAGE.steps[6:8],
+    Step(
+        "synth",
+        "lutra.accelerators.block.synthesise:synthesise_run",
+        ("freeze", "rtl"),
+        ("synth.json",),
+        blocks_only=True,
+    ),
+    Step("cost", "lutra.cost.step:cost_run", ("freeze", "simulate", "synth"), ("cost.json",), blocks_only=True),
 )
 
 FROZEN = Kind(

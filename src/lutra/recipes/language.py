@@ -207,10 +207,11 @@ _BLOCK_TRAINING = (
 class HardwareConfig(Section):
     """What the generated accelerator looks like."""
 
-    dataflow: Literal["accumulate", "tree"] = "accumulate"
-    """How the sums are spread over cycles: an accumulator per output, as in the paper, or outputs whole, by trees."""
+    dataflow: Literal["accumulate", "tree", "graph", "auto"] = "accumulate"
+    """How the sums are spread over cycles: an accumulator per output, as in the paper, or outputs whole, by trees, by
+    graphs that outputs share, or by what takes fewer LUTs of these two. Graphs need fold factor "all"."""
     fold_factors: tuple[int | Literal["all"], ...] = Field((1, 4, "all"), min_length=1)
-    """Bits added per cycle and output (accumulate), or outputs per cycle (tree): each is generated and simulated."""
+    """Bits added per cycle and output (accumulate), or outputs per cycle (others): each is generated and simulated."""
     synthesise_fold_factors: tuple[int | Literal["all"], ...] = (1,)
     """Which of them are also synthesised."""
     rows: int = Field(1024, ge=1, le=ROWS)
@@ -241,12 +242,16 @@ class MachineConfig(Section):
     """Results per cycle, a power of two up to `size`; 0: as many as the array has columns."""
     norm_lanes: int = Field(1, ge=1, le=64)
     """Of its layer norm, a power of two up to `lanes`."""
+    overlap: bool = False
+    """Whether an attention's products and softmax run at the same time: fewer cycles, a second memory of scores."""
     fold_factor: int | Literal["all"] = 8
     """Of its weightless blocks, as in `hardware.fold_factors`."""
     characters: int = Field(64, ge=1, le=1024)
     """Of a language model: tokens of the text that its simulation writes and compares; at most the context."""
     images: int = Field(2, ge=1, le=1024)
     """Of a vision model: test images that its simulation classifies and compares."""
+    synthesise: bool = False
+    """Whether the step `synth` takes the machine too, with this model and with the baseline's dense MLP: minutes."""
 
     @field_validator("fold_factor")
     @classmethod

@@ -41,7 +41,12 @@ class Section(BaseModel):
         return {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
 
 
-_ADDED: dict[tuple[str, str], Any] = {("block", "encoded_scale"): "block", ("train", "threads"): THREADS}
+_ADDED: dict[tuple[str, str], Any] = {
+    ("block", "encoded_scale"): "block",
+    ("train", "threads"): THREADS,
+    ("machine", "overlap"): False,
+    ("machine", "synthesise"): False,
+}
 """Keys that came after results had been recorded: at their defaults they leave a recipe's hash as it was."""
 
 

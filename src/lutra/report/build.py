@@ -17,7 +17,16 @@ from lutra.recipes.vision import VisionRecipe
 from lutra.report import tables
 from lutra.report.evidence import Evidence, read_run
 from lutra.report.figures import BlockShape, block_picture, css_variables, training_curves
-from lutra.report.machine import machine_evidence, machine_tables, machine_verdict
+from lutra.report.machine.tables import (
+    machine_cost,
+    machine_cost_tables,
+    machine_evidence,
+    machine_points,
+    machine_synth_tables,
+    machine_synthesis,
+    machine_tables,
+    machine_verdict,
+)
 from lutra.runs.files import RunFiles, write_text
 from lutra.version import __version__
 
@@ -212,11 +221,13 @@ def proof_section(evidence: Evidence) -> Section:
 
 def _machine_sections(evidence: Evidence) -> list[Section]:
     """Of the machine for the whole model, where there is one."""
-    found = machine_evidence(evidence)
-    if found is None:
+    found, synthesis, cost = machine_evidence(evidence), machine_synthesis(evidence), machine_cost(evidence)
+    if found is None and synthesis is None and cost is None:
         return []
-    paragraph = f"{machine_verdict(found)} A step begins when the one before has ended."
-    return [Section("machine", "The whole model in hardware", (paragraph,), tables=tuple(machine_tables(found)))]
+    paragraphs = () if found is None else (f"{machine_verdict(found)} A step begins when the one before has ended.",)
+    made = (*machine_tables(found), *machine_synth_tables(synthesis), *machine_cost_tables(cost))
+    points = machine_points(cost)
+    return [Section("machine", "The whole model in hardware", paragraphs, tables=made, points=points)]
 
 
 def block_section(evidence: Evidence) -> Section:

@@ -104,6 +104,16 @@ class RunFiles:
         return self.root / "machine.json"
 
     @property
+    def machine_synth(self) -> Path:
+        """What that machine takes."""
+        return self.root / "machine_synth.json"
+
+    @property
+    def machine_cost(self) -> Path:
+        """Its cycles and energy."""
+        return self.root / "machine_cost.json"
+
+    @property
     def synth(self) -> Path:
         return self.root / "synth.json"
 

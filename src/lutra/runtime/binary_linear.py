@@ -9,6 +9,7 @@ import numpy as np
 
 from lutra.errors import InputError, LutraError
 from lutra.runtime.library import INSTRUCTION_SETS, compiled
+from lutra.runtime.structure import pad
 
 WEIGHTS_PER_GROUP = 6
 PANEL = 256
@@ -63,7 +64,7 @@ class BinaryLinear:
         self._inverse, self._offset = np.float32(1) / np.float32(scale), np.float32(offset)
         self._column_scale = _per_column(column_scale, self.outputs, scale)
         self._column_offset = _per_column(column_offset, self.outputs, 0.0)
-        self._weight_sum = _pad(weights.astype(np.int32).sum(axis=0, dtype=np.int32), 0, PANEL)
+        self._weight_sum = pad(weights.astype(np.int32).sum(axis=0, dtype=np.int32), 0, PANEL)
         self._packed = _pack(weights > 0)
         self._layer = _Linear(
             inputs=self.inputs,
@@ -124,21 +125,16 @@ class BinaryLinear:
         return y
 
 
-def _pad(array: np.ndarray, axis: int, multiple: int) -> np.ndarray:
-    missing = -array.shape[axis] % multiple
-    return np.pad(array, [(0, missing if dim == axis else 0) for dim in range(array.ndim)])
-
-
 def _per_column(values: np.ndarray | None, outputs: int, default: float) -> np.ndarray:
     given = np.full(outputs, default, np.float32) if values is None else np.asarray(values, np.float32)
     if given.shape != (outputs,):
         raise InputError(f"column factors must have shape ({outputs},), got {given.shape}")
-    return np.ascontiguousarray(_pad(given, 0, PANEL))
+    return np.ascontiguousarray(pad(given, 0, PANEL))
 
 
 def _pack(positive: np.ndarray) -> np.ndarray:
     """Boolean (K, N) -> (groups, N / 64, 48) uint8: six bits of 64 columns each; an even number of groups."""
-    padded = _pad(_pad(positive, 0, 2 * WEIGHTS_PER_GROUP), 1, PANEL)
+    padded = pad(pad(positive, 0, 2 * WEIGHTS_PER_GROUP), 1, PANEL)
     bits = padded.reshape(-1, WEIGHTS_PER_GROUP, padded.shape[1] // 64, 64)  # (groups, 6, blocks, 64)
     ordered = bits[..., COLUMN_OF_BYTE].transpose(0, 2, 3, 1)  # (groups, blocks, 64, 6)
     return np.packbits(ordered.reshape(*ordered.shape[:2], -1), axis=2, bitorder="little")

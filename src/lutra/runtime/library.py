@@ -45,6 +45,8 @@ def library() -> ctypes.CDLL | None:
         ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3, ctypes.c_void_p,
         *[ctypes.c_int64] * 2,
     ]  # fmt: skip
+    kernels.lutra_bert_run.restype = ctypes.c_int64
+    kernels.lutra_bert_run.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 2, ctypes.c_int64]
     return kernels
 
 

@@ -12,6 +12,7 @@ from lutra.errors import FrozenModelError
 from lutra.frozen.graph import Graph, WeightlessBlock, as_weightless
 from lutra.frozen.ops import LutLayer
 from lutra.runtime.results import result_dtype
+from lutra.runtime.structure import pad
 
 COLUMNS = 32
 GROUP_BITS = 6
@@ -63,11 +64,6 @@ class Block(ctypes.Structure):
             setattr(target, name, kept.ctypes.data)
 
 
-def _pad(array: np.ndarray, axis: int, multiple: int) -> np.ndarray:
-    missing = -array.shape[axis] % multiple
-    return np.pad(array, [(0, missing if dim == axis else 0) for dim in range(array.ndim)])
-
-
 def _pack_bits(rows: np.ndarray) -> np.ndarray:
     """Rows of 0 and 1 to bytes, the first in the lowest bit."""
     return np.packbits(rows.astype(np.uint8), axis=1, bitorder="little")
@@ -105,7 +101,7 @@ def compile_block(graph: Graph) -> Block:
 def _lay_out_thermometer(block: Block, view: WeightlessBlock) -> None:
     thresholds = view.thermometer.thresholds  # (D, T)
     bits = thresholds.shape[1]
-    flat = _pad(thresholds.reshape(-1), 0, 64)
+    flat = pad(thresholds.reshape(-1), 0, 64)
     alive = (flat <= 127) & (np.arange(flat.size) < thresholds.size)
     feature = np.minimum(np.arange(flat.size) // bits, block.width - 1).reshape(-1, 64)
     block.thermometer_bits, block.planes, block.packed_words = bits, thresholds.size, len(feature)
@@ -132,8 +128,8 @@ def _lay_out_layer(
     # Four entries to a nibble and eight to a byte; a table of four entries fills half a byte.
     nibbles = layer.tables.reshape(luts, -1, 4) @ (1 << np.arange(4))  # (L, 2^n / 4)
     table_bytes = _pack_bits(layer.tables)  # (L, bytes)
-    by_byte = _pad(table_bytes, 0, 64).reshape(-1, 64, table_bytes.shape[1]).transpose(0, 2, 1)
-    source = _pad(layer.connections, 0, 64).reshape(-1, 64, inputs).transpose(0, 2, 1)  # (L / 64, n, 64)
+    by_byte = pad(table_bytes, 0, 64).reshape(-1, 64, table_bytes.shape[1]).transpose(0, 2, 1)
+    source = pad(layer.connections, 0, 64).reshape(-1, 64, inputs).transpose(0, 2, 1)  # (L / 64, n, 64)
     block.point(
         structure,
         connections=(layer.connections + first_plane).astype(np.int32),
@@ -158,8 +154,8 @@ def _lay_out_sum(block: Block, view: WeightlessBlock, values: dict[str, tuple[in
     sources = [values[name] for name in view.summation.inputs]
     planes = np.concatenate([first + np.arange(bits) for first, _, bits in sources])  # (R,)
     first_rows = np.cumsum([0, *(bits for _, _, bits in sources)])
-    encoded = _pad(view.summation.encoded, 1, COLUMNS).astype(np.int8)  # (R, C)
-    grouped = _pad(encoded, 0, GROUP_BITS).reshape(-1, GROUP_BITS, encoded.shape[1] // COLUMNS, COLUMNS)
+    encoded = pad(view.summation.encoded, 1, COLUMNS).astype(np.int8)  # (R, C)
+    grouped = pad(encoded, 0, GROUP_BITS).reshape(-1, GROUP_BITS, encoded.shape[1] // COLUMNS, COLUMNS)
     group_count, _, column_blocks, _ = grouped.shape
     tables: list[tuple[int, int]] = []  # (group, column block)
     segment_tables, column_segments, starts = [0], [0], []
@@ -183,7 +179,7 @@ def _lay_out_sum(block: Block, view: WeightlessBlock, values: dict[str, tuple[in
     pairs = grouped.reshape(group_count, 3, 2, column_blocks, COLUMNS).transpose(0, 3, 1, 4, 2)
     block.point(
         block,
-        group_planes=_pad(planes, 0, GROUP_BITS).astype(np.int32),
+        group_planes=pad(planes, 0, GROUP_BITS).astype(np.int32),
         column_segments=np.array(column_segments, np.int32),
         segment_tables=np.array(segment_tables, np.int32),
         segment_start=np.array(starts).astype(np.int16),
@@ -195,7 +191,7 @@ def _lay_out_sum(block: Block, view: WeightlessBlock, values: dict[str, tuple[in
         sum_source=np.array(
             [(word, -(-bits // 64), row) for (_, word, bits), row in zip(sources, first_rows, strict=False)], np.int32
         ),
-        token_rows=_tiles(_pad(encoded, 0, 4)),
+        token_rows=_tiles(pad(encoded, 0, 4)),
     )
     return centre.reshape(-1)
 
@@ -229,7 +225,7 @@ def _tiles(encoded: np.ndarray) -> np.ndarray:
 
 def _lay_out_requantise(block: Block, view: WeightlessBlock, centre: np.ndarray) -> None:
     op = view.requantise
-    multiplier, shift, bias = (_pad(array, 0, COLUMNS) for array in (op.multiplier, op.shift, view.summation.bias))
+    multiplier, shift, bias = (pad(array, 0, COLUMNS) for array in (op.multiplier, op.shift, view.summation.bias))
     constant = bias + centre
     rounding = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
     largest = np.abs(view.summation.encoded).sum(axis=0).max() + np.abs(bias).max() + np.abs(constant).max()

@@ -47,6 +47,12 @@ def test_generated_files_are_free_of_warnings(tmp_path, shape, fold_factor, data
     assert verilator.lint([file for file in files if file.suffix == ".sv"], "block_0") == ""
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_graphs_are_free_of_warnings(tmp_path, shape):
+    files = generate_rtl(FrozenModel((block(shape),)), tmp_path / "rtl", "all", "graph")
+    assert verilator.lint([file for file in files if file.suffix == ".sv"], "block_0") == ""
+
+
 def test_the_lint_sees_warnings(tmp_path):
     (tmp_path / "careless.sv").write_text(
         "module careless (input logic [1:0] a_i, output logic b_o);\n  assign b_o = a_i;\nendmodule\n"
@@ -64,13 +70,13 @@ def test_a_line_of_ten_thousand_bits_is_no_mistake(tmp_path):
     assert verilator.lint([tmp_path / "lutra_delay.sv", tmp_path / "line.sv"], "line") == ""
 
 
-@pytest.mark.parametrize("dataflow", ["accumulate", "tree"])
-def test_a_block_without_any_varying_bit_is_free_of_warnings(tmp_path, dataflow):
+@pytest.mark.parametrize(("fold", "dataflow"), [(2, "accumulate"), (2, "tree"), ("all", "graph")])
+def test_a_block_without_any_varying_bit_is_free_of_warnings(tmp_path, fold, dataflow):
     graph = block()
     thermometer, *rest = graph.ops
     constant = replace(thermometer, thresholds=np.full_like(thermometer.thresholds, 128))
     layers = [replace(op, tables=op.tables * 0 + 1) if hasattr(op, "tables") else op for op in rest]
-    files = generate_rtl(FrozenModel((replace(graph, ops=(constant, *layers)),)), tmp_path / "rtl", 2, dataflow)
+    files = generate_rtl(FrozenModel((replace(graph, ops=(constant, *layers)),)), tmp_path / "rtl", fold, dataflow)
     assert verilator.lint([file for file in files if file.suffix == ".sv"], "block_0") == ""
 
 

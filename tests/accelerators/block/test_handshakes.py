@@ -58,6 +58,13 @@ TREE_FAULTS = {
     "output of a tree is lost": (REGISTER, "ready_o = !spare_valid_q", "ready_o = 1'b1"),
     "input of a tree is taken over a row": (CONTROLLER, "!filled_q || take_o;", "1'b1;"),
 }
+GRAPH_FAULTS = {
+    "a graph's data does not wait": (
+        "block_0_graph_0.sv",
+        "if (advance_i) begin\n      output_0_",
+        "if (1'b1) begin\n      output_0_",
+    )
+}
 FOLDED_TREE_FAULTS = {"beats are counted when none leaves": (PIPELINE, "if (valid_o)", "if (1'b1)")}
 EVERY_FAULT = {
     name: (fold, dataflow, change)
@@ -66,6 +73,7 @@ EVERY_FAULT = {
         (3, "accumulate", FOLDED_FAULTS),
         ("all", "tree", TREE_FAULTS),
         (2, "tree", FOLDED_TREE_FAULTS),
+        ("all", "graph", GRAPH_FAULTS),
     )
     for name, change in faults.items()
 }
@@ -90,7 +98,10 @@ def problems(folder: Path, fold, dataflow, change, seeds: int) -> list[str | Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("fold", "dataflow"), [("all", "accumulate"), (3, "accumulate"), ("all", "tree"), (2, "tree")])
+@pytest.mark.parametrize(
+    ("fold", "dataflow"),
+    [("all", "accumulate"), (3, "accumulate"), ("all", "tree"), (2, "tree"), ("all", "graph")],
+)
 def test_a_block_without_faults_passes_with_every_seed(tmp_path, fold, dataflow):
     assert problems(tmp_path, fold, dataflow, None, SEEDS) == [None] * SEEDS
 

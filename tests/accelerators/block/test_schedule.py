@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lutra.accelerators.block.schedule import lane_groups, registered_levels, schedule
+from lutra.accelerators.block.schedule import graph_levels, lane_groups, registered_levels, schedule
 from lutra.errors import InputError
 from lutra.frozen.graph import as_weightless
 from lutra.frozen.random_block import random_block
@@ -85,13 +85,25 @@ def test_trees_of_one_group_after_the_other_select_their_bits_first():
     assert make("all", "tree", **shape).drain_cycles == 1  # 2 tables of 6 bits, 1 level, all groups at once
 
 
+def test_graphs_are_registered_behind_the_first_level_and_then_every_second():
+    assert [graph_levels(n) for n in (0, 1, 2, 3, 4, 5)] == [(0,), (1,), (1, 2), (1, 3), (1, 3, 4), (1, 3, 5)]
+
+
+def test_trees_and_graphs_of_a_block_take_as_long_as_the_longest():
+    shape = {"width": 12, "luts": (96,), "inputs": (6,), "encoded_values": "ternary"}
+    graph, tree = make("all", "graph", **shape), make("all", "tree", **shape)
+    assert (graph.steps, graph.output_lanes, graph.output_beats) == (tree.steps, tree.output_lanes, tree.output_beats)
+    assert graph.drain_cycles > tree.drain_cycles
+    assert graph.latency_cycles - tree.latency_cycles == graph.drain_cycles - tree.drain_cycles
+
+
 def test_lanes_without_a_last_output_keep_their_group():
     block = as_weightless(random_block(np.random.default_rng(0), width=5, luts=(6,), inputs=(3,), groups=2))
     assert lane_groups(block, 2, 3).tolist() == [[0, 1, 1], [0, 1, 1]]  # outputs 0, 1 and 2, 3, 4
 
 
 def test_other_dataflows_are_refused():
-    with pytest.raises(InputError, match="dataflow must be accumulate or tree"):
+    with pytest.raises(InputError, match="dataflow must be accumulate, tree, graph or auto"):
         make(1, "systolic")
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from frozen_blocks import random_rows
+from frozen_blocks import mixed_block, random_rows
 from lutra.accelerators.block.bench import harness
 from lutra.accelerators.block.bench.compare import compare
 from lutra.accelerators.block.bench.harness import Device, Recording
 from lutra.accelerators.block.emit import block_design
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.simulate import simulate_devices, simulate_graphs, simulate_run
+from lutra.accelerators.block.tree import TreePlan
 from lutra.accelerators.block.wave import WavePlan
 from lutra.errors import InputError, MismatchError, RunDirectoryError, ToolError
 from lutra.frozen import golden, store
@@ -27,7 +28,7 @@ from lutra.runs.files import RunFiles
 from lutra.runs.typed import read_evidence
 
 FOLDS = (1, 2, 3, 4, "all")
-DATAFLOWS = ("accumulate", "tree")
+DATAFLOWS = ("accumulate", "tree", "graph", "auto")
 
 
 def random_case(rng):
@@ -52,11 +53,13 @@ def random_case(rng):
 
 
 def simulate_random_cases(rng, count, folder):
-    """Random cases in one build, by accumulators and by trees in turn."""
+    """Random cases in one build, the dataflows in turn; graphs need all outputs in one cycle."""
     devices = []
     for index in range(count):
         graph, fold, rows = random_case(rng)
-        devices.append(Device(BlockPlan(graph, f"block_{index}", fold, DATAFLOWS[index % 2]), rows))
+        dataflow = DATAFLOWS[index % len(DATAFLOWS)]
+        fold = "all" if dataflow == "graph" else fold
+        devices.append(Device(BlockPlan(graph, f"block_{index}", fold, dataflow), rows))
     block_design([device.plan for device in devices]).write(folder / "rtl")
     return simulate_devices(devices, folder / "rtl", folder / "waveforms")
 
@@ -79,6 +82,15 @@ def test_outputs_that_follow_several_registers_of_the_step(tmp_path):
     assert [WavePlan(device.plan).segments for device in devices] == [3, 3]
     block_design([device.plan for device in devices]).write(tmp_path / "rtl")
     assert_equal(simulate_devices(devices, tmp_path / "rtl", tmp_path / "waveforms"))
+
+
+def test_trees_wait_for_the_graphs_of_other_groups(tmp_path):
+    plan = BlockPlan(mixed_block(128), "block_0", "all", "auto")
+    assert [each.dataflow for each in plan.schedule.sums] == ["graph", "tree"]
+    assert TreePlan(plan).lane(6).waiting > 0
+    block_design([plan]).write(tmp_path / "rtl")
+    device = Device(plan, random_rows(np.random.default_rng(6), plan.graph, 20))
+    assert_equal(simulate_devices([device], tmp_path / "rtl", tmp_path / "waveforms"))
 
 
 @pytest.mark.slow
@@ -128,6 +140,13 @@ MUTATIONS = {
     "threshold is exclusive": ("lutra_threshold", "offset >= threshold_i", "offset > threshold_i"),
     "trees go on under back-pressure": ("lutra_pipeline", "advance_o = ready_i", "advance_o = 1'b1"),
     "beats of a tree are not counted by row": ("lutra_pipeline", "beat_q == LastBeat", "1'b0"),
+    "three terms lose a carry": ("lutra_ternary_add", "z_i[CarryBits-1:0] & (x_i", "z_i[CarryBits-1:0] & (y_i"),
+    "a graph gets other bits": ("block_3_summation", ".bits_i(bits_0)", ".bits_i(~bits_0)"),
+    "a graph goes on under back-pressure": (
+        "block_3_graph_0",
+        "if (advance_i) begin\n      output_0_",
+        "if (1'b1) begin\n      output_0_",
+    ),
     "bits of a tree's row stay valid": ("lutra_pipeline", "Stages'(valid_i)", "Stages'(1)"),
 }
 
@@ -137,9 +156,9 @@ MUTATIONS = {
 def test_faults_in_modules_are_found(tmp_path, mutation):
     module, right, wrong = MUTATIONS[mutation]
     rng = np.random.default_rng(1)
-    designs = ((1, "accumulate"), (3, "accumulate"), (2, "tree"))
+    designs = ((1, "accumulate"), (3, "accumulate"), (2, "tree"), ("all", "graph"))
     # Outputs of 8 bits are clamped, which hides wrong sums.
-    graphs = [random_block(rng, width=6, luts=(12, 8), inputs=(4, 3), output_bits=bits) for bits in (8, 16, 8)]
+    graphs = [random_block(rng, width=6, luts=(12, 8), inputs=(4, 3), output_bits=bits) for bits in (8, 16, 8, 16)]
     plans = [BlockPlan(graph, f"block_{i}", *designs[i]) for i, graph in enumerate(graphs)]
     block_design(plans).write(tmp_path / "rtl")
     path = tmp_path / "rtl" / f"{module}.sv"
@@ -260,6 +279,7 @@ def test_every_kind_of_fault_is_reported(device):
     wrong = good.output.copy()
     wrong[2, 5] += 1
     late, never = good.output_cycles + 1, {"source_stalled_cycles": 0, "sink_stalled_cycles": 0}
+    least = sum(each.stalls("source") for each in STALLING_PASSES)
     faults = {
         "row 2, element 5 \\(with stalls\\)": [good, faultless(device, output=wrong)],
         "element 5 \\(with stalls at the sink\\)": [good, good, faultless(device, output=wrong)],
@@ -268,7 +288,8 @@ def test_every_kind_of_fault_is_reported(device):
         "changed before it was taken in cycle 7 with stalls": [good, faultless(device, unstable_cycle=7)],
         "cycles measured": [faultless(device, output_cycles=late), good],
         "only 0 of 3 rows": [faultless(device, output=good.output[:0], output_cycles=late[:0]), good],
-        "the source stalled in 0 cycles only, at least 3 prove": [faultless(device, **never)] * len(STALLING_PASSES),
+        f"the source stalled in 0 cycles only, at least {least} prove": [faultless(device, **never)]
+        * len(STALLING_PASSES),
     }
     for pattern, recordings in faults.items():
         assert re.search(pattern, problem(*recordings) or ""), pattern

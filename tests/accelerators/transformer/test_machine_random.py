@@ -13,7 +13,7 @@ from lutra.accelerators.transformer.simulate import GivenRows, simulate_model
 from transformer_machines import random_input
 
 
-def random_case(rng, largest):
+def random_case(rng, largest, overlap):
     """An image, rows, and the pieces in which they come; the first models are small."""
     size = int(2 ** rng.integers(1, largest + 1))
     lanes = int(2 ** rng.integers(0, size.bit_length()))
@@ -37,14 +37,14 @@ def random_case(rng, largest):
         shapes = {"layers": layers, "width": width, "heads": heads, "image": image, "patch": patch}
         program = random_vit(rng, **shapes, ffn=ffn, only_class=bool(rng.integers(0, 2)))
     folds = {"fold_factor": [1, 3, 8, "all"][rng.integers(0, 4)], "dataflow": str(rng.choice(["tree", "accumulate"]))}
-    config = replace(sized_for(program, size, lanes, norm_lanes), **folds)
+    config = replace(sized_for(program, size, lanes, norm_lanes, overlap=overlap), **folds)
     image = compile_model(program, config)
     return image, GivenRows(random_input(rng, image, sum(pieces)), tuple(pieces))
 
 
 @pytest.mark.parametrize("seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 35))])
 def test_a_random_model_on_a_random_machine(tmp_path, seed):
-    image, given = random_case(np.random.default_rng(seed), 2 if seed < 5 else 4)
+    image, given = random_case(np.random.default_rng(seed), 2 if seed < 5 else 4, overlap=seed % 2 == 1)
     result = simulate_model(image, [given], tmp_path)
     assert result.problem is None, f"{image.config}: {result.problem}"
     assert sum(values for values, _ in result.steps.values()) > 100

@@ -34,7 +34,7 @@ def parameters(size, lanes, keys):
 
 FORMS = [parameters(4, 4, 80), parameters(2, 1, 5), parameters(8, 16, 1024), parameters(4, 8, 8)]
 FAULTS = {
-    "the maximum of the tile before": (MAX, "if (clear_i) begin", "if (0) begin"),
+    "the maximum of the tile before": (MAX, "if (clear_i[b]) begin", "if (0) begin"),
     "the smallest score": (MAX, "largest_2_q > so_far", "largest_2_q < so_far"),
     "unsigned scores": (MAX, "logic signed [15:0] one, other;", "logic [15:0] one, other;"),
     "hidden scores in the maximum": (MAX, "visible_i[l] ? scores_i[16*l +: 16] : Least", "scores_i[16*l +: 16]"),
@@ -47,10 +47,10 @@ FAULTS = {
     "the sum of the row before": (SOFTMAX, "first_q[Total] ? '0 : sum_q", "sum_q"),
     "a beat too few in the sum": (SOFTMAX, "valid_q[Total] && last_q[Total]", "valid_q[Total-1] && last_q[Total-1]"),
     "rows that do not wait": (SOFTMAX, "&& wait_q == '0;", ";"),
-    "a row too many": (SOFTMAX, "{1'b0, row_q} == rows_i - 1'b1", "{1'b0, row_q} == rows_i"),
+    "a row too many": (SOFTMAX, "{1'b0, row_q} == pass_rows - 1'b1", "{1'b0, row_q} == pass_rows"),
     "reciprocals of other rows": (SOFTMAX, "if (start_i) begin\n      factors_q <= '0;",
                                   "if (0) begin\n      factors_q <= '0;"),
-    "done too early": (SOFTMAX, "factor_done && factors_q == rows_i - 1'b1", "factor_done"),
+    "done too early": (SOFTMAX, "factor_done && factors_q == pass_rows - 1'b1", "factor_done"),
     "a beat of another row": (SOFTMAX, "e_row_o   = rows_q[Stages]", "e_row_o   = rows_q[Stages-1]"),
     "powers of two": (RECIPROCAL, "LastStep = 5'd16", "LastStep = 5'd15"),
 }  # fmt: skip

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +25,7 @@ from lutra.accelerators.bat.sizes import node_parameters
 from lutra.accelerators.bat.synthesise import UnitPoint, synthesise_unit, unit_design, unit_points, unit_script
 from lutra.frozen import store
 from lutra.hardware.design import Design as Files
-from lutra.hardware.design import library_files
+from lutra.hardware.design import library_files, with_defaults
 from lutra.recipes.bert import BertRecipe
 from lutra.runs.files import RunFiles, write_text
 from lutra.runs.schemas.bat import KeptEngine, KeptUnit
@@ -191,7 +190,7 @@ def _engine_in_cells(
     given["LaneBits"] = int(given["Elements"]).bit_length()
     folder = files.root / "synth" / ("asic_engine_" + "_".join(str(given[name]) for name in sorted(given)))
     library = library_files(emit.RTL)
-    needed = Files.complete({f"{ENGINE}.sv": _with_defaults(library[f"{ENGINE}.sv"], given)}, library)
+    needed = Files.complete({f"{ENGINE}.sv": with_defaults(library[f"{ENGINE}.sv"], given)}, library)
     scripts = asic_scripts(needed.sources, ENGINE)
     content = [asic.tool, *scripts, sizing_commands(asic.clock_hz), opensta_script(ENGINE, asic.clock_hz)]
     content += [needed.content_hash, hashlib.sha256(asic.liberty_text.encode()).hexdigest()]
@@ -209,15 +208,6 @@ def _engine_in_cells(
     return _kept(
         folder / "result.json", KeptEngine, content, fresh, f"an engine of {units} units in standard cells", build
     )
-
-
-def _with_defaults(text: str, parameters: Mapping[str, int]) -> str:
-    """A module whose parameters have other defaults: the flow to standard cells sets none."""
-    for name, value in parameters.items():
-        text, count = re.subn(rf"(parameter int unsigned {name}\s*= )\d+", rf"\g<1>{value}", text)
-        if count != 1:
-            raise AssertionError(f"{ENGINE} has no parameter {name}")
-    return text
 
 
 def _kept(

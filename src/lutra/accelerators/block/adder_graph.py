@@ -12,18 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-from mako.template import Template
 
 from lutra.errors import MismatchError
 from lutra.frozen.types import IntArray
-from lutra.hardware.design import Design, library_files
-from lutra.hardware.literals import literal
-from lutra.names import require_identifier
 
-RTL = Path(__file__).parent / "rtl"
 TABLE_BITS = 6
 PAIRED_BITS = 5
 """Inputs up to which two tables fit into one."""
@@ -71,11 +65,11 @@ class Count:
     inverted: frozenset[int]
 
     @property
-    def luts(self) -> int:
-        """Tables of six inputs; the place itself where it is one."""
+    def halves(self) -> int:
+        """Halves of lookup tables; the place itself where it is one."""
         if len(self.places) == 1:
             return 0
-        return self.number.bits if len(self.places) > PAIRED_BITS else -(-self.number.bits // 2)
+        return (2 if len(self.places) > PAIRED_BITS else 1) * self.number.bits
 
 
 @dataclass(frozen=True)
@@ -86,10 +80,8 @@ class Adder:
     operands: tuple[Operand, ...]
 
     @property
-    def luts(self) -> int:
-        """A table per place from the lowest in which two operands meet."""
-        starts = sorted(operand.shift for operand in self.operands)
-        return self.number.bits - starts[1]
+    def halves(self) -> int:
+        return _adder_halves(self.operands, 0, self.number.bits)
 
 
 @dataclass(frozen=True)
@@ -99,12 +91,26 @@ class Output:
     operands: tuple[Operand, ...]
     constant: int
 
-    def luts(self, bits: int) -> int:
+    @property
+    def adds(self) -> bool:
+        """Whether there is more than one thing to add."""
+        return len(self.operands) + bool(self.constant) > 1
+
+    def halves(self, bits: int) -> int:
         """As of an adder, in which a constant is an operand that begins at the lowest place."""
-        starts = sorted(operand.shift for operand in self.operands)
-        if len(starts) + bool(self.constant) < 2:
-            return 0
-        return bits - (starts[0] if self.constant else starts[1])
+        return _adder_halves(self.operands, self.constant, bits) if self.adds else 0
+
+
+def _adder_halves(operands: Sequence[Operand], constant: int, bits: int) -> int:
+    """Halves of lookup tables of an adder in front of its carry chain, from the lowest place in which two things meet.
+
+    Of three terms, a place has a table for its sum and one for its carry where it gets more than one bit.
+    """
+    starts = sorted(operand.shift for operand in operands)
+    three = len(operands) + bool(constant) == OPERANDS
+    meet = (sum(each.shift <= place < each.top for each in operands) > 1 for place in range(bits))
+    places = list(meet)[starts[0] if constant else starts[1] :]
+    return len(places) + (sum(places) if three else 0)
 
 
 @dataclass
@@ -117,26 +123,53 @@ class AdderGraph:
     counts: list[Count] = field(default_factory=list)
     adders: list[Adder] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
+    _known: dict[object, Number] = field(default_factory=dict, repr=False)
+    """Numbers by what they are made of: nothing is counted or added twice."""
+
+    @property
+    def levels(self) -> dict[str, int]:
+        """How many adders stand between the bits and each number, at most."""
+        levels = {count.number.name: 0 for count in self.counts}
+        for adder in self.adders:
+            levels[adder.number.name] = 1 + max(levels[operand.number.name] for operand in adder.operands)
+        return levels
+
+    @property
+    def output_levels(self) -> list[int]:
+        """The same of the outputs; one that is a number, or constant, needs no adder."""
+        levels = self.levels
+        return [
+            max((levels[operand.number.name] for operand in output.operands), default=0) + output.adds
+            for output in self.outputs
+        ]
+
+    @property
+    def depth(self) -> int:
+        """Levels of adders."""
+        return max(self.output_levels)
 
     @property
     def luts(self) -> int:
-        """Lookup tables of six inputs, or pairs of five, that the graph takes."""
-        parts = sum(count.luts for count in self.counts) + sum(adder.luts for adder in self.adders)
-        return parts + sum(output.luts(self.bits) for output in self.outputs)
+        """Lookup tables that the graph takes, of six inputs, or two of at most five as packing pairs them."""
+        parts = sum(count.halves for count in self.counts) + sum(adder.halves for adder in self.adders)
+        return -(-(parts + sum(output.halves(self.bits) for output in self.outputs)) // 2)
 
     def count(self, places: Sequence[int], inverted: Iterable[int]) -> Number:
-        """A new count of at most `TABLE_BITS` bits."""
-        number = Number(f"count_{len(self.counts)}", len(places))
-        self.counts.append(Count(number, tuple(places), frozenset(inverted)))
-        return number
+        """The count of at most `TABLE_BITS` bits."""
+        made = tuple(places), frozenset(inverted)
+        if made not in self._known:
+            self._known[made] = Number(f"count_{len(self.counts)}", len(places))
+            self.counts.append(Count(self._known[made], *made))
+        return self._known[made]
 
     def add(self, operands: Sequence[Operand]) -> Operand:
-        """A new adder of two or three operands."""
+        """The sum of two or three operands."""
         shift = min(operand.shift for operand in operands)
         moved = tuple(Operand(each.number, each.shift - shift, each.inverted) for each in operands)
-        number = Number(f"sum_{len(self.adders)}", sum(operand.high for operand in moved))
-        self.adders.append(Adder(number, moved))
-        return Operand(number, shift)
+        if moved not in self._known:
+            self._known[moved] = Number(f"sum_{len(self.adders)}", sum(operand.high for operand in moved))
+            self.adders.append(Adder(self._known[moved], moved))
+        return Operand(self._known[moved], shift)
 
     def reduced(self, operands: Sequence[Operand], left: int) -> list[Operand]:
         """The same sum from at most `left` operands (1 or 3): the narrowest are added first, three at a time."""
@@ -291,25 +324,3 @@ def prove(graph: AdderGraph, encoded: IntArray, start: IntArray) -> None:
         constant = output.constant + sum(part[1] for part in parts)
         if (weights != encoded[:, d]).any() or (constant - int(start[d])) % (1 << graph.bits):
             raise MismatchError(f"adder graph: output {d} adds other values than those encoded")
-
-
-def graph_design(graph: AdderGraph, name: str) -> Design:
-    """SystemVerilog of a graph: the module `name`, from bits to sums.
-
-    Raises:
-        InputError: `name` is not an identifier.
-    """
-    require_identifier(name, "module")
-    used = {place for count in graph.counts for place in count.places}
-    unused = [place for place in range(graph.places) if place not in used]
-    template = Template(filename=str(RTL / "adder_graph.sv.mako"), strict_undefined=True)
-    text = template.render(graph=graph, name=name, tables=_tables, unused=unused)
-    return Design.complete({f"{name}.sv": str(text)}, library_files())
-
-
-def _tables(count: Count) -> str:
-    """The literal of a count's tables, as lutra_rom wants them."""
-    addresses = np.arange(1 << len(count.places))
-    flipped = sum(1 << index for index, place in enumerate(count.places) if place in count.inverted)
-    words = np.bitwise_count(addresses ^ flipped).astype(np.int64)
-    return literal((words[:, None] >> np.arange(count.number.bits) & 1).T)

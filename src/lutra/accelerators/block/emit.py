@@ -11,8 +11,9 @@ from typing import Any
 
 from mako.template import Template
 
+from lutra.accelerators.block.graph_pipeline import graph_module
 from lutra.accelerators.block.plan import BlockPlan
-from lutra.accelerators.block.schedule import LEVELS_PER_STAGE, Dataflow, FoldFactor
+from lutra.accelerators.block.schedule import LEVELS_PER_STAGE, BlockSchedule, Dataflow, FoldFactor
 from lutra.accelerators.block.tree import TreePlan
 from lutra.accelerators.block.wave import WavePlan
 from lutra.frozen import store
@@ -37,15 +38,19 @@ def _template(name: str) -> Template:
 def block_files(plan: BlockPlan) -> dict[str, str]:
     """The generated modules of one block: file name -> text. The last one is the block's top module."""
     arguments: dict[str, Any] = {"plan": plan, "s": plan.schedule, "graph": plan.graph, "address_bits": address_bits}
-    parts = {"thermometer": "thermometer", "network": "network", "summation": plan.schedule.dataflow}
+    parts = {"thermometer": "thermometer", "network": "network", "summation": "tree"}
     files: dict[str, str] = {}
-    if plan.schedule.dataflow == "tree":
+    if plan.schedule.dataflow == "accumulate":
+        arguments |= {"wave": WavePlan(plan), "levels_per_stage": LEVELS_PER_STAGE}
+        parts["summation"] = "accumulate"
+    else:
         arguments["tree"] = tree = TreePlan(plan)
-        for number in range(plan.schedule.output_lanes):
+        for number in tree.numbers:
             text = _template("lane").render(**arguments, number=number, lane=tree.lane(number))
             files[f"{plan.name}_lane_{number}.sv"] = str(text)
-    else:
-        arguments |= {"wave": WavePlan(plan), "levels_per_stage": LEVELS_PER_STAGE}
+        for group, pipeline in tree.graphs.items():
+            name = f"{plan.name}_graph_{group}"
+            files[f"{name}.sv"] = graph_module(pipeline, name)
     for part, template in parts.items():
         files[f"{plan.name}_{part}.sv"] = str(_template(template).render(**arguments))
     return files | {f"{plan.name}.sv": str(_template("block").render(**arguments))}
@@ -59,8 +64,14 @@ def with_library(generated: dict[str, str]) -> Design:
 def block_design(plans: Sequence[BlockPlan]) -> Design:
     """The design that holds the given blocks; its manifest maps them to their graphs and holds their schedules."""
     generated = {file: text for plan in plans for file, text in block_files(plan).items()}
-    blocks = [{"module": plan.name, "graph": plan.graph.name, **asdict(plan.schedule)} for plan in plans]
+    blocks = [{"module": plan.name, "graph": plan.graph.name, **_recorded(plan.schedule)} for plan in plans]
     return Design.complete(generated, library_files(RTL), {"blocks": blocks})
+
+
+def _recorded(schedule: BlockSchedule) -> dict[str, Any]:
+    """A schedule as a manifest holds it: what concerns graphs only where one was asked for."""
+    told = {name: value for name, value in asdict(schedule).items() if value not in ((), None)}
+    return told | ({"sums": list(told["sums"])} if "sums" in told else {})
 
 
 def model_plans(model: FrozenModel, fold_factor: FoldFactor, dataflow: Dataflow = "accumulate") -> list[BlockPlan]:
@@ -112,6 +123,24 @@ def fold_folder(files: RunFiles, fold_factor: FoldFactor) -> Path:
     return files.rtl / f"fold_{fold_factor}"
 
 
+def chosen_sums(plans: Sequence[BlockPlan]) -> list[str]:
+    """What was chosen for the sums of blocks where there was a choice, a line each, or why there was none."""
+    lines = []
+    for plan in plans:
+        sums = plan.schedule.sums
+        if plan.schedule.fallback:
+            lines.append(f"{plan.name}: trees; {plan.schedule.fallback}")
+        elif sums:
+            graphs = sum(each.dataflow == "graph" for each in sums)
+            trees = sum(each.tree_luts for each in sums)
+            chosen = sum(each.graph_luts if each.dataflow == "graph" else each.tree_luts for each in sums)
+            lines.append(
+                f"{plan.name}: graphs for {graphs} of {len(sums)} groups of outputs, counted {chosen:,} LUTs "
+                f"where trees are {trees:,}"
+            )
+    return lines
+
+
 def write_rtl(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
     """Write the RTL of a run's frozen model for every fold factor of the recipe, replacing earlier RTL.
 
@@ -121,9 +150,12 @@ def write_rtl(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
     designs = []
     for fold_factor in recipe.hardware.fold_factors:
         folder = fold_folder(files, fold_factor)
-        design = run_design(files, recipe, fold_factor).design
+        designed = run_design(files, recipe, fold_factor)
+        design = designed.design
         written = design.write(folder)
         logger.info("%s: %d files", folder, len(written))
+        for line in chosen_sums(designed.plans):
+            logger.info("%s: %s", folder, line)
         where = str(folder.relative_to(files.root))
         designs.append({"fold_factor": fold_factor, "folder": where, "blocks": design.manifest["blocks"]})
     return {"frozen_hash": store.content_hash(files.frozen), "designs": designs}

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lutra.accelerators.block.contents import BlockContents
 from lutra.accelerators.block.schedule import Dataflow, FoldFactor, schedule
 from lutra.frozen.graph import Graph, as_weightless
-from lutra.frozen.ops import LutLayer, Requantise, Thermometer
+from lutra.frozen.ops import LutLayer, Requantise
 from lutra.frozen.types import IntArray
 from lutra.hardware.literals import address_bits, literal, rom_order
 from lutra.names import require_identifier
@@ -38,10 +39,8 @@ class ThermometerLane:
     fields: tuple[BeatField, ...]
 
 
-class BlockPlan:
-    """One block at one fold factor and dataflow. Layer 0 is the thermometer, layer k the k-th LUT layer.
-
-    A bit exists in the RTL when a live table or the summation reads it and it is not constant.
+class BlockPlan(BlockContents):
+    """One block at one fold factor and dataflow: its bits, its schedule, and what the templates print of them.
 
     Raises:
         FrozenModelError: the graph is not a weightless block.
@@ -50,55 +49,15 @@ class BlockPlan:
 
     def __init__(self, graph: Graph, name: str, fold_factor: FoldFactor, dataflow: Dataflow = "accumulate") -> None:
         self.name = require_identifier(name, "module of the RTL")
-        self.graph = graph
-        self.block = as_weightless(graph)
+        super().__init__(as_weightless(graph))
         self.schedule = schedule(self.block, fold_factor, dataflow)
         self.step_bits = address_bits(self.schedule.steps)
-        # An accumulator of at least two bits keeps every encoded value a sign and at least one more bit.
-        self.sum_bits = max(2, graph.types()[self.block.summation.output].bits)
         self.multipliers, self.shift = common_requantise(self.block.requantise)
         self.multiplier_bits = max(1, max(self.multipliers).bit_length())
         # Wide enough for product, rounding term and every output, each with a sign.
         out_bits = self.block.requantise.type.bits
         self.product_bits = 1 + max(self.sum_bits + self.multiplier_bits, self.shift + 1, out_bits + 1)
-
-        self.layers: tuple[Thermometer | LutLayer, ...] = (self.block.thermometer, *self.block.lut_layers)
-        layer_of = {op.output: layer for layer, op in enumerate(self.layers)}
-        sources = [layer_of[source] for source in self.block.summation.inputs]
-        self.summed = [(layer, bit) for layer in sources for bit in range(self.layers[layer].width)]
-        self.constants = self._constants()
-        self.live = self._live()
-        self._position = [
-            {int(bit): place for place, bit in enumerate(np.flatnonzero(live & (constants < 0)))}
-            for live, constants in zip(self.live, self.constants, strict=True)
-        ]
-        added = np.count_nonzero(self.block.summation.encoded, axis=1) > 0
-        exists = [bool(added[r]) and bit in self._position[layer] for r, (layer, bit) in enumerate(self.summed)]
-        self.registered = [r for r, present in enumerate(exists) if present]
         self._register = {r: place for place, r in enumerate(self.registered)}
-
-    def _constants(self) -> list[IntArray]:
-        """Per layer and bit: its constant value, or -1."""
-        low, high = self.graph.input_type.minimum, self.graph.input_type.maximum
-        thresholds = self.block.thermometer.thresholds.reshape(-1)
-        constants = [np.where(thresholds <= low, 1, np.where(thresholds > high, 0, -1))]
-        for layer in self.block.lut_layers:
-            first = layer.tables[:, 0]
-            constants.append(np.where((layer.tables == first[:, None]).all(axis=1), first, -1))
-        return constants
-
-    def _live(self) -> list[np.ndarray]:
-        """Per layer and bit: whether the summation or a live, not constant table reads it."""
-        live = [np.zeros(len(constants), bool) for constants in self.constants]
-        for (layer, bit), encoded in zip(self.summed, self.block.summation.encoded, strict=True):
-            live[layer][bit] |= bool(encoded.any())
-        for number, op in reversed(list(enumerate(self.block.lut_layers, start=1))):
-            live[number - 1][op.connections[live[number] & (self.constants[number] < 0)]] = True
-        return live
-
-    def existing(self, layer: int) -> list[int]:
-        """The bits of `layer` that exist, ascending; bit `existing(layer)[i]` is wire i of that layer."""
-        return list(self._position[layer])
 
     def wire(self, layer: int, bit: int) -> str:
         """Where the value of a bit of a layer is found inside the network module."""

@@ -7,17 +7,21 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from lutra.accelerators.block.choice import GroupSum, graph_of, group_sums
+from lutra.accelerators.block.contents import BlockContents
 from lutra.errors import InputError
 from lutra.frozen.graph import WeightlessBlock
 from lutra.frozen.types import IntArray
 from lutra.recipes.groups import group_bounds
 
 FoldFactor = int | Literal["all"]
-Dataflow = Literal["accumulate", "tree"]
+Dataflow = Literal["accumulate", "tree", "graph", "auto"]
 """How the conditional summation is spread over cycles.
 
 accumulate: the paper's (QuWeiT section 3.3). All outputs work at the same time, each with an accumulator, and add F
-bits per cycle. tree: F outputs per cycle, each from all of its bits in one pipelined tree of adders.
+bits per cycle. tree: F outputs per cycle, each from all of its bits in one pipelined tree of adders. graph: all outputs
+in one cycle, from a pipelined graph of tables and adders that those of a group share. auto: a tree, or, with all
+outputs in one cycle, for every group of outputs what is counted to take fewer lookup tables.
 """
 DATAFLOWS: dict[str, Dataflow] = {name: name for name in get_args(Dataflow)}
 """The same, by what users write."""
@@ -30,6 +34,8 @@ SUMMATION_STAGES = 3
 """Registers on the way of an accumulated row's last bit beside those of what it adds: bit, sum, chosen sum."""
 LEVELS_PER_STAGE = 3
 """Levels of adders between two registers; only one behind a table, which takes as long as the other two."""
+GRAPH_LEVELS_PER_STAGE = 2
+"""The same in a graph, whose adders have three operands."""
 LUT_INPUTS = 6
 
 
@@ -42,6 +48,7 @@ class BlockSchedule:
     """
 
     dataflow: Dataflow
+    """What was chosen, never "auto"; "graph" if any group of outputs has one."""
     fold_factor: FoldFactor
     steps: int
     """Cycles that the summation of one row takes."""
@@ -57,6 +64,10 @@ class BlockSchedule:
     """Cycles from an input beat until its bits are stored."""
     drain_cycles: int
     """Cycles from the last step of a row until its last sum leaves."""
+    sums: tuple[GroupSum, ...] = ()
+    """How each group of outputs is summed, where a graph was asked for or could be chosen."""
+    fallback: str | None = None
+    """Why no graph could be chosen."""
 
     @property
     def interval_cycles(self) -> int:
@@ -77,17 +88,18 @@ class BlockSchedule:
 
 
 def schedule(block: WeightlessBlock, fold_factor: FoldFactor, dataflow: Dataflow = "accumulate") -> BlockSchedule:
-    """The schedule of `block` at a fold factor: bits per cycle and output (accumulate), or outputs per cycle (tree).
+    """The schedule of `block` at a fold factor: bits per cycle and output (accumulate), or outputs per cycle (others).
 
     "all" stands for all of them in one cycle.
 
     Raises:
-        InputError: the fold factor is neither a positive integer nor "all", or there is no such dataflow.
+        InputError: the fold factor is neither a positive integer nor "all", there is no such dataflow, or a graph is
+            asked for but not all outputs in one cycle.
     """
     if fold_factor != "all" and (isinstance(fold_factor, bool) or not isinstance(fold_factor, int) or fold_factor < 1):
         raise InputError(f'fold factor must be an integer from 1, or "all", got {fold_factor!r}')
-    if dataflow not in ("accumulate", "tree"):
-        raise InputError(f"dataflow must be accumulate or tree, got {dataflow!r}")
+    if dataflow not in DATAFLOWS:
+        raise InputError(f"dataflow must be accumulate, tree, graph or auto, got {dataflow!r}")
     summation = block.summation
     summed_bits = int(np.diff(group_bounds(len(summation.encoded), summation.groups)).max())
     input_width, output_width = block.graph.input_width, block.graph.output_width
@@ -95,12 +107,18 @@ def schedule(block: WeightlessBlock, fold_factor: FoldFactor, dataflow: Dataflow
     steps = 1 if fold_factor == "all" else -(-folded // fold_factor)
     input_lanes, output_lanes = -(-input_width // steps), -(-output_width // steps)
     output_beats = -(-output_width // output_lanes)
+    sums, fallback = _sums(block, dataflow, fold_factor, steps)
     if dataflow == "accumulate":
         # Every output beat is a cycle behind the one before, from its bits to its sums.
         drain_cycles = SUMMATION_STAGES + len(addend_levels(-(-summed_bits // steps))) + output_beats - 1
     else:
+        graphs = [group for group, each in enumerate(sums) if each.dataflow == "graph"]
+        dataflow = "graph" if graphs else "tree"
         selects = any(len(set(row)) > 1 for row in lane_groups(block, output_lanes, steps).tolist())
-        drain_cycles = len(registered_levels(tree_levels(summed_bits, steps))) + int(selects)
+        of_trees = len(registered_levels(tree_levels(summed_bits, steps))) + int(selects)
+        of_graphs = [len(graph_levels(graph_of(BlockContents(block), group).depth)) for group in graphs]
+        # Trees and graphs of one block advance together: the shorter pass their sums on until the longest has its own.
+        drain_cycles = max(of_graphs + [of_trees] * (not graphs or len(graphs) < len(sums)))
     return BlockSchedule(
         dataflow=dataflow,
         fold_factor=fold_factor,
@@ -112,7 +130,23 @@ def schedule(block: WeightlessBlock, fold_factor: FoldFactor, dataflow: Dataflow
         output_beats=output_beats,
         input_stages=INPUT_STAGES if dataflow == "accumulate" else 0,
         drain_cycles=drain_cycles,
+        sums=sums,
+        fallback=fallback,
     )
+
+
+def _sums(
+    block: WeightlessBlock, dataflow: Dataflow, fold_factor: FoldFactor, steps: int
+) -> tuple[tuple[GroupSum, ...], str | None]:
+    """How each group is summed where a graph may be, and why none may be."""
+    if dataflow not in ("graph", "auto"):
+        return (), None
+    if steps > 1:
+        reason = f"a graph sums all outputs in one cycle, and fold factor {fold_factor} has {steps}"
+        if dataflow == "graph":
+            raise InputError(f'{block.graph.name}: {reason}; take fold factor "all", or dataflow tree or auto')
+        return (), reason
+    return group_sums(BlockContents(block), forced=dataflow == "graph"), None
 
 
 def lane_groups(block: WeightlessBlock, lanes: int, steps: int) -> IntArray:
@@ -142,9 +176,14 @@ def addend_levels(bits_per_step: int) -> tuple[int, ...]:
     return registered_levels((bits_per_step - 1).bit_length())
 
 
-def registered_levels(levels: int) -> tuple[int, ...]:
+def graph_levels(depth: int) -> tuple[int, ...]:
+    """Levels of a graph's adders whose sums are registered."""
+    return registered_levels(depth, GRAPH_LEVELS_PER_STAGE)
+
+
+def registered_levels(levels: int, per_stage: int = LEVELS_PER_STAGE) -> tuple[int, ...]:
     """Levels of adders, from 1 on, whose sums are registered; 0 stands for tables without any adder behind them.
 
     The last level always is.
     """
-    return (*range(1, levels, LEVELS_PER_STAGE), levels)
+    return (*range(1, levels, per_stage), levels)

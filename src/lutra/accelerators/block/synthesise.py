@@ -36,7 +36,7 @@ from lutra.synth.tools.asic import Asic
 from lutra.synth.tools.find import Tool, fpga_yosys, native_yosys, opensta
 from lutra.synth.tools.yosys import copy_sources, fpga_script, map_fpga, sources_of
 
-PROOF_VERSION = "4"
+PROOF_VERSION = "5"
 """Counts what changes verdicts, so that kept ones from before are not taken."""
 
 logger = logging.getLogger("lutra")
@@ -158,7 +158,7 @@ def _proof(plan: BlockPlan, netlist: dict[str, Any]) -> dict[str, Any]:
     proof: dict[str, Any] = {"holds": True}
     try:
         proof |= asdict(prove_tables(plan, netlist))
-        prove = prove_summation if plan.schedule.dataflow == "tree" else prove_accumulators
+        prove = prove_accumulators if plan.schedule.dataflow == "accumulate" else prove_summation
         proof["summation"] = asdict(prove(plan, netlist))
     except MismatchError as error:
         proof = {"holds": False, "problem": str(error)}

@@ -1,4 +1,4 @@
-"""The trees of adders of a block whose dataflow is "tree": one per output lane, each sums a whole output per step.
+"""The trees of adders of a block: one per output lane, each sums a whole output per step.
 
 The first level adds no numbers: a table of at most six inputs, some of the row's bits and the step, holds the sum of
 the encoded values of these bits in that step. Every adder is as wide as its sums in the trained block can become.
@@ -7,15 +7,15 @@ the encoded values of these bits in that step. Every adder is as wide as its sum
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 
+from lutra.accelerators.block.choice import graph_of
+from lutra.accelerators.block.graph_pipeline import GraphPipeline
 from lutra.accelerators.block.plan import BlockPlan
-from lutra.accelerators.block.schedule import lane_groups, leaf_bits, registered_levels, tree_levels
+from lutra.accelerators.block.schedule import graph_levels, lane_groups, leaf_bits, registered_levels, tree_levels
 from lutra.frozen.types import IntArray
 from lutra.hardware.literals import address_bits, literal, rom_order
-from lutra.recipes.groups import group_bounds
 
 
 @dataclass(frozen=True)
@@ -71,30 +71,36 @@ class Lane:
     """After the tables, then after each level; empty where a level goes on without registers."""
     sum: Node
     unused_places: tuple[int, ...]
+    waiting: int = 0
+    """Of the registers, the last ones that only wait for the graphs of other groups."""
 
 
 class TreePlan:
-    """The trees of `plan`, and which bits they get."""
+    """The trees of `plan`, the graphs of the groups that have one instead, and which bits they get."""
 
     def __init__(self, plan: BlockPlan) -> None:
         self.plan = plan
-        schedule, summation = plan.schedule, plan.block.summation
+        schedule = plan.schedule
         self.steps = schedule.steps
         self.step_address_bits = plan.step_bits if self.steps > 1 else 0
         self.leaf_bits = leaf_bits(self.steps)
         self.levels = tree_levels(schedule.bits_per_step, self.steps)
         self.lane_groups = lane_groups(plan.block, schedule.output_lanes, self.steps)
-        bounds = group_bounds(len(plan.summed), summation.groups)
-        registered = np.array(plan.registered, np.int64)
-        self.group_bits = [registered[(registered >= first) & (registered < end)] for first, end in pairwise(bounds)]
-        self.places = max(1, *(len(bits) for bits in self.group_bits))
-        fixed = [r for r, (layer, bit) in enumerate(plan.summed) if plan.constants[layer][bit] == 1]
-        self.start = summation.bias + summation.encoded[fixed].sum(axis=0)
-        """Where every output's sum starts: its bias, and what constant bits add."""
+        self.group_bits, self.places, self.start = plan.group_bits, plan.places, plan.start
         sequences = list(dict.fromkeys(map(tuple, self.lane_groups.tolist())))
         self.selections = [self._selection(sequence) for sequence in sequences]
         self._selection_of = [sequences.index(tuple(row)) for row in self.lane_groups.tolist()]
         self.selects = any(len(selection.words) > 1 for selection in self.selections)
+        self.graphs = {
+            group: self._graph(group) for group, each in enumerate(schedule.sums) if each.dataflow == "graph"
+        }
+        self.numbers = [lane for lane in range(schedule.output_lanes) if self.lane_groups[lane, 0] not in self.graphs]
+        """The lanes that are trees."""
+
+    def _graph(self, group: int) -> GraphPipeline:
+        graph = graph_of(self.plan, group)
+        waiting = self.plan.schedule.drain_cycles - len(graph_levels(graph.depth))
+        return GraphPipeline(graph, (*graph_levels(graph.depth), *[graph.depth] * waiting))
 
     def selection_of(self, lane: int) -> int:
         return self._selection_of[lane]
@@ -133,9 +139,15 @@ class TreePlan:
                 taken = [replace(node, name=f"stage_{level}_{i}_q") for i, node in enumerate(nodes)]
                 registers[-1] = tuple(zip(nodes, taken, strict=True))
                 nodes = taken
+        waiting = self.plan.schedule.drain_cycles - sum(map(bool, registers)) - self.selects
+        for _ in range(waiting):
+            taken = [replace(node, name=f"stage_{len(registers)}_{i}_q") for i, node in enumerate(nodes)]
+            levels.append(())
+            registers.append(tuple(zip(nodes, taken, strict=True)))
+            nodes = taken
         used = {place for leaf in kept for place in leaf.places}
         unused = tuple(place for place in range(self.places) if place not in used)
-        return Lane(tuple(kept), tuple(levels), tuple(registers), nodes[0], unused)
+        return Lane(tuple(kept), tuple(levels), tuple(registers), nodes[0], unused, waiting)
 
     def values(self, lane: int) -> IntArray:
         """Encoded value that each place adds in each step, (steps, places)."""

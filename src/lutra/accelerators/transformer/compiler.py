@@ -61,10 +61,16 @@ def compile_model(program: Graph, config: TransformerConfig) -> Image:
 
 
 def sized_for(
-    program: Graph, size: int, lanes: int | None = None, norm_lanes: int | None = None, rows: int | None = None
+    program: Graph,
+    size: int,
+    lanes: int | None = None,
+    norm_lanes: int | None = None,
+    rows: int | None = None,
+    overlap: bool = False,
 ) -> TransformerConfig:
     """The smallest machine of a `size` that runs a whole model; as many lanes as the array has columns, and one for
-    the norm, unless they are given; for `rows` rows of a sequence where the model takes more.
+    the norm, unless they are given; for `rows` rows of a sequence where the model takes more; with `overlap` one whose
+    steps overlap.
 
     Raises:
         InputError: an operation that the machine does not have, or a value out of range.
@@ -76,7 +82,8 @@ def sized_for(
     depth = 1 << (max(size, most) - 1).bit_length()
     pixels = isinstance(program.ops[0], Patches)
     draft = TransformerConfig.from_mapping(
-        {"size": size, "lanes": lanes, "norm_lanes": norm_lanes or 1, "rows": most, "depth": depth, "pixels": pixels}
+        {"size": size, "lanes": lanes, "norm_lanes": norm_lanes or 1, "rows": most, "depth": depth}
+        | {"pixels": pixels, "overlap": overlap}
         | dict.fromkeys(MEMORY_SIZES.values(), 1)
     )
     writer = _Writer(program, draft)
@@ -107,8 +114,7 @@ class _Writer:
             "exponentials": Memory(1),
             "tables": Memory(1),
         }
-        self.regions: list[str] = []  # the value in each region of the left operands
-        self.region_words: list[int] = []
+        self.regions = packing.Regions()
         self.cached_columns = 0  # of keys (and values) of the layers so far
         self.stream_columns = 0
         self.tables = 0
@@ -153,7 +159,8 @@ class _Writer:
         words = {name: memory.words for name, memory in self.memories.items()}
         words |= {
             "stream": self.stream_columns // c.lanes,
-            "left": sum(self.region_words),
+            "left": self.regions.words_of(normed=False),
+            "normed": self.regions.words_of(normed=True),
             "keys": self.cached_columns // c.lanes * c.row_tiles,
             "values": self.cached_columns // c.size * c.rows,
             "program": len(self.steps),
@@ -163,8 +170,7 @@ class _Writer:
 
     def image(self, config: TransformerConfig) -> Image:
         """All of it; regions of the left operands get their places."""
-        bases = np.concatenate([[0], np.cumsum(self.region_words)]).tolist()
-        steps = []
+        bases, steps = self.regions.bases(), []
         for step in self.steps:
             into_left = step.op != Op.PRODUCT or step.target in (Target.LEFT, Target.TABLE)
             if step.op in (Op.PRODUCT, Op.ATTENTION, Op.BLOCK):
@@ -282,7 +288,7 @@ class _Writer:
         op, c = self._op(index, LayerNorm), self.config
         source = self._place(op.inputs[0], Target.STREAM)
         width = self.values[op.output].width
-        region = self._region(op.output, source.width)
+        region = self._region(op.output, source.width, normed=c.overlap)
         words = packing.column_words(op.bias, op.gain, np.arange(width), source.width, c.norm_lanes)
         step = Step(
             Op.NORM, op.output, rows=source.rows, inner=len(words), shift=op.shift, destination=region, width=width,
@@ -391,17 +397,10 @@ class _Writer:
                 return self.values[reader.output].width // reader.heads
         return None
 
-    def _region(self, name: str, columns: int) -> int:
+    def _region(self, name: str, columns: int, normed: bool = False) -> int:
         """A region of the left operands for a value: one that no value in use is in."""
         words = round_up(columns, self.config.lanes) // self.config.lanes * self.config.row_tiles
-        for region, held in enumerate(self.regions):
-            if not self._is_used(held):
-                self.regions[region] = name
-                self.region_words[region] = max(self.region_words[region], words)
-                return region
-        self.regions.append(name)
-        self.region_words.append(words)
-        return len(self.regions) - 1
+        return self.regions.take(name, words, normed, self._is_used)
 
     def _is_used(self, name: str) -> bool:
         """Whether an operation that has no step yet reads a value, or what `Select` made of it."""

@@ -57,6 +57,11 @@ class TransformerConfig:
     program_words: int
     pixels: bool = False
     """Whether the input stream brings pixels instead of tokens."""
+    overlap: bool = False
+    """Whether steps overlap: norms with the products and blocks that they read from or write for, row by row, and an
+    attention's softmax with its products, on two tiles of scores and exponentials. Otherwise all is serial."""
+    normed_words: int = 1
+    """With `overlap`: words of each bank of the left operands that norms write, a memory of their own."""
     fold_factor: FoldFactor = 8
     """Of the weightless blocks."""
     dataflow: Dataflow = "tree"
@@ -143,6 +148,7 @@ class TransformerConfig:
 MEMORY_SIZES = {
     "stream": "stream_words",
     "left": "left_words",
+    "normed": "normed_words",
     "keys": "key_words",
     "values": "value_words",
     "program": "program_words",

@@ -31,6 +31,7 @@ def core_parameters(config: TransformerConfig) -> dict[str, int]:
         "Depth": config.depth,
         "StreamWords": config.stream_words,
         "LeftWords": config.left_words,
+        "NormedWords": config.normed_words,
         "KeyWords": config.key_words,
         "ValueWords": config.value_words,
         "WeightWords": config.weight_words,
@@ -41,6 +42,7 @@ def core_parameters(config: TransformerConfig) -> dict[str, int]:
         "Tables": config.tables,
         "ProgramWords": config.program_words,
         "Pixels": int(config.pixels),
+        "Overlap": int(config.overlap),
         "InputBits": config.input_bits,
         "LoadBits": config.load_bits,
     }
@@ -55,14 +57,19 @@ def block_plans(config: TransformerConfig, blocks: Sequence[Graph]) -> list[Bloc
     return [BlockPlan(graph, f"block_{k}", config.fold_factor, config.dataflow) for k, graph in enumerate(blocks)]
 
 
-def transformer_design(config: TransformerConfig, blocks: Sequence[Graph] = ()) -> Design:
-    """The machine of a configuration, with the weightless blocks of one model."""
+def machine_top(config: TransformerConfig, plans: Sequence[BlockPlan]) -> str:
+    """The module that sizes the core, and joins weightless blocks to it."""
     template = Template(
         filename=str(RTL / "transformer.sv.mako"), strict_undefined=True, imports=["from lutra.escape import comment"]
     )
-    plans = block_plans(config, blocks)
     parameters = core_parameters(config)
-    text = str(template.render(config=config, name=TOP, parameters=parameters, plans=plans, extended=_extended))
+    return str(template.render(config=config, name=TOP, parameters=parameters, plans=plans, extended=_extended))
+
+
+def transformer_design(config: TransformerConfig, blocks: Sequence[Graph] = ()) -> Design:
+    """The machine of a configuration, with the weightless blocks of one model."""
+    plans = block_plans(config, blocks)
+    text = machine_top(config, plans)
     generated = {file: text for plan in plans for file, text in block_files(plan).items()} | {f"{TOP}.sv": text}
     described = [{"module": plan.name, "graph": plan.graph.name, **asdict(plan.schedule)} for plan in plans]
     manifest = {"top": TOP, "config": config.to_mapping()} | ({"blocks": described} if described else {})

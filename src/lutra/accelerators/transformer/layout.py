@@ -14,6 +14,9 @@ import numpy as np
 from lutra.accelerators.transformer.config import TransformerConfig
 from lutra.frozen.types import IntArray
 
+NORMED = 1 << 23
+"""The highest bit of an address: of left operands in the memory of what norms write, where steps overlap."""
+
 
 class Banked(NamedTuple):
     """Indices into a banked memory (size, words, lanes)."""

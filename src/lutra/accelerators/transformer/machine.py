@@ -58,6 +58,7 @@ class Machine:
         c = image.config
         self.image, self.config = image, c
         self.left = np.zeros((c.size, c.left_words, c.lanes), np.int64)
+        self.normed = np.zeros((c.size, c.normed_words, c.lanes), np.int64)
         self.keys = np.zeros((c.size, c.key_words, c.lanes), np.int64)
         self.values = np.zeros((c.value_words, c.size), np.int64)
         self.stream = np.zeros((c.stream_words * c.rows, c.lanes), np.int64)
@@ -94,7 +95,12 @@ class Machine:
             case Target.LOGITS:
                 return self.logits[:, place.columns]
             case _:
-                return self.left[layout.banked(self.config, place.base, rows, place.columns)]
+                banked = layout.banked(self.config, place.base % layout.NORMED, rows, place.columns)
+                return self._left(place.base)[banked]
+
+    def _left(self, address: int) -> IntArray:
+        """The memory of left operands that an address is in."""
+        return self.normed if address & layout.NORMED else self.left
 
     def _memory(self, name: str, first: int, count: int) -> IntArray:
         words = self.image.memories[name][first : first + count]
@@ -125,11 +131,12 @@ class Machine:
         variance = step.width * (x * x).sum(axis=1, keepdims=True) - total * total + step.epsilon
         factor, exponent = recip(np.maximum(isqrt(variance), 1))
         n = ((step.width * x - total) * factor) >> (exponent + RECIPROCAL_BITS - NORM_BITS)
-        self.left[layout.banked(c, step.destination, rows, columns)] = _rounded(n * gain + bias, step.shift, 8)
+        place = layout.banked(c, step.destination % layout.NORMED, rows, columns)
+        self._left(step.destination)[place] = _rounded(n * gain + bias, step.shift, 8)
 
     def _product(self, step: Step, call: Call, inputs: IntArray) -> None:
         c, rows = self.config, np.arange(call.of_step(step))
-        left = self.left[layout.banked(c, step.left, rows, np.arange(step.inner))]
+        left = self._left(step.left)[layout.banked(c, step.left % layout.NORMED, rows, np.arange(step.inner))]
         words = self._memory("weights", step.right, step.inner * step.column_tiles)
         weights = words.reshape(step.column_tiles, step.inner, c.size).transpose(1, 0, 2).reshape(step.inner, -1)
         multiplier, bias = _constants(self._memory("constants", step.constants, step.column_tiles * c.groups))
@@ -181,7 +188,7 @@ class Machine:
 
     def _block(self, step: Step, call: Call, inputs: IntArray) -> None:
         c, rows, graph = self.config, np.arange(call.of_step(step)), self.image.blocks[step.table]
-        x = self.left[layout.banked(c, step.left, rows, np.arange(graph.input_width))]
+        x = self._left(step.left)[layout.banked(c, step.left % layout.NORMED, rows, np.arange(graph.input_width))]
         y = golden.run(graph, x)
         columns = np.arange(y.shape[1])
         multiplier, bias = _constants(self._memory("constants", step.constants, step.inner))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from lutra.accelerators.block.plan import common_requantise
-from lutra.accelerators.transformer.layout import round_up
+from lutra.accelerators.transformer.layout import NORMED, round_up
 from lutra.errors import InputError
 from lutra.frozen.ops import Requantise
 from lutra.frozen.types import IntArray
@@ -33,6 +34,40 @@ class Memory:
 
     def contents(self) -> IntArray:
         return np.concatenate(self.parts) if self.parts else np.zeros((0, self.lanes), np.int64)
+
+
+@dataclass
+class Regions:
+    """Regions of the left operands: of what norms write, where that has a memory of its own, and of everything else."""
+
+    held: list[str] = field(default_factory=list)
+    """The value that is in each, by its name."""
+    words: list[int] = field(default_factory=list)
+    normed: list[bool] = field(default_factory=list)
+
+    def take(self, name: str, words: int, normed: bool, is_used: Callable[[str], bool]) -> int:
+        """A region for a value: one whose value is not used any more, or a new one."""
+        for region, held in enumerate(self.held):
+            if self.normed[region] == normed and not is_used(held):
+                self.held[region] = name
+                self.words[region] = max(self.words[region], words)
+                return region
+        self.held.append(name)
+        self.words.append(words)
+        self.normed.append(normed)
+        return len(self.held) - 1
+
+    def words_of(self, normed: bool) -> int:
+        """Of all regions of a memory."""
+        return sum(words for words, of in zip(self.words, self.normed, strict=True) if of == normed)
+
+    def bases(self) -> list[int]:
+        """Where each region begins."""
+        bases, ends = [], {False: 0, True: NORMED}
+        for words, normed in zip(self.words, self.normed, strict=True):
+            bases.append(ends[normed])
+            ends[normed] += words
+        return bases
 
 
 def padded(rows: IntArray, size: int) -> IntArray:

@@ -47,7 +47,8 @@ def machine_image(program: Graph, machine: MachineConfig, dataflow: Dataflow) ->
     Raises:
         InputError: an operation that the machine does not have, or a size out of range.
     """
-    config = sized_for(program, machine.size, machine.lanes or None, machine.norm_lanes)
+    lanes = machine.lanes or None
+    config = sized_for(program, machine.size, lanes, machine.norm_lanes, overlap=machine.overlap)
     return compile_model(program, replace(config, fold_factor=machine.fold_factor, dataflow=dataflow))
 
 
@@ -182,7 +183,7 @@ def cycle_shares(image: Image, rows: int) -> list[CycleShare]:
     if image.whole_rows is None and rows > 1:
         calls.append(calls_of(image, [rows - 1, 1])[1])
     times = [latency.step_times(image, call) for call in calls]
-    sums = [{op: sum(time.cycles for time in each if time.step.op == op) for op in Op} for each in times]
+    sums = [{op: sum(cycles for step, cycles in latency.shares(each) if step.op == op) for op in Op} for each in times]
     return [
         CycleShare(op.name.lower(), sums[0][op], sums[1][op] if len(sums) > 1 else 0)
         for op in Op

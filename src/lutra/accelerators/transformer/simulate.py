@@ -6,7 +6,6 @@ import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 from lutra.accelerators.transformer import latency
@@ -14,10 +13,12 @@ from lutra.accelerators.transformer.bench import harness
 from lutra.accelerators.transformer.bench.compare import StepVerdict, Trace, compare_steps, trace
 from lutra.accelerators.transformer.bench.harness import Drive, Run, TransformerBench, Waveform
 from lutra.accelerators.transformer.image import Image
+from lutra.accelerators.transformer.latency import StepTime
 from lutra.accelerators.transformer.machine import Call, calls_of, inputs_of
 from lutra.errors import MismatchError
 from lutra.frozen.ops import Past
 from lutra.frozen.types import IntArray
+from lutra.hardware.bench.streams import NEVER
 
 WAVEFORM_CYCLES = 2000
 """Of a waveform where no value differs, but cycles do or the end does not come."""
@@ -126,16 +127,13 @@ def compare_call(
     predicted = latency.step_times(image, call)
     other = []
     if not stalled and run.cycles is not None:
-        found = [*run.starts.tolist(), run.cycles]
-        wanted = [*(each.start for each in predicted), latency.call_cycles(image, call)]
-        if len(found) != len(wanted):
-            problems.append(f"{len(found) - 1} steps ran, the program has {len(wanted) - 1}")
-        # A step that is late delays all that follow it: what counts is how long each took.
-        lasted = zip(predicted, (b - a for a, b in pairwise(found)), strict=False)
+        if len(run.starts) != len(predicted):
+            problems.append(f"{len(run.starts)} steps ran, the program has {len(predicted)}")
+        ends = run.ends | {len(predicted) - 1: run.cycles - 1}
         other = [
-            f"step {number}, {each.step.name}: {cycles} cycles, predicted {each.cycles}"
-            for number, (each, cycles) in enumerate(lasted)
-            if cycles != each.cycles
+            f"step {number}, {each.step.name}: {text}"
+            for number, (each, start) in enumerate(zip(predicted, run.starts.tolist(), strict=False))
+            if (text := _in_other_cycles(each, start, ends.get(number, NEVER), image.config.overlap))
         ]
         problems += other[:1]
     result = CallResult(
@@ -150,6 +148,15 @@ def compare_call(
         problem=next(iter(problems), None),
     )
     return result, verdicts
+
+
+def _in_other_cycles(predicted: StepTime, start: int, end: int, overlap: bool) -> str:
+    """What a step did instead of what was predicted; empty if nothing."""
+    if overlap and (start, end) != (predicted.start, predicted.end):
+        return f"cycles {start} to {end}, predicted {predicted.start} to {predicted.end}"
+    # Where steps run one after the other, one that is late delays all that follow it: what counts is what each took.
+    cycles = end - start + 1
+    return f"{cycles} cycles, predicted {predicted.cycles}" if cycles != predicted.cycles else ""
 
 
 def require_match(result: TransformerResult, name: str) -> None:
@@ -193,7 +200,7 @@ def _with_waveform(
     number = next((verdict.step for verdict in verdicts if verdict.first), None)
     if number is not None and number < len(run.starts):
         begin = int(run.starts[number])
-        end = int(run.starts[number + 1]) if number + 1 < len(run.starts) else begin + WAVEFORM_CYCLES
+        end = run.ends.get(number, begin + WAVEFORM_CYCLES)
     path.parent.mkdir(parents=True, exist_ok=True)
     built: TransformerBench = harness.build(image.config, folder / "waveform", image.blocks, waveforms=True)
     calls = [(call, inputs) for call, inputs, _ in driven]

@@ -7,6 +7,8 @@ ROOT_CYCLES = 27
 RECIPROCAL_CYCLES = 18
 """`lutra_transformer_reciprocal`, from start to done."""
 REQUANTISE_STAGES = 3
+RESULT_STAGES = 2 + REQUANTISE_STAGES
+"""From a sum's arrival to its write: a register before requantising and one behind it."""
 TABLE_STAGES = 1
 RESIDUAL_STAGES = 1
 VARIANCE_CYCLES = 27

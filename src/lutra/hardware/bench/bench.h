@@ -47,9 +47,9 @@ struct Random {  // xorshift64*
 };
 
 // When one side of a stream is ready. The rate is drawn in the first cycle, never as all of them, and anew after at
-// most 32 cycles; in bursts the side is ready always and never by turns.
+// most 32 cycles, mostly fewer; in bursts the side is ready always and never by turns; a slow one is in a cycle of eight.
 struct Stalls {
-    enum Style { none, drawn, bursts };
+    enum Style { none, drawn, bursts, slow };
     Random random;
     Style style;
     uint32_t eighths = 8, left = 0;
@@ -68,8 +68,8 @@ private:
     void draw() {
         static const uint32_t rates[] = {1, 4, 7, 8};
         const uint32_t again = random.next() % (first ? 3 : 4);
-        eighths = style == drawn ? rates[again] : eighths ? 0 : 8;
-        left = 1 + random.next() % 32;
+        eighths = style == drawn ? rates[again] : style == slow ? 1 : eighths ? 0 : 8;
+        left = 1 + random.next() % (2u << random.next() % 5);
         first = false;
     }
 };

@@ -29,8 +29,8 @@ class Pass:
     """One way through the rows; `source` and `sink` are the styles of `Stalls` in bench.h."""
 
     name: str
-    source: Literal["none", "drawn", "bursts"] = "none"
-    sink: Literal["none", "drawn", "bursts"] = "none"
+    source: Literal["none", "drawn", "bursts", "slow"] = "none"
+    sink: Literal["none", "drawn", "bursts", "slow"] = "none"
     short: bool = False
     """Only a small part of the rows."""
 
@@ -45,8 +45,11 @@ STALLING_PASSES = (
     Pass("with stalls at the sink", "none", "drawn", short=True),
     Pass("with stalls at the source", "drawn", "none", short=True),
     Pass("with bursts of stalls", "bursts", "bursts", short=True),
+    Pass("with a slow sink", "bursts", "slow", short=True),
+    Pass("with a slow source", "slow", "bursts", short=True),
 )
-"""A handshake that is wrong may hide behind the stalls of the other end, so each end also stalls alone."""
+"""A handshake that is wrong may hide behind the stalls of the other end, so each end also stalls alone. What is lost
+only when everything is full and the source then has nothing needs a slow end and bursts at the other one."""
 
 
 def too_few_stalls(end: Literal["source", "sink"], cycles: int, beats: Sequence[int]) -> str | None:

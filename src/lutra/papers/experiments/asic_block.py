@@ -6,7 +6,7 @@ Prints a record; finished designs are kept in FOLDER and taken from there the ne
     LUTRA_LIBERTY=cells.lib python -m lutra.papers.experiments.asic_block FOLDER RUN:accumulate:1:gated ...
 
 A design is a run directory with a frozen model, whose first block is taken, a dataflow, a fold factor and a clock,
-plain or gated; all of one width, that of I-ViT-T or of nanoGPT-baby. Each takes one to four minutes.
+plain or gated; all of one width, that of I-ViT-T, of nanoGPT-baby or of gpt-mini. Each takes one to four minutes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from lutra.synth.tools.find import fpga_yosys, native_yosys, opensta
 from lutra.version import __version__
 
 CLOCK_HZ = 1e9
-MODELS = {192: "ivit-t", 384: "gpt-baby"}
+MODELS = {192: "ivit-t", 384: "gpt-baby", 128: "gpt-mini"}
 SAMPLED_LANES = {"accumulate": 4, "tree": 1}
 """Lanes that are mapped; a tree is as large as some dozen accumulators."""
 

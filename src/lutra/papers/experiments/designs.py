@@ -18,7 +18,7 @@ from lutra.synth.tools.find import Tool
 from lutra.synth.tools.yosys import fpga_script
 
 SEED = 0
-WIDTHS = {"ivit-t": 192, "gpt-baby": 384}
+WIDTHS = {"ivit-t": 192, "gpt-baby": 384, "gpt-mini": 128}
 COMMON = {"thermometer_bits": 8, "output_bits": 16, "max_shift": 0}
 SHAPES: dict[str, dict[str, Any]] = {
     "paper-4D-D-dense": {"luts": (4, 1), "inputs": (6, 6)},
@@ -40,9 +40,14 @@ DESIGNS: dict[str, tuple[tuple[Dataflow, str, int], ...]] = {
         *(("accumulate", PAPER, fold) for fold in (1, 4, 8, 16)),
         *(("tree", GROUPED, fold) for fold in (12, 24)),
     ),
+    "gpt-mini": tuple(("tree", GROUPED, fold) for fold in (8, 16)),
 }
 """What is synthesised for each model: dataflow, shape, fold factor."""
-RECORDS = {"ivit-t": "weightless_designs", "gpt-baby": "weightless_designs_gpt_baby"}
+RECORDS = {
+    "ivit-t": "weightless_designs",
+    "gpt-baby": "weightless_designs_gpt_baby",
+    "gpt-mini": "weightless_designs_gpt_mini",
+}
 SECONDS = 300.0
 """Of one design, about; the records do not say."""
 

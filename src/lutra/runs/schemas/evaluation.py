@@ -76,6 +76,7 @@ class Robustness(Strict):
     ratio: Real | Literal["infinite"]
     clean: Real
     noisy: list[Real] = Field(min_length=1)
+    engine: Literal["torch", "runtime"] = "torch"
 
 
 class Method(Strict):
@@ -108,6 +109,7 @@ class BertEvaluation(Versioned):
     dev_split: Name
     dev_examples: dict[Name, Positive]
     checkpoint: Checkpoint
+    engine: Literal["golden", "runtime"] = "golden"
     methods: dict[FileName, Method]
 
     @model_validator(mode="after")

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field
+
 from lutra.names import Name
-from lutra.runs.schemas.values import Count, Dataflow, Fold, Hash, Positive, Versioned
+from lutra.runs.schemas.values import Count, Dataflow, Fold, Hash, Message, Positive, Versioned
 from lutra.schema import Strict
+
+
+class SumsOfGroup(Strict):
+    """How the outputs of one group are summed, and the LUTs that either way was counted to take."""
+
+    dataflow: Literal["tree", "graph"]
+    tree_luts: Count
+    graph_luts: Count
 
 
 class BlockOfDesign(Strict):
@@ -22,6 +34,10 @@ class BlockOfDesign(Strict):
     output_beats: Positive
     input_stages: Count
     drain_cycles: Count
+    sums: list[SumsOfGroup] = Field(default_factory=list)
+    """Of every group of outputs, where there was a choice."""
+    fallback: Message | None = None
+    """Why there was none."""
 
 
 class Manifest(Versioned):

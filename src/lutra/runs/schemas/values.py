@@ -20,7 +20,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=SEED)]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{1,64}$")]
 Fold = Annotated[int, Field(ge=1, le=FOLD_FACTOR)] | Literal["all"]
-Dataflow = Literal["accumulate", "tree"]
+Dataflow = Literal["accumulate", "tree", "graph", "auto"]
 
 
 def _message(text: str) -> str:

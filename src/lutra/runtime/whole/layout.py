@@ -30,6 +30,7 @@ from lutra.frozen.ops import (
 from lutra.frozen.ops.norm import NORMALISED_BITS
 from lutra.frozen.types import TensorType, Value
 from lutra.runtime.program import compile_block
+from lutra.runtime.structure import structure
 
 PANEL_COLUMNS, PANEL_GROUP = 16, 4
 LEFT_OFFSET = 128
@@ -39,24 +40,15 @@ LEFT_OFFSET = 128
 ) = range(12)  # fmt: skip
 
 
-def _structure(name: str, *specification: str) -> type[ctypes.Structure]:
-    """A structure of int64 and, where a field is named "* field", pointers."""
-    fields = [
-        (field.removeprefix("* "), ctypes.c_void_p if field.startswith("* ") else ctypes.c_int64)
-        for field in specification
-    ]
-    return type(name, (ctypes.Structure,), {"_fields_": fields})
-
-
-_Embedding = _structure("Embedding", "width", "low", "high", "* tokens", "* positions")
-_Patches = _structure("Patches", "height", "width", "channels", "patch")
-_Positions = _structure("Positions", "width", "leading_rows", "rows", "low", "high", "* leading", "* positions")
-_Norm = _structure("Norm", "width", "epsilon", "shift", "low", "high", "narrow", "* gain", "* bias")
-_Linear = _structure(
+_Embedding = structure("Embedding", "width", "low", "high", "* tokens", "* positions")
+_Patches = structure("Patches", "height", "width", "channels", "patch")
+_Positions = structure("Positions", "width", "leading_rows", "rows", "low", "high", "* leading", "* positions")
+_Norm = structure("Norm", "width", "epsilon", "shift", "low", "high", "narrow", "* gain", "* bias")
+_Linear = structure(
     "Linear", "inputs", "outputs", "groups", "panels", "shift", "low", "high", "output_bytes", "narrow",
     "residual_low", "residual_high", "* weights", "* bias", "* multiplier", "* table", "table_bytes",
 )  # fmt: skip
-_Attention = _structure(
+_Attention = structure(
     "Attention",
     "width",
     "heads",
@@ -70,15 +62,15 @@ _Attention = _structure(
     "narrow",
     "* exponentials",
 )
-_Requantise = _structure(
+_Requantise = structure(
     "Requantise", "width", "input_bytes", "input_signed", "output_bytes", "low", "high", "residual_low",
     "residual_high", "* multiplier", "* shift",
 )  # fmt: skip
-_Element = _structure("Element", "width", "input_bytes", "output_bytes", "low", "high", "table_half", "* table")
-_Select = _structure("Select", "row", "row_bytes")
-_Mean = _structure("Mean", "width", "input_bytes", "output_bytes", "multiplier", "shift", "low", "high")
-_Step = _structure("Step", "kind", "input", "second", "third", "output", "rows", "output_rows", "* constants")
-_Program = _structure(
+_Element = structure("Element", "width", "input_bytes", "output_bytes", "low", "high", "table_half", "* table")
+_Select = structure("Select", "row", "row_bytes")
+_Mean = structure("Mean", "width", "input_bytes", "output_bytes", "multiplier", "shift", "low", "high")
+_Step = structure("Step", "kind", "input", "second", "third", "output", "rows", "output_rows", "* constants")
+_Program = structure(
     "Program", "step_count", "* steps", "slot_count", "* token_bytes", "* fixed_bytes", "input_slot",
     "input_row_bytes", "output_slot", "output_row_bytes", "input_rows", "output_rows", "attention_count",
     "* attentions", "most_rows", "widest_inputs",
@@ -276,17 +268,17 @@ class WholeLayout:
         source, target = slots.own(self.program.input), slots.own(self.program.output)
         last_use = {name: i for i, step in enumerate(steps) for name in (*step.inputs, step.stream) if name}
         structures = (_Step * len(steps))()
-        for position, (structure, step) in enumerate(zip(structures, steps, strict=True)):
+        for position, (filled, step) in enumerate(zip(structures, steps, strict=True)):
             names = [*step.inputs, *([step.stream] if step.stream else [])]
             inputs = [slots.of[name] for name in names] + [-1, -1]
             output = slots.take(step.output)
-            structure.kind, structure.constants = step.kind, ctypes.addressof(step.constants)
-            structure.input, structure.second, structure.third = inputs[:3]
-            structure.output = output
+            filled.kind, filled.constants = step.kind, ctypes.addressof(step.constants)
+            filled.input, filled.second, filled.third = inputs[:3]
+            filled.output = output
             # An attention's rows are those of its keys.
             counted = step.inputs[1] if step.kind == ATTENTION else step.inputs[0]
-            structure.rows = self.values[counted].rows or 0
-            structure.output_rows = self.values[step.output].rows or 0
+            filled.rows = self.values[counted].rows or 0
+            filled.output_rows = self.values[step.output].rows or 0
             for name in set(names):
                 if last_use[name] == position:
                     slots.free(name)

@@ -9,12 +9,10 @@
 
 #include <cstdint>
 
+#include "../product/panels.h"
+
 namespace lutra {
 
-constexpr int64_t PANEL_COLUMNS = 16;
-constexpr int64_t PANEL_GROUP = 4;                            // rows of a panel beside each other
-constexpr int64_t GROUP_BYTES = PANEL_COLUMNS * PANEL_GROUP;  // of a panel
-constexpr int64_t PANELS_AT_ONCE = 4;
 constexpr int64_t PRODUCT_ROWS = 64;  // rows whose sums are held at once: 16 KiB for 64 columns
 constexpr int64_t QUERIES_AT_ONCE = 32;
 constexpr int64_t TABLE_ENTRIES = 256;  // of exponentials

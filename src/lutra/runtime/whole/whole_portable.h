@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "../product/portable.h"
 #include "whole.h"
 
 namespace lutra {
@@ -60,24 +61,7 @@ struct RowMoments {
     }
 };
 
-struct PortableWhole {
-    // sums (rows, panels * 16) of left (rows, 4 * groups) and panels, `sums_stride` apart.
-    static void product(const uint8_t* left, int64_t left_stride, const int8_t* panels, int64_t panel_stride,
-                        int64_t groups, int64_t rows, int64_t panel_count, int32_t* sums, int64_t sums_stride) {
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t p = 0; p < panel_count; p++) {
-                int32_t total[PANEL_COLUMNS] = {};
-                const int8_t* panel = panels + p * panel_stride;
-                for (int64_t g = 0; g < groups; g++) {
-                    const uint8_t* a = left + r * left_stride + g * PANEL_GROUP;
-                    for (int64_t c = 0; c < PANEL_COLUMNS; c++)
-                        for (int64_t k = 0; k < PANEL_GROUP; k++)
-                            total[c] += int32_t(a[k]) * panel[g * GROUP_BYTES + c * PANEL_GROUP + k];
-                }
-                std::memcpy(sums + r * sums_stride + p * PANEL_COLUMNS, total, sizeof total);
-            }
-    }
-
+struct PortableWhole : PortableProduct {
     // What follows the sums of `count` outputs of one row, from `column` on: requantise, then a table, then the
     // residual stream. `stream` (or null) and `out` begin at `column`.
     static void finish(const LinearStep& c, const int32_t* sums, int64_t column, int64_t count, const int16_t* stream,

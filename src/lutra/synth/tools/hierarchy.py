@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lutra import escape
 from lutra.errors import ToolError
 from lutra.synth.tools.find import Tool
 from lutra.synth.tools.yosys import FpgaUse, fpga_use, read_sources, run_script
 
+OUTSIDE_FILE = "outside.sv"
 PORTS = re.compile(r"^module .*?^\);\n", re.DOTALL | re.MULTILINE)
 """The ports of a module, as our SystemVerilog ends them."""
 
@@ -50,14 +52,20 @@ class HierarchyUse:
         return FpgaUse(**{name: sum(each.instances * getattr(each.use, name) for each in chosen) for name in fields})
 
 
-def hierarchy_script(sources: list[str], top: str, apart: Sequence[str]) -> str:
-    """UltraScale+ without DSP or LUTs as memory, BRAM where a module asks for it; modules `apart` are not flattened."""
+def hierarchy_script(
+    sources: list[str], top: str, apart: Sequence[str], lut_memories: bool = False, outside: str | None = None
+) -> str:
+    """UltraScale+ without DSP, BRAM where a module asks for it, LUTs as memory only with `lut_memories`.
+
+    Modules `apart` are not flattened; those whose ports are in the file `outside` stay as they are."""
     patterns = " ".join(f"*{name}*" for name in apart)
+    memories = "" if lut_memories else "-nolutram "
     lines = [
+        f"read_verilog -sv -lib {escape.yosys(outside)}" if outside else "",
         read_sources(sources),
         f"hierarchy -top {top}",  # LUT6 cells are known only to synth_xilinx, which checks
         f"setattr -mod -set keep_hierarchy 1 {patterns}" if apart else "",
-        f"synth_xilinx -family xcup -nodsp -nolutram -noiopad -flatten -top {top}",
+        f"synth_xilinx -family xcup -nodsp {memories}-noiopad -flatten -top {top}",
         f"select {top} {patterns}",
         "write_json -selected netlist.json",
         "",
@@ -65,18 +73,32 @@ def hierarchy_script(sources: list[str], top: str, apart: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def synthesise_hierarchy(yosys: Tool, folder: Path, sources: list[str], top: str, apart: Sequence[str]) -> HierarchyUse:
+def synthesise_hierarchy(
+    yosys: Tool,
+    folder: Path,
+    sources: list[str],
+    top: str,
+    apart: Sequence[str],
+    lut_memories: bool = False,
+    outside: Mapping[str, str] | None = None,
+) -> HierarchyUse:
     """Map `top`, whose sources lie in `folder`, with each of the modules `apart` once per set of its parameters.
+
+    Modules `outside`, by name with their ports (see `stub`), are not mapped and not counted.
 
     Raises:
         ToolError: Yosys failed, left no netlist, or left cells that are not of the device.
     """
-    netlist = run_script(yosys, folder, hierarchy_script(sources, top, apart), top)
+    outside = outside or {}
+    if outside:
+        (folder / OUTSIDE_FILE).write_text("".join(outside.values()), encoding="utf-8")
+    script = hierarchy_script(sources, top, apart, lut_memories, OUTSIDE_FILE if outside else None)
+    netlist = run_script(yosys, folder, script, top)
     modules = {name: module["cells"] for name, module in netlist.items()}
     instances = _instances(modules, top)
     counted = []
     for name, count in instances.items():
-        cells = {cell: what for cell, what in modules[name].items() if what["type"] not in modules}
+        cells = {c: what for c, what in modules[name].items() if what["type"] not in {**modules, **outside}}
         counted.append(ModuleUse(_plain(name), count, fpga_use(cells, f"{yosys.name}, {_plain(name)}")))
     missing = set(apart) - {module.name for module in counted}
     if missing:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from lutra.accelerators.block.cells.lanes import synthesise_lanes
+from lutra.accelerators.block.cells.parts import split
 from lutra.accelerators.block.emit import block_design
 from lutra.accelerators.block.plan import BlockPlan
+from lutra.errors import InputError
 from lutra.frozen.random_block import random_block
 from lutra.synth.tools.find import fpga_yosys
 from lutra.synth.tools.yosys import sources_of, synthesise_fpga
@@ -36,3 +38,10 @@ def test_lanes_and_the_rest_are_the_whole(tmp_path, dataflow, lanes):
     assert parts.total.ff == pytest.approx(whole.ff, rel=0.05)
     assert parts.total.lut_raw == pytest.approx(whole.lut_raw, rel=0.05)
     assert parts.total.lut_packed == pytest.approx(whole.lut_packed, rel=0.1)
+
+
+def test_graphs_have_no_equal_lanes(tmp_path):
+    plan = BlockPlan(GRAPH, "block", "all", "graph")
+    for measure in (lambda: synthesise_lanes(None, tmp_path, plan), lambda: split(plan)):
+        with pytest.raises(InputError, match="outputs share graphs of adders"):
+            measure()

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from frozen_blocks import mixed_block
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.proof.trees import prove_summation
+from lutra.accelerators.block.tree import TreePlan
 from lutra.errors import InputError, MismatchError, ToolError
 from lutra.frozen.random_block import random_block
 from lutra.synth.netlist.diagrams import FALSE, Diagrams
@@ -29,6 +31,9 @@ WHOLE = random_block(
     max_shift=0,
     encoded_values="power-of-two-5",
 )
+
+
+MIXED = mixed_block(48)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +64,21 @@ def test_trees_of_several_stages_are_proved(tmp_path):
     proof = prove_summation(plan, synthesise(plan, tmp_path / "rtl"))
     assert proof.outputs == 4
     assert proof.registers > 4  # those between the stages beside the complete sums
+
+
+@pytest.mark.slow
+def test_trees_that_wait_for_graphs_are_proved(tmp_path):
+    plan = BlockPlan(WHOLE, "block", "all", "tree")
+    waiting = 3  # registers in a row that synthesis would make a shift register of
+    before = plan.schedule.drain_cycles
+    plan.schedule = dataclasses.replace(plan.schedule, drain_cycles=before + waiting)
+    netlist = synthesise(plan, tmp_path / "rtl")
+    proof = prove_summation(plan, netlist)
+    assert proof.registers == sum(len(taken) for lane in range(4) for taken in TreePlan(plan).lane(lane).registers)
+    registers = [driver(netlist, net) for net in netlist["netnames"]["u_summation.u_lane_0.stage_7_0_q"]["bits"][:2]]
+    registers[0]["connections"]["D"] = registers[1]["connections"]["D"]
+    with pytest.raises(MismatchError, match="bit 0 of the register of stage_6_0_q of lane 0"):
+        prove_summation(plan, netlist)
 
 
 @pytest.mark.parametrize("entry", [0, 37, 63])
@@ -98,6 +118,42 @@ def test_swapped_bits_are_found(grouped):
     first["D"], second["D"] = second["D"], first["D"]
     with pytest.raises(MismatchError, match="lane 0 gets another bit than 0 in step 0"):
         prove_summation(BlockPlan(GROUPED, "block", 3, "tree"), changed)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    return synthesise(BlockPlan(MIXED, "block", "all", "auto"), tmp_path_factory.mktemp("mixed") / "rtl")
+
+
+def test_graphs_beside_trees_are_proved(mixed):
+    plan = BlockPlan(MIXED, "block", "all", "auto")
+    tree = TreePlan(plan)
+    assert [each.dataflow for each in plan.schedule.sums] == ["graph", "tree"]
+    proof = prove_summation(plan, mixed)
+    assert proof.outputs == 12
+    words = [len(graph.registers(stage)) for graph in tree.graphs.values() for stage in range(1, graph.stages + 1)]
+    assert proof.graph_words == sum(words) > 0 and proof.tables > 0
+
+
+def test_what_is_wrong_in_a_graph_is_found(mixed):
+    plan, changed = BlockPlan(MIXED, "block", "all", "auto"), copy.deepcopy(mixed)
+    register = driver(changed, changed["netnames"]["beat_sums"]["bits"][0])
+    flip_entry(driver(changed, register["connections"]["D"][0]), 1)
+    with pytest.raises(MismatchError, match=r"bit 0 of u_summation.u_graph_0.output_0_\d_q is not that of the adder"):
+        prove_summation(plan, changed)
+    changed = copy.deepcopy(mixed)
+    bits = [net for net in changed["netnames"]["bits_q"]["bits"] if isinstance(net, int)]
+    changed["netnames"]["bits_q"]["bits"][:2] = bits[1::-1]
+    with pytest.raises(MismatchError, match="is not that of the adder graph"):
+        prove_summation(plan, changed)
+    summation = MIXED.ops[-2]
+    encoded = summation.encoded.copy()
+    encoded[plan.registered[0], 0] ^= 1
+    other = dataclasses.replace(
+        MIXED, ops=(*MIXED.ops[:-2], dataclasses.replace(summation, encoded=encoded), MIXED.ops[-1])
+    )
+    with pytest.raises((MismatchError, ToolError)):  # its graph may have other words
+        prove_summation(BlockPlan(other, "block", "all", "auto"), mixed)
 
 
 def test_what_can_not_be_proved_is_an_error(grouped):

@@ -18,6 +18,7 @@ from lutra import escape
 from lutra.accelerators.block.emit import RTL, block_files, with_library
 from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.schedule import addend_levels
+from lutra.errors import InputError
 from lutra.hardware.design import Design, library_files
 from lutra.synth.tools.find import Tool
 from lutra.synth.tools.hierarchy import HierarchyUse, ModuleUse, stub, write_sources
@@ -29,12 +30,27 @@ MOST_COUNTED_ACCUMULATORS = 8
 INSTANCE = re.compile(rf"{ACCUMULATOR}(?P<rest> #\(\n(?P<parameters>.*?)\n  \) u_sum_(?P<output>\d+) )", re.DOTALL)
 
 
+def require_lanes(plan: BlockPlan) -> None:
+    """Refuse a block that has no equal lanes.
+
+    Raises:
+        InputError: outputs share a graph of adders.
+    """
+    if plan.schedule.dataflow == "graph":
+        raise InputError(
+            f"{plan.name}: outputs share graphs of adders, so the block has no equal lanes to measure it by; measure "
+            "it whole, as `lutra synth` does, or take dataflow tree"
+        )
+
+
 def synthesise_lanes(yosys: Tool, folder: Path, plan: BlockPlan) -> HierarchyUse:
     """Count the block of `plan` from some of its lanes and the rest; works in `folder`.
 
     Raises:
+        InputError: outputs share a graph of adders.
         ToolError: Yosys failed, left no netlist, or left cells that are not of the device.
     """
+    require_lanes(plan)
     if plan.schedule.dataflow == "accumulate":
         return _count_accumulators(yosys, folder, plan)
     generated = block_files(plan)
@@ -48,8 +64,10 @@ def synthesise_lane(yosys: Tool, folder: Path, plan: BlockPlan) -> ModuleUse:
     """Count the first lane of the block of `plan` alone; works in `folder`.
 
     Raises:
+        InputError: outputs share a graph of adders.
         ToolError: Yosys failed, left no netlist, or left cells that are not of the device.
     """
+    require_lanes(plan)
     generated = block_files(plan)
     if plan.schedule.dataflow == "tree":
         top, count = f"{plan.name}_lane_0", plan.schedule.output_lanes

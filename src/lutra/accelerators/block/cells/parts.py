@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lutra.accelerators.block.cells.lane_models import LaneNetlist, lane_models
-from lutra.accelerators.block.cells.lanes import INSTANCE, accumulator_module
+from lutra.accelerators.block.cells.lanes import INSTANCE, accumulator_module, require_lanes
 from lutra.accelerators.block.cells.switching import LANES, measure_switching
 from lutra.accelerators.block.emit import block_files, with_library
 from lutra.accelerators.block.plan import BlockPlan
@@ -43,7 +43,12 @@ class BlockParts:
 
 
 def split(plan: BlockPlan) -> BlockParts:
-    """Cut a block into its lanes and the rest; the modules of lanes have the same ports."""
+    """Cut a block into its lanes and the rest; the modules of lanes have the same ports.
+
+    Raises:
+        InputError: outputs share a graph of adders.
+    """
+    require_lanes(plan)
     generated = block_files(plan)
     if plan.schedule.dataflow == "tree":
         names = [f"{plan.name}_lane_{lane}" for lane in range(plan.schedule.output_lanes)]
@@ -63,6 +68,7 @@ def build_parts(asic: Asic, folder: Path, plan: BlockPlan, rows: np.ndarray, sam
     `parts` with area and cells of each part.
 
     Raises:
+        InputError: outputs share a graph of adders.
         MismatchError: the mapped cells differ from the golden model.
         ToolError: a tool failed, or OpenSTA is not installed.
     """

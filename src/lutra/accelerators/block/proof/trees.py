@@ -1,4 +1,4 @@
-"""Proof that the trees of a synthesised netlist compute the plain sum: bias and encoded values of all bits that are 1.
+"""Proof that trees and graphs of a synthesised netlist compute the plain sum: bias, and encoded values of set bits.
 
 The netlist is cut at signals that synthesis keeps: the bits and the step that a lane gets, its tables of partial sums,
 and the registers between its adders. Between the cuts,
@@ -7,23 +7,27 @@ and the registers between its adders. Between the cuts,
 - every table holds, in every step and for all values of its bits, the sum of these bits' encoded values;
 - every register takes the sum of what its adders read, for all values that these can have: netlist and sum are the same
   decision diagram;
-- no adder is too narrow for what the encoded values in any step can make of its sum.
+- no adder is too narrow for what the encoded values in any step can make of its sum;
+- a graph of adders is the sum (`adder_graph.prove`), and its registers are the graph's (`proof.graphs`).
 
-Together the sum that leaves a lane is the plain one. Names and widths of the cuts are the generated design's; the
-values come from the frozen model. When a register takes something is not covered; simulation does that.
+Together the sum that leaves a lane or a graph is the plain one. Names and widths of the cuts are the generated
+design's; the values come from the frozen model. When a register takes something is not covered; simulation does that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lutra.accelerators.block.adder_graph import prove
+from lutra.accelerators.block.graph_pipeline import GraphPipeline
 from lutra.accelerators.block.plan import BlockPlan
+from lutra.accelerators.block.proof.graphs import prove_graph
+from lutra.accelerators.block.proof.pipeline import Pipeline, variables
 from lutra.accelerators.block.tree import Lane, Leaf, Node, TreePlan
-from lutra.errors import InputError, MismatchError, ToolError
+from lutra.errors import InputError, MismatchError
 from lutra.synth.netlist.cells import Net, Netlist, Values
 from lutra.synth.netlist.diagrams import FALSE, TRUE, Diagrams
 
@@ -39,18 +43,20 @@ class SummationProof:
     adders: int
     registers: int
     """Words between adders, the complete sums among them."""
+    graph_words: int = 0
+    """The same in graphs."""
 
 
 def prove_summation(plan: BlockPlan, netlist: dict[str, Any]) -> SummationProof:
-    """Prove the summation inside a flattened UltraScale+ netlist (Yosys' JSON form) of a block with dataflow "tree".
+    """Prove the summation inside a flattened UltraScale+ netlist (Yosys' JSON form) of a block with trees or graphs.
 
     Raises:
         MismatchError: the message names what differs, and where.
         InputError: the block has another dataflow.
         ToolError: a net, a cell or a function that the proof can not handle.
     """
-    if plan.schedule.dataflow != "tree":
-        raise InputError(f"{plan.name}: the sums of dataflow {plan.schedule.dataflow} can not be proved, only a tree's")
+    if plan.schedule.dataflow == "accumulate":
+        raise InputError(f"{plan.name}: the sums of accumulators can not be proved here, only a tree's and a graph's")
     return _Prover(plan, Netlist(netlist, plan.name)).prove()
 
 
@@ -61,15 +67,28 @@ class _Prover:
         ones = [r for r, (layer, bit) in enumerate(plan.summed) if plan.constants[layer][bit] == 1]
         self.start = summation.bias + summation.encoded[ones].sum(axis=0)
         """Where the sum of every output starts: bias, and the encoded values of bits that are always 1."""
-        self.enable = self._enable()
+        self.pipeline = Pipeline.of_sums(netlist)
         self.tables = self.table_entries = self.adders = self.registers = 0
 
     def prove(self) -> SummationProof:
-        lanes = range(self.plan.schedule.output_lanes)
-        for lane in lanes:
+        for lane in self.tree.numbers:
             self._prove_lane(lane, self.tree.lane(lane))
-        outputs = sum(len(self._outputs(lane)) for lane in lanes)
-        return SummationProof(outputs, self.tables, self.table_entries, self.adders, self.registers)
+        words = sum(self._prove_graph(group, graph) for group, graph in self.tree.graphs.items())
+        outputs = sum(len(self._outputs(lane)) for lane in range(self.plan.schedule.output_lanes))
+        return SummationProof(outputs, self.tables, self.table_entries, self.adders, self.registers, words)
+
+    def _prove_graph(self, group: int, graph: GraphPipeline) -> int:
+        """Prove the sums of a group that has a graph; how many of its words."""
+        rows, outputs = self.tree.group_bits[group], self.plan.group_outputs(group)
+        encoded = np.zeros((self.tree.places, len(outputs)), np.int64)
+        encoded[: len(rows)] = self.plan.block.summation.encoded[rows, outputs.start : outputs.stop]
+        prove(graph.graph, encoded, self.start[outputs.start : outputs.stop])
+        source = dict(zip(self.plan.registered, self.netlist.nets("bits_q"), strict=False))
+        places: list[Net] = [source[int(r)] for r in rows]
+        places += ["0"] * (self.tree.places - len(rows))
+        bits = self.plan.sum_bits
+        sums = self.netlist.nets("beat_sums")[outputs.start * bits : outputs.stop * bits]
+        return prove_graph(graph, self.pipeline, places, sums, f"u_summation.u_graph_{group}.").words
 
     def _outputs(self, lane: int) -> list[tuple[int, int]]:
         """(step, output) of a lane."""
@@ -91,30 +110,6 @@ class _Prover:
             raise MismatchError(f"{self.plan.name}: the sum of lane {number} leaves without its sign")
         return words
 
-    def _enable(self) -> Net:
-        """The net that lets the trees go on."""
-        registers = [net for net in self.netlist.nets("beat_sums") if isinstance(net, int)]
-        enables = {self.netlist.register(net)[1] for net in registers} - {"1"}
-        if len(enables) != 1:
-            raise ToolError(
-                f"{self.plan.name}: the sums' registers have {len(enables)} enables in the netlist, not one"
-            )
-        return enables.pop()
-
-    def _takes(self, net: Net, expected: int, diagrams: Diagrams, functions: dict[Net, int]) -> bool:
-        """Whether a register takes what is expected when the trees go on, and otherwise keeps what it has."""
-        if not isinstance(net, int):
-            return expected == (TRUE if net == "1" else FALSE)
-        taken, enable = self.netlist.register(net)
-        if enable == "1":  # synthesis has made keeping part of what the register takes
-            for free in (net, *_nets(self.netlist.read_by(self.enable))):
-                functions.setdefault(free, diagrams.variable(len(functions)))
-            goes_on = self.netlist.function(self.enable, diagrams, functions)
-            expected = diagrams.choose(goes_on, expected, functions[net])
-        elif enable != self.enable:
-            raise ToolError(f"{self.plan.name}: a register of the trees has an enable of its own in the netlist")
-        return self.netlist.function(taken, diagrams, functions) == expected
-
     def _inputs(self, lane: int) -> tuple[list[Net], list[Net]]:
         """The step and the bits that a lane gets, after proving that they are what belongs there."""
         q, step = self.netlist.nets("bits_q"), self.netlist.nets("step")
@@ -127,14 +122,14 @@ class _Prover:
             diagrams = Diagrams()
             functions: dict[Net, int] = {"0": FALSE, "1": TRUE}
             functions |= {net: at >> place & 1 for place, net in enumerate(step)}
-            for bit in _nets(q):
+            for bit in variables(q):
                 functions[bit] = diagrams.variable(len(functions))
             rows = self._places(lane, at)
             for place, net in enumerate(lane_step):
-                if not self._takes(net, at >> place & 1, diagrams, functions):
+                if not self.pipeline.takes(net, at >> place & 1, diagrams, functions):
                     raise MismatchError(f"{self.plan.name}: the trees do not get the step of their bits")
             for net, row in zip(bits, rows, strict=False):  # places beyond have no encoded values
-                if not self._takes(net, functions[source[row]], diagrams, functions):
+                if not self.pipeline.takes(net, functions[source[row]], diagrams, functions):
                     raise MismatchError(f"{self.plan.name}: lane {lane} gets another bit than {row} in step {at}")
         return lane_step, bits
 
@@ -182,7 +177,7 @@ class _Prover:
     def _table(self, leaf: Leaf, bits: list[Net], encoded: np.ndarray) -> np.ndarray:
         """Sums of encoded values in every step for all values of a table's different bits, (steps, values)."""
         nets = [bits[place] for place in leaf.places if place < len(bits)]
-        free = _nets(nets)
+        free = variables(nets)
         chosen = np.zeros((1 << len(free), len(leaf.places)), np.int64)
         for column, net in enumerate(nets):
             chosen[:, column] = np.arange(len(chosen)) >> free.index(net) & 1 if net in free else net == "1"
@@ -192,11 +187,11 @@ class _Prover:
         self, number: int, leaf: Leaf, word: list[Net], step: list[Net], bits: list[Net], expected: np.ndarray
     ) -> None:
         """Compare a table in the netlist with what is expected of it (steps, values)."""
-        free = _nets([bits[place] for place in leaf.places if place < len(bits)])
+        free = variables([bits[place] for place in leaf.places if place < len(bits)])
         cases = np.arange(expected.size)
         values: Values = {net: cases >> i & 1 != 0 for i, net in enumerate(free)}
         values |= {net: cases // expected.shape[1] >> i & 1 != 0 for i, net in enumerate(step)}
-        own, known = set(_nets([*free, *step])), set(_nets([*bits, *step]))
+        own, known = set(variables([*free, *step])), set(variables([*bits, *step]))
         for place, net in enumerate(word):
             if not self.netlist.leaves(net, known) <= own:
                 raise MismatchError(
@@ -242,14 +237,9 @@ class _Prover:
             return diagrams.add(total(adder.left), total(adder.right), node.bits)
 
         for place, (net, expected) in enumerate(zip(word, total(node), strict=True)):
-            if not self._takes(net, expected, diagrams, functions):
+            if not self.pipeline.takes(net, expected, diagrams, functions):
                 raise MismatchError(
                     f"{self.plan.name}: bit {place} of the register of {node.name} of lane {number} is not that of the "
                     f"sum of {', '.join(read(node))}"
                 )
         self.registers += 1
-
-
-def _nets(nets: Sequence[Net]) -> list[int]:
-    """The different nets that are not constant, ascending."""
-    return sorted({net for net in nets if isinstance(net, int)})

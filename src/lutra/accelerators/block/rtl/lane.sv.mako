@@ -40,8 +40,10 @@ module ${plan.name}_lane_${number} (
 % endif
 % if registers:
 
+## What waits keeps its registers, which the proof of the netlist looks for; synthesis would make shift registers of them.
 % for _, taken in registers:
-  logic [${taken.bits - 1}:0] ${taken.name};
+<% kept = "(* keep *) " if lane.waiting and level + 1 + lane.waiting >= len(lane.registers) else "" %>\
+  ${kept}logic [${taken.bits - 1}:0] ${taken.name};
 % endfor
   always_ff @(posedge clk_i) begin
     if (advance_i) begin

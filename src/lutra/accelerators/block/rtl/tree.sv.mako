@@ -1,6 +1,13 @@
+% if tree.graphs:
+// ${plan.name}_summation: conditional summation of ${plan.graph.name | comment}, by graphs and trees of adders.
+//
+// All ${s.output_lanes} outputs are summed in one cycle, from up to ${tree.places} bits each. Outputs that sum the same bits share a
+// graph, or have a tree each.
+% else:
 // ${plan.name}_summation: conditional summation of ${plan.graph.name | comment}, by trees of adders.
 //
 // Every step sums ${s.output_lanes} outputs whole, one per lane, each from up to ${tree.places} bits.
+% endif
 //
 // Timing: bits_i must be stable during all steps of a row. The sums of a step leave ${s.drain_cycles} cycles after it.
 module ${plan.name}_summation (
@@ -51,12 +58,24 @@ module ${plan.name}_summation (
 % endif
 % endfor
 
-% for lane in range(s.output_lanes):
+% for lane in tree.numbers:
   ${plan.name}_lane_${lane} u_lane_${lane} (
     .clk_i, .advance_i(advance), .step_i, .bits_i(bits_${tree.selection_of(lane)}${"_q" if tree.selects else ""}),
     .sum_o(sums_o[${lane * plan.sum_bits} +: ${plan.sum_bits}])
   );
 % endfor
+% for group in tree.graphs:
+<% outputs = plan.group_outputs(group) %>\
+  ${plan.name}_graph_${group} u_graph_${group} (
+    .clk_i, .advance_i(advance), .bits_i(bits_${tree.selection_of(outputs.start)}),
+    .sums_o(sums_o[${outputs.start * plan.sum_bits} +: ${len(outputs) * plan.sum_bits}])
+  );
+% endfor
+% if not tree.numbers:
+
+  logic unused_step;
+  assign unused_step = ^step_i;
+% endif
 % if not plan.registered:
 
   logic unused_bits;

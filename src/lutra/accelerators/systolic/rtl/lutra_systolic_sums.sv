@@ -5,7 +5,8 @@
 // of the right matrix, K beats of one value per column. Both are buffered twice, so that the operands of the next tile
 // are loaded while one is computed. Results leave tile by tile and row by row, Groups = Size / Lanes beats per row.
 // Rows and columns that fill up the last tiles are computed like all others. inner_i and column_tiles_i stay the
-// same from the first beat of a product to its last.
+// same from the first beat of a product to its last; with Overlap from its first operands to its last ones alone, so
+// that those of the next product, of another shape, load behind it.
 //
 // Pipelined, the elements have two register stages more, for clocks at which a product and an addition do not fit into
 // one cycle.
@@ -19,7 +20,8 @@ module lutra_systolic_sums #(
   parameter int unsigned Lanes = 8,            // results per output beat, a power of two up to Size
   parameter int unsigned SumBits = 32,         // bits of a sum, more than 16
   parameter int unsigned TileBits = 8,         // bits of column_tiles_i
-  parameter bit          Pipelined = 0         // two register stages more in every element
+  parameter bit          Pipelined = 0,        // two register stages more in every element
+  parameter bit          Overlap = 0           // products may follow each other without waiting for results
 ) (
   input  logic                       clk_i,           // clock
   input  logic                       rst_ni,          // synchronous reset, active low
@@ -48,7 +50,8 @@ module lutra_systolic_sums #(
 
   // Loading and control.
   logic             a_write, a_full, a_bank, a_release, b_write, b_full, b_bank, b_release;
-  logic [KBits:0]   a_address, b_address;
+  logic [KBits:0]   a_address, b_address, inner;
+  logic [TileBits-1:0] column_tiles;
   logic             read, restart, take, stored, issue, issued;
   logic [KBits-1:0] k;
   logic [RowBits:0] place, read_place;
@@ -66,11 +69,29 @@ module lutra_systolic_sums #(
     .Size(Size), .RowBits(RowBits), .Groups(Groups), .GroupBits(GroupBits), .KBits(KBits), .InnerBits(KBits+1),
     .TileBits(TileBits), .Pipelined(Pipelined)
   ) u_controller (
-    .clk_i, .rst_ni, .inner_i, .column_tiles_i,
+    .clk_i, .rst_ni, .inner_i(inner), .column_tiles_i(column_tiles),
     .a_full_i(a_full), .b_full_i(b_full), .a_release_o(a_release), .b_release_o(b_release),
     .read_o(read), .restart_o(restart), .k_o(k), .take_o(take), .place_o(place),
     .stored_i(stored), .issue_i(issue), .issue_o(issued), .read_place_o(read_place), .group_o(group)
   );
+
+  // The shape of the product that is computed.
+  if (Overlap) begin : gen_shapes
+    logic [KBits:0]      inner_q [0:1];         // of the rows in each bank of a
+    logic [TileBits-1:0] column_tiles_q [0:1];
+
+    always_ff @(posedge clk_i) begin
+      if (a_write) begin
+        inner_q[a_address[KBits]]        <= inner_i;
+        column_tiles_q[a_address[KBits]] <= column_tiles_i;
+      end
+    end
+    assign inner        = inner_q[a_bank];
+    assign column_tiles = column_tiles_q[a_bank];
+  end else begin : gen_shape
+    assign inner        = inner_i;
+    assign column_tiles = column_tiles_i;
+  end
 
   // Lane 0 of each edge gets the controller's signals, every other lane those of the lane before. The restart travels
   // with a alone.

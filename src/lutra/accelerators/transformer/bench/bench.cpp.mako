@@ -67,10 +67,11 @@ static void load(std::FILE* vectors) {
 
 // What a unit writes: kind and step, bank and address, the word.
 template <class Port>
-static void record(Words& records, uint32_t kind, uint32_t bank, uint32_t address, const Port& port, uint32_t words) {
+static void record(Words& records, uint32_t kind, uint32_t bank, uint32_t address, const Port& port, uint32_t words,
+                   bool of_norm = false) {
     uint32_t data[wide_words];
     get(port, data, words);
-    records.push_back(kind | top.step_o << 8);
+    records.push_back(kind | (of_norm ? top.norm_step_o : top.other_step_o) << 8);
     records.push_back(bank << 24 | address);
     records.insert(records.end(), data, data + words);
 }
@@ -84,7 +85,7 @@ static void call(std::FILE* vectors, std::FILE* results) {
     Stalls source(2 * seed + 1, stalling ? Stalls::drawn : Stalls::none);
     Stalls sink(2 * seed + 2, stalling ? Stalls::drawn : Stalls::none);
     const uint32_t source_hold = source.hold(), sink_hold = sink.hold();
-    Words starts, records, data(wide_words), held;
+    Words starts, ends, records, data(wide_words), held;
     std::size_t next = 0;
     bool offered = false;
     uint32_t finished = never, unstable = never, source_stalled = 0, sink_stalled = 0, quiet = 0;
@@ -115,7 +116,7 @@ static void call(std::FILE* vectors, std::FILE* results) {
             finished = cycle;
             break;
         }
-        if (top.fetch_o) starts.push_back(cycle), quiet = 0;
+        if (top.taken_o) starts.push_back(cycle), quiet = 0;
         if (offered && top.x_ready_o) offered = false, next += input_words, quiet = 0;
         if (top.y_valid_o) get(top.y_data_o, data.data(), wide_words);
         if (!held.empty() && (!top.y_valid_o || data != held) && unstable == never) unstable = cycle;
@@ -124,13 +125,16 @@ static void call(std::FILE* vectors, std::FILE* results) {
         if (top.y_valid_o && top.y_ready_i) record(records, 0, 0, 0, top.y_data_o, wide_words), quiet = 0;
         if (tapping) {
             if (top.left_write_o) record(records, 1, top.left_bank_o, top.left_address_o, top.left_data_o, byte_words);
+            if (top.norm_write_o)
+                record(records, 1, top.norm_bank_o, top.norm_address_o, top.norm_data_o, byte_words, true);
             if (top.keys_write_o) record(records, 2, top.result_bank_o, top.result_address_o, top.narrow_o, byte_words);
             if (top.values_write_o) record(records, 3, top.result_group_o, top.result_address_o, top.narrow_o, byte_words);
             if (top.stream_write_o) record(records, 4, 0, top.stream_address_o, top.stream_data_o, wide_words);
             if (top.scores_write_o) record(records, 5, top.result_bank_o, top.result_chunk_o, top.result_o, wide_words);
             if (top.exponentials_write_o) record(records, 6, top.e_row_o, top.e_chunk_o, top.e_data_o, byte_words);
         }
-        if (top.unit_done_o) quiet = 0;
+        if (top.norm_done_o) ends.insert(ends.end(), {top.norm_step_o, cycle}), quiet = 0;
+        if (top.other_done_o) ends.insert(ends.end(), {top.other_step_o, cycle}), quiet = 0;
         tick();
     }
 % if waveforms:
@@ -142,6 +146,7 @@ static void call(std::FILE* vectors, std::FILE* results) {
     const uint32_t counts[] = {finished, unstable, source_stalled, sink_stalled};
     std::fwrite(counts, 4, 4, results);
     write_words(results, starts);
+    write_words(results, ends);
     write_words(results, records);
     std::fflush(results);
 }

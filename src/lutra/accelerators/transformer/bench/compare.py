@@ -141,8 +141,9 @@ def _read(config: TransformerConfig, place: Place, call: Call, rows: IntArray, w
             banks = _banks(writes["keys"], config, config.key_words)
             return banks[layout.banked(config, place.base, call.past + rows, place.columns)]
         case _:
-            banks = _banks(writes["left"], config, config.left_words)
-            return banks[layout.banked(config, place.base, rows, place.columns)]
+            words = config.normed_words if place.base & layout.NORMED else config.left_words
+            banks = _banks(writes["left"], config, words)
+            return banks[layout.banked(config, place.base % layout.NORMED, rows, place.columns)]
 
 
 def _wide(found: Writes, words: int, lanes: int) -> IntArray:
@@ -153,7 +154,7 @@ def _wide(found: Writes, words: int, lanes: int) -> IntArray:
 
 def _banks(found: Writes, config: TransformerConfig, words: int) -> IntArray:
     memory = np.full((config.size, words, config.lanes), NOTHING, np.int64)
-    memory[found.banks % config.size, found.addresses % words] = found.data
+    memory[found.banks % config.size, found.addresses % layout.NORMED % words] = found.data
     return memory
 
 

@@ -76,7 +76,9 @@ class Run:
     cycles: int | None
     """Until the machine was not busy any more; None if it gave up waiting."""
     starts: IntArray
-    """Cycles in which steps were fetched, the end's too."""
+    """Cycles in which steps were fetched, or with overlap taken, the end's too."""
+    ends: dict[int, int]
+    """The cycle in which each step was done, by its number; not the end's."""
     writes: dict[str, Writes]
     """By `KINDS`."""
     stalled_cycles: tuple[int, int]
@@ -209,7 +211,7 @@ class Words(Protocol):
 def read_run(reader: Words, config: TransformerConfig) -> Run:
     """What the bench wrote about a call."""
     finished, unstable, *stalled = (reader.word() for _ in range(4))
-    starts, records = reader.counted(), reader.counted().astype(np.uint32)
+    starts, ends, records = reader.counted(), reader.counted(), reader.counted().astype(np.uint32)
     problems = []
     if finished == NEVER:
         problems.append("the machine did not come to an end")
@@ -218,6 +220,7 @@ def read_run(reader: Words, config: TransformerConfig) -> Run:
     return Run(
         None if finished == NEVER else finished,
         starts,
+        {int(step): int(cycle) for step, cycle in ends.reshape(-1, 2)},
         _writes(records, config),
         (stalled[0], stalled[1]),
         tuple(problems),

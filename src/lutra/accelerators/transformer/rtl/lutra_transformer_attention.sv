@@ -1,17 +1,21 @@
-// Walks the heads and row tiles of an attention: scores, softmax, context, one after the other.
+// Walks the heads and row tiles of an attention: scores, softmax, context.
 //
-// A row tile of a causal attention meets the keys up to its last row's own and no others. What a product and the softmax
-// need for the present head and tile stands at the outputs until its end.
+// Without Overlap one follows the other, and what a product and the softmax need for the present head and tile stands at
+// the outputs until its end. With Overlap the array computes, while a tile's softmax runs, the context of the tile before
+// and the scores of the tile behind it: products start in the order scores 0, scores 1, context 0, scores 2, context 1
+// and so on, each as soon as product_ready_i allows. The outputs then belong to the product that starts alone, and the
+// softmax keeps two tiles.
 //
-// Timing: start_i in t; a tile's first product starts in t + 1, or in the cycle behind the product before. Between the
-// end of a product or of the softmax and the start of what follows inside a tile lie 2 cycles. done_o is 1 with the end
-// of the last product.
+// Timing: start_i in t, the first product starts in t + 1, every other one in a cycle with product_ready_i. Between the
+// end of a tile's scores and its softmax, and between that and the start of its context, lie at least 2 cycles; a softmax
+// that waits for the one before starts in the cycle behind its end. done_o is 1 with the end of the last product.
 module lutra_transformer_attention #(
   parameter int unsigned Size = 4,          // rows of the array, a power of two from 2
   parameter int unsigned Lanes = 4,         // values per word, a power of two up to Size
   parameter int unsigned Rows = 8,          // rows of the longest sequence, a multiple of Size
   parameter int unsigned AddressBits = 24,  // bits of an address
-  parameter int unsigned CountBits = 16     // bits of a count
+  parameter int unsigned CountBits = 16,    // bits of a count
+  parameter bit          Overlap = 0        // scores of a tile are computed before the context of the tile before
 ) (
   input  logic                   clk_i,           // clock
   input  logic                   rst_ni,          // synchronous reset, active low
@@ -31,8 +35,10 @@ module lutra_transformer_attention #(
   output logic                   done_o,          // the last result is written
   output logic                   scores_o,        // the product is that of scores, not of the context
   output logic                   product_start_o,  // start a product
-  input  logic                   product_done_i,  // it is over
-  output logic                   softmax_clear_o,  // forget the tile before
+  input  logic                   product_ready_i,  // it can be
+  input  logic                   product_done_i,  // a product is over: the oldest one
+  input  logic                   product_scores_i,  // that one is of scores
+  output logic                   softmax_clear_o,  // a tile more: its scores follow
   output logic                   softmax_start_o,  // give exponentials
   input  logic                   softmax_done_i,  // they are stored
   output logic [CountBits-1:0]   tile_rows_o,     // queries of this tile
@@ -45,84 +51,124 @@ module lutra_transformer_attention #(
   output logic [AddressBits-1:0] destination_o    // and results
 );
 
-  if (Size < 2 || (Size & (Size - 1)) != 0 || Rows % Size != 0) begin : gen_wrong
-    $error("Size must be a power of two from 2, Rows a multiple of it");
-  end
-
   localparam int unsigned RowBits = $clog2(Size);
-  localparam int unsigned LaneBits = $clog2(Lanes);
-  localparam int unsigned GroupBits = RowBits - LaneBits;
-  localparam logic [AddressBits-1:0] RowTiles = AddressBits'(Rows / Size);
-  localparam logic [CountBits-1:0]   TileRows = CountBits'(Size);
+  localparam logic [AddressBits-1:0] Chunks = AddressBits'(Rows / Lanes);  // words of a tile's exponentials in a bank
 
-  typedef enum logic [2:0] {Idle, Scoring, Scores, Settle, Softmax, Settled, Context} state_e;
-  state_e state_q, state_d;
+  // What can start: scores of Overlap tiles more than contexts, then a context whose exponentials are there.
+  logic       busy_q, scores_left_q, contexts_left_q, scoring_q, done_1_q;
+  logic       scores_next, scores_start, context_start;
+  logic       scores_last, context_last;
+  logic [1:0] ahead_q;    // tiles whose scores have started and whose context has not
+  logic [1:0] given_q;    // those of them whose exponentials are there
+  logic [1:0] running_q;  // products
 
-  logic                   last_tile, last_head, tile_done;
-  logic [CountBits-1:0]   head_q, row_q, left_rows;
-  logic [AddressBits-1:0] head_offset_q, value_offset_q, tile_q, head_stride, value_stride;
-  logic                   fresh_q;  // the first cycle of a state
+  assign scores_next   = scores_left_q && ahead_q <= 2'(Overlap);
+  assign scores_start  = busy_q && product_ready_i && scores_next;
+  assign context_start = busy_q && product_ready_i && !scores_next && contexts_left_q && given_q != '0;
 
-  assign left_rows     = rows_i - row_q;
-  assign last_tile     = left_rows <= TileRows;
-  assign last_head     = head_q == heads_i - 1'b1;
-  assign tile_rows_o   = last_tile ? left_rows : TileRows;
-  assign first_limit_o = causal_i ? past_i + row_q + 1'b1 : keys_i;
-  assign tile_keys_o   = causal_i ? past_i + row_q + tile_rows_o : keys_i;
-  // A head's columns are head_tiles * Size / Lanes chunks, each RowTiles words from the next.
-  assign value_stride  = AddressBits'(head_tiles_i) * RowTiles;
-  assign head_stride   = value_stride << GroupBits;
-
-  always_comb begin
-    state_d = state_q;
-    unique case (state_q)
-      Idle:    if (start_i) state_d = Scoring;
-      Scoring: state_d = Scores;
-      Scores:  if (product_done_i) state_d = Settle;
-      Settle:  state_d = Softmax;
-      Softmax: if (softmax_done_i) state_d = Settled;
-      Settled: state_d = Context;
-      default: if (product_done_i) state_d = last_tile && last_head ? Idle : Scoring;
-    endcase
-  end
-
-  assign busy_o          = state_q != Idle;
-  assign tile_done       = state_q == Context && product_done_i;
-  assign done_o          = tile_done && last_tile && last_head;
-  assign scores_o        = state_q == Scoring || state_q == Scores;
-  assign product_start_o = state_q == Scoring || (state_q == Context && fresh_q);
-  assign softmax_clear_o = state_q == Scoring;
-  assign softmax_start_o = state_q == Softmax && fresh_q;
-
-  assign inner_o        = scores_o ? head_width_i : tile_keys_o;
-  assign column_tiles_o = scores_o ? ((tile_keys_o - 1'b1) >> RowBits) + 1'b1 : head_tiles_i;
-  assign left_o         = scores_o ? queries_i + head_offset_q + tile_q : '0;
-  assign right_o        = scores_o ? keys_base_i + head_offset_q : values_base_i + (value_offset_q << RowBits);
-  assign destination_o  = context_i + head_offset_q + tile_q;
+  assign busy_o          = busy_q;
+  assign product_start_o = scores_start || context_start;
+  assign softmax_clear_o = scores_start;
+  assign scores_o        = scores_start || (!context_start && scoring_q);
+  assign done_o          = product_done_i && !scores_left_q && !contexts_left_q && running_q == 2'd1;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      state_q <= Idle;
-      fresh_q <= 1'b0;
+      busy_q          <= 1'b0;
+      scores_left_q   <= 1'b0;
+      contexts_left_q <= 1'b0;
+      ahead_q         <= '0;
+      given_q         <= '0;
+      running_q       <= '0;
+      done_1_q        <= 1'b0;
     end else begin
-      state_q <= state_d;
-      fresh_q <= state_d != state_q;
+      busy_q          <= start_i || (busy_q && !done_o);
+      scores_left_q   <= start_i || (scores_left_q && !(scores_start && scores_last));
+      contexts_left_q <= start_i || (contexts_left_q && !(context_start && context_last));
+      ahead_q         <= ahead_q + 2'(scores_start) - 2'(context_start);
+      given_q         <= given_q + 2'(done_1_q) - 2'(context_start);
+      running_q       <= running_q + 2'(product_start_o) - 2'(busy_q && product_done_i);
+      done_1_q        <= softmax_done_i;
     end
-    if (state_q == Idle) begin
-      head_q         <= '0;
-      row_q          <= '0;
-      tile_q         <= '0;
-      head_offset_q  <= '0;
-      value_offset_q <= '0;
-    end else if (tile_done) begin
-      row_q  <= last_tile ? '0 : row_q + TileRows;
-      tile_q <= last_tile ? '0 : tile_q + 1'b1;
-      if (last_tile) begin
-        head_q         <= head_q + 1'b1;
-        head_offset_q  <= head_offset_q + head_stride;
-        value_offset_q <= value_offset_q + value_stride;
-      end
+    if (product_start_o) begin
+      scoring_q <= scores_start;
     end
   end
+
+  // The softmax follows the scores.
+  logic scored_q, waiting_q, exponentials_q;
+
+  assign softmax_start_o = waiting_q && !exponentials_q;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      scored_q       <= 1'b0;
+      waiting_q      <= 1'b0;
+      exponentials_q <= 1'b0;
+    end else begin
+      scored_q       <= busy_q && product_done_i && product_scores_i;
+      waiting_q      <= scored_q || (waiting_q && !softmax_start_o);
+      exponentials_q <= softmax_start_o || (exponentials_q && !softmax_done_i);
+    end
+  end
+
+  // Where scores and contexts are.
+  logic [CountBits-1:0]   context_rows, context_limit, context_keys, scores_rows, scores_limit, scores_keys;
+  logic [AddressBits-1:0] context_offset, value_offset, scores_offset, key_offset, exponentials;
+
+  if (Overlap) begin : gen_two
+    logic                   bank_q;  // of the exponentials of the next context
+    logic [AddressBits-1:0] unused_head_offset, unused_value_offset;
+
+    lutra_transformer_tile #(
+      .Size(Size), .Lanes(Lanes), .Rows(Rows), .AddressBits(AddressBits), .CountBits(CountBits)
+    ) u_context (
+      .clk_i, .clear_i(!busy_q), .next_i(context_start), .causal_i, .heads_i, .head_tiles_i, .rows_i, .past_i, .keys_i,
+      .last_o(context_last), .rows_o(context_rows), .first_limit_o(context_limit), .keys_o(context_keys),
+      .offset_o(context_offset), .head_offset_o(unused_head_offset), .value_offset_o(value_offset)
+    );
+    lutra_transformer_tile #(
+      .Size(Size), .Lanes(Lanes), .Rows(Rows), .AddressBits(AddressBits), .CountBits(CountBits)
+    ) u_scores (
+      .clk_i, .clear_i(!busy_q), .next_i(scores_start), .causal_i, .heads_i, .head_tiles_i, .rows_i, .past_i, .keys_i,
+      .last_o(scores_last), .rows_o(scores_rows), .first_limit_o(scores_limit), .keys_o(scores_keys),
+      .offset_o(scores_offset), .head_offset_o(key_offset), .value_offset_o(unused_value_offset)
+    );
+
+    always_ff @(posedge clk_i) begin
+      if (!rst_ni) begin
+        bank_q <= 1'b0;
+      end else begin
+        bank_q <= bank_q ^ context_start;
+      end
+    end
+    assign exponentials = bank_q ? Chunks : '0;
+
+    logic unused;
+    assign unused = ^{unused_head_offset, unused_value_offset};
+  end else begin : gen_one
+    lutra_transformer_tile #(
+      .Size(Size), .Lanes(Lanes), .Rows(Rows), .AddressBits(AddressBits), .CountBits(CountBits)
+    ) u_tile (
+      .clk_i, .clear_i(!busy_q), .next_i(product_done_i && !product_scores_i), .causal_i, .heads_i, .head_tiles_i,
+      .rows_i, .past_i, .keys_i, .last_o(context_last), .rows_o(context_rows), .first_limit_o(context_limit),
+      .keys_o(context_keys), .offset_o(context_offset), .head_offset_o(key_offset), .value_offset_o(value_offset)
+    );
+    assign scores_last   = context_last;
+    assign scores_rows   = context_rows;
+    assign scores_limit  = context_limit;
+    assign scores_keys   = context_keys;
+    assign scores_offset = context_offset;
+    assign exponentials  = '0;
+  end
+
+  assign tile_rows_o    = scores_o ? scores_rows : context_rows;
+  assign first_limit_o  = scores_o ? scores_limit : context_limit;
+  assign tile_keys_o    = scores_o ? scores_keys : context_keys;
+  assign inner_o        = scores_o ? head_width_i : tile_keys_o;
+  assign column_tiles_o = scores_o ? ((tile_keys_o - 1'b1) >> RowBits) + 1'b1 : head_tiles_i;
+  assign left_o         = scores_o ? queries_i + scores_offset : exponentials;
+  assign right_o        = scores_o ? keys_base_i + key_offset : values_base_i + value_offset;
+  assign destination_o  = context_i + context_offset;
 
 endmodule

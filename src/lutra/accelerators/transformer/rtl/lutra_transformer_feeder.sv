@@ -3,8 +3,10 @@
 // For each of repeats_i passes it reads tiles_i tiles of inner_i operands. A tile begins tile_stride_i words behind the
 // one before; inside it the address moves on by inner_stride_i with every operand, or, where a word holds Phases
 // operands (phased_i), with every Phases-th. The memory's output register is the stage that a stalled stream waits in.
+// A tile that is not there yet is waited for.
 //
-// Timing: the first read is in the cycle after start_i, its beat is offered in the next one; then one beat per cycle.
+// Timing: the first read is in the cycle after start_i, its beat is offered in the next one; then one beat per cycle, but
+// the first one of a tile is not read before go_i.
 module lutra_transformer_feeder #(
   parameter int unsigned AddressBits = 24,  // bits of an address
   parameter int unsigned CountBits = 16,    // bits of a count
@@ -20,6 +22,9 @@ module lutra_transformer_feeder #(
   input  logic [AddressBits-1:0] tile_stride_i,   // words from tile to tile
   input  logic [AddressBits-1:0] inner_stride_i,  // words from operand to operand, or word to word
   input  logic                   phased_i,        // a word holds Phases operands of a tile
+  input  logic                   go_i,            // tile tile_o of a pass can be read
+  output logic [CountBits-1:0]   tile_o,          // which one comes next, or is read
+  output logic                   busy_o,          // beats are left
   output logic                   read_o,          // read a word
   output logic [AddressBits-1:0] address_o,       // which
   output logic [$clog2(Phases)+(Phases == 1 ? 1 : 0)-1:0] phase_o,  // which operand of the word that was read is meant
@@ -37,7 +42,9 @@ module lutra_transformer_feeder #(
   logic [CountBits-1:0]   inner_q, tile_q, repeat_q;
   logic [AddressBits-1:0] address_q, tile_base_q, next_base;
 
-  assign read_o      = running_q && (!valid_o || ready_i);
+  assign busy_o      = running_q || valid_o;
+  assign read_o      = running_q && (!valid_o || ready_i) && (inner_q != '0 || go_i);
+  assign tile_o      = tile_q;
   assign address_o   = address_q;
   assign last_inner  = inner_q == inner_i - 1'b1;
   assign last_tile   = tile_q == tiles_i - 1'b1;
@@ -65,7 +72,7 @@ module lutra_transformer_feeder #(
     end else begin
       running_q <= start_i || (running_q && !(read_o && last_inner && last_tile && last_repeat));
       if (!valid_o || ready_i) begin
-        valid_o <= running_q;
+        valid_o <= read_o;
       end
     end
     if (start_i) begin

@@ -2,7 +2,8 @@
 // of the left memory.
 //
 // Timing: start_i in t, first beat taken in t + 2; the last word is written, and done_o is 1, in t + norm_cycles + 2
-// (units.py).
+// (units.py). With follow_i a row's first beat is taken in the second cycle after that in which there_i says that the row
+// is there, at the earliest (timeline.py). written_o counts a row from the cycle after its last word's on.
 module lutra_transformer_rows #(
   parameter int unsigned Size = 4,          // banks of the left memory, a power of two from 2
   parameter int unsigned Lanes = 4,         // values per word, a power of two
@@ -23,6 +24,9 @@ module lutra_transformer_rows #(
   input  logic [AddressBits-1:0]   constants_i,    // where gains and biases begin
   input  logic [AddressBits-1:0]   destination_i,  // where the first word goes
   output logic                     done_o,         // the last word is written
+  input  logic                     follow_i,       // rows of the stream come one by one
+  input  logic [CountBits-1:0]     there_i,        // so many are there
+  output logic [CountBits-1:0]     written_o,      // rows that are written
   output logic                     stream_read_o,     // read the residual stream
   output logic [AddressBits-1:0]   stream_address_o,  // where
   input  logic [Lanes*16-1:0]      stream_data_i,     // in the next cycle
@@ -44,8 +48,9 @@ module lutra_transformer_rows #(
   localparam int unsigned PhaseBits = Phases > 1 ? $clog2(Phases) : 1;
   localparam int unsigned BeatBits = Beats > 1 ? $clog2(Beats) : 1;
 
-  logic                    x_valid, x_ready, y_valid;
+  logic                    x_valid, x_ready, y_valid, unused_busy;
   logic [PhaseBits-1:0]    phase;
+  logic [CountBits-1:0]    row;
   logic [NormLanes*16-1:0] x;
   logic [NormLanes*8-1:0]  y;
   logic [BeatBits-1:0]     constant_beat;
@@ -53,7 +58,8 @@ module lutra_transformer_rows #(
   lutra_transformer_feeder #(.AddressBits(AddressBits), .CountBits(CountBits), .Phases(Phases)) u_feeder (
     .clk_i, .rst_ni, .start_i, .repeats_i(CountBits'(1)), .tiles_i(rows_i), .inner_i(beats_i), .base_i('0),
     .tile_stride_i(AddressBits'(1)), .inner_stride_i(AddressBits'(Rows)), .phased_i(1'b1),
-    .read_o(stream_read_o), .address_o(stream_address_o), .phase_o(phase), .valid_o(x_valid), .ready_i(x_ready)
+    .go_i(!follow_i || there_i > row), .tile_o(row), .busy_o(unused_busy), .read_o(stream_read_o),
+    .address_o(stream_address_o), .phase_o(phase), .valid_o(x_valid), .ready_i(x_ready)
   );
 
   if (Phases > 1) begin : gen_phases
@@ -118,6 +124,7 @@ module lutra_transformer_rows #(
       row_q    <= row_q + CountBits'(last_beat);
       offset_q <= last_beat ? '0 : last_phase ? offset_q + AddressBits'(Rows / Size) : offset_q;
     end
+    written_o <= start_i ? '0 : row_q;
     bank_o    <= row_q[RowBits-1:0];
     address_o <= destination_i + offset_q + AddressBits'(row_q >> RowBits);
   end

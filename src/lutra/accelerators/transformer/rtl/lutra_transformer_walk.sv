@@ -18,6 +18,7 @@ module lutra_transformer_walk #(
   input  logic [CountBits-1:0]    column_tiles_i,  // tiles side by side, from 1
   input  logic                    step_i,          // a beat is taken
   output logic                    keep_o,          // its row is one of the product's
+  output logic                    tile_last_o,     // it is the last one of a row tile
   output logic                    last_o,          // it is the last one
   output logic [CountBits-1:0]    row_o,           // its row
   output logic [CountBits-1:0]    chunk_o,         // its chunk
@@ -44,7 +45,8 @@ module lutra_transformer_walk #(
   assign last_tile      = tile_q == column_tiles_i - 1'b1;
   assign keep_o         = row_q < rows_i;
   // A row tile ends with the row that completes it, in the product or beyond.
-  assign last_o         = last_group && last_row && last_tile && row_q >= rows_i - 1'b1;
+  assign tile_last_o    = last_group && last_row && last_tile;
+  assign last_o         = tile_last_o && row_q >= rows_i - 1'b1;
   assign row_o          = row_q;
   assign chunk_o        = chunk_q;
   assign group_o        = group_q;
