@@ -36,7 +36,7 @@ from lutra.synth.tools.asic import Asic
 from lutra.synth.tools.find import Tool, fpga_yosys, native_yosys, opensta
 from lutra.synth.tools.yosys import copy_sources, fpga_script, map_fpga, sources_of
 
-PROOF_VERSION = "4"
+PROOF_VERSION = "5"
 """Counts what changes verdicts, so that kept ones from before are not taken."""
 
 logger = logging.getLogger("lutra")

@@ -66,6 +66,7 @@ def test_trees_of_several_stages_are_proved(tmp_path):
     assert proof.registers > 4  # those between the stages beside the complete sums
 
 
+@pytest.mark.slow
 def test_trees_that_wait_for_graphs_are_proved(tmp_path):
     plan = BlockPlan(WHOLE, "block", "all", "tree")
     waiting = 3  # registers in a row that synthesis would make a shift register of
