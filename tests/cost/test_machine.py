@@ -57,6 +57,9 @@ def test_without_padding_work_is_what_golden_computes():
     assert work.norm_elements == 8 * 16 * sum(isinstance(op, LayerNorm) for op in program.ops)
     assert (work.scores, work.exponentials, work.softmax_rows) == (scores, scores, 2 * 2 * 8)
     assert work.block_cycles == 0
+    # Per tile of results 4 rows and 4 columns of operands are fed; left ones are loaded once per row of tiles.
+    macs = sum(8 * len(op.weights) * op.width for op in products) + 2 * 2 * 8 * (4 * 4 + 4 * 8)
+    assert work.edge_bytes > 2 * macs // 4
 
 
 @pytest.mark.parametrize("ffn", ["mlp", "weightless"])
@@ -102,6 +105,8 @@ def test_energy_goes_where_work_is():
     assert counted["layer norm"].asic_energy_j == pytest.approx(6e-12)
     assert counted["requantisation"].fpga_energy_j == parts["requantisation"].fpga_energy_j
     assert "weightless blocks" not in counted
+    fed = {p.name: p for p in machine_parts(Work(edge_bytes=24), array, None, edge_buffers=True)}
+    assert fed["edge buffers"].asic_energy_j == pytest.approx(60e-12)
 
 
 def run_of(tmp_path, size=8):

@@ -38,33 +38,55 @@ def package(
     ] = None,
     fold: FoldOption = None,
     block: BlockOption = None,
+    machine: Annotated[
+        bool, typer.Option("--machine", help="The machine for the whole model instead of its weightless blocks.")
+    ] = False,
+    method: Annotated[
+        str | None,
+        typer.Option(help="Of a run of kind bert: which method; default the first that BAT takes.", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write an IP core: AXI, drivers for PYNQ and C, IP-XACT, scripts for Vivado and FuseSoC, golden vectors.
 
-    All blocks share one pair of streams; a register chooses the block.
+    All blocks share one pair of streams; a register chooses the block. With --machine, and for a BERT, it is the
+    machine that runs the whole model.
     """
     from lutra.recipes.kinds import kind_of
     from lutra.runs.steps import load_run
 
     files, recipe = load_run(root)
     kind = kind_of(recipe)
-    if kind.package is None:
-        raise InputError(f"{root}: a run of kind {recipe.kind}; only weightless blocks are packaged yet")
-    with working():
-        result = kind.call(
-            kind.package, files, recipe, out, name, fold_factor(fold) if fold else None, tuple(block or ())
-        )
+    if method and recipe.kind != "bert":
+        raise InputError(f"--method {method}: {root} is a run of kind {recipe.kind}, which has no methods")
+    if machine or kind.package is None:
+        if kind.machine is None:
+            raise InputError(
+                f"{root}: a run of kind {recipe.kind}; no machine runs its whole model, package its blocks"
+            )
+        if fold or block:
+            raise InputError(
+                f"{root}: --fold and --block say which weightless blocks are packaged, not a whole machine"
+            )
+        with working():
+            result = kind.call(kind.machine, files, recipe, out, name, method)
+    else:
+        with working():
+            result = kind.call(
+                kind.package, files, recipe, out, name, fold_factor(fold) if fold else None, tuple(block or ())
+            )
     if as_json:
         print_json(result)
+        return
+    what = f"{result['out']}: {result['name']}, build {result['build_hash']}, "
+    if "machine" in result:
+        buses = " and ".join(map(str, result["bus_bits"].values()))
+        what += f"{result['machine']}, {result['cycles']:,} cycles for {result['rows']} rows, buses of {buses} bits, "
     else:
         bus = result["bus_bits"]
-        print(
-            f"{result['out']}: {result['name']}, build {result['build_hash']}, "
-            f"{_counted(len(result['blocks']), 'block')}, "
-            f"{result['cycles_per_row']} cycles per row, streams of {bus['in']} and {bus['out']} bits, "
-            f"{result['files']} files"
-        )
+        what += f"{_counted(len(result['blocks']), 'block')}, {result['cycles_per_row']} cycles per row, "
+        what += f"streams of {bus['in']} and {bus['out']} bits, "
+    print(f"{what}{result['files']} files")
 
 
 @command(app)

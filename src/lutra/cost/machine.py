@@ -69,12 +69,16 @@ def token_call(image: Image) -> Call | None:
 
 
 def machine_parts(
-    work: Work, array: SystolicArray, block: BlockEnergies | None, units: UnitEnergies | None = None
+    work: Work,
+    array: SystolicArray,
+    block: BlockEnergies | None,
+    units: UnitEnergies | None = None,
+    edge_buffers: bool = False,
 ) -> tuple[EnergyPart, ...]:
     """Where the energy of `work` goes on a machine with `array`.
 
     `block` where the model has blocks. With `units`, vector units in 45 nm cost what was counted, not what operations
-    of 32 bits do.
+    of 32 bits do. `edge_buffers` where they are no part of the array's energy.
     """
     make = PartMaker(array)
     operations = {
@@ -90,6 +94,8 @@ def machine_parts(
         asic_energy_j = part.asic_energy_j if counted is None else counted[name]
         parts.append(EnergyPart(name, False, False, part.fpga_energy_j, asic_energy_j))
     parts.append(make.on_chip("memories", work.memory_bytes))
+    if edge_buffers:
+        parts.append(make.on_chip("edge buffers", work.edge_bytes))
     if block is not None:
         energies = work.block_cycles * block.fpga_j_per_cycle, work.block_cycles * block.asic_j_per_cycle
         parts.append(EnergyPart("weightless blocks", False, False, *energies))

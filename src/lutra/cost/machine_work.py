@@ -43,7 +43,9 @@ class Work:
     exponentials: int = 0
     softmax_rows: int = 0
     memory_bytes: int = 0
-    """Read and written, beside the buffers at the edges of the array, which are part of it."""
+    """Read and written, beside the buffers at the edges of the array."""
+    edge_bytes: int = 0
+    """Written into those, once, and read, for every tile that needs them."""
     weight_bytes: int = 0
     """Of everything that is loaded into memories, once."""
 
@@ -113,6 +115,7 @@ def _one_product(rows: int, inner: int, column_tiles: int, target: Target, confi
     row_tiles = -(-rows // size)
     results = row_tiles * size * column_tiles * size
     operands = row_tiles * size * inner + row_tiles * column_tiles * size * inner
+    fed = 2 * row_tiles * column_tiles * size * inner
     constants = 0 if target in (Target.SCORES, Target.CONTEXT) else CONSTANT_BYTES * results
     kept = rows * column_tiles * size
     written = kept * (2 if target in WIDE_TARGETS else 1)
@@ -125,6 +128,7 @@ def _one_product(rows: int, inner: int, column_tiles: int, target: Target, confi
         residual_sums=added,
         scores=kept if target == Target.SCORES else 0,
         memory_bytes=operands + constants + written + 2 * added + looked_up,
+        edge_bytes=operands + fed,
     )
 
 

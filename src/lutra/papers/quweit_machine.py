@@ -10,6 +10,7 @@ from lutra.cost.systolic import systolic_array
 from lutra.cost.weightless import BlockEnergy, paper_asic_energy, paper_fpga_energy
 from lutra.cost.whole_model import PAPER_BLOCK_WIDTH
 from lutra.papers.machine_models import MODELS, SIZES
+from lutra.papers.recorded_designs import BlockDesign
 from lutra.papers.recorded_machine import (
     BuiltMachine,
     Energies,
@@ -38,15 +39,18 @@ def quweit_4_machine(records: Records) -> PaperTable:
     for model in MODELS:
         rows += _part_rows(model, paper, own)
     rows += _resource_rows(records)
+    units = "in operations of 32 bits" if own.units is None else "by counted switching"
     notes = (
         "Ratio: the same machine with the dense MLP and a table GELU, over that with weightless blocks of trees (8D "
         "tables in 8 groups); all operations of the model, the latency model's cycles, which simulation equals.",
         "As the paper projects it: one layer, its products alone, a block of a token per cycle at the printed power.",
         "FPGA: the paper's energy per cycle of an array of that size; blocks by their own synthesis, interpolated from "
         "LUTs; other units in operations of 32 bits, in proportion; memories at 20 pJ for 8 bytes.",
-        "45 nm: elements, edges, blocks and vector units by switching that was counted in mapped cells; memories as "
-        "above. Blocks are those whose power is recorded.",
-        "Cycles are those of the machine whose steps run one after the other. A token alone stands at half the context.",
+        "45 nm: elements, edges and blocks by switching that was counted in mapped cells; array and blocks leak while "
+        f"they wait; memories, the array's own among them, as above; vector units {units}. Blocks: whose power "
+        "is recorded.",
+        "Cycles: of the machine whose steps run one after the other, and of the one whose steps overlap, with the same "
+        "work; energies of the former. A token alone stands at half the context.",
         "Left out: " + "; ".join(LEAVES_OUT) + ".",
     )
     return PaperTable("quweit-4-machine", "QuWeiT Table 4 on the whole machine", tuple(rows), notes)
@@ -59,7 +63,7 @@ def headline_rows(records: Records) -> list[Row]:
 
 
 def projected_ratio(model: str, size: int, kind: str) -> float:
-    """As the paper computes it for one layer: products alone, and a block of a token per cycle and its printed power."""
+    """As the paper computes it for one layer: products alone, a block of a token per cycle and of its printed power."""
     shape = MODELS[model].shape
     wider, tokens = shape.width / PAPER_BLOCK_WIDTH, shape.tokens - shape.special_tokens
     blocks = (BlockEnergy(wider * each.j_per_cycle, each.basis) for each in (paper_fpga_energy(), paper_asic_energy()))
@@ -81,6 +85,9 @@ def _ratio_rows(model: str, size: int, paper: Energies, own: Energies) -> Iterat
                 cycles = dense.work.cycles / best.work.cycles
                 remark = f"{dense.work.cycles:,} over {best.work.cycles:,}, {fold}"
                 yield Row(f"{name}, cycles ratio", "x", None, cycles, remark)
+                pair = [paper.overlapped[each.point] for each in (dense, best)]
+                remark = f"{pair[0]:,} over {pair[1]:,}, {fold}"
+                yield Row(f"{name}, cycles ratio, steps overlap", "x", None, pair[0] / pair[1], remark)
             projected = projected_ratio(model, size, kind) if call == "sequence" else None
             yield Row(f"{name}, {kind} ratio", "x", printed, _ratio(dense, best, kind), _remark(dense, best, kind),
                       projected)  # fmt: skip
@@ -137,20 +144,24 @@ def _part_rows(model: str, paper: Energies, own: Energies) -> Iterator[Row]:
 def _resource_rows(records: Records) -> Iterator[Row]:
     """What whole machines take, blocks counted in at the fold factor of least energy."""
     machines, energies = recorded_machines(records), Energies(records)
+    designs = {model: tree_designs(records, model) for model, _, _ in machines}
     for (model, ffn, size), machine in machines.items():
         name = f"{MODELS[model].label}, {size}x{size}, {'blocks' if ffn == 'weightless' else 'dense MLP'}"
         best = energies.best(model, size, "sequence") if ffn == "weightless" else None
         if ffn == "weightless" and (best is None or best.point.fold_factor is None):
             continue
-        yield from _machine_rows(records, name, model, machine, None if best is None else best.point.fold_factor)
+        fold = None if best is None else best.point.fold_factor
+        yield from _machine_rows(name, machine, fold, None if fold is None else designs[model][fold], model)
 
 
-def _machine_rows(records: Records, name: str, model: str, machine: BuiltMachine, fold: int | None) -> Iterator[Row]:
+def _machine_rows(
+    name: str, machine: BuiltMachine, fold: int | None, block: BlockDesign | None, model: str
+) -> Iterator[Row]:
     use, parts = machine.total, machine.parts
     luts, flip_flops, brams = use.lut_packed, use.ff, use.bram
     remark = ", ".join(f"{part} {each.lut_packed:,}" for part, each in parts.items() if each.lut_packed)
-    if fold is not None:
-        block, count = tree_designs(records, model)[fold], MODELS[model].shape.layers
+    if block is not None:
+        count = MODELS[model].shape.layers
         luts, flip_flops = luts + count * block.lut_packed, flip_flops + count * block.ff
         brams += count * block.bram
         remark += f"; {count} blocks of F = {fold}, {block.lut_packed:,} each"

@@ -13,7 +13,13 @@ from lutra.cost.systolic import SystolicArray, systolic_array
 from lutra.cost.weightless import fitted_fpga_energy, paper_asic_energy
 from lutra.cost.whole_model import PAPER_BLOCK_WIDTH, EnergyPart, total
 from lutra.papers.machine_models import MODELS
-from lutra.papers.recorded_asic import recorded_array, recorded_blocks
+from lutra.papers.recorded_asic import (
+    ARRAY_CLOCK_HZ,
+    RECORDED_BLOCKS,
+    RECORDED_ELEMENTS,
+    recorded_array,
+    recorded_blocks,
+)
 from lutra.papers.recorded_designs import BlockDesign, recorded, recorded_designs
 from lutra.papers.records import Records
 from lutra.synth.tools.hierarchy import HierarchyUse, ModuleUse
@@ -49,6 +55,25 @@ def recorded_work(records: Records) -> dict[Point, Work]:
         return (target["model"], target["size"]), {"points": found}
 
     return {point: work for each in recorded(records, WORK, points).values() for point, work in each["points"].items()}
+
+
+def overlapped_cycles(records: Records) -> dict[Point, int]:
+    """Cycles of the same calls on machines whose steps overlap.
+
+    Raises:
+        InputError: a record is damaged.
+    """
+
+    def cycles(target: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        found = {
+            Point(target["model"], target["size"], entry["fold_factor"], entry["call"]): entry["overlapped_cycles"]
+            for entry in target["works"]
+        }
+        return (target["model"], target["size"]), {"cycles": found}
+
+    return {
+        point: count for each in recorded(records, WORK, cycles).values() for point, count in each["cycles"].items()
+    }
 
 
 @dataclass(frozen=True)
@@ -114,6 +139,36 @@ def tree_asic_j_per_cycle(records: Records, model: str) -> dict[int, float]:
     return {each.fold_factor: each.power_w / each.clock_hz for each in trees}
 
 
+def tree_leakage_w(records: Records, model: str) -> dict[int, float]:
+    """Of the same blocks.
+
+    Raises:
+        InputError: a record is damaged.
+    """
+
+    def leakage(target: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+        if target["dataflow"] != "tree":
+            return None
+        return target["fold_factor"], {"leakage_w": target["power_measured"]["leakage_w"]}
+
+    return {fold: found["leakage_w"] for fold, found in recorded(records, RECORDED_BLOCKS[model], leakage).items()}
+
+
+def element_leakage_w(records: Records) -> float:
+    """Of one element of the array; 0 where no array is recorded, of which nothing is shown then.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+
+    def leakage(target: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+        power = target.get("power_measured")
+        return None if power is None else (target["name"], {"leakage_w": power["leakage_w"]})
+
+    found = recorded(records, RECORDED_ELEMENTS, leakage)
+    return float(found["element_mlp_1"]["leakage_w"]) if "element_mlp_1" in found else 0.0
+
+
 @dataclass(frozen=True)
 class Energy:
     """Of one call on one machine."""
@@ -139,16 +194,32 @@ class Energies:
     """
 
     def __init__(self, records: Records, own: bool = False) -> None:
-        self.records, self.own = records, own
-        self.work = recorded_work(records)
+        self.own, self.work, self.overlapped = own, recorded_work(records), overlapped_cycles(records)
+        models, sizes = ({getattr(point, name) for point in self.work} for name in ("model", "size"))
         self.units = recorded_unit_energies(records) if own else None
+        self._arrays: dict[int, SystolicArray | None] = {size: systolic_array(size) for size in sizes}
+        self._blocks = {
+            (model, fold): block for model in models for fold, block in _paper_blocks(records, model).items()
+        }
+        if own and self.work:
+            counted = {size: recorded_array(records, size) for size in sizes}
+            self._arrays = {size: None if array is None else array.as_systolic() for size, array in counted.items()}
+            self._blocks = {
+                (model, fold): BlockEnergies(0.0, j_per_cycle)
+                for model in models
+                for fold, j_per_cycle in tree_asic_j_per_cycle(records, model).items()
+            }
+            self._element_w = element_leakage_w(records)
+            self._block_w = {model: tree_leakage_w(records, model) for model in models}
 
     def of(self, point: Point) -> Energy | None:
         """None where work, array or block is not recorded."""
-        work, array, block = self.work.get(point), self._array(point.size), self._block(point)
+        work, array = self.work.get(point), self._arrays.get(point.size)
+        block = None if point.fold_factor is None else self._blocks.get((point.model, point.fold_factor))
         if work is None or array is None or (block is None and point.fold_factor is not None):
             return None
-        return Energy(point, work, machine_parts(work, array, block, self.units))
+        parts = machine_parts(work, array, block, self.units, edge_buffers=self.own)
+        return Energy(point, work, (*parts, *self._waiting(point, work)))
 
     def best(self, model: str, size: int, call: str) -> Energy | None:
         """The fold factor of least energy; on the FPGA, or in 45 nm where figures are our own."""
@@ -156,22 +227,23 @@ class Energies:
         found = [each for fold in folds if (each := self.of(Point(model, size, fold, call))) is not None]
         return min(found, key=lambda each: each.asic_j() if self.own else each.fpga_j(), default=None)
 
-    def _array(self, size: int) -> SystolicArray | None:
+    def _waiting(self, point: Point, work: Work) -> tuple[EnergyPart, ...]:
+        """What array and blocks leak in cycles in which they do not work; their power at work has it already."""
         if not self.own:
-            return systolic_array(size)
-        array = recorded_array(self.records, size)
-        return None if array is None else array.as_systolic()
+            return ()
+        leaked = self._element_w * point.size**2 * (work.cycles - work.array_cycles)
+        if point.fold_factor is not None:
+            waiting = MODELS[point.model].shape.layers * work.cycles - work.block_cycles
+            leaked += self._block_w[point.model][point.fold_factor] * waiting
+        return (EnergyPart("leakage while waiting", False, False, 0.0, leaked / ARRAY_CLOCK_HZ),)
 
-    def _block(self, point: Point) -> BlockEnergies | None:
-        fold = point.fold_factor
-        if fold is None:
-            return None
-        if self.own:
-            found = tree_asic_j_per_cycle(self.records, point.model)
-            return BlockEnergies(0.0, found[fold]) if fold in found else None
-        design = tree_designs(self.records, point.model).get(fold)
-        if design is None:
-            return None
-        wider = MODELS[point.model].shape.width / PAPER_BLOCK_WIDTH
-        fpga = fitted_fpga_energy(design.lut_packed, design.bram)
-        return BlockEnergies(fpga.j_per_cycle, wider * paper_asic_energy().j_per_cycle)
+
+def _paper_blocks(records: Records, model: str) -> dict[int, BlockEnergies]:
+    """By fold factor: on the FPGA from LUTs of ours, in 45 nm the paper's power in proportion to the width."""
+    wider = MODELS[model].shape.width / PAPER_BLOCK_WIDTH
+    return {
+        fold: BlockEnergies(
+            fitted_fpga_energy(design.lut_packed, design.bram).j_per_cycle, wider * paper_asic_energy().j_per_cycle
+        )
+        for fold, design in tree_designs(records, model).items()
+    }

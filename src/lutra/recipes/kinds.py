@@ -68,7 +68,10 @@ class Kind:
     generate: str | None = None
     """Writes text; None for models that write none."""
     package: str | None = None
-    """`(files, recipe, out, ...)`: writes an IP core; None for accelerators that have no packaging yet."""
+    """`(files, recipe, out, ...)`: writes an IP core of weightless blocks; None for models that have none."""
+    machine: str | None = None
+    """`(files, recipe, out, name, method)`: writes an IP core of the machine that runs the whole model; None where
+    there is no such machine."""
     bitstream: str | None = None
     """`(files, recipe, board, ...)`: writes a bitstream; None likewise."""
     check: str | None = None
@@ -175,6 +178,7 @@ LANGUAGE = Kind(
     record=f"{_SCHEMAS}.recorded:LanguageRecord",
     generate="lutra.evaluate.language:generate_from_run",
     package="lutra.accelerators.block.package:package_run",
+    machine="lutra.accelerators.transformer.ip.package:package_run",
     bitstream="lutra.accelerators.block.bitstream:bitstream_run",
 )
 
@@ -222,6 +226,7 @@ BERT = Kind(
     },
     record=f"{_SCHEMAS}.recorded:BertRecord",
     record_folder="bert",
+    machine="lutra.accelerators.bat.ip.package:package_run",
     check="lutra.accelerators.bat.runs:check_recipe",
 )
 
@@ -324,6 +329,7 @@ VISION = Kind(
     record=f"{_SCHEMAS}.recorded:VisionRecord",
     record_folder="vision",
     package="lutra.accelerators.block.package:package_run",
+    machine="lutra.accelerators.transformer.ip.package:package_run",
     bitstream="lutra.accelerators.block.bitstream:bitstream_run",
 )
 

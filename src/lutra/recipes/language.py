@@ -250,6 +250,8 @@ class MachineConfig(Section):
     """Of a language model: tokens of the text that its simulation writes and compares; at most the context."""
     images: int = Field(2, ge=1, le=1024)
     """Of a vision model: test images that its simulation classifies and compares."""
+    synthesise: bool = False
+    """Whether the step `synth` takes the machine too, with this model and with the baseline's dense MLP: minutes."""
 
     @field_validator("fold_factor")
     @classmethod

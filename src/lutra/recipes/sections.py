@@ -45,6 +45,7 @@ _ADDED: dict[tuple[str, str], Any] = {
     ("block", "encoded_scale"): "block",
     ("train", "threads"): THREADS,
     ("machine", "overlap"): False,
+    ("machine", "synthesise"): False,
 }
 """Keys that came after results had been recorded: at their defaults they leave a recipe's hash as it was."""
 

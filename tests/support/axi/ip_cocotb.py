@@ -238,7 +238,7 @@ async def pynq(dut):
     def drive():
         from pynq import Overlay
 
-        accelerator = bench.driver.on_pynq(Overlay("design.bit"))
+        accelerator = bench.driver.on_pynq(Overlay("design.bit"), seconds=600)  # the simulation may be slow
         found = {"compared": accelerator.self_test(PLAN["vectors_folder"]), "counters": accelerator.counters()}
         other = load_driver(PLAN["other_driver"], "driver_of_another_build")
         for name, attempt in (

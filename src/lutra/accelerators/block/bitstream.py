@@ -14,7 +14,6 @@ from lutra.accelerators.block.package import (
     ROWS,
     blocks_package,
     chosen_graphs,
-    core_name,
     default_fold,
     golden_rows,
     row_core,
@@ -27,7 +26,7 @@ from lutra.errors import InputError, ToolError
 from lutra.frozen import store
 from lutra.hardware.axi.board import bit_cycles, board_files, board_readme
 from lutra.hardware.axi.core import RowCore
-from lutra.hardware.axi.package import Package
+from lutra.hardware.axi.package import Package, core_name
 from lutra.recipes.language import Recipe
 from lutra.runs.files import RunFiles
 from lutra.runs.schemas.bitstream import Bitstream

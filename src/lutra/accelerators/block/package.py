@@ -16,16 +16,14 @@ from lutra.errors import FrozenModelError, InputError
 from lutra.frozen import golden, store
 from lutra.frozen.graph import Graph
 from lutra.hardware.axi.core import Member, RowCore
-from lutra.hardware.axi.package import GoldenRows, Package, build_package
+from lutra.hardware.axi.package import GoldenRows, Package, build_package, core_name
 from lutra.hardware.axi.streams import RowStream, bus_bits_for
-from lutra.names import file_name_of, require_identifier
 from lutra.recipes.language import Recipe
 from lutra.runs.files import RunFiles
 from lutra.runs.typed import read_evidence
 
 ROWS = 64
 """Captured rows of each block that a package holds as golden vectors."""
-LONGEST_CORE_NAME = 64
 
 
 def row_core(
@@ -145,20 +143,6 @@ def golden_rows(index: int, graph: Graph, rows: np.ndarray) -> GoldenRows:
 def default_fold(recipe: Recipe) -> FoldFactor:
     """The fold factor of what is built: the first that the recipe synthesises, or else generates."""
     return (recipe.hardware.synthesise_fold_factors or recipe.hardware.fold_factors)[0]
-
-
-def core_name(name: str | None, recipe_name: str) -> str:
-    """The name of the core: the user's, or one made of the recipe's."""
-    found = name or f"{''.join(c if c.isalnum() else '_' for c in file_name_of(recipe_name, 'model')).lower()}_ip"
-    found = found if name or not found[0].isdigit() else f"m{found}"
-    require_identifier(found, "the core's name (--name)")
-    if len(found) > LONGEST_CORE_NAME:
-        raise InputError(
-            f"the core's name has {len(found)} characters, at most {LONGEST_CORE_NAME}; give one with --name"
-        )
-    if found.startswith("lutra_"):
-        raise InputError(f"--name {found}: modules of Lutra's library begin with lutra_; take another name")
-    return found
 
 
 def chosen_graphs(graphs: Sequence[Graph], blocks: Sequence[int] | None, files: RunFiles) -> list[Graph]:

@@ -87,7 +87,8 @@ def _norm(step: Step, image: Image, call: Call, start: int, readable: Rows) -> _
 
 def _product(step: Step, image: Image, call: Call, start: int, readable: Rows) -> _Running:
     config, rows = image.config, call.of_step(step)
-    ends = [min(first + config.size, rows) - 1 for first in range(0, rows, config.size)]
+    # A row tile is there with its last row, or with the end of all rows, whether the product takes them all or not.
+    ends = [first + config.size - 1 for first in range(0, rows, config.size)]
     array = Array(config)
     time = array.run(Product(len(ends), step.column_tiles, step.inner), start, [readable(row) + 1 for row in ends])
     written = []

@@ -1,4 +1,11 @@
-# A Zynq system around ${core.name}, build ${build_hash}: processor, DMA engine, interconnect, bitstream.
+<%
+streams = {bus.role: bus for bus in core.interfaces if bus.is_stream}
+memories = [bus for bus in core.interfaces if not bus.is_stream]
+slaves = [*(["axi_dma_0/S_AXI_LITE"] if streams else []), f"{core.name}_0/s_axi"]
+masters = [*(["axi_dma_0/M_AXI_MM2S", "axi_dma_0/M_AXI_S2MM"] if streams else []), *(f"{core.name}_0/{bus.name}" for bus in memories)]
+interrupts = [f"{core.name}_0/irq", *(["axi_dma_0/mm2s_introut", "axi_dma_0/s2mm_introut"] if streams else [])]
+%>\
+# A Zynq system around ${core.name}, build ${build_hash}: processor, ${"DMA engine, " if streams else ""}interconnect, bitstream.
 #   vivado -mode batch -source block_design.tcl -tclargs [PART] [BOARD_PART]
 # PART is by default that of a PYNQ-Z2. The project appears in ./${core.name}_system; its bitstream and its hardware handoff,
 # ${core.name}.bit and ${core.name}.hwh, beside it.
@@ -39,31 +46,33 @@ if {[string match "xczu*" $part] || [string match "xck26*" $part]} {
 }
 
 create_bd_cell -type ip -vlnv ${vlnv} ${core.name}_0
+% if streams:
 set engine [create_bd_cell -type ip -vlnv [get_ipdefs -all xilinx.com:ip:axi_dma:*] axi_dma_0]
 set_property -dict [list CONFIG.c_include_sg 0 CONFIG.c_sg_length_width 26 CONFIG.c_sg_include_stscntrl_strm 0 ${"\\"}
-    CONFIG.c_m_axis_mm2s_tdata_width ${core.input.bus_bits} CONFIG.c_s_axis_s2mm_tdata_width ${core.output.bus_bits} ${"\\"}
-    CONFIG.c_m_axi_mm2s_data_width ${max(32, core.input.bus_bits)} CONFIG.c_m_axi_s2mm_data_width ${max(32, core.output.bus_bits)} ${"\\"}
+    CONFIG.c_m_axis_mm2s_tdata_width ${streams["stream in"].bits} CONFIG.c_s_axis_s2mm_tdata_width ${streams["stream out"].bits} ${"\\"}
+    CONFIG.c_m_axi_mm2s_data_width ${max(32, streams["stream in"].bits)} CONFIG.c_m_axi_s2mm_data_width ${max(32, streams["stream out"].bits)} ${"\\"}
     CONFIG.c_mm2s_burst_size 16 CONFIG.c_s2mm_burst_size 16 CONFIG.c_include_mm2s_dre 0 CONFIG.c_include_s2mm_dre 0] $engine
 
 connect_bd_intf_net [get_bd_intf_pins axi_dma_0/M_AXIS_MM2S] [get_bd_intf_pins ${core.name}_0/s_axis]
 connect_bd_intf_net [get_bd_intf_pins ${core.name}_0/m_axis] [get_bd_intf_pins axi_dma_0/S_AXIS_S2MM]
+% endif
 
-foreach slave {axi_dma_0/S_AXI_LITE ${core.name}_0/s_axi} {
+foreach slave {${" ".join(slaves)}} {
     apply_bd_automation -rule xilinx.com:bd_rule:axi4 ${"\\"}
         -config [list Master /$master Slave /$slave Clk_master /$clock Clk_slave /$clock Clk_xbar /$clock] ${"\\"}
         [get_bd_intf_pins $slave]
 }
-foreach reader {axi_dma_0/M_AXI_MM2S axi_dma_0/M_AXI_S2MM} {
+foreach reader {${" ".join(masters)}} {
     apply_bd_automation -rule xilinx.com:bd_rule:axi4 ${"\\"}
         -config [list Master /$reader Slave /$memory Clk_master /$clock Clk_slave /$clock Clk_xbar /$clock] ${"\\"}
-        [get_bd_intf_pins [expr {$reader eq "axi_dma_0/M_AXI_MM2S" ? $memory : $reader}]]
+        [get_bd_intf_pins [expr {$reader eq "${masters[0]}" ? $memory : $reader}]]
 }
 
 set concat [create_bd_cell -type ip -vlnv [get_ipdefs -all xilinx.com:ip:xlconcat:*] interrupts]
-set_property CONFIG.NUM_PORTS 3 $concat
-connect_bd_net [get_bd_pins ${core.name}_0/irq] [get_bd_pins interrupts/In0]
-connect_bd_net [get_bd_pins axi_dma_0/mm2s_introut] [get_bd_pins interrupts/In1]
-connect_bd_net [get_bd_pins axi_dma_0/s2mm_introut] [get_bd_pins interrupts/In2]
+set_property CONFIG.NUM_PORTS ${len(interrupts)} $concat
+% for number, interrupt in enumerate(interrupts):
+connect_bd_net [get_bd_pins ${interrupt}] [get_bd_pins interrupts/In${number}]
+% endfor
 connect_bd_net [get_bd_pins interrupts/dout] [get_bd_pins $interrupts]
 
 assign_bd_address

@@ -1,8 +1,4 @@
 <?xml version="1.0" encoding="UTF-8"?>
-<%
-def stream(bus):
-    return {"s_axis": core.input, "m_axis": core.output}[bus]
-%>\
 <!-- IP-XACT (IEEE 1685-2009) of ${core.name}, build ${build_hash}, written by Lutra ${version}. -->
 <spirit:component xmlns:spirit="http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:schemaLocation="http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009 http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009/index.xsd">
   <spirit:vendor>${vlnv.vendor}</spirit:vendor>
@@ -23,22 +19,34 @@ def stream(bus):
 % endfor
       </spirit:portMaps>
     </spirit:busInterface>
-% for bus, role in (("s_axis", "slave"), ("m_axis", "master")):
+% for bus in core.interfaces:
     <spirit:busInterface>
-      <spirit:name>${bus}</spirit:name>
-      <spirit:busType spirit:vendor="xilinx.com" spirit:library="interface" spirit:name="axis" spirit:version="1.0"/>
-      <spirit:abstractionType spirit:vendor="xilinx.com" spirit:library="interface" spirit:name="axis_rtl" spirit:version="1.0"/>
-      <spirit:${role}/>
+      <spirit:name>${bus.name}</spirit:name>
+      <spirit:busType spirit:vendor="xilinx.com" spirit:library="interface" spirit:name="${bus.tag}" spirit:version="1.0"/>
+      <spirit:abstractionType spirit:vendor="xilinx.com" spirit:library="interface" spirit:name="${bus.tag}_rtl" spirit:version="1.0"/>
+%     if bus.is_stream:
+      <spirit:${"slave" if bus.role == "stream in" else "master"}/>
+%     else:
+      <spirit:master>
+        <spirit:addressSpaceRef spirit:addressSpaceRef="${bus.name}"/>
+      </spirit:master>
+%     endif
       <spirit:portMaps>
-%     for port in (each for each in ports if each.interface == bus):
+%     for port in (each for each in ports if each.interface == bus.name):
         <spirit:portMap><spirit:logicalPort><spirit:name>${port.role}</spirit:name></spirit:logicalPort><spirit:physicalPort><spirit:name>${port.name}</spirit:name></spirit:physicalPort></spirit:portMap>
 %     endfor
       </spirit:portMaps>
+%     if bus.is_stream:
       <spirit:parameters>
-        <spirit:parameter><spirit:name>TDATA_NUM_BYTES</spirit:name><spirit:value>${stream(bus).bus_bytes}</spirit:value></spirit:parameter>
+        <spirit:parameter><spirit:name>TDATA_NUM_BYTES</spirit:name><spirit:value>${bus.bits // 8}</spirit:value></spirit:parameter>
         <spirit:parameter><spirit:name>HAS_TKEEP</spirit:name><spirit:value>1</spirit:value></spirit:parameter>
         <spirit:parameter><spirit:name>HAS_TLAST</spirit:name><spirit:value>1</spirit:value></spirit:parameter>
       </spirit:parameters>
+%     elif bus.role == "memory to read":
+      <spirit:parameters>
+        <spirit:parameter><spirit:name>READ_WRITE_MODE</spirit:name><spirit:value>READ_ONLY</spirit:value></spirit:parameter>
+      </spirit:parameters>
+%     endif
     </spirit:busInterface>
 % endfor
     <spirit:busInterface>
@@ -50,7 +58,7 @@ def stream(bus):
         <spirit:portMap><spirit:logicalPort><spirit:name>CLK</spirit:name></spirit:logicalPort><spirit:physicalPort><spirit:name>aclk</spirit:name></spirit:physicalPort></spirit:portMap>
       </spirit:portMaps>
       <spirit:parameters>
-        <spirit:parameter><spirit:name>ASSOCIATED_BUSIF</spirit:name><spirit:value>s_axi:s_axis:m_axis</spirit:value></spirit:parameter>
+        <spirit:parameter><spirit:name>ASSOCIATED_BUSIF</spirit:name><spirit:value>${":".join(["s_axi", *(bus.name for bus in core.interfaces)])}</spirit:value></spirit:parameter>
         <spirit:parameter><spirit:name>ASSOCIATED_RESET</spirit:name><spirit:value>aresetn</spirit:value></spirit:parameter>
       </spirit:parameters>
     </spirit:busInterface>
@@ -79,6 +87,18 @@ def stream(bus):
       </spirit:parameters>
     </spirit:busInterface>
   </spirit:busInterfaces>
+<% memories = [bus for bus in core.interfaces if not bus.is_stream] %>\
+% if memories:
+  <spirit:addressSpaces>
+%     for bus in memories:
+    <spirit:addressSpace>
+      <spirit:name>${bus.name}</spirit:name>
+      <spirit:range>${1 << memory_address_bits}</spirit:range>
+      <spirit:width>${bus.bits}</spirit:width>
+    </spirit:addressSpace>
+%     endfor
+  </spirit:addressSpaces>
+% endif
   <spirit:memoryMaps>
     <spirit:memoryMap>
       <spirit:name>s_axi</spirit:name>
@@ -171,7 +191,13 @@ def stream(bus):
         ${"<spirit:userFileType>systemVerilogSource</spirit:userFileType>" if source.endswith(".sv") else "<spirit:fileType>verilogSource</spirit:fileType>"}
       </spirit:file>
 % endfor
+% for source in data:
+      <spirit:file>
+        <spirit:name>rtl/${source}</spirit:name>
+        <spirit:userFileType>mem</spirit:userFileType>
+      </spirit:file>
+% endfor
     </spirit:fileSet>
   </spirit:fileSets>
-  <spirit:description>${len(core.members)} weightless block${"s" if len(core.members) > 1 else ""} behind AXI4-Stream, build ${build_hash}</spirit:description>
+  <spirit:description>${core.description}, build ${build_hash}</spirit:description>
 </spirit:component>

@@ -1,7 +1,7 @@
 CAPI=2:
-# FuseSoC: `fusesoc --cores-root . run --target sim ${vlnv.fusesoc}` from the folder of this file.
+# FuseSoC: `fusesoc --cores-root . run --target ${"sim" if simulated_here else "lint"} ${vlnv.fusesoc}` from the folder of this file.
 name: "${vlnv.fusesoc}"
-description: "${len(core.members)} weightless block${"s" if len(core.members) > 1 else ""} behind AXI4-Stream, build ${build_hash}"
+description: "${core.description}, build ${build_hash}"
 
 filesets:
   rtl:
@@ -9,14 +9,19 @@ filesets:
 % for source in sources:
       - rtl/${source}: {file_type: ${"systemVerilogSource" if source.endswith(".sv") else "verilogSource"}}
 % endfor
+% for source in data:
+      - rtl/${source}: {file_type: user, copyto: ${source}}
+% endfor
+% if simulated_here:
   simulation:
     files:
       - driver/c/${core.name}.h: {file_type: cSource, is_include_file: true}
       - driver/c/${core.name}.c: {file_type: cSource}
       - sim/simulate.cpp: {file_type: cppSource}
-% for vector in vectors:
+%     for vector in vectors:
       - ${vector}: {file_type: user, copyto: ${vector}}
-% endfor
+%     endfor
+% endif
 
 targets:
   default:
@@ -30,6 +35,7 @@ targets:
       verilator:
         mode: lint-only
         verilator_options: [-Wall, --replication-limit, "16777216"]
+% if simulated_here:
   sim:
     default_tool: verilator
     filesets: [rtl, simulation]
@@ -39,3 +45,4 @@ targets:
         mode: cc
         verilator_options: [--no-timing, -DLUTRA_FAST_SIMULATION, --replication-limit, "16777216", --output-split, "20000",
           --output-split-cfuncs, "1000"]
+% endif

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from lutra.hardware.axi.registers import RegisterMap
+from lutra.hardware.axi.ports import Interface
 from lutra.hardware.axi.streams import RowStream
 
 
@@ -39,6 +39,20 @@ class RowCore:
     output: RowStream
 
     @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """Its streams."""
+        return (
+            Interface("s_axis", "stream in", self.input.bus_bits),
+            Interface("m_axis", "stream out", self.output.bus_bits),
+        )
+
+    @property
+    def description(self) -> str:
+        """What it is, in a line."""
+        count = len(self.members)
+        return f"{count} weightless block{'s' if count > 1 else ''} behind AXI4-Stream"
+
+    @property
     def interval_cycles(self) -> int:
         """Cycles from one row to the next, of the slowest block."""
         return max(member.interval_cycles for member in self.members)
@@ -48,64 +62,3 @@ class RowCore:
         """Of the number of rows that are inside a block, with those in the registers around it."""
         deepest = max(-(-member.latency_cycles // member.interval_cycles) for member in self.members)
         return (2 * deepest + 8).bit_length()
-
-
-@dataclass(frozen=True)
-class Port:
-    """A port of the IP core."""
-
-    name: str
-    direction: Literal["in", "out"]
-    bits: int
-    interface: str
-    """The bus interface that it belongs to."""
-    role: str
-    """What the interface calls it."""
-    inner: str | None
-    """The port of the wrapper; None for signals of AXI4-Lite that carry nothing."""
-    vector: bool = False
-    """Whether it has a range even if it is one bit."""
-
-
-def ports_of(core: RowCore, registers: RegisterMap) -> list[Port]:
-    """The ports of the core beside clock and reset."""
-    address = registers.address_bits
-    lite = [
-        ("awaddr", "in", address),
-        ("awprot", "in", 3),
-        ("awvalid", "in", 1),
-        ("awready", "out", 1),
-        ("wdata", "in", 32),
-        ("wstrb", "in", 4),
-        ("wvalid", "in", 1),
-        ("wready", "out", 1),
-        ("bresp", "out", 2),
-        ("bvalid", "out", 1),
-        ("bready", "in", 1),
-        ("araddr", "in", address),
-        ("arprot", "in", 3),
-        ("arvalid", "in", 1),
-        ("arready", "out", 1),
-        ("rdata", "out", 32),
-        ("rresp", "out", 2),
-        ("rvalid", "out", 1),
-        ("rready", "in", 1),
-    ]
-    without_meaning = {"awprot", "arprot", "bresp", "rresp"}
-    ports = [_port("s_axi", role, direction, bits, role not in without_meaning) for role, direction, bits in lite]
-    for bus, stream in (("s_axis", core.input), ("m_axis", core.output)):
-        forward, back = ("in", "out") if bus == "s_axis" else ("out", "in")
-        ports += [
-            _port(bus, "tdata", forward, stream.bus_bits),
-            _port(bus, "tkeep", forward, stream.bus_bytes, vector=True),
-            _port(bus, "tlast", forward, 1),
-            _port(bus, "tvalid", forward, 1),
-            _port(bus, "tready", back, 1),
-        ]
-    return [*ports, Port("irq", "out", 1, "irq", "INTERRUPT", "interrupt_o")]
-
-
-def _port(bus: str, role: str, direction: str, bits: int, connected: bool = True, vector: bool = False) -> Port:
-    way: Literal["in", "out"] = "in" if direction == "in" else "out"
-    inner = f"{bus}_{role}_{'i' if way == 'in' else 'o'}" if connected else None
-    return Port(f"{bus}_{role}", way, bits, bus, role.upper(), inner, vector)

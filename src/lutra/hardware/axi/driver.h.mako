@@ -15,18 +15,7 @@ extern "C" {
 #define ${N}_INPUT_WIDTH ${core.input.width}u
 #define ${N}_OUTPUT_WIDTH ${core.output.width}u
 
-/* Registers: byte offsets, and bits of their fields. */
-% for offset, register in map:
-#define ${N}_${register.name.upper()} 0x${f"{offset:02x}"}u /* ${register.what} */
-%     for field in register.fields:
-%         if field.access == "constant":
-#define ${N}_${signal_of(register, field).upper()}_VALUE 0x${f"{field.value:08x}"}u
-%         elif field.name != "value":
-#define ${N}_${signal_of(register, field).upper()} 0x${f"{field.mask:08x}"}u /* ${field.what} */
-%         endif
-%     endfor
-% endfor
-
+<%include file="registers.h.mako"/>
 typedef ${core.input.c_type} ${core.name}_input;   /* an element of a row */
 typedef ${core.output.c_type} ${core.name}_output; /* an element of a row of outputs */
 

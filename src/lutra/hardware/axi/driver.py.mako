@@ -19,32 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-NAME = "${core.name}"
-BUILD_HASH = "${build_hash}"
-IDENTITY = 0x${f"{identity:08x}"}
-MAP_VERSION = ${map_version}
-REGISTERS = {
-% for offset, register in map:
-    "${register.name}": 0x${f"{offset:02x}"},
-% endfor
-}
-"""Byte offsets."""
-MASKS = {
-% for offset, register in map:
-%     for field in register.fields:
-%         if field.name != "value":
-    "${register.name}.${field.name}": 0x${f"{field.mask:x}"},
-%         endif
-%     endfor
-% endfor
-}
-"""Bits of the fields."""
-ERRORS = {
-% for field in next(register for _, register in map if register.name == "errors").fields:
-    "${field.name}": ${quoted(field.what)},
-% endfor
-}
-"""What the bits of `errors` mean."""
+<%include file="device.py.mako"/>
+
 BLOCKS = (
 % for member in core.members:
     ${quoted(member.title)},
@@ -60,16 +36,9 @@ SCALES = (
 INPUT_WIDTH, INPUT_TYPE = ${core.input.width}, np.dtype("<${core.input.dtype}")
 INPUT_RANGE = (${core.input.type.minimum}, ${core.input.type.maximum})
 OUTPUT_WIDTH, OUTPUT_TYPE = ${core.output.width}, np.dtype("<${core.output.dtype}")
-LARGEST_TRANSFER = (1 << 26) - 1
-"""Bytes that the DMA engine of block_design.tcl moves at once."""
-VECTORS_HEADER = struct.Struct("<8s16sIIII")
 
 
-class DriverError(RuntimeError):
-    """The hardware is not what this driver is for, or reports an error; one line."""
-
-
-class Accelerator:
+class Accelerator(Device):
     """The core behind `registers` and `transfer`.
 
     `registers` has read(offset) and write(offset, value), as pynq.MMIO has. `transfer(rows, outputs)` sends the array
@@ -79,37 +48,8 @@ class Accelerator:
     """
 
     def __init__(self, registers, transfer, seconds=10.0):
-        self._registers, self._transfer, self._seconds = registers, transfer, seconds
-        self.check()
-
-    def read(self, name):
-        """The value of a register, or of a field such as "status.done"."""
-        value = int(self._registers.read(REGISTERS[name.partition(".")[0]]))
-        mask = MASKS.get(name, 0xFFFFFFFF)
-        return (value & mask) // (mask & -mask)
-
-    def write(self, name, value):
-        """Write a register."""
-        self._registers.write(REGISTERS[name], int(value))
-
-    def check(self):
-        """Make sure that this driver was made with the hardware that is there."""
-        identity = self.read("identity")
-        if identity != IDENTITY:
-            raise DriverError(f"{NAME}: no accelerator of Lutra at this address (identity 0x{identity:08x})")
-        version = self.read("map_version")
-        if version != MAP_VERSION:
-            raise DriverError(f"{NAME}: the hardware's register map is version {version}, this driver's {MAP_VERSION}")
-        build = f"{self.read('build_hash_high'):08x}{self.read('build_hash_low'):08x}"
-        if build != BUILD_HASH:
-            raise DriverError(
-                f"{NAME}: the hardware is of build {build}, this driver of {BUILD_HASH}; take the driver that came with it"
-            )
-
-    def reset(self):
-        """Forget everything inside the core, and its errors. A transfer that is under way must be given up, too."""
-        self.write("control", MASKS["control.reset"])
-        self.write("errors", 0xFFFFFFFF)
+        super().__init__(registers, seconds)
+        self._transfer = transfer
 
     def run(self, rows, block=0):
         """The outputs of a block, (N, ${core.output.width}) ${core.output.numpy_type}, for integer rows (N, ${core.input.width}) within the range of ${core.input.numpy_type}."""
@@ -132,21 +72,10 @@ class Accelerator:
         self.write("control", MASKS["control.start"])
         self._raise_errors()
         self._transfer(rows, outputs)
-        deadline = time.monotonic() + self._seconds
-        while not self.read("status.done"):
-            if time.monotonic() > deadline:
-                raise DriverError(f"{NAME}: not done after {self._seconds} seconds; reset() starts afresh")
-        self._raise_errors()
+        self._wait()
         passed = self.read("rows")
         if passed != len(rows):
             raise DriverError(f"{NAME}: {passed} of {len(rows)} rows passed; reset() starts afresh")
-
-    def _raise_errors(self):
-        errors = self.read("errors")
-        if errors:
-            self.write("errors", errors)
-            said = " ".join(what for name, what in ERRORS.items() if errors & MASKS[f"errors.{name}"])
-            raise DriverError(f"{NAME}: {said}")
 
     def counters(self):
         """Rows, cycles and stalled cycles of the last packet."""
@@ -174,47 +103,9 @@ class Accelerator:
         return compared
 
 
-def read_vectors(path):
-    """Block, rows and golden outputs of a file of vectors."""
-    content = Path(path).read_bytes()
-    if len(content) < VECTORS_HEADER.size:
-        raise DriverError(f"{path}: not a file of vectors")
-    magic, build, block, count, row_bytes, output_bytes = VECTORS_HEADER.unpack_from(content)
-    if magic != b"LUTRAVEC":
-        raise DriverError(f"{path}: not a file of vectors")
-    if build.decode("ascii", "replace") != BUILD_HASH:
-        raise DriverError(f"{path}: vectors of build {build.decode('ascii', 'replace')}, this driver is of {BUILD_HASH}")
-    middle = VECTORS_HEADER.size + count * row_bytes
-    if len(content) != middle + count * output_bytes:
-        raise DriverError(f"{path}: {len(content)} bytes are not {count} rows and their outputs")
-    rows = np.frombuffer(content[VECTORS_HEADER.size : middle], INPUT_TYPE).reshape(count, INPUT_WIDTH)
-    return block, rows, np.frombuffer(content[middle:], OUTPUT_TYPE).reshape(count, OUTPUT_WIDTH)
+<%include file="vectors.py.mako"/>
 
-
-def on_pynq(overlay, ip=f"{NAME}_0", dma="axi_dma_0"):
-    """The accelerator in a loaded overlay of PYNQ, behind its DMA engine; the names are those of the block design."""
-    from pynq import MMIO, allocate
-
-    if ip not in overlay.ip_dict:
-        raise DriverError(f"{NAME}: no {ip} in this overlay; it has {', '.join(sorted(overlay.ip_dict))}")
-    place = overlay.ip_dict[ip]
-    engine = getattr(overlay, dma)
-
-    def transfer(rows, outputs):
-        sent, received = allocate(rows.shape, rows.dtype), allocate(outputs.shape, outputs.dtype)
-        try:
-            sent[:] = rows
-            engine.recvchannel.transfer(received)
-            engine.sendchannel.transfer(sent)
-            engine.sendchannel.wait()
-            engine.recvchannel.wait()
-            outputs[:] = received
-        finally:
-            sent.freebuffer()
-            received.freebuffer()
-
-    return Accelerator(MMIO(place["phys_addr"], place["addr_range"]), transfer)
-
+<%include file="pynq.py.mako"/>
 
 class SerialLine:
     """Registers and packets over the serial line of a bitstream of Lutra.

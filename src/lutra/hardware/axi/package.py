@@ -10,21 +10,22 @@ import json
 import shutil
 import struct
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from mako.template import Template
+from mako.lookup import TemplateLookup
 
 from lutra.errors import InputError, LutraError
 from lutra.escape import quoted
-from lutra.hardware.axi.core import RowCore, ports_of
-from lutra.hardware.axi.registers import ACCESS_IN_WORDS, IDENTITY, MAP_VERSION, RegisterMap, row_registers, signal_of
-from lutra.hardware.axi.streams import RowStream
+from lutra.hardware.axi.core import RowCore
+from lutra.hardware.axi.ports import MEMORY_ADDRESS_BITS, Interface, ports_of
+from lutra.hardware.axi.registers import ACCESS_IN_WORDS, IDENTITY, RegisterMap, row_registers, signal_of
 from lutra.hardware.design import FILE_LIST, Design, library_files
+from lutra.names import file_name_of, require_identifier
 from lutra.runs.files import PREFIX, cannot_write
 from lutra.runs.schemas.package import PackageManifest
 from lutra.runs.typed import VERSION
@@ -38,6 +39,7 @@ CLOCK_MHZ = 100
 """Of the Zynq system that the script for Vivado builds."""
 VECTORS_MAGIC = b"LUTRAVEC"
 VECTORS_HEADER = struct.Struct("<8s16sIIII")
+LONGEST_CORE_NAME = 64
 PATIENCE_CYCLES = 10_000
 """Beside what a block takes for a row: cycles of a simulation in which nothing happens."""
 
@@ -58,6 +60,25 @@ class Vendor:
     def fusesoc(self) -> str:
         """The same with a version that FuseSoC takes."""
         return f"{self}.0"
+
+
+class Core(Protocol):
+    """What becomes an IP core, as far as the files that all cores have need to know it."""
+
+    @property
+    def name(self) -> str:
+        """Of the core and of its top module."""
+        ...
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """Its buses beside registers and interrupt."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What it is, in a line."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +128,20 @@ class Package:
         return [out / name for name in self.files]
 
 
+def core_name(name: str | None, recipe_name: str) -> str:
+    """The name of the core: the user's, or one made of the recipe's."""
+    found = name or f"{''.join(c if c.isalnum() else '_' for c in file_name_of(recipe_name, 'model')).lower()}_ip"
+    found = found if name or not found[0].isdigit() else f"m{found}"
+    require_identifier(found, "the core's name (--name)")
+    if len(found) > LONGEST_CORE_NAME:
+        raise InputError(
+            f"the core's name has {len(found)} characters, at most {LONGEST_CORE_NAME}; give one with --name"
+        )
+    if found.startswith("lutra_"):
+        raise InputError(f"--name {found}: modules of Lutra's library begin with lutra_; take another name")
+    return found
+
+
 def axi_files(core: RowCore, registers: RegisterMap) -> dict[str, str]:
     """The modules between the blocks and AXI, the outermost last: file name -> text."""
     templates = {"registers": "registers.sv", "blocks": "blocks.sv", "axi": "wrapper.sv"}
@@ -114,19 +149,25 @@ def axi_files(core: RowCore, registers: RegisterMap) -> dict[str, str]:
 
 
 def build_package(core: RowCore, vectors: Sequence[GoldenRows], about: Mapping[str, Any]) -> Package:
-    """The package of a core.
+    """The package of blocks that share their streams.
 
     `about` holds what its pages say beside that (`frozen_hash`, `dataflow`, `fold_factor`, `simulated`), and
     `libraries`, the folders of the modules that the blocks need.
     """
-    build_hash = _digest(_files(core, vectors, about, NO_HASH))[:HASH_DIGITS]
-    files = _files(core, vectors, about, build_hash)
+    titles = [member.title for member in core.members]
+    return sealed(core, titles, about["frozen_hash"], lambda build_hash: _files(core, vectors, about, build_hash))
+
+
+def sealed(core: Core, blocks: Sequence[str], frozen_hash: str, files_of: Callable[[str], dict[str, bytes]]) -> Package:
+    """The package whose files `files_of` makes for a build hash; that hash is a digest of all of them."""
+    build_hash = _digest(files_of(NO_HASH))[:HASH_DIGITS]
+    files = files_of(build_hash)
     manifest = {
         "name": core.name,
         "build_hash": build_hash,
-        "frozen_hash": about["frozen_hash"],
+        "frozen_hash": frozen_hash,
         "lutra": __version__,
-        "blocks": [member.title for member in core.members],
+        "blocks": list(blocks),
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
     PackageManifest.model_validate(manifest)
@@ -134,54 +175,76 @@ def build_package(core: RowCore, vectors: Sequence[GoldenRows], about: Mapping[s
     return Package({**files, MANIFEST: text.encode()}, build_hash)
 
 
+def shown_of(
+    core: Core, registers: RegisterMap, build_hash: str, design: Design, data: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What the templates of every core are given: its files in order, its ports, who made it; `data` are files that
+    the modules read."""
+    rtl = [name for name in design.files if name != FILE_LIST]
+    return {
+        "build_hash": build_hash,
+        "version": __version__,
+        "vlnv": Vendor(core.name),
+        "sources": [*(name for name in rtl if name not in data), f"{core.name}.v"],
+        "data": list(data),
+        "vectors": [],
+        "simulated_here": False,
+        "clock_mhz": CLOCK_MHZ,
+        "identity": IDENTITY,
+        "access_in_words": ACCESS_IN_WORDS,
+        "ports": ports_of(core.interfaces, registers),
+        "memory_address_bits": MEMORY_ADDRESS_BITS,
+    }
+
+
+def common_files(core: Core, registers: RegisterMap, design: Design, shown: Mapping[str, Any]) -> dict[str, str]:
+    """The files that every core has: sources with the top module, IP-XACT, scripts, licence."""
+    top = f"{core.name}.v"
+    return {
+        **{f"rtl/{name}": text for name, text in design.files.items() if name != FILE_LIST},
+        f"rtl/{top}": render("top.v", core, registers, **shown),
+        f"rtl/{FILE_LIST}": "".join(f"{name}\n" for name in shown["sources"]),
+        "component.xml": render("component.xml", core, registers, **shown),
+        f"{core.name}.core": render("core", core, registers, **shown),
+        "vivado/block_design.tcl": render("block_design.tcl", core, registers, **shown),
+        "LICENSE": (HERE / "LICENSE.txt").read_text(encoding="utf-8"),
+    }
+
+
 def _files(core: RowCore, vectors: Sequence[GoldenRows], about: Mapping[str, Any], build_hash: str) -> dict[str, bytes]:
     registers = row_registers(build_hash, len(core.members))
     generated = {name: text for member in core.members for name, text in member.files.items()}
     design = Design.complete({**generated, **axi_files(core, registers)}, library_files(*about["libraries"]))
-    top = f"{core.name}.v"
-    rtl = {name: text for name, text in design.files.items() if name != FILE_LIST}
     packed = {f"vectors/{core.name}_block_{each.block}.bin": _packed(core, each, build_hash) for each in vectors}
     shown = {
         **about,
-        "build_hash": build_hash,
-        "version": __version__,
-        "vlnv": Vendor(core.name),
-        "sources": [*rtl, top],
+        **shown_of(core, registers, build_hash, design),
         "vectors": list(packed),
-        "clock_mhz": CLOCK_MHZ,
-        "identity": IDENTITY,
-        "map_version": MAP_VERSION,
-        "access_in_words": ACCESS_IN_WORDS,
-        "ports": ports_of(core, registers),
+        "simulated_here": True,
         "patience_cycles": PATIENCE_CYCLES + 8 * max(member.latency_cycles for member in core.members),
     }
-    texts = {f"rtl/{name}": text for name, text in rtl.items()}
-    texts |= {
-        f"rtl/{top}": render("top.v", core, registers, **shown),
-        f"rtl/{FILE_LIST}": "".join(f"{name}\n" for name in [*rtl, top]),
-        "component.xml": render("component.xml", core, registers, **shown),
-        f"{core.name}.core": render("core", core, registers, **shown),
-        "vivado/block_design.tcl": render("block_design.tcl", core, registers, **shown),
+    texts = common_files(core, registers, design, shown) | {
         f"driver/python/{core.name}.py": render("driver.py", core, registers, **shown),
         f"driver/c/{core.name}.h": render("driver.h", core, registers, **shown),
         f"driver/c/{core.name}.c": render("driver.c", core, registers, **shown),
         "sim/simulate.cpp": render("simulate.cpp", core, registers, **shown),
         "README.md": render("readme.md", core, registers, **shown),
-        "LICENSE": (HERE / "LICENSE.txt").read_text(encoding="utf-8"),
     }
     return {**{name: text.encode() for name, text in texts.items()}, **packed}
 
 
 def _packed(core: RowCore, golden: GoldenRows, build_hash: str) -> bytes:
-    """A file of vectors: header, rows, golden outputs."""
+    """A file of vectors of a block."""
     x, y = core.input, core.output
-    numbers = golden.block, len(golden.rows), x.row_bytes, y.row_bytes
-    header = VECTORS_HEADER.pack(VECTORS_MAGIC, build_hash.encode(), *numbers)
-    return header + _in_memory(golden.rows, x) + _in_memory(golden.outputs, y)
+    return vectors_file(
+        build_hash, golden.block, golden.rows.astype(f"<{x.dtype}"), golden.outputs.astype(f"<{y.dtype}")
+    )
 
 
-def _in_memory(rows: np.ndarray, stream: RowStream) -> bytes:
-    return rows.astype(f"<{stream.dtype}").tobytes()
+def vectors_file(build_hash: str, number: int, rows: np.ndarray, outputs: np.ndarray) -> bytes:
+    """Rows (N, width) and golden outputs (N, width), of little-endian types as they lie in memory, behind a header."""
+    numbers = number, len(rows), rows.shape[1] * rows.itemsize, outputs.shape[1] * outputs.itemsize
+    return VECTORS_HEADER.pack(VECTORS_MAGIC, build_hash.encode(), *numbers) + rows.tobytes() + outputs.tobytes()
 
 
 def digest_without_hash(files: Mapping[str, bytes], build_hash: str) -> str:
@@ -203,12 +266,13 @@ def _digest(files: Mapping[str, bytes]) -> str:
 
 
 @cache
-def _template(name: str) -> Template:
+def _templates(folder: Path) -> TemplateLookup:
     imports = ["from lutra.escape import comment"]
-    return Template(filename=str(HERE / f"{name}.mako"), strict_undefined=True, imports=imports)
+    return TemplateLookup([str(folder), str(HERE)], strict_undefined=True, imports=imports)
 
 
-def render(template: str, core: RowCore, registers: RegisterMap, **more: Any) -> str:
-    """One of the templates beside this file, for a core and its registers."""
+def render(template: str, core: Core, registers: RegisterMap, folder: Path = HERE, **more: Any) -> str:
+    """One of the templates in a folder, which may include those beside this file, for a core and its registers."""
     helpers: dict[str, Any] = {"signal_of": signal_of, "quoted": quoted}
-    return str(_template(template).render(core=core, name=core.name, map=registers, **helpers, **more))
+    found = _templates(folder).get_template(f"{template}.mako")
+    return str(found.render(core=core, name=core.name, map=registers, **helpers, **more))

@@ -1,7 +1,5 @@
 <%
 x, y = core.input, core.output
-def bits(field):
-    return f"{field.low}" if field.bits == 1 else f"{field.low + field.bits - 1}:{field.low}"
 %>\
 # ${core.name}: an IP core written by Lutra ${version}
 
@@ -41,16 +39,7 @@ A packet that ends within a row sets `errors.row`; the rest of the row counts as
 
 ${"##"} Registers
 
-32 bits each; offsets in bytes. Other addresses read 0, and all are answered OKAY.
-
-| offset | register | bits | field | access | meaning |
-| --- | --- | --- | --- | --- | --- |
-% for offset, register in map:
-%     for field in register.fields:
-| 0x${f"{offset:02x}"} | `${register.name}` | ${bits(field)} | ${f"`{field.name}`" if field.name != "value" else ""} | ${access_in_words[field.access]} | ${field.what}${f" (0x{field.value:08x})" if field.access == "constant" else ""} |
-%     endfor
-% endfor
-
+<%include file="registers.md.mako"/>
 ${"##"} Use it
 
 - **Vivado**: add this folder to the IP repositories (`component.xml`), or run `vivado -mode batch -source vivado/block_design.tcl`,

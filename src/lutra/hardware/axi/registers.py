@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 WORD_BYTES = 4
-MAP_VERSION = 1
-"""Counts changes of what the registers mean."""
+ROW_MAP = 1
+"""Version of the map below: counts changes of what its registers mean. The byte above says whose map it is, 0 here."""
 IDENTITY = int.from_bytes(b"LUTR", "big")
 """What a register at offset 0 says, whatever accelerator is behind it."""
 HASH_WORDS = 2
@@ -73,8 +73,21 @@ class Register:
         return any(field.access != "command" for field in self.fields)
 
 
-def _word(name: str, access: Access, what: str, value: int = 0) -> Register:
+def word(name: str, access: Access, what: str, value: int = 0) -> Register:
+    """A register that is one field of 32 bits."""
     return Register(name, (Field("value", 0, 32, access, what, value),), what)
+
+
+def heading(build_hash: str, version: int) -> tuple[Register, ...]:
+    """The registers that every map begins with, so that a driver knows what it talks to; `build_hash` are 16
+    hexadecimal digits."""
+    words = [int(build_hash[start : start + 8], 16) for start in range(0, 8 * HASH_WORDS, 8)]
+    return (
+        word("identity", "constant", "An accelerator of Lutra: the letters LUTR.", IDENTITY),
+        word("map_version", "constant", "What this page describes.", version),
+        word("build_hash_high", "constant", "First eight digits of the build hash.", words[0]),
+        word("build_hash_low", "constant", "The other eight.", words[1]),
+    )
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,11 @@ class RegisterMap:
         """The byte offset of a register."""
         return next(offset for offset, register in self if register.name == name)
 
+    @property
+    def version(self) -> int:
+        """What the register `map_version` says."""
+        return next(register.reset for _, register in self if register.name == "map_version")
+
     def signals(self, access: Access) -> list[tuple[str, Field]]:
         """Fields of one kind with the names of their signals."""
         return [
@@ -116,13 +134,9 @@ def row_registers(build_hash: str, blocks: int) -> RegisterMap:
 
     `build_hash` are 16 hexadecimal digits; `blocks` is how many blocks share the streams.
     """
-    words = [int(build_hash[start : start + 8], 16) for start in range(0, 8 * HASH_WORDS, 8)]
     return RegisterMap(
         (
-            _word("identity", "constant", "An accelerator of Lutra: the letters LUTR.", IDENTITY),
-            _word("map_version", "constant", "What this page describes.", MAP_VERSION),
-            _word("build_hash_high", "constant", "First eight digits of the build hash.", words[0]),
-            _word("build_hash_low", "constant", "The other eight.", words[1]),
+            *heading(build_hash, ROW_MAP),
             Register(
                 "control",
                 (
@@ -174,12 +188,12 @@ def row_registers(build_hash: str, blocks: int) -> RegisterMap:
                 ),
                 "What went wrong since it was cleared.",
             ),
-            _word("blocks", "constant", "How many blocks there are.", blocks),
-            _word("rows", "status", "Rows of the packet that have left the block."),
-            _word(
+            word("blocks", "constant", "How many blocks there are.", blocks),
+            word("rows", "status", "Rows of the packet that have left the block."),
+            word(
                 "cycles", "status", "Cycles from the packet's first input beat to its last output beat, both counted."
             ),
-            _word("input_stalls", "status", "Of these, cycles in which input was wanted and none was offered."),
-            _word("output_stalls", "status", "Cycles in which output was offered and not taken."),
+            word("input_stalls", "status", "Of these, cycles in which input was wanted and none was offered."),
+            word("output_stalls", "status", "Cycles in which output was offered and not taken."),
         )
     )

@@ -1,13 +1,10 @@
-<%
-x, y = core.input, core.output
-%>\
 // ${core.name}: the top module of the IP core, in plain Verilog with the names of AXI, as block design tools want it.
 // Registers and streams: README.md. Build ${build_hash}.
 //
 // Timing: as ${core.name}_axi.
 module ${core.name} (
   (* X_INTERFACE_INFO = "xilinx.com:signal:clock:1.0 aclk CLK" *)
-  (* X_INTERFACE_PARAMETER = "ASSOCIATED_BUSIF s_axi:s_axis:m_axis, ASSOCIATED_RESET aresetn" *)
+  (* X_INTERFACE_PARAMETER = "ASSOCIATED_BUSIF ${":".join(["s_axi", *(bus.name for bus in core.interfaces)])}, ASSOCIATED_RESET aresetn" *)
   input  wire aclk,
   (* X_INTERFACE_INFO = "xilinx.com:signal:reset:1.0 aresetn RST" *)
   (* X_INTERFACE_PARAMETER = "POLARITY ACTIVE_LOW" *)
@@ -17,10 +14,17 @@ module ${core.name} (
 % endfor
 );
 
-  // Whatever the protection is, every access is answered OKAY.
-  assign s_axi_bresp = 2'b00;
-  assign s_axi_rresp = 2'b00;
-  wire unused_protection = ^{s_axi_awprot, s_axi_arprot};
+<%
+idle = [port for port in ports if not port.inner]
+unused = [port.name for port in idle if port.direction == "in"]
+%>\
+  // What carries nothing; every access of a register is answered OKAY.
+% for port in idle:
+%     if port.direction == "out":
+  assign ${port.name} = ${port.bits}'d${port.constant};
+%     endif
+% endfor
+  wire unused_inputs = ^{${", ".join(unused)}};
 
   ${core.name}_axi u_axi (
     .clk_i(aclk),

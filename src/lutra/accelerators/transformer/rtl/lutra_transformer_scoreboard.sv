@@ -1,9 +1,9 @@
 // Walks the program, two steps at a time: a norm, and a step of any other kind.
 //
 // Steps start in their order, each as soon as what computes it is free. One that starts while the other kind still runs
-// may read what that writes: it follows it, row by row, until the other is over. That suffices because the other one is
-// the step before: whatever came earlier is over. Products and blocks follow a norm, and a norm follows them; all other
-// steps, and the end of the program, wait for everything before and are waited for.
+// may read what that writes: it follows it, row by row, until the other is over. That suffices because all other steps
+// before it are over. Products and blocks follow a norm, and a norm follows them; all other steps, and the end of the
+// program, wait for everything before and are waited for.
 //
 // Timing: start_i in t, first step fetched in t + 1, and taken in t + 2. A step is taken in the second cycle after the
 // step before, or in the first one after the end of the step that it waits for, and starts in the next cycle. busy_o is 0

@@ -37,19 +37,19 @@ class CellModule:
 def cell_modules(config: TransformerConfig) -> list[CellModule]:
     """Those that a machine consists of beside its memories and its weightless blocks."""
     size, lanes, norm_lanes, rows = config.size, config.lanes, config.norm_lanes, config.rows
-    bits = (size - 1).bit_length()
+    bits, overlap = (size - 1).bit_length(), int(config.overlap)
     walk = {"Size": size, "Groups": config.groups, "Stride": config.row_tiles}
     transformer = {
         "requantise_lane": (lanes, {}),
         "residual": (1, {"Lanes": lanes}),
-        "softmax_max": (1, {"Size": size, "Lanes": lanes, "RowBits": bits}),
+        "softmax_max": (1, {"Size": size, "Lanes": lanes, "Banks": 1 + overlap, "RowBits": bits + overlap}),
         "norm_sums": (1, {"Lanes": norm_lanes}),
         "norm_variance": (1, {}),
         "root": (1, {}),
         "norm_lane": (norm_lanes, {}),
         "reciprocal": (2, {}),
-        "controller": (1, {}),
-        "attention": (1, {"Size": size, "Lanes": lanes, "Rows": rows}),
+        "scoreboard" if overlap else "controller": (1, {}),
+        "attention": (1, {"Size": size, "Lanes": lanes, "Rows": rows, "Overlap": overlap}),
         "walk": (1, walk),
         "feeder": (3, {"Phases": lanes}),
         "block_rows": (1, {"Size": size, "Rows": rows}),

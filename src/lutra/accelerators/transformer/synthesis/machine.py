@@ -7,7 +7,7 @@ Weightless blocks are apart: their lanes are counted (`block.cells.lanes`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,14 +37,19 @@ PARTS: dict[str, tuple[str, ...]] = {
     "norm": ("rows", "norm", "norm_sums", "norm_variance", "norm_lane"),
     "input": ("embed", "pixels"),
     "memories": ("lutra_memory",),
-    "control": ("controller", "attention", "walk", "feeder", "block_rows"),
+    "control": ("controller", "scoreboard", "program", "queue", "attention", "tile", "walk", "feeder", "block_rows"),
     "wiring": ("product", "core", TOP),
     "blocks": ("gearbox",),
 }
 """What the modules of a machine belong to: those of the array behind `lutra_systolic_`, most others behind
 `lutra_transformer_`; and to "blocks" all of the weightless blocks."""
 ARRAY, WHOLE = "lutra_systolic_", "lutra_transformer_"
-OPTIONAL = {"pixels": lambda config, blocks: config.pixels, "gearbox": lambda config, blocks: bool(blocks)}
+OPTIONAL: dict[str, Callable[[TransformerConfig, Sequence[Graph]], bool]] = {
+    "pixels": lambda config, blocks: config.pixels,
+    "gearbox": lambda config, blocks: bool(blocks),
+    "controller": lambda config, blocks: not config.overlap,
+    "scoreboard": lambda config, blocks: config.overlap,
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def modules_apart(config: TransformerConfig, blocks: Sequence[Graph]) -> list[st
     names = [f"{ARRAY}{name}" for name in PARTS["array"]]
     for part, members in PARTS.items():
         if part not in ("array", "memories"):
-            wanted = (n for n in members if n != TOP and OPTIONAL.get(n, lambda *_: True)(config, blocks))
+            wanted = (n for n in members if n != TOP and (n not in OPTIONAL or OPTIONAL[n](config, blocks)))
             names += [f"{WHOLE}{name}" for name in wanted]
     return [*names, *PARTS["memories"]]
 

@@ -57,7 +57,7 @@ def synthesise_run(
     fresh: bool = False,
     jobs: int | None = None,
 ) -> dict[str, Any]:
-    """Synthesise a run's blocks (see `block.synthesise`), and its whole machine where the recipe asks for one.
+    """Synthesise a run's blocks (see `block.synthesise`), and its whole machine where the recipe asks for that.
 
     The machine with the run's blocks, and with the dense MLP of its baseline, onto UltraScale+: every module once, as
     often as it occurs, and of blocks some lanes for all (`synthesis.machine`); with `liberty` (or the environment
@@ -73,7 +73,7 @@ def synthesise_run(
     result: dict[str, Any] = {"targets": [], "skipped": []}
     if recipe.has_blocks:
         result = block_synthesise.synthesise_run(files, recipe, liberty, fresh, jobs)
-    if not recipe.machine.size:
+    if not recipe.machine.size or not recipe.machine.synthesise:
         return result
     library = liberty or settings.LIBERTY.path
     return {**result, "machine": _synthesise_machines(files, recipe, library, fresh, jobs or os.cpu_count() or 1)}
