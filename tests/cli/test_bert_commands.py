@@ -97,7 +97,7 @@ def test_a_run_from_recipe_to_record(recipe, tmp_path, measured_units):
     assert entry["task"] == "MRPC" and entry["checkpoint"]["name"] == str(tmp_path / "base")
     bmt = entry["methods"]["bmt-w1a4"]
     assert bmt["score"] == bmt["best_score"] and bmt["size_mib"] < entry["methods"]["full"]["size_mib"]
-    assert {"ratio", "clean", "noisy"} == bmt["robustness"].keys()
+    assert {"ratio", "clean", "noisy", "engine"} == bmt["robustness"].keys()
     assert entry["steps"]["train"]["environment"]["machine"]
     assert entry["accelerator"]["bmt-w1a4"]["mismatches"] == 0
     assert "MRPC, bmt-w1a4" in lutra("results", "list", "--from", tmp_path / "results").stdout
@@ -152,7 +152,7 @@ def test_commands_of_language_models_are_refused(recipe, tmp_path):
     before = files_of(out)
     steps = ", ".join(STEPS)
     assert_refused(lutra("run", recipe, "--out", out, "--to", "plan"), f"no step named plan; the steps are {steps}")
-    assert_refused(lutra("evaluate", out, "--engine", "golden"), "evaluate: not for a run of this kind: engine")
+    assert_refused(lutra("simulate", out, "--fold", "1"), "simulate: not for a run of this kind: fold_factors")
     assert_refused(lutra("generate", out, "--prompt", "a"), "only a language model writes text")
     assert_refused(lutra("results", "add", out, "--into", tmp_path / "results"), "has no evaluation")
     assert files_of(out) == before

@@ -18,7 +18,7 @@ from lutra.cli import app as frame
 from lutra.cli.commands import app
 from lutra.cli.grid import render
 from lutra.papers.catalogue import TABLES, table
-from lutra.papers.records import Records
+from lutra.papers.records import RECORDED, Records
 from lutra.recipes.kinds import LANGUAGE, VISION, load_any_recipe
 from lutra.report.tables import Table, summary_tables
 from lutra.runs.claim import save_recipe
@@ -44,7 +44,7 @@ def shown(text: str) -> list[str]:
 def test_every_word_of_real_tables_is_whole_and_lines_fit(tmp_path, width):
     files, recipe = make_finished_run(tmp_path / "run")
     tables = [*summary_tables(files, recipe), *summary_tables(files, recipe, "synth")]
-    tables += [table(name, Records()).to_table() for name in TABLES]
+    tables += [table(name, Records(RECORDED)).to_table() for name in TABLES]
     assert len(tables) > 8
     for each in tables:
         text = render(each, width)

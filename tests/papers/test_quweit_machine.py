@@ -17,6 +17,7 @@ from lutra.papers.recorded_machine import (
     Energies,
     Point,
     element_leakage_w,
+    overlapped_cycles,
     recorded_work,
     tree_designs,
     tree_leakage_w,
@@ -35,9 +36,11 @@ def rows():
 def test_the_recorded_work_is_what_the_machine_does_today():
     recorded = recorded_work(SHIPPED)
     assert {(point.model, point.size) for point in recorded} == {(model, size) for model in MODELS for size in SIZES}
+    overlapped = overlapped_cycles(SHIPPED)
     for entry in works_of("gpt-mini", 8):
         point = Point("gpt-mini", 8, entry["fold_factor"], entry["call"])
         assert recorded[point] == Work(**entry["work"]), f"{point}: run lutra table quweit-4-machine --fresh"
+        assert overlapped[point] == entry["overlapped_cycles"] < recorded[point].cycles
 
 
 def test_every_model_has_its_ratios_at_every_size(rows):
@@ -83,7 +86,7 @@ def test_what_waits_leaks_in_our_own_figures():
 def test_nothing_is_shown_of_what_is_not_recorded(tmp_path):
     assert quweit_4_machine(Records(tmp_path)).rows == ()
     work = json.loads(json.dumps({"work": Work(cycles=4, array_cycles=2).__dict__}))
-    dense = {"fold_factor": None, "call": "sequence", **work}
+    dense = {"fold_factor": None, "call": "sequence", "overlapped_cycles": 3, **work}
     target = {"model": "gpt-mini", "size": 8, "works": [dense]}
     write_json(tmp_path / "synth" / "work.json", {"design": WORK, "targets": [target]})
     assert quweit_4_machine(Records(tmp_path)).rows == ()

@@ -51,3 +51,13 @@ def test_a_module_that_is_not_there(yosys, tmp_path):
     (tmp_path / "top.sv").write_text("module top (input logic a_i, output logic y_o); assign y_o = !a_i; endmodule\n")
     with pytest.raises(ToolError, match="top has no module lutra_systolic_pe"):
         synthesise_hierarchy(yosys, tmp_path, ["top.sv"], "top", ("lutra_systolic_pe",))
+
+
+def test_what_is_outside_is_neither_mapped_nor_counted(yosys, tmp_path):
+    inside = "logic x; outside u_outside (.a_i, .y_o(x)); part u_part (.a_i(x), .y_o);"
+    part = "module part (input logic a_i, output logic y_o); assign y_o = !a_i; endmodule\n"
+    (tmp_path / "top.sv").write_text(f"{part}module top (input logic a_i, output logic y_o); {inside} endmodule\n")
+    ports = {"outside": "module outside (input logic a_i, output logic y_o);\nendmodule\n"}
+    counted = synthesise_hierarchy(yosys, tmp_path, ["top.sv"], "top", ("part",), lut_memories=True, outside=ports)
+    found = {module.name: (module.instances, module.use.lut_raw) for module in counted.modules}
+    assert found == {"top": (1, 0), "part": (1, 1)}

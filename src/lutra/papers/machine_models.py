@@ -35,10 +35,10 @@ class MachineModel:
     """Of energy, in Table 4."""
     build: Callable[..., Graph]
 
-    def image(self, ffn: Feedforward, size: int) -> Image:
-        """On the smallest machine with an array of `size` that runs it."""
+    def image(self, ffn: Feedforward, size: int, overlap: bool = False) -> Image:
+        """On the smallest machine with an array of `size` that runs it; with `overlap`, one whose steps do."""
         program = self.build(np.random.default_rng(SEED), ffn=ffn, block=DEFAULT_BLOCK)
-        return compile_model(program, sized_for(program, size, norm_lanes=NORM_LANES))
+        return compile_model(program, sized_for(program, size, norm_lanes=NORM_LANES, overlap=overlap))
 
 
 def _gpt(name: str) -> Callable[..., Graph]:

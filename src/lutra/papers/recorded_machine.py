@@ -57,6 +57,25 @@ def recorded_work(records: Records) -> dict[Point, Work]:
     return {point: work for each in recorded(records, WORK, points).values() for point, work in each["points"].items()}
 
 
+def overlapped_cycles(records: Records) -> dict[Point, int]:
+    """Cycles of the same calls on machines whose steps overlap.
+
+    Raises:
+        InputError: a record is damaged.
+    """
+
+    def cycles(target: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        found = {
+            Point(target["model"], target["size"], entry["fold_factor"], entry["call"]): entry["overlapped_cycles"]
+            for entry in target["works"]
+        }
+        return (target["model"], target["size"]), {"cycles": found}
+
+    return {
+        point: count for each in recorded(records, WORK, cycles).values() for point, count in each["cycles"].items()
+    }
+
+
 @dataclass(frozen=True)
 class BuiltMachine:
     """A machine that was synthesised, without its blocks."""
@@ -175,7 +194,7 @@ class Energies:
     """
 
     def __init__(self, records: Records, own: bool = False) -> None:
-        self.own, self.work = own, recorded_work(records)
+        self.own, self.work, self.overlapped = own, recorded_work(records), overlapped_cycles(records)
         models, sizes = ({getattr(point, name) for point in self.work} for name in ("model", "size"))
         self.units = recorded_unit_energies(records) if own else None
         self._arrays: dict[int, SystolicArray | None] = {size: systolic_array(size) for size in sizes}

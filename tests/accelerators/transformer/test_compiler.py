@@ -49,6 +49,12 @@ def test_every_step_of_a_vit_is_goldens(size, lanes, norm_lanes, ffn, only_class
     compare_all_steps(program, sized_for(program, size, lanes, norm_lanes, overlap=size == 4), [7], rng)
 
 
+@pytest.mark.parametrize("make", [random_gpt, random_vit])
+def test_the_residual_stream_has_room_for_its_rows_and_no_more(make):
+    config = sized_for(make(np.random.default_rng(2), width=12), 8, 4)
+    assert config.stream_words == 4  # of 16 columns; the memory has as many for each row
+
+
 def test_heads_that_end_within_a_tile_are_padded_one_by_one():
     rng = np.random.default_rng(3)
     program = random_gpt(rng, width=15, heads=3, ffn="mlp", vocabulary=13, context=9)

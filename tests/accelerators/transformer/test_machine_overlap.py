@@ -35,7 +35,6 @@ FAULTS = {
     "largest scores of the other tile": ("softmax_max", "max_o  = maxima[row_i]", "max_o  = maxima[row_2_q]"),
     "results do not wait for those before": ("queue", "hold_o         = ending_q", "hold_o         = 1'b0"),
     "results go where operands come from": ("queue", "result_o       = result_q", "result_o       = feed_q"),
-    "a third product starts": ("queue", "!feeding_i && !waits_q", "!feeding_i"),
     "operands are changed while they are read": ("queue", "!feeding_i && !waits_q", "!waits_q"),
     "a product has the shape of the one behind it": ("systolic_sums", "inner_q[a_bank]", "inner_i"),
     "a norm does not follow": ("scoreboard", "? other_busy_q && !other_done_i", "? 1'b0"),
@@ -55,14 +54,8 @@ FAULTS = {
     ),
     "one row of the stream is there too early": ("product", "? first_row_i :", "? first_row_i + 16'd1 :"),
     "a block reads rows before they are there": ("block_rows", "there_i > read_row_q", "1'b1"),
-    "rows of a block are there tile by tile": ("product", "outside_i ? CountBits'(1)", "0 ? CountBits'(1)"),
     "operands come from the other memory": ("left", "normed_q ? normed_column", "!normed_q ? normed_column"),
     "words of a block come from the other memory": ("left", "normed_q ? normed_word", "!normed_q ? normed_word"),
-    "a norm writes over other operands": (
-        "left",
-        "assign write    = write_i;",
-        "assign write    = write_i || norm_write_i;",
-    ),
     "a norm reads only what is added to": ("stream", ".read_i(norm_read_i)", ".read_i(read_i)"),
 }
 

@@ -204,7 +204,7 @@ class _Writer:
 
     def _start_stream(self, name: str, op: Op, width: int, rows: int, tokens: int, positions: int) -> None:
         columns = round_up(width, self.config.size)
-        self.stream_columns = columns * self.config.rows
+        self.stream_columns = columns
         self.places[name] = Place(Target.STREAM, 0, np.arange(width), columns, rows)
         chunks = columns // self.config.lanes
         self.steps.append(Step(op, name, rows=rows, inner=chunks, right=tokens, constants=positions))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lutra.accelerators.block.emit import RTL as BLOCK
-from lutra.accelerators.transformer import compiler, latency
+from lutra.accelerators.transformer import compiler, latency, overlap, timeline
 from lutra.accelerators.transformer.emit import RTL, SYSTOLIC
 from lutra.accelerators.transformer.image import Image
 from lutra.accelerators.transformer.synthesis.machine import PARTS, synthesise_machine
@@ -55,7 +55,7 @@ def work_piece(model: str, size: int) -> Piece:
     def build(folder: Path) -> dict[str, Any]:
         return {"model": model, "size": size, "works": works_of(model, size)}
 
-    sources = [inspect.getsource(module) for module in (compiler, latency, machine_work)]
+    sources = [inspect.getsource(module) for module in (compiler, latency, overlap, timeline, machine_work)]
     identity = hashlib.sha256(json.dumps([model, size, SEED, FOLDS, NORM_LANES, sources]).encode()).hexdigest()
     return Piece(f"machine_work_{model}_{size}", "transformer_machine_work", {"design": WORK, **HEAD}, identity,
                  WORK_SECONDS, build)  # fmt: skip
@@ -63,18 +63,25 @@ def work_piece(model: str, size: int) -> Piece:
 
 def works_of(model: str, size: int) -> list[dict[str, Any]]:
     """One entry for each kind of call, and each fold factor where there are blocks."""
-    dense, blocks = (MODELS[model].image(ffn, size) for ffn in FFNS)
-    found = _calls(dense, None)
+    dense, blocks = ([MODELS[model].image(ffn, size, overlaps) for overlaps in (False, True)] for ffn in FFNS)
+    found = _calls(*dense, None)
     for fold in FOLDS:
-        folded = replace(blocks, config=replace(blocks.config, fold_factor=fold, dataflow="tree"))
-        found += _calls(folded, fold)
+        folded = [replace(image, config=replace(image.config, fold_factor=fold, dataflow="tree")) for image in blocks]
+        found += _calls(*folded, fold)
     return found
 
 
-def _calls(image: Image, fold: int | None) -> list[dict[str, Any]]:
-    calls = {"sequence": sequence_call(image), "token": token_call(image)}
+def _calls(serial: Image, overlapped: Image, fold: int | None) -> list[dict[str, Any]]:
+    """Work on the machine whose steps run one after the other, and the cycles of the one whose steps overlap."""
+    calls = {"sequence": sequence_call(serial), "token": token_call(serial)}
     return [
-        {"fold_factor": fold, "call": name, **asdict(call), "work": asdict(work_of(image, [call]))}
+        {
+            "fold_factor": fold,
+            "call": name,
+            **asdict(call),
+            "work": asdict(work_of(serial, [call])),
+            "overlapped_cycles": latency.call_cycles(overlapped, call),
+        }
         for name, call in calls.items()
         if call is not None
     ]

@@ -98,6 +98,7 @@ class BertEntry(Strict):
     dev_split: Name
     dev_examples: dict[Name, Positive] = Field(default_factory=dict)
     checkpoint: Checkpoint
+    engine: Literal["golden", "runtime"] = "golden"
     methods: dict[FileName, RecordedMethod]
     accelerator: dict[FileName, BatTotals] | None = None
 

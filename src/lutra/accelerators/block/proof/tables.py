@@ -112,7 +112,9 @@ class _Prover:
         always = [net for name in ("x_valid_i", "x_ready_o", "rst_ni") for net in self.netlist.nets(name)]
         inputs: dict[Net, np.ndarray] = {net: np.ones(len(code), bool) for net in always}
         counters = ["input_beat", "u_thermometer.looked_up_q"] if s.input_stages else ["input_beat"]
-        for counter in counters if s.input_beats > 1 else []:
+        for counter in counters:
+            if s.input_beats == 1 and not self.netlist.has(counter):
+                continue  # it may also be there: synthesis does not know that the counter of a single beat stays 0
             inputs |= {net: beats >> place & 1 != 0 for place, net in enumerate(self.netlist.nets(counter))}
         values = {net: code >> place % bits & 1 != 0 for place, net in enumerate(x)} | inputs
         known = {net for net in values if isinstance(net, int)} | self.settled.inputs | self.settled.state

@@ -315,7 +315,7 @@ module lutra_transformer_product #(
 
   logic unused;
   assign unused = ^{unused_right_tile, taps[WalkBits +: WalkBits], before_stream[WalkBits-2],
-                    before_stream[RowBits+GroupBits+CountBits-1:0], fed_inner[CountBits-1:KBits+1], fed_rows[RowBits-1:0], unused_inner, unused_right, unused_shift,
-                    unused_destination, table_i};
+                    before_stream[RowBits+GroupBits+CountBits-1:0], fed_inner[CountBits-1:KBits+1],
+                    fed_rows[RowBits-1:0], unused_inner, unused_right, unused_shift, unused_destination, table_i};
 
 endmodule
