@@ -72,10 +72,10 @@ def test_what_was_not_asked_for_changes_nothing():
 def test_several_steps_leave_trees_and_say_why(tmp_path):
     plan = BlockPlan(ternary(), "block_0", 6, "auto")
     assert (plan.schedule.dataflow, plan.schedule.sums) == ("tree", ())
-    assert plan.schedule.fallback == "a graph sums all outputs in one cycle, and fold factor 6 has 4"
+    assert plan.schedule.fallback == "a graph sums all outputs in one cycle, and fold factor 6 takes 4"
     assert chosen_sums([plan]) == [f"block_0: trees; {plan.schedule.fallback}"]
     assert block_design([plan]).content_hash == block_design([BlockPlan(ternary(), "block_0", 6, "tree")]).content_hash
-    with pytest.raises(InputError, match='fold factor 6 has 4; take fold factor "all", or dataflow tree or auto'):
+    with pytest.raises(InputError, match='fold factor 6 takes 4; take fold factor "all", or dataflow tree or auto'):
         generate_rtl(FrozenModel((ternary(),)), tmp_path / "rtl", 6, "graph")
     assert not (tmp_path / "rtl").exists()
     assert BlockPlan(ternary(), "block_0", 24, "graph").schedule.dataflow == "graph"  # 24 outputs per cycle are all

@@ -142,7 +142,7 @@ def _sums(
     if dataflow not in ("graph", "auto"):
         return (), None
     if steps > 1:
-        reason = f"a graph sums all outputs in one cycle, and fold factor {fold_factor} has {steps}"
+        reason = f"a graph sums all outputs in one cycle, and fold factor {fold_factor} takes {steps}"
         if dataflow == "graph":
             raise InputError(f'{block.graph.name}: {reason}; take fold factor "all", or dataflow tree or auto')
         return (), reason
