@@ -29,8 +29,13 @@ SHIPPED = Records(RECORDED)
 
 
 @pytest.fixture(scope="module")
-def rows():
-    return {row.quantity: row for row in quweit_4_machine(SHIPPED).rows}
+def table():
+    return quweit_4_machine(SHIPPED)
+
+
+@pytest.fixture(scope="module")
+def rows(table):
+    return {row.quantity: row for row in table.rows}
 
 
 def test_the_recorded_work_is_what_the_machine_does_today():
@@ -92,8 +97,7 @@ def test_nothing_is_shown_of_what_is_not_recorded(tmp_path):
     assert quweit_4_machine(Records(tmp_path)).rows == ()
 
 
-def test_the_column_of_projections_is_there_where_a_table_has_some(rows):
-    table = quweit_4_machine(SHIPPED)
+def test_the_column_of_projections_is_there_where_a_table_has_some(table):
     assert table.to_table().header[3] == "as the paper projects it"
     assert len({len(row) for row in table.to_table().rows} | {len(table.to_table().header)}) == 1
     assert "| as the paper projects it |" in table.to_markdown()

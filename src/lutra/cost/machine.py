@@ -42,18 +42,6 @@ class BlockEnergies:
     asic_j_per_cycle: float
 
 
-@dataclass(frozen=True)
-class UnitEnergies:
-    """Energy in 45 nm of what vector units do once, counted in our own flow; in J."""
-
-    requantised: float
-    residual_sum: float
-    norm_element: float
-    norm_row: float
-    score: float
-    softmax_row: float
-
-
 def sequence_call(image: Image) -> Call:
     """All rows of a sequence at once: an image, or as many tokens as model and machine take."""
     if image.whole_rows is not None:
@@ -72,13 +60,11 @@ def machine_parts(
     work: Work,
     array: SystolicArray,
     block: BlockEnergies | None,
-    units: UnitEnergies | None = None,
     edge_buffers: bool = False,
 ) -> tuple[EnergyPart, ...]:
     """Where the energy of `work` goes on a machine with `array`.
 
-    `block` where the model has blocks. With `units`, vector units in 45 nm cost what was counted, not what operations
-    of 32 bits do. `edge_buffers` where they are no part of the array's energy.
+    `block` where the model has blocks; `edge_buffers` where they are no part of the array's energy.
     """
     make = PartMaker(array)
     operations = {
@@ -87,12 +73,8 @@ def machine_parts(
         "softmax": SCORE * work.scores + EXPONENTIAL * work.exponentials + SOFTMAX_ROW * work.softmax_rows,
         "residual sums": ADD * work.residual_sums,
     }
-    counted = None if units is None else _counted(work, units)
     parts = [make.array_cycles("array", work.array_cycles)]
-    for name, count in operations.items():
-        part = make.operations(name, count)
-        asic_energy_j = part.asic_energy_j if counted is None else counted[name]
-        parts.append(EnergyPart(name, False, False, part.fpga_energy_j, asic_energy_j))
+    parts += [make.operations(name, count) for name, count in operations.items()]
     parts.append(make.on_chip("memories", work.memory_bytes))
     if edge_buffers:
         parts.append(make.on_chip("edge buffers", work.edge_bytes))
@@ -101,12 +83,3 @@ def machine_parts(
         parts.append(EnergyPart("weightless blocks", False, False, *energies))
     parts.append(make.off_chip("off-chip weights", work.weight_bytes))
     return tuple(parts)
-
-
-def _counted(work: Work, units: UnitEnergies) -> dict[str, float]:
-    return {
-        "requantisation": units.requantised * work.results,
-        "layer norm": units.norm_element * work.norm_elements + units.norm_row * work.norm_rows,
-        "softmax": units.score * (work.scores + work.exponentials) + units.softmax_row * work.softmax_rows,
-        "residual sums": units.residual_sum * work.residual_sums,
-    }

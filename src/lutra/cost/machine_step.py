@@ -6,6 +6,8 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import BaseModel
+
 from lutra.accelerators.transformer.machine import Call
 from lutra.accelerators.transformer.synthesis.variants import Variant, variants_of
 from lutra.cost import step
@@ -172,7 +174,7 @@ def _measured(files: RunFiles, variant: Variant) -> dict[tuple[int, int], int]:
 
 def _record(files: RunFiles, path: Any, made_by: str) -> dict[str, Any] | None:
     """What another step found out about the same frozen model; None where it did not run, or failed."""
-    schemas = {"simulate": MachineSimulation, "synth": MachineSynthesis}
+    schemas: dict[str, type[BaseModel]] = {"simulate": MachineSimulation, "synth": MachineSynthesis}
     if not path.exists() or made_by in failed_steps(files):
         return None
     found = read_record(path, schemas[made_by], made_by)

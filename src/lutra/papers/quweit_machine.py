@@ -39,7 +39,6 @@ def quweit_4_machine(records: Records) -> PaperTable:
     for model in MODELS:
         rows += _part_rows(model, paper, own)
     rows += _resource_rows(records)
-    units = "in operations of 32 bits" if own.units is None else "by counted switching"
     notes = (
         "Ratio: the same machine with the dense MLP and a table GELU, over that with weightless blocks of trees (8D "
         "tables in 8 groups); all operations of the model, the latency model's cycles, which simulation equals.",
@@ -47,8 +46,8 @@ def quweit_4_machine(records: Records) -> PaperTable:
         "FPGA: the paper's energy per cycle of an array of that size; blocks by their own synthesis, interpolated from "
         "LUTs; other units in operations of 32 bits, in proportion; memories at 20 pJ for 8 bytes.",
         "45 nm: elements, edges and blocks by switching that was counted in mapped cells; array and blocks leak while "
-        f"they wait; memories, the array's own among them, as above; vector units {units}. Blocks: whose power "
-        "is recorded.",
+        "they wait; memories, the array's own among them, and vector units as above. Blocks: those whose power is "
+        "recorded.",
         "Cycles: of the machine whose steps run one after the other, and of the one whose steps overlap, with the same "
         "work; energies of the former. A token alone stands at half the context.",
         "Left out: " + "; ".join(LEAVES_OUT) + ".",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 from lutra.accelerators.transformer.synthesis.machine import parts_of
-from lutra.cost.machine import BlockEnergies, UnitEnergies, machine_parts
+from lutra.cost.machine import BlockEnergies, machine_parts
 from lutra.cost.machine_work import Work
 from lutra.cost.systolic import SystolicArray, systolic_array
 from lutra.cost.weightless import fitted_fpga_energy, paper_asic_energy
@@ -25,7 +24,7 @@ from lutra.papers.records import Records
 from lutra.synth.tools.hierarchy import HierarchyUse, ModuleUse
 from lutra.synth.tools.yosys import FpgaUse
 
-WORK, MACHINES, UNITS = "transformer-machine-work", "transformer-machine", "transformer-units-asic"
+WORK, MACHINES = "transformer-machine-work", "transformer-machine"
 """The `design` of the records."""
 
 
@@ -107,17 +106,6 @@ def recorded_machines(records: Records) -> dict[tuple[str, str, int], BuiltMachi
     return {key: values["machine"] for key, values in recorded(records, MACHINES, machine).items()}
 
 
-def recorded_unit_energies(records: Records) -> UnitEnergies | None:
-    """What vector units cost in 45 nm, from switching that was counted; None where it is not recorded.
-
-    Raises:
-        InputError: the record is damaged.
-    """
-    found = recorded(records, UNITS, lambda target: (target["name"], target))
-    names = {field.name for field in dataclasses.fields(UnitEnergies)}
-    return UnitEnergies(**{name: found[name]["energy_j"] for name in names}) if names <= found.keys() else None
-
-
 def tree_designs(records: Records, model: str) -> dict[int, BlockDesign]:
     """The recorded blocks of a model that deliver outputs whole, by fold factor; the default shape alone.
 
@@ -189,14 +177,13 @@ class Energy:
 class Energies:
     """Energies of all recorded points, in one technology of array, units and blocks.
 
-    `own`: in 45 nm by switching that was counted in our own flow, of array, blocks and vector units, where recorded;
+    `own`: in 45 nm by switching that was counted in our own flow, of array and blocks, where recorded;
     otherwise by the paper's figures.
     """
 
     def __init__(self, records: Records, own: bool = False) -> None:
         self.own, self.work, self.overlapped = own, recorded_work(records), overlapped_cycles(records)
         models, sizes = ({getattr(point, name) for point in self.work} for name in ("model", "size"))
-        self.units = recorded_unit_energies(records) if own else None
         self._arrays: dict[int, SystolicArray | None] = {size: systolic_array(size) for size in sizes}
         self._blocks = {
             (model, fold): block for model in models for fold, block in _paper_blocks(records, model).items()
@@ -218,7 +205,7 @@ class Energies:
         block = None if point.fold_factor is None else self._blocks.get((point.model, point.fold_factor))
         if work is None or array is None or (block is None and point.fold_factor is not None):
             return None
-        parts = machine_parts(work, array, block, self.units, edge_buffers=self.own)
+        parts = machine_parts(work, array, block, edge_buffers=self.own)
         return Energy(point, work, (*parts, *self._waiting(point, work)))
 
     def best(self, model: str, size: int, call: str) -> Energy | None:

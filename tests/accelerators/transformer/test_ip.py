@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from frozen_transformers import random_gpt, random_vit
 from ip_bench import build_cocotb, ip_xact_problems, run_cocotb
@@ -17,6 +18,7 @@ from lutra.accelerators.transformer.ip.core import MachineCore
 from lutra.accelerators.transformer.ip.package import machine_package, package_run
 from lutra.accelerators.transformer.ip.registers import transformer_registers
 from lutra.accelerators.transformer.machine import Call
+from lutra.cli.commands import app
 from lutra.errors import InputError
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
@@ -24,6 +26,7 @@ from lutra.hardware.bench import verilator
 from lutra.recipes.language import Recipe
 from lutra.recipes.sections import validate
 from lutra.report.trust.verify import verify
+from lutra.runs.claim import save_recipe
 from lutra.runs.files import RunFiles
 from transformer_machines import random_input
 
@@ -120,7 +123,12 @@ def test_a_run_becomes_a_package_that_holds_together(tmp_path):
     assert (result["name"], result["rows"], result["blocks"]) == ("small_ip", TOKENS, ["h.0.mlp"])
     findings = {each.subject: each.verdict for each in verify(tmp_path / "ip")}
     assert [findings[name] for name in ("ip.json", "files", "build hash", "rtl")] == ["holds"] * 4
-    assert package_run(files, recipe, tmp_path / "again")["build_hash"] == result["build_hash"]
+    save_recipe(recipe, files.recipe)
+    said = CliRunner().invoke(app, ["package", str(files.root), "--machine", "--out", str(tmp_path / "again")])
+    assert said.exit_code == 0
+    assert f"small_ip, build {result['build_hash']}, transformer, {result['cycles']:,} cycles for 6 rows" in " ".join(
+        said.stdout.split()
+    )
     assert "this run did not simulate the machine" in (tmp_path / "ip/README.md").read_text()
     with pytest.raises(InputError, match="its recipe asks for no machine"):
         package_run(files, validate(Recipe, tree, "test"), tmp_path / "no")

@@ -97,13 +97,13 @@ def test_overlap_takes_fewer_cycles(size):
 
 @pytest.fixture(scope="module", params=["text", "images"])
 def machine(request, tmp_path_factory):
-    """A GPT with a weightless block; a ViT with an MLP, whose last layer computes its queries for one row alone."""
+    """A GPT with a block that is slower than a norm; a ViT with an MLP that ends with queries for one row alone."""
     rng = np.random.default_rng(1)
     if request.param == "text":
-        program = random_gpt(rng, width=16, heads=2, layers=1, context=12, vocabulary=16)
+        program = random_gpt(rng, width=36, heads=2, layers=1, context=12, vocabulary=16)
     else:
         program = random_vit(rng, image=(3, 5), patch=1, only_class=True)
-    image = overlapping(program, 4, 2)
+    image = overlapping(program, 4, 2, 2, fold_factor=1)
     return image, harness.build(image.config, tmp_path_factory.mktemp("overlapping"), image.blocks)
 
 

@@ -247,6 +247,8 @@ def test_the_commands_say_what_they_wrote_or_why_not(run, tmp_path):
     for wrong in (
         ["package", str(files.root), "--out", str(out), "--fold", "0"],
         ["package", str(files.root), "--out", str(files.root)],
+        ["package", str(files.root), "--out", str(out), "--machine"],
+        ["package", str(files.root), "--out", str(out), "--method", "bmt-w1a4"],
         ["bitstream", str(files.root), "--board", "elsewhere"],
     ):
         refused = runner.invoke(app, wrong)

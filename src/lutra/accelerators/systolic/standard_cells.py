@@ -7,16 +7,23 @@ pipelined: with product and sum in one stage they miss 1 GHz in 45 nm.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lutra.accelerators.systolic.array import RTL
-from lutra.accelerators.systolic.measured import Shown, map_top, measure, wrapper
+from lutra.errors import MismatchError, ToolError
 from lutra.frozen.types import IntArray
+from lutra.hardware.design import Design, library_files
+from lutra.synth.netlist.gates import LANES_PER_WORD, GateNetlist
+from lutra.synth.netlist.switching import Switching, SwitchingCount, annotation, to_words, words_of
 from lutra.synth.tools.asic import Asic
+from lutra.synth.tools.find import Tool
+from lutra.synth.tools.hierarchy import write_sources
+from lutra.synth.tools.opensta import measured_power, time_and_power
 
 SUM_BITS = 32
 """Bits of an element's sum, as in `lutra_systolic_gemm`."""
@@ -82,16 +89,16 @@ def measure_element(asic: Asic, folder: Path, given: Operands) -> dict[str, Any]
         ToolError: a tool failed, or OpenSTA is not installed.
     """
     ports = {"clk_i": 1, "restart_i": 1, "a_i": 8, "b_i": 8}, {"restart_o": 1, "a_o": 8, "b_o": 8, "sum_o": SUM_BITS}
-    text = wrapper("element", *ports, f"lutra_systolic_pe #(.SumBits({SUM_BITS}), .Pipelined(1)) u_pe (.*);")
+    text = _wrapper("element", *ports, f"lutra_systolic_pe #(.SumBits({SUM_BITS}), .Pipelined(1)) u_pe (.*);")
     inputs = {
         "restart_i": np.broadcast_to(given.late_restart[:, None], given.left[:, 0].shape),
         "a_i": given.left[:, 0],
         "b_i": given.right[:, 0],
     }
     ends, sums = given.first_sums()
-    low = Shown("sum_o", slice(0, LOW_BITS), ends + LOW_CYCLES, sums)
-    high = Shown("sum_o", slice(LOW_BITS, SUM_BITS), ends + HIGH_CYCLES, sums >> LOW_BITS)
-    return measure(asic, folder, RTL, "element", text, inputs, low, high)
+    low = _Shown("sum_o", slice(0, LOW_BITS), ends + LOW_CYCLES, sums)
+    high = _Shown("sum_o", slice(LOW_BITS, SUM_BITS), ends + HIGH_CYCLES, sums >> LOW_BITS)
+    return _measure(asic, folder, "element", text, inputs, low, high)
 
 
 def measure_grid(asic: Asic, folder: Path, given: Operands) -> dict[str, Any]:
@@ -129,8 +136,8 @@ def measure_grid(asic: Asic, folder: Path, given: Operands) -> dict[str, Any]:
         "row_i": np.broadcast_to(taken[:, None], restart[:, 0].shape),
     }
     ends, sums = given.first_sums()
-    shown = Shown("sums_o", slice(0, SUM_BITS), ends + HIGH_CYCLES, sums)  # both halves, in columns
-    return measure(asic, folder, RTL, "grid", wrapper("grid", *ports, inside), inputs, shown)
+    shown = _Shown("sums_o", slice(0, SUM_BITS), ends + HIGH_CYCLES, sums)  # both halves, in columns
+    return _measure(asic, folder, "grid", _wrapper("grid", *ports, inside), inputs, shown)
 
 
 def map_selector(asic: Asic, folder: Path, rows: int) -> dict[str, Any]:
@@ -144,8 +151,8 @@ def map_selector(asic: Asic, folder: Path, rows: int) -> dict[str, Any]:
     row_bits = (rows - 1).bit_length()
     ports = {"clk_i": 1, "row_i": row_bits, "sums_i": SUM_BITS * rows}, {"sum_o": SUM_BITS}
     parameters = f".Size({rows}), .RowBits({row_bits}), .SumBits({SUM_BITS}), .Pipelined(1)"
-    text = wrapper("selector", *ports, f"lutra_systolic_selector #({parameters}) u_selector (.*);")
-    return map_top(asic, folder, RTL, "selector", text)[0]
+    text = _wrapper("selector", *ports, f"lutra_systolic_selector #({parameters}) u_selector (.*);")
+    return _map(asic, folder, "selector", text)[0]
 
 
 def map_requantiser(asic: Asic, folder: Path, multiplier_bits: int, shift: int) -> dict[str, Any]:
@@ -153,8 +160,8 @@ def map_requantiser(asic: Asic, folder: Path, multiplier_bits: int, shift: int) 
     ports = {"clk_i": 1, "sum_i": SUM_BITS, "multiplier_i": multiplier_bits}, {"y_o": 8}
     parameters = f".SumBits({SUM_BITS}), .MultiplierBits({multiplier_bits}), .Shift({shift}), .OutBits(8)"
     connected = ".sum_i, .multiplier_i, .y_o"
-    text = wrapper("requantiser", *ports, f"lutra_requantise #({parameters}) u_requantise ({connected});")
-    return map_top(asic, folder, RTL, "requantiser", text)[0]
+    text = _wrapper("requantiser", *ports, f"lutra_requantise #({parameters}) u_requantise ({connected});")
+    return _map(asic, folder, "requantiser", text)[0]
 
 
 def map_edge(asic: Asic, folder: Path, depth: int) -> dict[str, Any]:
@@ -162,7 +169,7 @@ def map_edge(asic: Asic, folder: Path, depth: int) -> dict[str, Any]:
 
     Returns and raises what `map_selector` does.
     """
-    return map_top(asic, folder, RTL, "edge", _edge(depth))[0]
+    return _map(asic, folder, "edge", _edge(depth))[0]
 
 
 def measure_edge(asic: Asic, folder: Path, depth: int, stream: IntArray, writes: bool) -> dict[str, Any]:
@@ -188,8 +195,8 @@ def measure_edge(asic: Asic, folder: Path, depth: int, stream: IntArray, writes:
     spread = {name: np.broadcast_to(value[:, None], stream.shape) for name, value in inputs.items()}
     fed = stream[cycles - depth if writes else place]
     shown = np.arange(depth + 1, len(stream))
-    operand = Shown("operand_o", slice(0, 8), shown, fed[shown - 1])
-    return measure(asic, folder, RTL, "edge", _edge(depth), spread | {"operand_i": stream}, operand)
+    operand = _Shown("operand_o", slice(0, 8), shown, fed[shown - 1])
+    return _measure(asic, folder, "edge", _edge(depth), spread | {"operand_i": stream}, operand)
 
 
 def _edge(depth: int) -> str:
@@ -199,7 +206,26 @@ def _edge(depth: int) -> str:
         | {"read_i": 1, "restart_i": 1, "address_i": bits},
         {"read_o": 1, "restart_o": 1, "address_o": bits, "operand_o": 8},
     )
-    return wrapper("edge", *ports, f"lutra_systolic_edge #(.Depth({depth}), .AddressBits({bits})) u_edge (.*);")
+    return _wrapper("edge", *ports, f"lutra_systolic_edge #(.Depth({depth}), .AddressBits({bits})) u_edge (.*);")
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What bits of a port must show in some cycles, (cycles, simulations); counting starts there."""
+
+    port: str
+    bits: slice
+    cycles: IntArray
+    values: IntArray
+
+
+def _wrapper(name: str, inputs: Mapping[str, int], outputs: Mapping[str, int], inside: str) -> str:
+    """A top with parameters fixed, whose ports are `inputs` and `outputs`: name -> bits."""
+    declared = [f"  input  logic [{bits - 1}:0] {port}" for port, bits in inputs.items()]
+    declared += [f"  output logic [{bits - 1}:0] {port}" for port, bits in outputs.items()]
+    named = ", ".join(f".{port}" for port in [*inputs, *outputs])
+    head = ",\n".join(declared)
+    return f"module {name} (\n{head}\n);\n  {inside.replace('.*', named)}\nendmodule\n"
 
 
 def _skewed(values: IntArray) -> IntArray:
@@ -214,3 +240,61 @@ def _joined(values: IntArray, bits: int) -> IntArray:
     """(cycles, lanes, simulations) -> (cycles, simulations): all lanes in one word, the first in the lowest bits."""
     words: IntArray = ((values & ((1 << bits) - 1)) << (bits * np.arange(values.shape[1]))[:, None]).sum(axis=1)
     return words
+
+
+def _opensta(asic: Asic) -> Tool:
+    if asic.sta is None:
+        raise ToolError("timing and power need OpenSTA (sta)")
+    return asic.sta
+
+
+def _map(asic: Asic, folder: Path, top: str, text: str) -> tuple[dict[str, Any], GateNetlist]:
+    """Area, cells, slack and power at 12.5 % of `top`, and its cells."""
+    sta = _opensta(asic)
+    sources = write_sources(Design.complete({f"{top}.sv": text}, library_files(RTL)).files, folder)
+    use, module = asic.map(folder, sources, top)
+    timing = time_and_power(sta, folder, top, asic.clock_hz)
+    measured = {**asdict(use), "slack_ns": timing.slack_ns, "power_uniform": asdict(timing.power_uniform)}
+    return measured, asic.netlist(module, top)
+
+
+def _measure(
+    asic: Asic, folder: Path, top: str, text: str, inputs: Mapping[str, IntArray], *shown: _Shown
+) -> dict[str, Any]:
+    mapped, netlist = _map(asic, folder, top, text)
+    switching = _count(netlist, inputs, shown)
+    lines = annotation(netlist, switching)
+    power = measured_power(_opensta(asic), folder, top, asic.clock_hz, lines, netlist.clock_gate_pins())
+    return {
+        **mapped,
+        "power_measured": asdict(power),
+        "toggles_per_net_and_cycle": switching.mean_toggles_per_cycle,
+    }
+
+
+def _count(netlist: GateNetlist, inputs: Mapping[str, IntArray], shown: tuple[_Shown, ...]) -> Switching:
+    """Switching under `inputs`, (cycles, simulations) each, from the first cycle on in which something is `shown`."""
+    cycles, simulations = next(iter(inputs.values())).shape
+    words = words_of(simulations)
+    if simulations != words * LANES_PER_WORD:
+        raise ToolError(f"{netlist.name}: count in whole words of {LANES_PER_WORD} simulations, not {simulations}")
+    values, count = netlist.start(words, np.random.default_rng(0)), SwitchingCount(netlist)
+    expected = {
+        cycle: (netlist.port(each.port)[each.bits], value)
+        for each in shown
+        for cycle, value in zip(each.cycles.tolist(), each.values, strict=True)
+    }
+    first = min(expected)
+    for cycle in range(cycles):
+        for name, given in inputs.items():
+            rows = netlist.port(name)
+            values[rows] = to_words((given[cycle][:, None] >> np.arange(len(rows))) & 1)
+        netlist.settle(values)
+        if cycle in expected:
+            observed, value = expected[cycle]
+            if (values[observed] != to_words((value[:, None] >> np.arange(len(observed))) & 1)).any():
+                raise MismatchError(f"{netlist.name}: the mapped gates compute something else in cycle {cycle}")
+        if cycle >= first:
+            count.see(values)
+        netlist.clock(values)
+    return count.switching(simulations, simulations * (cycles - first - 1), 1)

@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -64,15 +65,16 @@ def work_piece(model: str, size: int) -> Piece:
 def works_of(model: str, size: int) -> list[dict[str, Any]]:
     """One entry for each kind of call, and each fold factor where there are blocks."""
     dense, blocks = ([MODELS[model].image(ffn, size, overlaps) for overlaps in (False, True)] for ffn in FFNS)
-    found = _calls(*dense, None)
+    found = _calls(dense, None)
     for fold in FOLDS:
         folded = [replace(image, config=replace(image.config, fold_factor=fold, dataflow="tree")) for image in blocks]
-        found += _calls(*folded, fold)
+        found += _calls(folded, fold)
     return found
 
 
-def _calls(serial: Image, overlapped: Image, fold: int | None) -> list[dict[str, Any]]:
+def _calls(images: Sequence[Image], fold: int | None) -> list[dict[str, Any]]:
     """Work on the machine whose steps run one after the other, and the cycles of the one whose steps overlap."""
+    serial, overlapped = images
     calls = {"sequence": sequence_call(serial), "token": token_call(serial)}
     return [
         {

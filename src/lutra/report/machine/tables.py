@@ -131,7 +131,7 @@ def machine_cost_tables(found: dict[str, Any] | None) -> list[Table]:
     """Cycles and energy of a sequence and of a token alone, and the dense MLP's over this model's."""
     if found is None:
         return []
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for machine in found["machines"]:
         for call in machine["calls"]:
             whole = sum(part["fpga_energy_j"] for part in call["parts"]) if call["parts"] else None

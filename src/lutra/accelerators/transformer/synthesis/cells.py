@@ -1,7 +1,7 @@
 """A machine in standard cells, as far as it holds no memories: every module alone, with how often it occurs.
 
 The libraries at hand have no memories, so that modules around them are left out: edges and results of the array, and
-what joins memories and units. Of the rest, area and slack; what they switch is counted in `activity`.
+what joins memories and units. Of the rest, area and slack.
 """
 
 from __future__ import annotations

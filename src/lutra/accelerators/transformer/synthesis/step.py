@@ -31,7 +31,6 @@ from lutra.accelerators.transformer.synthesis.machine import (
 from lutra.accelerators.transformer.synthesis.variants import Variant, variants_of
 from lutra.frozen import store
 from lutra.recipes.language import Recipe
-from lutra.recipes.vision import VisionRecipe
 from lutra.runs.files import RunFiles
 from lutra.runs.schemas.machine import KeptCells, KeptModules, MachineSynthesis
 from lutra.runs.typed import read_record, write_record
@@ -52,7 +51,7 @@ logger = logging.getLogger("lutra")
 
 def synthesise_run(
     files: RunFiles,
-    recipe: Recipe | VisionRecipe,
+    recipe: Recipe,
     liberty: Path | None = None,
     fresh: bool = False,
     jobs: int | None = None,
@@ -80,7 +79,7 @@ def synthesise_run(
 
 
 def _synthesise_machines(
-    files: RunFiles, recipe: Recipe | VisionRecipe, library: Path | None, fresh: bool, jobs: int
+    files: RunFiles, recipe: Recipe, library: Path | None, fresh: bool, jobs: int
 ) -> dict[str, Any]:
     variants, skipped = variants_of(files, recipe)
     yosys, native = fpga_yosys(), native_yosys()
