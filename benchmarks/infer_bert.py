@@ -66,7 +66,8 @@ def measure(options: argparse.Namespace, threads: int) -> dict[str, Any]:
     tokens = np.random.default_rng(0).integers(VOCABULARY, size=(options.batch, options.tokens))
     sentences = tokens, np.zeros_like(tokens), np.ones_like(tokens)
     best = BertRuntime(model).isa
-    names = {"ours": best} | {f"ours_{isa}": isa for isa in INSTRUCTION_SETS[: INSTRUCTION_SETS.index(best)]}
+    vectors = INSTRUCTION_SETS[1 : INSTRUCTION_SETS.index(best)]  # scalar code takes seconds
+    names = {"ours": best} | {f"ours_{isa}": isa for isa in vectors}
     calls = {name: our_call(model, isa, threads, sentences) for name, isa in names.items()}
     if not options.no_baselines:
         config = BertConfig.model_validate(

@@ -33,7 +33,7 @@ FAULTS = {
         "keys of negative numbers": ("lutra_bat_quantise_lane", "number[15] ? ~number", "0 ? ~number"),
         "unsigned codes": ("lutra_bat_quantise_lane", "signed_i ? Smallest", "0 ? Smallest"),
         "the first segment's quantiser": ("lutra_bat_quantise", "segments_q[Table] == 2'd1 ?", "0 ?"),
-        "biases of another beat": ("lutra_bat_quantise", "bias_address_o = beat_q", "bias_address_o = beat_q + 1'b1"),
+        "biases of another beat": ("lutra_bat_quantise", "head_beat_q + beat_q", "head_beat_q + beat_q + 1'b1"),
         "codes lost when not taken": ("lutra_bat_quantise", ".reserve_i(take)", ".reserve_i(1'b0)"),
     },
     "quantise_8": {
@@ -94,10 +94,23 @@ def quiet():
 
 
 def rows_of(count, seed=0):
-    """Rows of all widths; every fifth one of scores, as they come without a bias and with one factor."""
+    """Rows of all widths; every fifth one of scores, as they come without a bias and with one factor; and extremes."""
     sizes = np.random.default_rng(seed).integers(2, LANES * bat_units.BEATS + 1, count)
     sizes[:4] = 1, LANES, LANES + 1, LANES * bat_units.BEATS
-    return [Rows(seed + i, int(size), 7, bool(i % 2), scores=i % 5 == 4) for i, size in enumerate(sizes)]
+    rows = [Rows(seed + i, int(size), 7, bool(i % 2), scores=i % 5 == 4) for i, size in enumerate(sizes)]
+    return [*rows, extremes()]
+
+
+def extremes():
+    """The largest numbers, of which rounding makes a place more, and exponentials of one and two units."""
+    rows = Rows(1000, LANES, 3, signed=True)
+    rows.biases[:] = 0
+    for name in rows.numbers:
+        rows.numbers[name][:] = np.float16(65504)
+        rows.steps[name][:] = np.float16(1)
+    rows.softmax_in[:] = -16.0 - np.arange(LANES) / 8
+    rows.softmax_in[:, 0] = 0
+    return rows
 
 
 @pytest.fixture(scope="module")
