@@ -92,8 +92,9 @@ BERT = """\
 From tokens to logits, every bit the golden model's: embeddings, attention, norms, pooler and classifier included. The
 shape is the paper's, half-width BERT-base with two binary copies of every weight. The others compute the float model of
 the same shape, with half as many products. GOPS are the paper's: two operations for each weight of both copies and
-each product of attention. The paper measured 196.73 GOPS on ten cores of an i9-9900X, at batch 2 and 128 tokens. The virtual machine of this table
-changes its speed by nearly two within minutes (the same call alone took 57 to 110 ms); the ratios are of runs in turns.
+each product of attention. The paper measured 196.73 GOPS on ten cores of an i9-9900X, at batch 2 and 128 tokens.
+The virtual machine of this table changes its speed by nearly two within minutes (the same call alone took 57 to 110
+ms); the ratios are of runs in turns.
 """
 
 WHOLE = """\

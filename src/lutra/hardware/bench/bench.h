@@ -47,7 +47,8 @@ struct Random {  // xorshift64*
 };
 
 // When one side of a stream is ready. The rate is drawn in the first cycle, never as all of them, and anew after at
-// most 32 cycles, mostly fewer; in bursts the side is ready always and never by turns; a slow one is in a cycle of eight.
+// most 32 cycles, mostly fewer; in bursts the side is ready always and never by turns; a slow one is in a cycle of
+// eight.
 struct Stalls {
     enum Style { none, drawn, bursts, slow };
     Random random;
