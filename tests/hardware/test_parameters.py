@@ -107,11 +107,16 @@ WRONG: dict[str, list[dict[str, int]]] = {
     "lutra_systolic_result": [{"Size": 0}, {"Size": 6}, {"Size": 1, "RowBits": 0}, {"RowBits": 4}],
     "lutra_systolic_selector": [{"Size": 6}, {"RowBits": 4}, {"SumBits": 16}],
     "lutra_transformer_gearbox": [{"Bits": 0}, {"Elements": 0}, {"InLanes": 0}],
+    "lutra_transformer_loader": [{"Parts": 0}, {"Parts": 256}, {"LoadBits": 321}, {"AddressBits": 32}],
     "lutra_transformer_norm": [{"Lanes": 0}, {"Lanes": 65}, {"Beats": 0}, {"BeatBits": 3}],
     "lutra_transformer_norm_sums": [{"Lanes": 0}, {"Lanes": 257}],
     "lutra_transformer_reciprocal": [{"ValueBits": 37}],
     "lutra_transformer_requantise": [{"Lanes": 0}],
     "lutra_transformer_residual": [{"Lanes": 0}],
+    "lutra_transformer_session": [
+        *({"InBits": 16, "InUnits": 1}, {"OutBits": 16, "LogitBits": 16}, {"InputBits": 64}, {"OutUnits": 2}),
+        *({"InUnits": 1}, {"RowBeats": 0}, {"LargeWord": 0}, {"LargeUnits": 1}),
+    ],
     "lutra_transformer_softmax": [
         *({"Size": 1}, {"Size": 6}, {"Lanes": 512, "Keys": 512}),
         *({"Keys": 0}, {"Keys": 2048}, {"Keys": 63}, {"ChunkBits": 3}, {"RowBits": 3}, {"KeyBits": 6}),
