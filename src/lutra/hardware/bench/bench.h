@@ -47,8 +47,7 @@ struct Random {  // xorshift64*
 };
 
 // When one side of a stream is ready. The rate is drawn in the first cycle, never as all of them, and anew after at
-// most 32 cycles, mostly fewer; in bursts the side is ready always and never by turns; a slow one is in a cycle of
-// eight.
+// most 32 cycles; in bursts the side is ready always and never by turns; a slow one is ready in a cycle of eight.
 struct Stalls {
     enum Style { none, drawn, bursts, slow };
     Random random;
@@ -70,7 +69,7 @@ private:
         static const uint32_t rates[] = {1, 4, 7, 8};
         const uint32_t again = random.next() % (first ? 3 : 4);
         eighths = style == drawn ? rates[again] : style == slow ? 1 : eighths ? 0 : 8;
-        left = 1 + random.next() % (2u << random.next() % 5);
+        left = 1 + random.next() % 32;
         first = false;
     }
 };
