@@ -18,6 +18,7 @@ from lutra.accelerators.bat.search import devices
 from lutra.accelerators.bat.synthesise import UnitPoint, unit_points
 from lutra.cost.accelerator import layer_steps, sentences_cost
 from lutra.errors import InputError
+from lutra.hardware.design import with_defaults
 from lutra.recipes.bert_config import BertConfig
 from lutra.report.bat.figures import gantt_picture, machine_picture
 
@@ -56,7 +57,7 @@ def test_several_methods_share_their_units():
 
 def test_an_engine_gets_the_parameters_that_a_tool_can_not_set():
     text = measure.library_files(measure.emit.RTL)["lutra_bat_engine.sv"]
-    changed = measure._with_defaults(text, {"Units": 2, "Elements": 32})
+    changed = with_defaults(text, {"Units": 2, "Elements": 32})
     assert "Units = 2," in changed and "Elements = 32," in changed and "Elements = 128" not in changed
 
 
