@@ -20,7 +20,8 @@ import torch
 from harness import machine
 from torch import Tensor
 
-from lutra.data.glue import EncodedSplit, encode_split, find_task, load_tokenizer, metrics, read_split
+from lutra.data.glue import EncodedSplit, encode_split, find_task, metrics, read_split
+from lutra.data.tokenizer import load_tokenizer
 from lutra.freeze.bert import freeze_bert
 from lutra.freeze.bert_in_torch import binary16_logits
 from lutra.frozen.bert_golden import golden_logits
