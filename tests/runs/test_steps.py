@@ -189,3 +189,11 @@ def test_a_folder_without_a_run_is_named(tmp_path):
     tmp_path.joinpath("recipe.toml").write_text("name = ")
     with pytest.raises(RecipeError, match="not TOML"):
         load_run(tmp_path)
+
+
+def test_a_time_beyond_what_a_record_can_hold_is_refused_when_it_is_read(tmp_path):
+    files, _ = make_started_run(tmp_path / "run")
+    step = '{"seconds": 1e300, "ended": "now", "environment": {}}'
+    write_text(files.steps, f'{{"format_version": 2, "finished": {{"train": {step}}}, "failed": {{}}}}')
+    with pytest.raises(RunDirectoryError, match=r"steps\.json.*finished\.train\.seconds: .*less than or equal"):
+        finished_steps(files)

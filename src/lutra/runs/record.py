@@ -10,6 +10,7 @@ from lutra.errors import RunDirectoryError
 from lutra.names import Name, Text
 from lutra.reading import digest
 from lutra.runs.files import RunFiles, read_json, write_json
+from lutra.runs.schemas.values import Amount
 from lutra.schema import Strict, explain
 
 VERSION = 2
@@ -23,7 +24,7 @@ class Finished(Strict):
     inputs: dict[str, str] = Field(default_factory=dict)
     """SHA-256 by path below the run directory."""
     outputs: dict[str, str] = Field(default_factory=dict)
-    seconds: float = Field(ge=0)
+    seconds: Amount
     ended: Text
     environment: dict[Name, Text]
     """Versions by package, the machine."""
