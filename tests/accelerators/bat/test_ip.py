@@ -69,12 +69,14 @@ def run(simulated, **plan):
     return run_cocotb(folder, core.name, out, "bat_cocotb", **plan, images=str(out / "image"))
 
 
+@pytest.mark.slow
 def test_no_number_is_lost_or_wrong_under_random_stalls_of_memory(simulated):
     found = run(simulated, patterns=2)
     assert (found["runs"], found["wrong"]) == (2, [])
     assert len(set(found["cycles"])) == 2
 
 
+@pytest.mark.slow
 def test_the_packaged_driver_runs_on_pynq_and_refuses_another_build(simulated, tmp_path):
     _, core, out = simulated
     other = written(bat(MODULES, seed=4)[1], tmp_path / "ip")
