@@ -85,10 +85,10 @@ def report_run(files: RunFiles, recipe: Recipe | VisionRecipe) -> dict[str, Any]
     sections = (
         _learning(evidence),
         *([_sample(evidence)] if recipe.kind == "language" else []),
-        proof_section(evidence),
+        *([proof_section(evidence)] if recipe.has_blocks else []),
         *_machine_sections(evidence),
         block_section(evidence),
-        cost_section(evidence),
+        *([cost_section(evidence)] if recipe.has_blocks else []),
         _left_out(evidence),
         rebuild_of(evidence),
     )
@@ -224,7 +224,8 @@ def _machine_sections(evidence: Evidence) -> list[Section]:
     found, synthesis, cost = machine_evidence(evidence), machine_synthesis(evidence), machine_cost(evidence)
     if found is None and synthesis is None and cost is None:
         return []
-    paragraphs = () if found is None else (f"{machine_verdict(found)} A step begins when the one before has ended.",)
+    order = "Steps overlap." if evidence.recipe.machine.overlap else "A step begins when the one before has ended."
+    paragraphs = () if found is None else (f"{machine_verdict(found)} {order}",)
     made = (*machine_tables(found), *machine_synth_tables(synthesis), *machine_cost_tables(cost))
     points = machine_points(cost)
     return [Section("machine", "The whole model in hardware", paragraphs, tables=made, points=points)]
