@@ -270,7 +270,9 @@ def cost_figures(evidence: Evidence) -> tuple[Figure, ...]:
             )
         )
     if layer["fpga_ratio_interpolated"] is not None:
-        limit = f"estimate, {label}; at most {layer['upper_limit_ratio']:.2f}×"
+        limit = f"estimate, {label}"
+        if (most := layer.get("upper_limit_ratio")) is not None:
+            limit += f"; at most {most:.2f}×"
         figures.append(Figure("Energy of a layer, MLP over ours", f"{layer['fpga_ratio_interpolated']:.2f}×", limit))
     return tuple(figures)
 
