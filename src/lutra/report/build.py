@@ -26,6 +26,7 @@ from lutra.report.machine.tables import (
     machine_synthesis,
     machine_tables,
     machine_verdict,
+    order_of_steps,
 )
 from lutra.runs.files import RunFiles, write_text
 from lutra.version import __version__
@@ -224,8 +225,7 @@ def _machine_sections(evidence: Evidence) -> list[Section]:
     found, synthesis, cost = machine_evidence(evidence), machine_synthesis(evidence), machine_cost(evidence)
     if found is None and synthesis is None and cost is None:
         return []
-    order = "Steps overlap." if evidence.recipe.machine.overlap else "A step begins when the one before has ended."
-    paragraphs = () if found is None else (f"{machine_verdict(found)} {order}",)
+    paragraphs = () if found is None else (f"{machine_verdict(found)} {order_of_steps(found)}",)
     made = (*machine_tables(found), *machine_synth_tables(synthesis), *machine_cost_tables(cost))
     points = machine_points(cost)
     return [Section("machine", "The whole model in hardware", paragraphs, tables=made, points=points)]

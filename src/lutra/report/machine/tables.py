@@ -164,6 +164,12 @@ def machine_points(found: dict[str, Any] | None) -> tuple[str, ...]:
     return (*said, *(f"{skip['target']} is left out: {skip['reason']}." for skip in found["skipped"]))
 
 
+def order_of_steps(found: dict[str, Any]) -> str:
+    """One sentence."""
+    overlap = TransformerConfig.from_mapping(found["config"]).overlap
+    return "Steps overlap." if overlap else "A step begins when the one before has ended."
+
+
 def machine_verdict(found: dict[str, Any]) -> str:
     """One sentence."""
     size, tokens = TransformerConfig.from_mapping(found["config"]).size, len(found["tokens"])
