@@ -144,10 +144,16 @@ HOPELESS: dict[str, list[dict[str, int]]] = {
     "lutra_transformer_softmax": [{"Lanes": 0}, {"Lanes": 3, "Keys": 63}],
     "lutra_transformer_softmax_max": [{"Lanes": 0}, {"Lanes": 3}],
 }
+LARGE = [("lutra_transformer_norm", {"Lanes": 65}), ("lutra_transformer_softmax", {"Lanes": 512, "Keys": 512})]
+"""Of which Verilator makes much before it comes to the check."""
 
 
 def cases(table: dict[str, list[dict[str, int]]]) -> pytest.MarkDecorator:
-    pairs = [pytest.param(module, wrong, id=_id(module, wrong)) for module in table for wrong in table[module]]
+    pairs = [
+        pytest.param(module, wrong, id=_id(module, wrong), marks=[pytest.mark.slow] if (module, wrong) in LARGE else [])
+        for module in table
+        for wrong in table[module]
+    ]
     return pytest.mark.parametrize(("module", "wrong"), pairs)
 
 
