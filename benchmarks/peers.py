@@ -66,14 +66,17 @@ def measure(seeds: list[int], names: list[str], synthesise: bool) -> list[dict[s
             row["problem"] = "not installed"
             continue
         except Exception as error:  # a peer that fails is a row, and no end of the table
-            row["problem"] = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            row["problem"] = _brief(error)
             continue
         row["accuracies"] = [each.accuracy for each in trained]
         row["train_s"] = statistics.median(each.train_s for each in trained)
         if trained[0].call is not None:
             calls |= {f"{name}/{count}": trained[0].call(count) for count in ROWS}
         if trained[0].hardware is not None and synthesise:
-            row["hardware"] = vars(trained[0].hardware())
+            try:
+                row["hardware"] = vars(trained[0].hardware())
+            except Exception as error:
+                row["hardware"] = {"compared": _brief(error)}
         print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
     with torch.inference_mode():
         times = alternate(calls, clock=time.thread_time)
@@ -82,6 +85,10 @@ def measure(seeds: list[int], names: list[str], synthesise: bool) -> list[dict[s
             if (key := f"{row['system']}/{count}") in times:
                 row[f"us_a_row_of_{count}"] = 1e3 * times[key] / count
     return rows
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
 def table(rows: list[dict[str, Any]]) -> str:

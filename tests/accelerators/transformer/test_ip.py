@@ -29,6 +29,7 @@ from lutra.cli.commands import app
 from lutra.errors import InputError
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
+from lutra.hardware.axi.package import IMAGE_HEADER
 from lutra.hardware.bench import verilator
 from lutra.recipes.language import Recipe
 from lutra.recipes.sections import validate
@@ -38,6 +39,7 @@ from lutra.runs.files import RunFiles
 from transformer_machines import random_input
 
 SPIRIT = "{http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009}"
+HEADER = IMAGE_HEADER.size
 TOKENS = 6
 CALLS = [(TOKENS, 0), (2, 3), (1, 5)]
 
@@ -56,6 +58,11 @@ def vit(lanes):
     image = compile_model(program, sized_for(program, 8 if lanes > 4 else 4, lanes))
     core = MachineCore("vit_ip", image)
     return core, machine_package(core, [random_input(rng, image, 1) for _ in range(3)], "f" * 64)
+
+
+def changed(content, place):
+    """The bytes with one bit flipped."""
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
 def written(package, folder):
@@ -173,9 +180,8 @@ def test_the_c_driver_runs_against_the_rtl_and_refuses_another_image(tmp_path, k
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.endswith(f"{20 * (TOKENS if core.tokens else 3)} rows, 0 differ\n")
 
-    vectors = bytearray((out / f"vectors/{core.name}_0.bin").read_bytes())
-    vectors[-1] ^= 1
-    (tmp_path / "damaged.bin").write_bytes(vectors)
+    vectors = (out / f"vectors/{core.name}_0.bin").read_bytes()
+    (tmp_path / "damaged.bin").write_bytes(changed(vectors, len(vectors) - 1))
     ran = run_simulation(program, out, "1", str(tmp_path / "damaged.bin"))
     assert ran.returncode == 1
     row = TOKENS - 1 if core.tokens else 2
@@ -186,8 +192,8 @@ def test_the_c_driver_runs_against_the_rtl_and_refuses_another_image(tmp_path, k
     for wrong, words in (
         (whole[:-4], "an image of another build, or not whole"),
         (whole.replace(package.build_hash.encode(), b"0" * 16), "an image of another build, or not whole"),
-        (whole[:40] + bytes([whole[40] ^ 1]) + whole[41:], "the core's register of errors"),
-        (whole[:-1] + bytes([whole[-1] ^ 1]), "the image did not arrive whole; load it again"),
+        (changed(whole, HEADER), "the core's register of errors"),  # a command
+        (changed(whole, HEADER + 20), "the image did not arrive whole; load it again"),  # a word of a memory
     ):
         image.write_bytes(wrong)
         ran = run_simulation(program, out, "1")

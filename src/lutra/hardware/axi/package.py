@@ -252,7 +252,7 @@ def _statuses(build_hash: str, own: Sequence[Status]) -> list[Status]:
         Status("OTHER_BUILD", other),
         *own,
         Status("NOT_DONE", "not done though everything was sent and asked for; reset it"),
-        Status("HARDWARE_ERROR", "the core's register of errors, or of rows, says what went wrong"),
+        Status("HARDWARE_ERROR", "the core's register of errors, or of rows, says what went wrong; a reset clears it"),
     ]
 
 
