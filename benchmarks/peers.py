@@ -1,5 +1,7 @@
 """Peers that pip can install, beside a weightless block, on one small task: `python benchmarks/peers.py [--json]`.
 
+`--read FILE` prints the table of what `--json` has printed before.
+
 The task is a classifier of 64 features (`peers_digits.py`), which all of them can do; what a block does in a
 transformer is in docs/recovery.md. A row for each system: accuracy of what would be deployed, over seeds; CPU seconds
 of training on one thread; LUTs and flip-flops of the whole, the encoder included, by the same Yosys; cycles;
@@ -17,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -63,14 +66,17 @@ def measure(seeds: list[int], names: list[str], synthesise: bool) -> list[dict[s
             row["problem"] = "not installed"
             continue
         except Exception as error:  # a peer that fails is a row, and no end of the table
-            row["problem"] = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            row["problem"] = _brief(error)
             continue
         row["accuracies"] = [each.accuracy for each in trained]
         row["train_s"] = statistics.median(each.train_s for each in trained)
         if trained[0].call is not None:
             calls |= {f"{name}/{count}": trained[0].call(count) for count in ROWS}
         if trained[0].hardware is not None and synthesise:
-            row["hardware"] = vars(trained[0].hardware())
+            try:
+                row["hardware"] = vars(trained[0].hardware())
+            except Exception as error:
+                row["hardware"] = {"compared": _brief(error)}
         print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
     with torch.inference_mode():
         times = alternate(calls, clock=time.thread_time)
@@ -79,6 +85,10 @@ def measure(seeds: list[int], names: list[str], synthesise: bool) -> list[dict[s
             if (key := f"{row['system']}/{count}") in times:
                 row[f"us_a_row_of_{count}"] = 1e3 * times[key] / count
     return rows
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -107,10 +117,14 @@ def main() -> None:
     parser.add_argument("--only", choices=list(SYSTEMS), nargs="+", help="default: all")
     parser.add_argument("--no-synthesis", action="store_true", help="leave LUTs, flip-flops and cycles out")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--read", type=Path, metavar="FILE", help="print the table of a record and measure nothing")
     options = parser.parse_args()
+    if options.read:
+        print(table(json.loads(options.read.read_text(encoding="utf-8"))["rows"]))
+        return
     torch.set_num_threads(1)
     rows = measure(options.seeds, options.only or list(SYSTEMS), not options.no_synthesis)
-    print(json.dumps({"machine": machine(), "rows": rows}) if options.json else table(rows))
+    print(json.dumps({"machine": machine(), "seeds": options.seeds, "rows": rows}) if options.json else table(rows))
 
 
 if __name__ == "__main__":
