@@ -16,7 +16,7 @@ TABLES = (
     "quweit-1, quweit-fig1, quweit-2, quweit-3, quweit-4, quweit-4-model, quweit-4-machine, bmt-4, bmt-5, bmt-6, "
     "bmt-fig10, bmt-fig11, bmt-fig12"
 )
-FRESH_TABLES = "quweit-3, quweit-4, quweit-4-machine, bmt-6, bmt-fig10"
+FRESH_TABLES = "quweit-3, quweit-4, quweit-4-machine, bmt-6, bmt-fig10, bmt-fig11"
 
 app = typer.Typer(
     help="Transformers without multipliers, from PyTorch to verified hardware.",

@@ -32,7 +32,10 @@ def table(
         Path | None, typer.Option(help="Draw a figure of the papers into this SVG file.", show_default=False)
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help=f"Run the syntheses behind the table again; resumable. Of {FRESH_TABLES}.")
+        bool,
+        typer.Option(
+            "--fresh", help=f"Run the syntheses or simulations behind the table again; resumable. Of {FRESH_TABLES}."
+        ),
     ] = False,
     out: Annotated[
         Path | None,
@@ -42,7 +45,7 @@ def table(
             show_default=False,
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Syntheses at the same time, with --fresh.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Syntheses or simulations at the same time, with --fresh.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """A table of the papers: the paper's value, ours, and a remark."""

@@ -9,6 +9,7 @@ from lutra.errors import InputError
 from lutra.papers.bmt_figures import bmt_figure_10, bmt_figure_11, bmt_figure_12
 from lutra.papers.bmt_hardware import bmt_5, bmt_6
 from lutra.papers.bmt_scores import bmt_4
+from lutra.papers.experiments.bat_precisions import precision_pieces
 from lutra.papers.experiments.bat_units import bat_pieces
 from lutra.papers.experiments.designs import design_pieces
 from lutra.papers.experiments.machine import machine_pieces
@@ -30,7 +31,7 @@ class TableEntry:
     build: Callable[[Records], PaperTable]
     """The table from recorded results."""
     experiments: Callable[[], Sequence[Piece]] | None = None
-    """The syntheses behind it that run without a trained model, for `--fresh`."""
+    """The syntheses and simulations behind it that run without a trained model, for `--fresh`."""
 
 
 TABLES: dict[str, TableEntry] = {
@@ -45,7 +46,7 @@ TABLES: dict[str, TableEntry] = {
     "bmt-5": TableEntry(bmt_5),
     "bmt-6": TableEntry(bmt_6, bat_pieces),
     "bmt-fig10": TableEntry(bmt_figure_10, bat_pieces),
-    "bmt-fig11": TableEntry(bmt_figure_11),
+    "bmt-fig11": TableEntry(bmt_figure_11, precision_pieces),
     "bmt-fig12": TableEntry(bmt_figure_12),
 }
 

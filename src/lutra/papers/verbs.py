@@ -37,17 +37,17 @@ def recorded_table(name: str, results: Path | None = None) -> PaperTable:
 
 
 def synthesise_again(name: str, results: Path, jobs: int) -> list[Path]:
-    """Run the syntheses behind a table again, `jobs` at the same time, and record them in `results`/synth; the records.
+    """Run the syntheses or simulations behind a table again, `jobs` at the same time; records go to `results`/synth.
 
     Raises:
         InputError: there is no such table.
-        ToolError: Yosys is missing, or a synthesis failed; finished ones stay.
+        ToolError: a tool is missing, or failed; what has finished stays.
     """
     from lutra.papers.experiments.run import refresh
 
     if experiments := entry(name).experiments:
         return refresh(experiments(), results, jobs)
-    log.info("%s rests on no synthesis of ours: nothing to run again", name)
+    log.info("%s rests on no synthesis or simulation of ours: nothing to run again", name)
     return []
 
 

@@ -19,7 +19,7 @@ from lutra.hardware.bench.jobs import Interface, Job, ReadPort, Stream
 
 RTL = Path(lutra.accelerators.bat.__file__).parent / "rtl"
 SOURCES = {path.stem: path.read_text() for path in RTL.glob("*.sv")}
-SUM_BITS = 20
+SUM_BITS = 22
 COUNTING, MULTIPLYING = 0, 1
 
 ENGINES = [
@@ -30,8 +30,10 @@ ENGINES = [
     {"Units": 2, "Elements": 8, "Bits": 2, "Sums": COUNTING, "HeadWidth": 16},
     {"Units": 2, "Elements": 8, "Bits": 2, "Sums": MULTIPLYING, "HeadWidth": 16},
     {"Units": 2, "Elements": 8, "Bits": 8, "Sums": COUNTING, "HeadWidth": 8},
+    {"Units": 2, "Elements": 8, "Bits": 8, "YBits": 2, "Sums": COUNTING, "HeadWidth": 8},
+    {"Units": 3, "Elements": 8, "Bits": 4, "YBits": 2, "Sums": MULTIPLYING, "HeadWidth": 4},
 ]
-WALK, ENGINE = "lutra_bat_walk", "lutra_bat_engine"
+WALK, ENGINE, DPU = "lutra_bat_walk", "lutra_bat_engine", "lutra_bat_dpu"
 FAULTS = [
     (
         ENGINES[0],
@@ -58,6 +60,8 @@ FAULTS = [
     (ENGINES[0], (ENGINE, "assign x_read_o = step && advance;", "assign x_read_o = step;")),
     (ENGINES[0], (ENGINE, "{take_q[3:0], step && take}", "{take_q[3:0], step && restart}")),
     (ENGINES[0], (ENGINE, "{last_q[3:0], step && last}", "{last_q[3:0], step && take}")),
+    (ENGINES[7], (ENGINE, ".Bits(YBits)", ".Bits(Bits)")),
+    (ENGINES[8], (DPU, "total[Bits-YBits +: SumBits]", "total[SumBits-1:0]")),
 ]
 VARIANTS = [Variant({**engine, "SumBits": SUM_BITS, "LaneBits": 5}) for engine in ENGINES] + [
     Variant({**engine, "SumBits": SUM_BITS, "LaneBits": 5}, fault) for engine, fault in FAULTS
@@ -115,6 +119,10 @@ def noisy(words, valid, rng):
     return (words & valid) | (noise & ~valid)
 
 
+def bits_of_y(engine):
+    return engine.get("YBits", engine["Bits"])
+
+
 def linear(rng, engine):
     module, bits = module_of(engine), engine["Bits"]
     rows, inputs, outputs, halves = (int(rng.integers(1, limit)) for limit in (5, 40, 12, 3))
@@ -129,6 +137,18 @@ def linear(rng, engine):
     return products.linear(module, rows, inputs, outputs, halves, signed), words, filled, sums
 
 
+def weighted(rng, engine):
+    """A linear layer whose weights have as many bits as y has."""
+    module, bits, weight_bits = module_of(engine), engine["Bits"], bits_of_y(engine)
+    rows, inputs, outputs = (int(rng.integers(1, limit)) for limit in (5, 40, 12))
+    signed = bool(rng.integers(0, 2))
+    x, w = codes(rng, bits, signed, (rows, inputs)), codes(rng, weight_bits, True, (outputs, inputs))
+    ones = np.full((rows, inputs), 2**bits - 1)
+    words = noisy(layout.code_words(x, bits, module), layout.code_words(ones, bits, module), rng)
+    product = products.linear(module, rows, inputs, outputs, 1, signed, weight_bits)
+    return product, words, layout.weight_planes(w, weight_bits, module), (x @ w.T)[:, None]
+
+
 def attention(rng, engine):
     bits, head_width = engine["Bits"], engine["HeadWidth"]
     tokens, heads = int(rng.integers(1, 20)), int(rng.integers(1, 4))
@@ -137,27 +157,32 @@ def attention(rng, engine):
 
 def scores(rng, engine):
     module, bits, head_width, tokens, heads = attention(rng, engine)
-    queries, keys = (codes(rng, bits, True, (tokens, heads * head_width)) for _ in range(2))
+    y_bits = bits_of_y(engine)
+    queries, keys = (codes(rng, each, True, (tokens, heads * head_width)) for each in (bits, y_bits))
     ones = np.full(queries.shape, 2**bits - 1)
     words = noisy(layout.code_words(queries, bits, module), layout.code_words(ones, bits, module), rng)
     by_head = [each.reshape(tokens, heads, head_width).transpose(1, 0, 2) for each in (queries, keys)]
     sums = by_head[0] @ by_head[1].transpose(0, 2, 1)  # (heads, tokens, tokens)
-    product = products.scores(module, tokens, heads, head_width, bits)
-    return product, words, layout.key_words(keys, bits, module), sums.reshape(-1, 1, tokens)
+    product = products.scores(module, tokens, heads, head_width, y_bits)
+    return product, words, layout.key_words(keys, y_bits, module), sums.reshape(-1, 1, tokens)
 
 
 def context(rng, engine):
     module, bits, head_width, tokens, heads = attention(rng, engine)
     positions = tokens + int(rng.integers(0, 12))
     probabilities = codes(rng, bits, False, (heads, tokens, tokens))
-    values = codes(rng, bits, True, (tokens, heads * head_width))
+    y_bits = bits_of_y(engine)
+    values = codes(rng, y_bits, True, (tokens, heads * head_width))
     flat = probabilities.reshape(-1, tokens)
     ones = np.full(flat.shape, 2**bits - 1)
     words = noisy(layout.code_words(flat, bits, module), layout.code_words(ones, bits, module), rng)
-    planes = layout.value_words(values, bits, heads, module, positions)
+    planes = layout.value_words(values, y_bits, heads, module, positions)
     sums = probabilities @ values.reshape(tokens, heads, head_width).transpose(1, 0, 2)  # (heads, tokens, width)
-    product = products.context(module, tokens, heads, head_width, bits, positions)
+    product = products.context(module, tokens, heads, head_width, y_bits, positions)
     return product, words, planes, sums.reshape(-1, 1, head_width)
+
+
+KINDS = (linear, weighted, scores, context)
 
 
 def make_job(rng, variant, kind):
@@ -194,7 +219,7 @@ def problems(variant, product, sums, passes):
 def test_sums_and_cycles_of_random_products(bench, count):
     rng = np.random.default_rng(count)
     wanted = [(v, make_job(rng, v, kind)) for v in range(len(ENGINES)) for _ in range(count)
-              for kind in (linear, scores, context)]  # fmt: skip
+              for kind in KINDS]  # fmt: skip
     runs = bench.run([job for _, (job, _, _) in wanted])
     for (variant, (_, product, sums)), *passes in zip(wanted, *runs, strict=True):
         assert problems(variant, product, sums, passes) == [], (VARIANTS[variant], product)
@@ -203,7 +228,7 @@ def test_sums_and_cycles_of_random_products(bench, count):
 def test_faults_are_found(bench):
     rng = np.random.default_rng(1)
     wanted = [(len(ENGINES) + v, make_job(rng, len(ENGINES) + v, kind)) for v in range(len(FAULTS)) for _ in range(6)
-              for kind in (linear, scores, context)]  # fmt: skip
+              for kind in KINDS]  # fmt: skip
     runs = bench.run([job for _, (job, _, _) in wanted], patience_cycles=500)
     found = set()
     for (variant, (_, product, sums)), *passes in zip(wanted, *runs, strict=True):

@@ -52,6 +52,19 @@ def weight_words(signs: np.ndarray, module: ModuleConfig) -> Words:
     return _packed(tiles.transpose(0, 1, 3, 2, 4))  # (half, group, chunk, unit, element)
 
 
+def weight_planes(weights: IntArray, bits: int, module: ModuleConfig) -> Words:
+    """Weights (outputs, inputs) of several bits as bit planes in words `(group * bits + plane) * chunks + chunk` of y,
+    sign first.
+
+    Unit u of a word holds inputs `chunk * p_pe ...` of output `group * p_dpu + u`.
+    """
+    outputs, inputs = weights.shape
+    groups, words = chunks(outputs, module.p_dpu), chunks(inputs, module.p_pe)
+    planes = _pad(to_bits(weights, bits)[..., ::-1].transpose(2, 0, 1), 1, groups * module.p_dpu, words * module.p_pe)
+    tiles = planes.reshape(bits, groups, module.p_dpu, words, module.p_pe)
+    return _packed(tiles.transpose(1, 0, 3, 2, 4))  # (group, plane, chunk, unit, element)
+
+
 def key_words(keys: IntArray, bits: int, module: ModuleConfig) -> Words:
     """Keys (tokens, attention width) as bit planes in words `(chunk * groups + group) * bits + plane`, sign first.
 

@@ -47,13 +47,18 @@ class Product:
         return self.all_rows * self.row_cycles + READ_TO_SUM
 
 
-def linear(module: ModuleConfig, rows: int, inputs: int, outputs: int, halves: int, signed: bool) -> Product:
-    """Rows of codes by binary weights; the groups of the halves come one after the other."""
+def linear(
+    module: ModuleConfig, rows: int, inputs: int, outputs: int, halves: int, signed: bool, weight_bits: int = 1
+) -> Product:
+    """Rows of codes by weights, binary ones unless told otherwise; the groups of the halves follow each other.
+
+    A machine has binary weights; an engine by itself takes as many bits as it reads of keys and values.
+    """
     words = chunks(inputs, module.p_pe)
     return Product(
         scores=False,
         signed=signed,
-        binary=True,
+        binary=weight_bits == 1,
         heads=1,
         rows=rows,
         groups=halves * chunks(outputs, module.p_dpu),
@@ -61,10 +66,10 @@ def linear(module: ModuleConfig, rows: int, inputs: int, outputs: int, halves: i
         last_elements=inputs - (words - 1) * module.p_pe,
         x_row_stride=words,
         y_chunk_stride=1,
-        y_bit_stride=0,
-        y_group_stride=words,
+        y_bit_stride=0 if weight_bits == 1 else words,
+        y_group_stride=words * weight_bits,
         y_head_stride=0,
-        y_bits=1,
+        y_bits=weight_bits,
     )
 
 

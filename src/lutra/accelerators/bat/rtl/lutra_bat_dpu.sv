@@ -13,6 +13,7 @@
 module lutra_bat_dpu #(
   parameter int unsigned Elements = 128,  // products per cycle
   parameter int unsigned Bits = 4,        // of an element of x; with 1 an element has a second bit: it is signed
+  parameter int unsigned YBits = Bits,    // of y where it has more than one bit, at most Bits
   parameter int unsigned SumBits = 16,    // of a sum, two's complement
   parameter int unsigned Sums = 0         // 0 counts, 1 multiplies
 ) (
@@ -29,6 +30,10 @@ module lutra_bat_dpu #(
   input  logic [SumBits-1:0]                         row_sum_i,  // counting: sum of all elements of x
   output logic [SumBits-1:0]                         sum_o       // the sum
 );
+
+  if (YBits < 1 || YBits > Bits) begin : gen_wrong
+    $error("YBits must be from 1 to Bits");
+  end
 
   logic restart_q, take_q, take_qq;
 
@@ -120,7 +125,7 @@ module lutra_bat_dpu #(
           carry_q <= carry;
         end
         if (take_qq) begin
-          sum_o <= binary_i ? total[Bits-1 +: SumBits] : total[SumBits-1:0];
+          sum_o <= binary_i ? total[Bits-1 +: SumBits] : total[Bits-YBits +: SumBits];
         end
       end
     end

@@ -10,7 +10,8 @@
 module lutra_bat_engine #(
   parameter int unsigned Units = 16,        // dot product units
   parameter int unsigned Elements = 128,    // products of a unit per cycle
-  parameter int unsigned Bits = 4,          // of a code of x, and of y where it is no weight
+  parameter int unsigned Bits = 4,          // of a code of x
+  parameter int unsigned YBits = Bits,      // of a code of y where it has more than one bit, at most Bits
   parameter int unsigned SumBits = 16,      // of a sum, two's complement
   parameter int unsigned Sums = 0,          // how units add: 0 counts, 1 multiplies (lutra_bat_dpu)
   parameter int unsigned HeadWidth = 64,    // elements of a head, a divisor or multiple of Elements
@@ -59,7 +60,7 @@ module lutra_bat_engine #(
 
   lutra_bat_walk #(
     .Elements(Elements),
-    .Bits(Bits),
+    .Bits(YBits),
     .HeadWidth(HeadWidth),
     .Sums(Sums),
     .CountBits(CountBits),
@@ -200,7 +201,7 @@ module lutra_bat_engine #(
   end
 
   for (genvar u = 0; u < Units; u++) begin : gen_unit
-    lutra_bat_dpu #(.Elements(Elements), .Bits(Bits), .SumBits(SumBits), .Sums(Sums)) u_dpu (
+    lutra_bat_dpu #(.Elements(Elements), .Bits(Bits), .YBits(YBits), .SumBits(SumBits), .Sums(Sums)) u_dpu (
       .clk_i(clk_i),
       .enable_i(advance),
       .signed_i(signed_i),

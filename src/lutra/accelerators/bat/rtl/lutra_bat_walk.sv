@@ -12,7 +12,7 @@
 // show belongs to the step that is taken in the same cycle; they are registers, or follow from them.
 module lutra_bat_walk #(
   parameter int unsigned Elements = 128,   // of a word of x
-  parameter int unsigned Bits = 4,         // of y where it has more than one
+  parameter int unsigned Bits = 4,         // of y where it has more than one bit
   parameter int unsigned HeadWidth = 64,   // elements of a head, a divisor or multiple of Elements
   parameter int unsigned Sums = 0,         // form of the dot product units
   parameter int unsigned CountBits = 12,   // of counts
