@@ -16,9 +16,10 @@ test: $(VENV)/installed-dev
 test-all: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n auto
 
-# Minutes: mutants of every kind of file, and commands killed at random moments. FUZZ and KILLS are options of the scripts.
+# Minutes: mutants of every kind of file, every field left out once, and commands killed at random moments. FUZZ and KILLS are options of the scripts.
 fuzz: $(VENV)/installed-dev
 	$(BIN)/python tests/fuzz/fuzz.py $(FUZZ)
+	$(BIN)/python tests/fuzz/optional_fields.py
 
 kills: $(VENV)/installed-dev
 	$(BIN)/python tests/fuzz/kills.py $(KILLS)

@@ -1,4 +1,6 @@
-"""Peers that pip can install, beside a weightless block, on one small task: `python benchmarks/peers.py [--json]`.
+"""Peers that pip can install, beside a weightless block, on one small task: `python benchmarks/peers.py [--out FILE]`.
+
+The record FILE is written after every system, and what it holds is not measured again; the table is printed from it.
 
 The task is a classifier of 64 features (`peers_digits.py`), which all of them can do; what a block does in a
 transformer is in docs/recovery.md. A row for each system: accuracy of what would be deployed, over seeds; CPU seconds
@@ -17,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +34,8 @@ from peers_systems import (
     mlp,
     none,
 )
+
+from lutra.runs.files import write_text
 
 ROWS = (1, 500)
 SYSTEMS: dict[str, tuple[str | None, Callable[[int], Trained]]] = {
@@ -48,69 +53,93 @@ SYSTEMS: dict[str, tuple[str | None, Callable[[int], Trained]]] = {
 """Name -> the package that it needs, and what trains it."""
 
 
-def measure(seeds: list[int], names: list[str], synthesise: bool) -> list[dict[str, Any]]:
-    """One row for each system; seeds beyond the first only train."""
-    rows, calls = [], dict[str, Callable[[], Any]]()
-    for name in names:
-        package, train = SYSTEMS[name]
-        row: dict[str, Any] = {"system": name, "package": package}
-        rows.append(row)
-        began = time.perf_counter()
+def measure(name: str, seeds: list[int], synthesise: bool) -> tuple[dict[str, Any], dict[str, Callable[[], Any]]]:
+    """The row of a system, without its speed, and what to time for that; seeds beyond the first only train."""
+    package, train = SYSTEMS[name]
+    row: dict[str, Any] = {"system": name, "package": package, "seeds": seeds}
+    try:
+        row["version"] = metadata.version(package) if package else None
+        trained = [train(seed) for seed in seeds]
+    except metadata.PackageNotFoundError:
+        return {**row, "problem": "not installed"}, {}
+    except Exception as error:  # a peer that fails is a row, and no end of the table
+        return {**row, "problem": _brief(error)}, {}
+    row["accuracies"] = [each.accuracy for each in trained]
+    row["train_s"] = statistics.median(each.train_s for each in trained)
+    if trained[0].hardware is not None and synthesise:
         try:
-            row["version"] = metadata.version(package) if package else None
-            trained = [train(seed) for seed in seeds]
-        except metadata.PackageNotFoundError:
-            row["problem"] = "not installed"
-            continue
-        except Exception as error:  # a peer that fails is a row, and no end of the table
-            row["problem"] = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-            continue
-        row["accuracies"] = [each.accuracy for each in trained]
-        row["train_s"] = statistics.median(each.train_s for each in trained)
-        if trained[0].call is not None:
-            calls |= {f"{name}/{count}": trained[0].call(count) for count in ROWS}
-        if trained[0].hardware is not None and synthesise:
             row["hardware"] = vars(trained[0].hardware())
-        print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
+        except Exception as error:
+            row["hardware"] = {"compared": _brief(error)}
+    call = trained[0].call
+    return row, {f"{name}/{count}": call(count) for count in ROWS} if call is not None else {}
+
+
+def add_speeds(rows: list[dict[str, Any]], calls: dict[str, Callable[[], Any]]) -> None:
+    """Time the calls by turns."""
     with torch.inference_mode():
         times = alternate(calls, clock=time.thread_time)
     for row in rows:
         for count in ROWS:
             if (key := f"{row['system']}/{count}") in times:
                 row[f"us_a_row_of_{count}"] = 1e3 * times[key] / count
-    return rows
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """As Markdown."""
     lines = [
-        "| system | accuracy, % | training, CPU s | LUT | FF | cycles | us, 1 row | us a row of 500 | RTL compared |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---|",
+        "| system | seeds | accuracy, % | training, CPU s | LUT | FF | cycles | us, 1 row | us a row of 500 | RTL |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
-    for row in rows:
+    for row in sorted(rows, key=lambda row: list(SYSTEMS).index(row["system"])):
         version = f" {row['version']}" if row.get("version") else ""
         if "problem" in row:
-            lines.append(f"| {row['system']}{version} | {row['problem']} | | | | | | | |")
+            lines.append(f"| {row['system']}{version} | | {row['problem']} | | | | | | | |")
             continue
         found, hardware = row["accuracies"], row.get("hardware", {})
         spread = f" ± {statistics.stdev(found):.1f}" if len(found) > 1 else ""
         speed = [f"{row[key]:.2f}" if (key := f"us_a_row_of_{count}") in row else "" for count in ROWS]
         size = [f"{hardware[key]:,}" if key in hardware else "" for key in ("lut", "ff", "cycles")]
-        cells = [f"{row['system']}{version}", f"{statistics.mean(found):.1f}{spread}", f"{row['train_s']:.1f}"]
-        lines.append("| " + " | ".join([*cells, *size, *speed, hardware.get("compared", "")]) + " |")
+        cells = [f"{row['system']}{version}", str(len(found)), f"{statistics.mean(found):.1f}{spread}"]
+        cells += [f"{row['train_s']:.1f}", *size, *speed, hardware.get("compared", "")]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--only", choices=list(SYSTEMS), nargs="+", help="default: all")
+    parser.add_argument("--only", choices=list(SYSTEMS), nargs="+", help="measure these; default: all")
     parser.add_argument("--no-synthesis", action="store_true", help="leave LUTs, flip-flops and cycles out")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the record, which is gone on with")
+    parser.add_argument("--read", action="store_true", help="print the table of the record, and measure nothing")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = measure(options.seeds, options.only or list(SYSTEMS), not options.no_synthesis)
-    print(json.dumps({"machine": machine(), "rows": rows}) if options.json else table(rows))
+    record: dict[str, Any] = {"machine": machine(), "rows": []}
+    if options.out and options.out.exists():
+        record = json.loads(options.out.read_text(encoding="utf-8"))
+    rows, calls = record["rows"], dict[str, Callable[[], Any]]()
+    known = {row["system"] for row in rows}
+    for name in () if options.read else [name for name in options.only or SYSTEMS if name not in known]:
+        began = time.perf_counter()
+        row, timed = measure(name, options.seeds, not options.no_synthesis)
+        rows.append(row)
+        calls |= timed
+        _write(options.out, record)
+        print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
+    add_speeds(rows, calls)
+    _write(options.out, record)
+    print(json.dumps(record) if options.json else table(rows))
+
+
+def _write(path: Path | None, record: dict[str, Any]) -> None:
+    if path is not None:
+        write_text(path, json.dumps(record) + "\n")
 
 
 if __name__ == "__main__":

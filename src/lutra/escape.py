@@ -16,6 +16,9 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+=@%:,-]+", re.ASCII)
 _IN_BRACES = re.compile(r"[A-Za-z0-9_./:,+=@\[\] -]*", re.ASCII)
 _IN_COMMENT = re.compile(r"[A-Za-z0-9 _.,:;()+=<>\[\]-]", re.ASCII)
 
+LONGEST_MESSAGE = 500
+"""Of a message that another part of Lutra has made, around what somebody wrote."""
+
 
 def comment(text: str) -> str:
     """For a comment to the end of the line in SystemVerilog, C++, Tcl, Yosys scripts and Makefiles.

@@ -54,6 +54,12 @@ def file_name_problem(text: str) -> str | None:
     return None
 
 
+def path_problem(text: str) -> str | None:
+    """Why `text` is not the path of a file below a folder, such as "rtl/fold_1/block_0.sv"; None if it is."""
+    problems = (file_name_problem(part.removeprefix("_")) for part in text.split("/"))
+    return next(filter(None, problems), None)
+
+
 def text_problem(text: str) -> str | None:
     """Why `text` is not one line of text for people; None if it is.
 
@@ -131,3 +137,5 @@ FileName = Annotated[str, _checked(file_name_problem)]
 """A name that becomes that of a file or a folder, in a pydantic model."""
 Text = Annotated[str, _checked(text_problem)]
 """One line for people, in a pydantic model."""
+PathBelow = Annotated[str, _checked(path_problem)]
+"""The path of a file below a folder that the reader knows, in a pydantic model."""

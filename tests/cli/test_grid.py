@@ -26,7 +26,7 @@ from lutra.settings import SETTINGS
 from lutra.version import __version__
 from tiny_training import tiny_recipe
 
-WIDTHS = (40, 60, 80, None)
+WIDTHS = (40, *(pytest.param(width, marks=pytest.mark.slow) for width in (60, 80)), None)
 CELL = st.text(st.sampled_from("ab 1,.5–µ²\u4e00"), max_size=40)
 
 

@@ -37,6 +37,7 @@ def explored(write_space, tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_losses_costs_and_failures_of_real_runs(explored, tmp_path):
     record = json.loads(explored.stdout)
     good, bad = sorted(record["runs"], key=lambda run: run["variant"] == "bad")

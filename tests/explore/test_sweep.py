@@ -52,6 +52,7 @@ def test_baselines_are_trained_once_per_seed_for_all_variants(run_space, starts)
     assert {run["cost"]["luts"] for run in record["runs"] if run["variant"] == "far"} == {18}
 
 
+@pytest.mark.slow
 def test_variants_that_train_differently_have_baselines_of_their_own(run_space, starts):
     record = run_space(TWO + '[[variant]]\nname = "long"\nset = { "train.iterations" = 9 }\n')
     assert starts.by_name()["mlp"] == 4
@@ -87,6 +88,7 @@ def test_a_time_limit_stops_and_the_same_call_goes_on(run_space, starts, tmp_pat
     assert starts.by_name()["paper"] - before == 2 - finished
 
 
+@pytest.mark.slow
 def test_runs_go_to_the_last_step_and_baselines_to_their_losses(run_space, starts):
     run_space(TWO, last_step="synth")
     assert {(line[0], line[3]) for line in starts.lines()} == {
@@ -150,7 +152,7 @@ def is_alive(pid):
     return True
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_stop_ends_every_process_and_the_next_call_goes_on(start_space, starts, tmp_path, run_space, number):
     process = start_space(ONE_WAITS)
     wait_for(lambda: starts.by_name()["slow"] == 1 and starts.by_name()["far"] == 1)

@@ -309,6 +309,8 @@ RUN_TARGETS = (
     Target("simulate.json", read_run),
     Target("synth.json", read_run),
     Target("cost.json", read_run),
+    Target("machine.json", read_run),
+    Target("machine_cost.json", read_run),
     Target("sample.txt", read_run, "bytes"),
     Target("train/log.jsonl", read_run, "lines"),
     Target("baselines/*/train/log.jsonl", read_run, "lines"),
@@ -340,7 +342,7 @@ SECOND_LOOK: dict[str, tuple[Reader, float]] = {
     "simulate.json": (cost_run, 0.2),
     "frozen/*": (verify_run, 0.1),
     "*.json": (verify_run, 0.1),
-    "[es]*.json": (report_run, 0.03),
+    "[cems]*.json": (report_run, 0.1),
     "*log.jsonl": (report_run, 0.05),
 }
 """Other readers of the same files of runs, by pattern, and how often they come."""

@@ -22,7 +22,8 @@ def _language(folder: Path) -> Experiment:
     from tiny_training import tiny_recipe
 
     recipe = tiny_recipe("weightless")
-    return recipe.model_copy(update={"hardware": recipe.hardware.model_copy(update=HARDWARE)})
+    machine = recipe.machine.model_copy(update={"size": 2, "characters": 4})
+    return recipe.model_copy(update={"hardware": recipe.hardware.model_copy(update=HARDWARE), "machine": machine})
 
 
 def _vision(folder: Path) -> Experiment:

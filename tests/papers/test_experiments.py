@@ -59,6 +59,7 @@ def test_a_piece_of_another_design_is_built_again(tmp_path):
     assert built == ["a", "a"]
 
 
+@pytest.mark.slow
 def test_a_tiny_block_is_synthesised_and_the_table_reads_it(tmp_path):
     yosys = fpga_yosys()
     if yosys is None:

@@ -7,11 +7,11 @@ import re
 
 import pytest
 
-from fabricated_run import make_finished_run, make_started_run
+from fabricated_run import make_finished_run, make_started_run, small_recipe
 from lutra.errors import FrozenModelError, RunDirectoryError
 from lutra.report.build import report_run
 from lutra.report.tables import summary_tables
-from lutra.runs.files import write_json
+from lutra.runs.files import RunFiles, write_json
 
 
 @pytest.fixture
@@ -111,3 +111,11 @@ def test_terminal_tables_show_only_what_has_run(finished, tmp_path):
     assert summary_tables(*make_started_run(tmp_path / "started")) == []
     for table in summary_tables(*finished):
         assert {len(row) for row in table.rows} == {len(table.header)}
+
+
+def test_a_model_without_blocks_has_no_sections_on_them(tmp_path):
+    recipe = small_recipe(baselines=[], model={"layers": 2, "heads": 2, "width": 16, "context": 64, "ffn": "mlp"})
+    result = report_run(RunFiles(tmp_path), recipe)
+    assert {"learning", "sample", "block"} >= set(result["not_run"])
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not re.search("lutra (simulate|cost) ", page)

@@ -197,3 +197,15 @@ def test_a_time_beyond_what_a_record_can_hold_is_refused_when_it_is_read(tmp_pat
     write_text(files.steps, f'{{"format_version": 2, "finished": {{"train": {step}}}, "failed": {{}}}}')
     with pytest.raises(RunDirectoryError, match=r"steps\.json.*finished\.train\.seconds: .*less than or equal"):
         finished_steps(files)
+
+
+@pytest.mark.parametrize(
+    "path", ["../other/evaluate.json", "/etc/hostname", "a\\rmodule evil; endmodule", "rtl//a.sv", ""]
+)
+def test_evidence_lies_below_the_run_and_has_a_harmless_path(tmp_path, path):
+    files, _ = make_started_run(tmp_path / "run")
+    step = f'{{"seconds": 1, "ended": "now", "environment": {{}}, "outputs": {{"{path}": "0123"}}}}'
+    write_text(files.steps, f'{{"format_version": 2, "finished": {{"train": {step}}}, "failed": {{}}}}')
+    with pytest.raises(RunDirectoryError, match=r"steps\.json: finished\.train\.outputs.*file names") as caught:
+        finished_steps(files)
+    assert str(caught.value).isprintable()

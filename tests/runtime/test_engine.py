@@ -104,7 +104,8 @@ def test_every_output_type(isa: str, rng: np.random.Generator, type_: TensorType
 @pytest.mark.parametrize(
     "type_", [TensorType(True, 8), TensorType(False, 8), TensorType(True, 16), TensorType(True, 20)]
 )
-@pytest.mark.parametrize("width", [1, 40, 192])  # rows that are not whole cache lines, and rows that are
+# Rows that are not whole cache lines, and rows that are.
+@pytest.mark.parametrize("width", [pytest.param(1, marks=pytest.mark.slow), 40, 192])
 def test_large_results_of_every_width(isa: str, rng: np.random.Generator, type_: TensorType, width: int) -> None:
     graph = block_with_output(rng, type_, width)
     runtime = BlockRuntime(graph, threads=2)

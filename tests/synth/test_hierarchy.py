@@ -47,6 +47,7 @@ def test_counted_up_array_against_the_whole(yosys, rtl):
     assert whole.bram == total.bram
 
 
+@pytest.mark.slow
 def test_a_module_that_is_not_there(yosys, tmp_path):
     (tmp_path / "top.sv").write_text("module top (input logic a_i, output logic y_o); assign y_o = !a_i; endmodule\n")
     with pytest.raises(ToolError, match="top has no module lutra_systolic_pe"):

@@ -286,7 +286,7 @@ def methods_picture(evidence: ChainEvidence, narrow: bool = False) -> str:
         axes.grid(axis="x")
         axes.set_xlabel(f"{METRICS[next(iter(stages.values()))['metric']]} (points)")
         for place, result in enumerate(stages.values()):
-            quantised = result["bert"]["quantisation"]["method"] != "full"
+            quantised = BertConfig.model_validate(result["bert"]).quantisation.method != "full"
             colour = PLOT_COLOURS["ours" if quantised else "mlp"]
             begin, end = result["start_score"], result["best_score"]
             axes.plot([begin, end], [place, place], color=colour, linewidth=3, solid_capstyle="butt")

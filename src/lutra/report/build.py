@@ -26,6 +26,7 @@ from lutra.report.machine.tables import (
     machine_synthesis,
     machine_tables,
     machine_verdict,
+    order_of_steps,
 )
 from lutra.runs.files import RunFiles, write_text
 from lutra.version import __version__
@@ -85,10 +86,10 @@ def report_run(files: RunFiles, recipe: Recipe | VisionRecipe) -> dict[str, Any]
     sections = (
         _learning(evidence),
         *([_sample(evidence)] if recipe.kind == "language" else []),
-        proof_section(evidence),
+        *([proof_section(evidence)] if recipe.has_blocks else []),
         *_machine_sections(evidence),
         block_section(evidence),
-        cost_section(evidence),
+        *([cost_section(evidence)] if recipe.has_blocks else []),
         _left_out(evidence),
         rebuild_of(evidence),
     )
@@ -224,7 +225,7 @@ def _machine_sections(evidence: Evidence) -> list[Section]:
     found, synthesis, cost = machine_evidence(evidence), machine_synthesis(evidence), machine_cost(evidence)
     if found is None and synthesis is None and cost is None:
         return []
-    paragraphs = () if found is None else (f"{machine_verdict(found)} A step begins when the one before has ended.",)
+    paragraphs = () if found is None else (f"{machine_verdict(found)} {order_of_steps(found)}",)
     made = (*machine_tables(found), *machine_synth_tables(synthesis), *machine_cost_tables(cost))
     points = machine_points(cost)
     return [Section("machine", "The whole model in hardware", paragraphs, tables=made, points=points)]
@@ -269,7 +270,9 @@ def cost_figures(evidence: Evidence) -> tuple[Figure, ...]:
             )
         )
     if layer["fpga_ratio_interpolated"] is not None:
-        limit = f"estimate, {label}; at most {layer['upper_limit_ratio']:.2f}×"
+        limit = f"estimate, {label}"
+        if (most := layer.get("upper_limit_ratio")) is not None:
+            limit += f"; at most {most:.2f}×"
         figures.append(Figure("Energy of a layer, MLP over ours", f"{layer['fpga_ratio_interpolated']:.2f}×", limit))
     return tuple(figures)
 

@@ -7,10 +7,10 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from lutra.errors import RunDirectoryError
-from lutra.names import Name, Text
+from lutra.names import Name, PathBelow, Text
 from lutra.reading import digest
 from lutra.runs.files import RunFiles, read_json, write_json
-from lutra.runs.schemas.values import Amount
+from lutra.runs.schemas.values import Amount, Hash
 from lutra.schema import Strict, explain
 
 VERSION = 2
@@ -21,9 +21,9 @@ class Finished(Strict):
 
     recipe: Name | Literal[""] = ""
     """The recipe's hash; empty in files that are not complete records."""
-    inputs: dict[str, str] = Field(default_factory=dict)
+    inputs: dict[PathBelow, Hash] = Field(default_factory=dict)
     """SHA-256 by path below the run directory."""
-    outputs: dict[str, str] = Field(default_factory=dict)
+    outputs: dict[PathBelow, Hash] = Field(default_factory=dict)
     seconds: Amount
     ended: Text
     environment: dict[Name, Text]

@@ -14,6 +14,8 @@ from lutra.accelerators.bat.simulate import Sentences, require_match, simulate_m
 from lutra.errors import InputError, LutraError, MismatchError, ToolError
 from lutra.hardware.bench import verilator
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 QUANTISATION = {"method": "bmt", "activation_bits": 4}
 TINY = small_config(
     layers=2, heads=2, head_width=16, width=64, intermediate=64, positions=16, quantisation=QUANTISATION

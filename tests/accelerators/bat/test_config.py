@@ -77,11 +77,14 @@ def test_wrong_configurations_are_refused(change, message):
         ({}, "modules must be a list"),
         ({"modules": [{"p_dpu": 16}]}, "p_quan is missing"),
         ({"modules": [PAPER.to_mapping()["modules"][0]], "speed": 1}, "unknown setting 'speed'"),
+        ({"modules": [PAPER.to_mapping()["modules"][0]], "x" * 10_000: 1}, "unknown setting 'xxx"),
+        ({"modules": [PAPER.to_mapping()["modules"][0] | {"p_dpu": "\r" + "x" * 10_000}]}, "p_dpu"),
     ],
 )
 def test_wrong_mappings_are_refused(mapping, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         BatConfig.from_mapping(mapping)
+    assert len(str(caught.value)) < 1000 and str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(

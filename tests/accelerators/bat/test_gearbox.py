@@ -15,6 +15,8 @@ from lutra.accelerators.bat.parameters import Gearbox
 from lutra.hardware.bench import jobs, streams
 from lutra.hardware.bench.jobs import Interface, Job, Stream
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 RTL = Path(lutra.accelerators.bat.__file__).parent / "rtl"
 SOURCES = {path.stem: path.read_text() for path in RTL.glob("*.sv")}
 GEARBOX = "lutra_bat_gearbox"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 
 import numpy as np
 import pytest
@@ -11,7 +10,15 @@ from safetensors.numpy import save_file
 
 import bat_models
 from frozen_berts import small_config
-from ip_bench import build_cocotb, ip_xact_problems, run_cocotb
+from ip_bench import (
+    build_cocotb,
+    build_simulation,
+    compile_strictly,
+    ip_xact_problems,
+    run_cocotb,
+    run_fusesoc,
+    run_simulation,
+)
 from lutra.accelerators.bat import compiler
 from lutra.accelerators.bat.config import ModuleConfig, config_for
 from lutra.accelerators.bat.ip.core import BatCore
@@ -114,8 +121,35 @@ def test_files_of_a_package_name_every_port_and_vivado_joins_every_master_to_mem
     assert len(masters) == 4 and masters - joined.keys() == {"bat_ip_0/m_axi_load_0"}
     assert "/bat_ip_0/m_axi_load_0" in " ".join(joined["processor/S_AXI_HP0"])
     assert not any("dma" in " ".join(call) for call in calls)
-    header = out / f"driver/c/{core.name}.h"
-    subprocess.run(["gcc", "-std=c99", "-Wall", "-Werror", "-fsyntax-only", str(header)], check=True)
+    compile_strictly(tmp_path, core.name, out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("modules", [MODULES[:1], MODULES], ids=["one module", "two modules"])
+def test_the_c_driver_runs_against_the_rtl_and_refuses_another_image(tmp_path, modules):
+    core, package = bat(modules)
+    out = written(package, tmp_path / "ip")
+    compile_strictly(tmp_path, core.name, out)
+    program = build_simulation(tmp_path / "right", core.name, out)
+    ran = run_simulation(program, out, "20")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.endswith(f"{20 * len(modules) * sum(LENGTHS)} rows, 0 differ\n")
+
+    for name, word in ((f"image/{core.name}_weights.bin", "the memories: "), (f"image/{core.name}_programs.bin", "")):
+        image = out / name
+        whole = image.read_bytes()
+        image.write_bytes(whole.replace(package.build_hash.encode(), b"0" * 16))
+        ran = run_simulation(program, out, "1")
+        assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+        assert f"{word}an image of another build, or not whole" in ran.stderr
+        image.write_bytes(whole)
+
+
+@pytest.mark.slow
+def test_fusesoc_builds_and_runs_the_simulation(tmp_path):
+    core, package = bat(MODULES)
+    said = run_fusesoc(tmp_path, core.name, written(package, tmp_path / "ip"))
+    assert f"{4 * 2 * sum(LENGTHS)} rows, 0 differ" in said
 
 
 @pytest.mark.parametrize("modules", [pytest.param(MODULES[:1], marks=pytest.mark.slow), MODULES], ids=["one", "two"])

@@ -100,6 +100,6 @@ def test_no_machine_is_above_its_peak_and_pictures_are_drawn(seed):
         for narrow in (False, True):
             for picture in (
                 gantt_picture(steps, accelerator.clock_hz, narrow),
-                machine_picture(accelerator.to_mapping(), narrow),
+                machine_picture(accelerator, narrow),
             ):
                 assert "modul" in ElementTree.fromstring(picture).attrib["aria-label"].lower()

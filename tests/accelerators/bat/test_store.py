@@ -19,6 +19,8 @@ from lutra.accelerators.bat.parameters import store_parameters, value_lanes
 from lutra.hardware.bench import jobs, streams
 from lutra.hardware.bench.jobs import Interface, Job, Stream, WritePort
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 RTL = Path(lutra.accelerators.bat.__file__).parent / "rtl"
 SOURCES = {path.stem: path.read_text() for path in RTL.glob("*.sv")}
 STORE, PLANES, TRANSPOSE = "lutra_bat_store", "lutra_bat_planes", "lutra_bat_transpose"

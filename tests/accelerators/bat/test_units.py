@@ -12,6 +12,8 @@ from lutra.accelerators.bat import tables
 from lutra.frozen.bert_golden import codes_of
 from lutra.synth.tools.find import fpga_yosys, run_tool
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 FAULTS = {
     "vector": {
         "the second copy begins anew": ("lutra_bat_vector", "!first_q[Adder] ? row", "0 ? row"),

@@ -27,6 +27,8 @@ from lutra.recipes.language import Recipe
 from lutra.runs.files import RunFiles
 from lutra.runs.typed import read_evidence
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 FOLDS = (1, 2, 3, 4, "all")
 DATAFLOWS = ("accumulate", "tree", "graph", "auto")
 
@@ -72,9 +74,10 @@ def assert_equal(results):
 
 
 def test_random_blocks_equal_the_golden_model_and_the_schedule(tmp_path):
-    assert_equal(simulate_random_cases(np.random.default_rng(2024), 24, tmp_path))
+    assert_equal(simulate_random_cases(np.random.default_rng(2024), 15, tmp_path))
 
 
+@pytest.mark.slow
 def test_outputs_that_follow_several_registers_of_the_step(tmp_path):
     rng = np.random.default_rng(3)
     graph = random_block(rng, width=4, output_width=40, luts=(40,), inputs=(3,), groups=2)
@@ -84,6 +87,7 @@ def test_outputs_that_follow_several_registers_of_the_step(tmp_path):
     assert_equal(simulate_devices(devices, tmp_path / "rtl", tmp_path / "waveforms"))
 
 
+@pytest.mark.slow
 def test_trees_wait_for_the_graphs_of_other_groups(tmp_path):
     plan = BlockPlan(mixed_block(128), "block_0", "all", "auto")
     assert [each.dataflow for each in plan.schedule.sums] == ["graph", "tree"]

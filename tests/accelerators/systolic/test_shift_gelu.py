@@ -152,7 +152,7 @@ def test_more_columns_than_the_unit_stores(bench):
         simulate_products(bench, [product])
 
 
-@pytest.mark.parametrize("lanes", [1, 8])
+@pytest.mark.parametrize("lanes", [1, pytest.param(8, marks=pytest.mark.slow)])
 def test_verilator_has_no_warning_and_yosys_reads_it(tmp_path, lanes):
     activation = ActivationConfig(15, 23, 700, 16, 3)
     files = systolic_design(SystolicConfig(8, 32, lanes), "mlp", activation).write(tmp_path / "rtl")

@@ -38,6 +38,7 @@ def total_w(measured):
     return measured["power_measured"]["total_w"]
 
 
+@pytest.mark.slow
 def test_elements_count_up_to_a_grid(tmp_path, standard_cells):
     asic, given = standard_cells(False), operands(LEFT, RIGHT, size=2, tiles=4, simulations=64)
     element = measure_element(asic, tmp_path / "element", given)

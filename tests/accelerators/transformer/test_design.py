@@ -61,6 +61,10 @@ def test_the_same_machine_is_the_same_text_and_every_field_shows():
         other = replace(config, **{name: scale * getattr(config, name)}, **({"depth": 128} if name == "rows" else {}))
         assert transformer_design(other).content_hash != design.content_hash
     assert TransformerConfig.from_mapping(config.to_mapping()) == config
+    for hostile in ({"x" * 10_000: 1}, {"\rx": 1}, {"size": "\r" + "x" * 10_000}):
+        with pytest.raises(InputError) as caught:
+            TransformerConfig.from_mapping(config.to_mapping() | hostile)
+        assert len(str(caught.value)) < 1000 and str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
@@ -11,7 +10,15 @@ import pytest
 from typer.testing import CliRunner
 
 from frozen_transformers import random_gpt, random_vit
-from ip_bench import build_cocotb, ip_xact_problems, run_cocotb
+from ip_bench import (
+    build_cocotb,
+    build_simulation,
+    compile_strictly,
+    ip_xact_problems,
+    run_cocotb,
+    run_fusesoc,
+    run_simulation,
+)
 from lutra.accelerators.transformer import latency
 from lutra.accelerators.transformer.compiler import compile_model, sized_for
 from lutra.accelerators.transformer.ip.core import MachineCore
@@ -22,6 +29,7 @@ from lutra.cli.commands import app
 from lutra.errors import InputError
 from lutra.frozen import store
 from lutra.frozen.graph import FrozenModel
+from lutra.hardware.axi.package import IMAGE_HEADER
 from lutra.hardware.bench import verilator
 from lutra.recipes.language import Recipe
 from lutra.recipes.sections import validate
@@ -31,6 +39,7 @@ from lutra.runs.files import RunFiles
 from transformer_machines import random_input
 
 SPIRIT = "{http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009}"
+HEADER = IMAGE_HEADER.size
 TOKENS = 6
 CALLS = [(TOKENS, 0), (2, 3), (1, 5)]
 
@@ -49,6 +58,11 @@ def vit(lanes):
     image = compile_model(program, sized_for(program, 8 if lanes > 4 else 4, lanes))
     core = MachineCore("vit_ip", image)
     return core, machine_package(core, [random_input(rng, image, 1) for _ in range(3)], "f" * 64)
+
+
+def changed(content, place):
+    """The bytes with one bit flipped."""
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
 def written(package, folder):
@@ -152,9 +166,46 @@ def test_files_of_a_package_name_every_port_and_every_register(tmp_path):
     mapped = [each.text for each in described.findall(f".//{SPIRIT}physicalPort/{SPIRIT}name")]
     assert sorted(mapped) == sorted(ports)
     assert ip_xact_problems((out / "component.xml").read_text()) == ""
-    subprocess.run(
-        ["gcc", "-std=c99", "-Wall", "-Werror", "-fsyntax-only", str(out / f"driver/c/{core.name}.h")], check=True
-    )
+    compile_strictly(tmp_path, core.name, out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["gpt", "vit"])
+def test_the_c_driver_runs_against_the_rtl_and_refuses_another_image(tmp_path, kind):
+    core, package = {"gpt": gpt, "vit": lambda: vit(2)}[kind]()
+    out = written(package, tmp_path / "ip")
+    compile_strictly(tmp_path, core.name, out)
+    program = build_simulation(tmp_path / "right", core.name, out)
+    ran = run_simulation(program, out, "20")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.endswith(f"{20 * (TOKENS if core.tokens else 3)} rows, 0 differ\n")
+
+    vectors = (out / f"vectors/{core.name}_0.bin").read_bytes()
+    (tmp_path / "damaged.bin").write_bytes(changed(vectors, len(vectors) - 1))
+    ran = run_simulation(program, out, "1", str(tmp_path / "damaged.bin"))
+    assert ran.returncode == 1
+    row = TOKENS - 1 if core.tokens else 2
+    assert f"sequence 0, stall pattern 0: row {row}, element {core.logit_columns - 1}: RTL" in ran.stderr
+
+    image = out / f"image/{core.name}.bin"
+    whole = image.read_bytes()
+    for wrong, words in (
+        (whole[:-4], "an image of another build, or not whole"),
+        (whole.replace(package.build_hash.encode(), b"0" * 16), "an image of another build, or not whole"),
+        (changed(whole, HEADER), "the core's register of errors"),  # a command
+        (changed(whole, HEADER + 20), "the image did not arrive whole; load it again"),  # a word of a memory
+    ):
+        image.write_bytes(wrong)
+        ran = run_simulation(program, out, "1")
+        assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+        assert f"{core.name}: the memories: {words}" in ran.stderr
+
+
+@pytest.mark.slow
+def test_fusesoc_builds_and_runs_the_simulation(tmp_path):
+    core, package = gpt()
+    said = run_fusesoc(tmp_path, core.name, written(package, tmp_path / "ip"))
+    assert f"{4 * TOKENS} rows, 0 differ" in said
 
 
 @pytest.mark.parametrize("lanes", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 8])

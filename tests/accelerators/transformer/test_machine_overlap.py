@@ -19,6 +19,8 @@ from lutra.accelerators.transformer.program import Op, Target
 from lutra.accelerators.transformer.simulate import GivenRows, compare_call, driven_calls, simulate_model
 from transformer_machines import random_input
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 FAULTS = {
     "one tile of exponentials": ("core", "e_bank ? ExponentialBits'(Chunks) : '0", "'0"),
     "contexts read the other tile": ("attention", "bank_q ? Chunks : '0", "bank_q ? '0 : Chunks"),

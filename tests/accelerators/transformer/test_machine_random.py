@@ -12,6 +12,8 @@ from lutra.accelerators.transformer.compiler import compile_model, sized_for
 from lutra.accelerators.transformer.simulate import GivenRows, simulate_model
 from transformer_machines import random_input
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 
 def random_case(rng, largest, overlap):
     """An image, rows, and the pieces in which they come; the first models are small."""

@@ -20,6 +20,8 @@ from lutra.runs.files import RunFiles
 from lutra.runs.schemas.simulation import MachineSimulation
 from lutra.runs.typed import read_record
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 MACHINE = {"size": 2, "characters": 6}
 
 

@@ -11,6 +11,8 @@ from lutra.hardware.bench import jobs, streams
 from lutra.hardware.bench.jobs import Interface, Job, Stream
 from transformer_units import PREFIX, SOURCES
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 GEARBOX = f"{PREFIX}gearbox"
 FORMS = [
     {"Bits": bits, "Elements": elements, "InLanes": in_lanes, "OutLanes": out_lanes}

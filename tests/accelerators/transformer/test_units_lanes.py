@@ -15,6 +15,8 @@ from lutra.frozen.ops import Requantise, Residual, Table
 from lutra.frozen.types import TensorType
 from transformer_units import PREFIX, SOURCES
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 INT8, INT16 = TensorType(True, 8), TensorType(True, 16)
 REQUANTISE, TABLE, RESIDUAL = (f"{PREFIX}{name}" for name in ("requantise", "table", "residual"))
 LANE = f"{REQUANTISE}_lane"

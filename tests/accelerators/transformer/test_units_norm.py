@@ -16,6 +16,8 @@ from lutra.hardware.bench import jobs, streams
 from lutra.hardware.bench.jobs import Interface, Job, ReadPort, Stream, WritePort
 from transformer_units import PREFIX, SOURCES
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 NORM = f"{PREFIX}norm"
 SUMS, VARIANCE, LANE = (f"{NORM}_{part}" for part in ("sums", "variance", "lane"))
 ROOT = f"{PREFIX}root"

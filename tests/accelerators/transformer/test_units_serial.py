@@ -10,6 +10,8 @@ from lutra.accelerators.transformer.units import RECIPROCAL_CYCLES, ROOT_CYCLES
 from lutra.frozen.arithmetic import isqrt, recip
 from transformer_units import RECIPROCAL, RECIPROCAL_BITS, ROOT, SERIAL_FAULTS, serial_variants
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 LARGEST = 2**52 - 1
 
 

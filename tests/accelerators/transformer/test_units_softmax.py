@@ -17,6 +17,8 @@ from lutra.frozen.types import TensorType
 from lutra.hardware.bench import streams
 from transformer_units import PREFIX, SOURCES
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOFTMAX = f"{PREFIX}softmax"
 MAX, LANE, RECIPROCAL = f"{SOFTMAX}_max", f"{SOFTMAX}_lane", f"{PREFIX}reciprocal"
 ATTENTION = Attention(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,10 +10,12 @@ from ip_bench import (
     Case,
     build_cocotb,
     build_simulation,
+    compile_strictly,
     ip_xact_problems,
     random_package,
     run_cocotb,
-    with_verilator,
+    run_fusesoc,
+    run_simulation,
 )
 
 CASES = {
@@ -112,12 +111,9 @@ def test_no_beat_is_lost_or_wrong_under_a_thousand_patterns_of_stalls(name, tmp_
 
 def test_the_c_driver_runs_against_the_rtl_and_refuses_another_build(tmp_path):
     core, package = packaged(CASES["odd"], tmp_path)
-    header, driver = package / f"driver/c/{core.name}.h", package / f"driver/c/{core.name}.c"
-    strict = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic", "-c", str(driver)]
-    subprocess.run([*strict, "-o", str(tmp_path / "driver.o")], check=True)
-    vectors = sorted(map(str, package.glob("vectors/*.bin")))
-    program = build_simulation(tmp_path / "right", core, package)
-    ran = subprocess.run([program, "20", *vectors], capture_output=True, text=True)
+    compile_strictly(tmp_path, core.name, package)
+    program = build_simulation(tmp_path / "right", core.name, package)
+    ran = run_simulation(program, package, "20")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.endswith(f"{20 * 12} rows, 0 differ\n")
 
@@ -125,16 +121,15 @@ def test_the_c_driver_runs_against_the_rtl_and_refuses_another_build(tmp_path):
     content = bytearray((package / "vectors/odd_ip_block_0.bin").read_bytes())
     content[-1] ^= 1
     damaged.write_bytes(content)
-    ran = subprocess.run([program, "1", str(damaged)], capture_output=True, text=True)
+    ran = run_simulation(program, package, "1", str(damaged))
     assert ran.returncode == 1
     assert "block 0, stall pattern 0: row 11, element 6: RTL" in ran.stderr
 
+    header = package / f"driver/c/{core.name}.h"
     text = header.read_text()
     low = next(line for line in text.splitlines() if "BUILD_HASH_LOW_VALUE" in line)
     header.write_text(text.replace(low, "#define ODD_IP_BUILD_HASH_LOW_VALUE 0x12345678u"))
-    ran = subprocess.run(
-        [build_simulation(tmp_path / "wrong", core, package), "1", *vectors], capture_output=True, text=True
-    )
+    ran = run_simulation(build_simulation(tmp_path / "wrong", core.name, package), package, "1")
     assert ran.returncode == 1
     assert (
         ran.stderr.startswith("odd_ip: the hardware is of another build than this driver")
@@ -143,17 +138,9 @@ def test_the_c_driver_runs_against_the_rtl_and_refuses_another_build(tmp_path):
 
 
 @pytest.mark.slow
-def test_fusesoc_builds_and_runs_the_simulation(tmp_path, monkeypatch):
-    pytest.importorskip("fusesoc", reason="FuseSoC is not installed")
-    _, package = packaged(CASES["odd"], tmp_path)
-    for name, value in with_verilator().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    command = [str(Path(sys.executable).with_name("fusesoc")), "--cores-root", str(package), "run", "--target", "sim"]
-    ran = subprocess.run([*command, "lutra:ip:odd_ip:1.0.0"], cwd=tmp_path, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
-    assert "rows, 0 differ" in ran.stdout + ran.stderr
+def test_fusesoc_builds_and_runs_the_simulation(tmp_path):
+    core, package = packaged(CASES["odd"], tmp_path)
+    assert f"{4 * 12} rows, 0 differ" in run_fusesoc(tmp_path, core.name, package)
 
 
 def test_ip_xact_is_valid_by_its_schema(tmp_path):

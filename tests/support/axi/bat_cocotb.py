@@ -10,20 +10,20 @@ import logging
 import mmap
 import random
 import sys
-import types
 from pathlib import Path
 
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.task import bridge, resume
+from cocotb.task import bridge
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiRam, AxiRamRead, AxiReadBus
 
 from ip_bench import load_driver
 from ip_cocotb import CLOCK_NS, PLAN, pauses
+from pynq_standin import pynq_module, what_is_said
 
-PLACE, SIZE, ADDRESS = 0x4000_0000, 0x1000, 0x0010_0000
+ADDRESS = 0x0010_0000
 LIMIT_MS = 100
 PATIENCE_S = 600
 """Of the driver: the simulation may be slow."""
@@ -62,7 +62,7 @@ class Machine:
             self.ports += [ram.read_if, ram.write_if]
         everything = np.frombuffer(self.memory, np.uint8)
         self.bytes = everything[ADDRESS : ADDRESS + self.driver.MEMORY_BYTES].view(Buffer)
-        sys.modules["pynq"] = self._pynq()
+        sys.modules["pynq"] = pynq_module(self.registers, f"{PLAN['name']}_0", self._allocate)
 
     async def begin(self):
         self.dut.aresetn.value = 0
@@ -89,31 +89,9 @@ class Machine:
 
         return self.driver.on_pynq(Overlay("design.bit"), seconds=PATIENCE_S)
 
-    def _pynq(self):
-        registers, memory = self.registers, self.bytes
-
-        class MMIO:
-            def __init__(self, base, length):
-                assert (base, length) == (PLACE, SIZE)
-
-            def read(self, offset):
-                return resume(registers.read_dword)(offset)
-
-            def write(self, offset, value):
-                resume(registers.write_dword)(offset, value)
-
-        class Overlay:
-            def __init__(self, bitfile):
-                assert bitfile.endswith(".bit")
-                self.ip_dict = {f"{PLAN['name']}_0": {"phys_addr": PLACE, "addr_range": SIZE}}
-
-        def allocate(shape, dtype):
-            assert shape == memory.shape and dtype == np.uint8
-            return memory
-
-        module = types.ModuleType("pynq")
-        module.MMIO, module.Overlay, module.allocate = MMIO, Overlay, allocate
-        return module
+    def _allocate(self, shape, dtype):
+        assert shape == self.bytes.shape and dtype == np.uint8
+        return self.bytes
 
 
 @cocotb.test(skip="patterns" not in PLAN)
@@ -173,22 +151,16 @@ async def pynq(dut):
             bench.bytes[: bench.driver.PROGRAMS[0]] = 0x7B  # factors of 61,000 among the weights
             accelerator.run([rows])
 
-        for name, attempt in (
-            ("other build", lambda: other.on_pynq(__import__("pynq").Overlay("design.bit"))),
-            ("other vectors", lambda: accelerator.self_test(PLAN["other_vectors"])),
-            ("other image", lambda: accelerator.load(PLAN["other_images"])),
-            ("out of range", overflowing),
-            (
-                "too long",
-                lambda: accelerator.run([np.zeros((bench.driver.POSITIONS + 1, bench.driver.WIDTH), np.float16)]),
+        attempts = {
+            "other build": lambda: other.on_pynq(__import__("pynq").Overlay("design.bit")),
+            "other vectors": lambda: accelerator.self_test(PLAN["other_vectors"]),
+            "other image": lambda: accelerator.load(PLAN["other_images"]),
+            "out of range": overflowing,
+            "too long": lambda: accelerator.run(
+                [np.zeros((bench.driver.POSITIONS + 1, bench.driver.WIDTH), np.float16)]
             ),
-        ):
-            try:
-                attempt()
-                found[name] = None
-            except (bench.driver.DriverError, other.DriverError) as error:
-                found[name] = str(error)
-        return found
+        }
+        return {**found, **what_is_said(attempts)}
 
     found = await bridge(drive)()
     Path("found.json").write_text(json.dumps(found))

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,14 +159,44 @@ def run_cocotb(folder: Path, name: str, package: Path, module: str = "ip_cocotb"
     return json.loads((tests / "found.json").read_text())
 
 
-def build_simulation(folder: Path, core: RowCore, package: Path) -> Path:
+def compile_strictly(folder: Path, name: str, package: Path) -> None:
+    """Compile the C driver with every warning an error."""
+    strict = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-pedantic"]
+    source = package / f"driver/c/{name}.c"
+    subprocess.run(["gcc", *strict, "-c", str(source), "-o", str(folder / "driver.o")], check=True)
+
+
+def build_simulation(folder: Path, name: str, package: Path) -> Path:
     """The package's own simulation, with its C driver, compiled with the runtime that all benches share."""
     translated = folder / "verilated"
     translated.mkdir(parents=True, exist_ok=True)
-    (translated / f"V{core.name}.h").write_text(f'#include "Vtestbench.h"\ntypedef Vtestbench V{core.name};\n')
-    (translated / f"{core.name}.h").write_text((package / f"driver/c/{core.name}.h").read_text())
+    (translated / f"V{name}.h").write_text(f'#include "Vtestbench.h"\ntypedef Vtestbench V{name};\n')
+    (translated / f"{name}.h").write_text((package / f"driver/c/{name}.h").read_text())
     main = folder / "main.cpp"
-    driver, program = package / f"driver/c/{core.name}.c", package / "sim/simulate.cpp"
+    driver, program = package / f"driver/c/{name}.c", package / "sim/simulate.cpp"
     main.write_text(f'extern "C" {{\n#include "{driver}"\n}}\n#include "{program}"\n')
     sources = [package / "rtl" / name for name in (package / "rtl" / "filelist.f").read_text().split()]
-    return verilator.build(sources, core.name, main, folder, defines=DEFINES)
+    return verilator.build(sources, name, main, folder, defines=DEFINES)
+
+
+def run_simulation(program: Path, package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it where it finds the files of the package, and what its ROMs hold."""
+    work = program.parent / "work"
+    for path in (*package.glob("vectors/*"), *package.glob("image/*"), *package.glob("rtl/*.hex")):
+        there = work / (path.name if path.suffix == ".hex" else path.relative_to(package))
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.write_bytes(path.read_bytes())
+    return subprocess.run([program, *arguments], cwd=work, capture_output=True, text=True)
+
+
+def run_fusesoc(folder: Path, name: str, package: Path) -> str:
+    """Have FuseSoC build the target `sim` and run it; what it printed."""
+    pytest.importorskip("fusesoc", reason="FuseSoC is not installed")
+    own = {"XDG_CACHE_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    command = [str(Path(sys.executable).with_name("fusesoc")), "--cores-root", str(package), "run", "--target", "sim"]
+    environment = {**os.environ, **with_verilator(), **own}
+    ran = subprocess.run(
+        [*command, f"lutra:ip:{name}:1.0.0"], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
+    return ran.stdout + ran.stderr

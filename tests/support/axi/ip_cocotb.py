@@ -19,7 +19,7 @@ from cocotb.triggers import ClockCycles, RisingEdge, with_timeout
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
 from ip_bench import load_driver
-from pynq_standin import pynq_module
+from pynq_standin import engine, pynq_module, what_is_said
 
 CLOCK_NS = 10
 PLAN = json.loads(Path("plan.json").read_text()) if Path("plan.json").exists() else {}
@@ -233,7 +233,8 @@ async def timing(dut):
 async def pynq(dut):
     """The driver's file as it was packaged, on a stand-in of PYNQ whose other side is this simulation."""
     bench = await Bench(dut).begin()
-    sys.modules["pynq"] = pynq_module(bench.registers, bench.source, bench.sink, f"{PLAN['name']}_0")
+    dma = engine(bench.source, bench.sink)
+    sys.modules["pynq"] = pynq_module(bench.registers, f"{PLAN['name']}_0", axi_dma_0=dma)
 
     def drive():
         from pynq import Overlay
@@ -241,18 +242,13 @@ async def pynq(dut):
         accelerator = bench.driver.on_pynq(Overlay("design.bit"), seconds=600)  # the simulation may be slow
         found = {"compared": accelerator.self_test(PLAN["vectors_folder"]), "counters": accelerator.counters()}
         other = load_driver(PLAN["other_driver"], "driver_of_another_build")
-        for name, attempt in (
-            ("other build", lambda: other.on_pynq(Overlay("design.bit"))),
-            ("other vectors", lambda: accelerator.self_test(PLAN["other_vectors"])),
-            ("no such block", lambda: accelerator.run(np.zeros((1, other.INPUT_WIDTH), int), 99)),
-            ("no such ip", lambda: bench.driver.on_pynq(Overlay("design.bit"), ip="elsewhere")),
-        ):
-            try:
-                attempt()
-                found[name] = None
-            except (bench.driver.DriverError, other.DriverError) as error:
-                found[name] = str(error)
-        return found
+        attempts = {
+            "other build": lambda: other.on_pynq(Overlay("design.bit")),
+            "other vectors": lambda: accelerator.self_test(PLAN["other_vectors"]),
+            "no such block": lambda: accelerator.run(np.zeros((1, other.INPUT_WIDTH), int), 99),
+            "no such ip": lambda: bench.driver.on_pynq(Overlay("design.bit"), ip="elsewhere"),
+        }
+        return {**found, **what_is_said(attempts)}
 
     found = await bridge(drive)()
     Path("found.json").write_text(json.dumps(found))

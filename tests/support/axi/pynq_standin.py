@@ -18,6 +18,16 @@ class Buffer(np.ndarray):
         """Give it back."""
 
 
+def allocate(shape, dtype):
+    """Memory of a shape, as PYNQ gives it."""
+    return np.zeros(shape, dtype).view(Buffer)
+
+
+def engine(source, sink):
+    """A DMA engine between memory and two streams."""
+    return types.SimpleNamespace(sendchannel=SendChannel(source), recvchannel=ReceiveChannel(sink))
+
+
 class SendChannel:
     """MM2S of an AXI DMA engine."""
 
@@ -53,8 +63,8 @@ class ReceiveChannel:
         self._array = None
 
 
-def pynq_module(registers, source, sink, ip):
-    """A module with the names of PYNQ, whose overlay holds the core `ip` and an engine between memory and streams."""
+def pynq_module(registers, ip, memory=allocate, **engines):
+    """A module with the names of PYNQ, whose overlay holds the core `ip` and `engines` by name; `memory` allocates."""
 
     class MMIO:
         def __init__(self, base, length):
@@ -70,11 +80,21 @@ def pynq_module(registers, source, sink, ip):
         def __init__(self, bitfile):
             assert bitfile.endswith(".bit")
             self.ip_dict = {ip: {"phys_addr": PLACE, "addr_range": SIZE}}
-            self.axi_dma_0 = types.SimpleNamespace(sendchannel=SendChannel(source), recvchannel=ReceiveChannel(sink))
-
-    def allocate(shape, dtype):
-        return np.zeros(shape, dtype).view(Buffer)
+            vars(self).update(engines)
 
     module = types.ModuleType("pynq")
-    module.MMIO, module.Overlay, module.allocate = MMIO, Overlay, allocate
+    module.MMIO, module.Overlay, module.allocate = MMIO, Overlay, memory
     return module
+
+
+def what_is_said(attempts):
+    """The message of the one-line error that each attempt ends with, by name; None where it does not fail."""
+    found = {}
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+            found[name] = None
+        except RuntimeError as error:
+            assert type(error).__name__ == "DriverError"
+            found[name] = str(error)
+    return found

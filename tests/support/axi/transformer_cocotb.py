@@ -18,7 +18,7 @@ from cocotbext.axi import AxiStreamFrame
 
 from ip_bench import load_driver
 from ip_cocotb import PLAN, Bench, pauses
-from pynq_standin import pynq_module
+from pynq_standin import engine, pynq_module, what_is_said
 
 LIMIT_MS = 100
 PATIENCE_S = 600
@@ -30,7 +30,8 @@ class Machine(Bench):
 
     def __init__(self, dut):
         super().__init__(dut)
-        sys.modules["pynq"] = pynq_module(self.registers, self.source, self.sink, f"{PLAN['name']}_0")
+        dma = engine(self.source, self.sink)
+        sys.modules["pynq"] = pynq_module(self.registers, f"{PLAN['name']}_0", axi_dma_0=dma)
         ((self.rows, self.golden),) = self.vectors.values()
 
     def opened(self):
@@ -231,17 +232,12 @@ async def pynq(dut):
         accelerator.write("status", bench.driver.MASKS["status.done"])
         found["interrupt"].append(int(dut.irq.value))
         other = load_driver(PLAN["other_driver"], "driver_of_another_build")
-        for name, attempt in (
-            ("other build", lambda: other.on_pynq(__import__("pynq").Overlay("design.bit"))),
-            ("other vectors", lambda: accelerator.self_test(PLAN["other_vectors"])),
-            ("other image", lambda: accelerator.load(PLAN["other_image"])),
-        ):
-            try:
-                attempt()
-                found[name] = None
-            except (bench.driver.DriverError, other.DriverError) as error:
-                found[name] = str(error)
-        return found
+        attempts = {
+            "other build": lambda: other.on_pynq(__import__("pynq").Overlay("design.bit")),
+            "other vectors": lambda: accelerator.self_test(PLAN["other_vectors"]),
+            "other image": lambda: accelerator.load(PLAN["other_image"]),
+        }
+        return {**found, **what_is_said(attempts)}
 
     found = await bridge(drive)()
     Path("found.json").write_text(json.dumps(found))

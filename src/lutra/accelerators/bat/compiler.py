@@ -31,6 +31,8 @@ ALIGNMENT = 4096
 """Of the parts of memory; a burst never crosses such a boundary."""
 _ATTENTION = tuple(f"attention.{kind}" for kind in ("query_key_value", "scores", "contexts", "output"))
 _FEED_FORWARD = tuple(f"feed_forward.{kind}" for kind in ("hidden", "output"))
+ATTENTION_STEPS = len(_ATTENTION)
+"""Of a layer, before those of its feed-forward block."""
 
 Program = list[Step]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from lutra.errors import InputError
+from lutra.escape import LONGEST_MESSAGE, brief
 from lutra.frozen.bert import LARGEST_WIDTH
 from lutra.recipes.bert_config import BertConfig
 
@@ -195,8 +196,11 @@ class BatConfig:
         modules = values.get("modules")
         if not isinstance(modules, list | tuple) or not all(isinstance(module, Mapping) for module in modules):
             raise InputError("BAT: modules must be a list of one or two tables such as {p_dpu = 16, p_quan = 32, ...}")
-        read = tuple(_from_mapping(ModuleConfig, module) for module in modules)
-        return _from_mapping(cls, {**values, "modules": read})
+        try:
+            read = tuple(_from_mapping(ModuleConfig, module) for module in modules)
+            return _from_mapping(cls, {**values, "modules": read})
+        except (InputError, TypeError) as error:  # in which names and values stand as somebody wrote them
+            raise InputError(brief(str(error), LONGEST_MESSAGE)) from None
 
 
 def check_modules(modules: tuple[ModuleConfig, ...]) -> None:

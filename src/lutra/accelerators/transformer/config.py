@@ -13,6 +13,7 @@ from typing import Any
 from lutra.accelerators.block.schedule import Dataflow, FoldFactor
 from lutra.accelerators.transformer.program import STEP_BITS
 from lutra.errors import InputError
+from lutra.escape import LONGEST_MESSAGE, brief
 
 LARGEST_SIZE = 64
 LARGEST_ROWS = 1024
@@ -141,8 +142,9 @@ class TransformerConfig:
         """
         try:
             return cls(**mapping)
-        except TypeError as error:
-            raise InputError(f"transformer: {error}") from None
+        except (InputError, TypeError) as error:  # in which names and values stand as somebody wrote them
+            problem = str(error).removeprefix("transformer: ")
+            raise InputError(f"transformer: {brief(problem, LONGEST_MESSAGE)}") from None
 
 
 MEMORY_SIZES = {

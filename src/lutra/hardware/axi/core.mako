@@ -1,5 +1,5 @@
 CAPI=2:
-# FuseSoC: `fusesoc --cores-root . run --target ${"sim" if simulated_here else "lint"} ${vlnv.fusesoc}` from the folder of this file.
+# FuseSoC: `fusesoc --cores-root . run --target sim ${vlnv.fusesoc}` from the folder of this file.
 name: "${vlnv.fusesoc}"
 description: "${core.description}, build ${build_hash}"
 
@@ -12,16 +12,17 @@ filesets:
 % for source in data:
       - rtl/${source}: {file_type: user, copyto: ${source}}
 % endfor
-% if simulated_here:
   simulation:
     files:
       - driver/c/${core.name}.h: {file_type: cSource, is_include_file: true}
       - driver/c/${core.name}.c: {file_type: cSource}
+% for header in simulation.headers:
+      - sim/${header}: {file_type: cppSource, is_include_file: true}
+% endfor
       - sim/simulate.cpp: {file_type: cppSource}
-%     for vector in vectors:
-      - ${vector}: {file_type: user, copyto: ${vector}}
-%     endfor
-% endif
+% for file in (*simulation.vectors, *simulation.images):
+      - ${file}: {file_type: user, copyto: ${file}}
+% endfor
 
 targets:
   default:
@@ -35,7 +36,6 @@ targets:
       verilator:
         mode: lint-only
         verilator_options: [-Wall, --replication-limit, "16777216"]
-% if simulated_here:
   sim:
     default_tool: verilator
     filesets: [rtl, simulation]
@@ -45,4 +45,3 @@ targets:
         mode: cc
         verilator_options: [--no-timing, -DLUTRA_FAST_SIMULATION, --replication-limit, "16777216", --output-split, "20000",
           --output-split-cfuncs, "1000"]
-% endif

@@ -11,7 +11,7 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +32,7 @@ from lutra.runs.typed import VERSION
 from lutra.version import __version__
 
 HERE = Path(__file__).parent
+DRIVERS = HERE / "drivers"
 MANIFEST = "ip.json"
 HASH_DIGITS = 16
 NO_HASH = "0" * HASH_DIGITS
@@ -39,9 +40,14 @@ CLOCK_MHZ = 100
 """Of the Zynq system that the script for Vivado builds."""
 VECTORS_MAGIC = b"LUTRAVEC"
 VECTORS_HEADER = struct.Struct("<8s16sIIII")
+IMAGE_MAGIC = b"LUTRAIMG"
+IMAGE_HEADER = struct.Struct("<8s16sI")
+"""Magic, build hash, bytes behind it."""
 LONGEST_CORE_NAME = 64
 PATIENCE_CYCLES = 10_000
-"""Beside what a block takes for a row: cycles of a simulation in which nothing happens."""
+"""Beside what the core takes: cycles of a simulation in which nothing happens."""
+POLLS = 1_000_000
+"""Beside the cycles that a core takes: how often its C driver asks whether it is done."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,36 @@ class GoldenRows:
     block: int
     rows: np.ndarray
     outputs: np.ndarray
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a function of a C driver may answer."""
+
+    name: str
+    """Of its constant, without that of the core."""
+    what: str
+    """In words."""
+
+
+TRANSFER_FAILED = Status("TRANSFER_FAILED", "the packets could not be moved")
+OTHER_IMAGE = Status("OTHER_IMAGE", "an image of another build, or not whole")
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What the simulation of a core needs to know, in which its C driver runs against the RTL."""
+
+    cycles: int
+    """That the core takes at most for a packet or a run where nothing stalls."""
+    statuses: Sequence[Status]
+    """That its driver has beside those of all drivers."""
+    vectors: Sequence[str]
+    """Files with golden vectors, and"""
+    images: Sequence[str] = ()
+    """with what its memory holds; names within the package."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What its C++ includes beside that: file name -> text."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +212,12 @@ def sealed(core: Core, blocks: Sequence[str], frozen_hash: str, files_of: Callab
 
 
 def shown_of(
-    core: Core, registers: RegisterMap, build_hash: str, design: Design, data: Sequence[str] = ()
+    core: Core,
+    registers: RegisterMap,
+    build_hash: str,
+    design: Design,
+    simulation: Simulation,
+    data: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What the templates of every core are given: its files in order, its ports, who made it; `data` are files that
     the modules read."""
@@ -187,8 +228,12 @@ def shown_of(
         "vlnv": Vendor(core.name),
         "sources": [*(name for name in rtl if name not in data), f"{core.name}.v"],
         "data": list(data),
-        "vectors": [],
-        "simulated_here": False,
+        "simulation": simulation,
+        "patience_cycles": PATIENCE_CYCLES + 8 * simulation.cycles,
+        "polls": POLLS + simulation.cycles,
+        "statuses": _statuses(build_hash, simulation.statuses),
+        "image_magic": IMAGE_MAGIC.decode(),
+        "image_header": IMAGE_HEADER.size,
         "clock_mhz": CLOCK_MHZ,
         "identity": IDENTITY,
         "access_in_words": ACCESS_IN_WORDS,
@@ -197,16 +242,43 @@ def shown_of(
     }
 
 
-def common_files(core: Core, registers: RegisterMap, design: Design, shown: Mapping[str, Any]) -> dict[str, str]:
-    """The files that every core has: sources with the top module, IP-XACT, scripts, licence."""
-    top = f"{core.name}.v"
+def _statuses(build_hash: str, own: Sequence[Status]) -> list[Status]:
+    """Of a C driver, the good one first."""
+    other = f"the hardware is of another build than this driver, {build_hash}; take the driver that came with it"
+    return [
+        Status("OK", "it went well"),
+        Status("NOT_THERE", "no accelerator of Lutra at this address"),
+        Status("OTHER_MAP", "the hardware's register map has another version than this driver's"),
+        Status("OTHER_BUILD", other),
+        *own,
+        Status("NOT_DONE", "not done though everything was sent and asked for; reset it"),
+        Status("HARDWARE_ERROR", "the core's register of errors, or of rows, says what went wrong; a reset clears it"),
+    ]
+
+
+def common_files(
+    core: Core, registers: RegisterMap, design: Design, shown: Mapping[str, Any], folder: Path = HERE
+) -> dict[str, str]:
+    """The files that every core has: sources with the top module, IP-XACT, scripts, drivers, a simulation, its page,
+    licence. Templates in `folder` come before those of all cores."""
+    name, simulation = core.name, shown["simulation"]
+
+    def made(template: str) -> str:
+        return render(template, core, registers, folder, **shown)
+
     return {
-        **{f"rtl/{name}": text for name, text in design.files.items() if name != FILE_LIST},
-        f"rtl/{top}": render("top.v", core, registers, **shown),
-        f"rtl/{FILE_LIST}": "".join(f"{name}\n" for name in shown["sources"]),
-        "component.xml": render("component.xml", core, registers, **shown),
-        f"{core.name}.core": render("core", core, registers, **shown),
-        "vivado/block_design.tcl": render("block_design.tcl", core, registers, **shown),
+        **{f"rtl/{each}": text for each, text in design.files.items() if each != FILE_LIST},
+        f"rtl/{name}.v": made("top.v"),
+        f"rtl/{FILE_LIST}": "".join(f"{each}\n" for each in shown["sources"]),
+        "component.xml": made("component.xml"),
+        f"{name}.core": made("core"),
+        "vivado/block_design.tcl": made("block_design.tcl"),
+        f"driver/python/{name}.py": made("driver.py"),
+        f"driver/c/{name}.h": made("driver.h"),
+        f"driver/c/{name}.c": made("driver.c"),
+        "sim/simulate.cpp": made("simulate.cpp"),
+        **{f"sim/{each}": text for each, text in simulation.headers.items()},
+        "README.md": made("readme.md"),
         "LICENSE": (HERE / "LICENSE.txt").read_text(encoding="utf-8"),
     }
 
@@ -216,20 +288,13 @@ def _files(core: RowCore, vectors: Sequence[GoldenRows], about: Mapping[str, Any
     generated = {name: text for member in core.members for name, text in member.files.items()}
     design = Design.complete({**generated, **axi_files(core, registers)}, library_files(*about["libraries"]))
     packed = {f"vectors/{core.name}_block_{each.block}.bin": _packed(core, each, build_hash) for each in vectors}
-    shown = {
-        **about,
-        **shown_of(core, registers, build_hash, design),
-        "vectors": list(packed),
-        "simulated_here": True,
-        "patience_cycles": PATIENCE_CYCLES + 8 * max(member.latency_cycles for member in core.members),
-    }
-    texts = common_files(core, registers, design, shown) | {
-        f"driver/python/{core.name}.py": render("driver.py", core, registers, **shown),
-        f"driver/c/{core.name}.h": render("driver.h", core, registers, **shown),
-        f"driver/c/{core.name}.c": render("driver.c", core, registers, **shown),
-        "sim/simulate.cpp": render("simulate.cpp", core, registers, **shown),
-        "README.md": render("readme.md", core, registers, **shown),
-    }
+    simulation = Simulation(
+        cycles=max(member.latency_cycles for member in core.members),
+        statuses=(Status("NO_SUCH_BLOCK", "there is no such block"), TRANSFER_FAILED),
+        vectors=list(packed),
+    )
+    shown = {**about, **shown_of(core, registers, build_hash, design, simulation)}
+    texts = common_files(core, registers, design, shown)
     return {**{name: text.encode() for name, text in texts.items()}, **packed}
 
 
@@ -245,6 +310,11 @@ def vectors_file(build_hash: str, number: int, rows: np.ndarray, outputs: np.nda
     """Rows (N, width) and golden outputs (N, width), of little-endian types as they lie in memory, behind a header."""
     numbers = number, len(rows), rows.shape[1] * rows.itemsize, outputs.shape[1] * outputs.itemsize
     return VECTORS_HEADER.pack(VECTORS_MAGIC, build_hash.encode(), *numbers) + rows.tobytes() + outputs.tobytes()
+
+
+def image_file(build_hash: str, content: bytes) -> bytes:
+    """What a core's memory holds, behind a header."""
+    return IMAGE_HEADER.pack(IMAGE_MAGIC, build_hash.encode(), len(content)) + content
 
 
 def digest_without_hash(files: Mapping[str, bytes], build_hash: str) -> str:
@@ -268,11 +338,11 @@ def _digest(files: Mapping[str, bytes]) -> str:
 @cache
 def _templates(folder: Path) -> TemplateLookup:
     imports = ["from lutra.escape import comment"]
-    return TemplateLookup([str(folder), str(HERE)], strict_undefined=True, imports=imports)
+    return TemplateLookup([str(folder), str(HERE), str(DRIVERS)], strict_undefined=True, imports=imports)
 
 
 def render(template: str, core: Core, registers: RegisterMap, folder: Path = HERE, **more: Any) -> str:
-    """One of the templates in a folder, which may include those beside this file, for a core and its registers."""
+    """One of the templates in a folder, beside this file, or of the drivers, for a core and its registers."""
     helpers: dict[str, Any] = {"signal_of": signal_of, "quoted": quoted}
     found = _templates(folder).get_template(f"{template}.mako")
     return str(found.render(core=core, name=core.name, map=registers, **helpers, **more))

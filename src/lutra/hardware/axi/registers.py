@@ -90,6 +90,56 @@ def heading(build_hash: str, version: int) -> tuple[Register, ...]:
     )
 
 
+def control(start: str, reset: str, *more: Field) -> Register:
+    """The commands that every core takes, and what they do; `more` from bit 2 on."""
+    return Register(
+        "control",
+        (
+            Field("start", 0, 1, "command", f"{start}; only while not busy."),
+            Field("reset", 1, 1, "command", reset),
+            *more,
+        ),
+        "Commands.",
+    )
+
+
+def status(busy: str, done: str, what: str, *more: Field) -> Register:
+    """Whether the core is busy, or done since it was started; `more` from bit 2 on."""
+    return Register(
+        "status",
+        (
+            Field("busy", 0, 1, "status", busy),
+            Field("done", 1, 1, "sticky", f"{done}; a start clears it.", followed=True),
+            *more,
+        ),
+        what,
+    )
+
+
+def config(*more: Field) -> Register:
+    """The interrupt that every core has; `more` in bit 0 and from bit 2 on."""
+    interrupt = Field("interrupt", 1, 1, "setting", "Raise the interrupt while status.done is 1.")
+    return Register("config", tuple(sorted((interrupt, *more), key=lambda field: field.low)), "How to work.")
+
+
+def errors(*fields: Field) -> Register:
+    """What may go wrong, a sticky bit for each."""
+    return Register("errors", fields, "What went wrong since it was cleared.")
+
+
+def holes(bit: int) -> Field:
+    """The error of a packet with bytes that are missing."""
+    return Field("keep", bit, 1, "sticky", "TKEEP had holes; bytes behind the first one were dropped.")
+
+
+def stalls() -> tuple[Register, Register]:
+    """The counters of both streams, of the cycles that the register before them counts."""
+    return (
+        word("input_stalls", "status", "Of these, cycles in which input was wanted and none was there."),
+        word("output_stalls", "status", "Cycles in which output was offered and not taken."),
+    )
+
+
 @dataclass(frozen=True)
 class RegisterMap:
     """Registers one after the other, from offset 0 on."""
@@ -137,63 +187,31 @@ def row_registers(build_hash: str, blocks: int) -> RegisterMap:
     return RegisterMap(
         (
             *heading(build_hash, ROW_MAP),
-            Register(
-                "control",
-                (
-                    Field("start", 0, 1, "command", "Take the next packet of the input stream; only while not busy."),
-                    Field("reset", 1, 1, "command", "Forget everything inside; the streams' other ends, too, must."),
-                ),
-                "Commands.",
+            control(
+                "Take the next packet of the input stream",
+                "Forget everything inside; the streams' other ends, too, must.",
             ),
-            Register(
-                "status",
-                (
-                    Field("busy", 0, 1, "status", "A packet is expected, or inside."),
-                    Field(
-                        "done",
-                        1,
-                        1,
-                        "sticky",
-                        "A packet's last output beat was taken; a start clears it.",
-                        followed=True,
-                    ),
-                ),
-                "How far the packet is.",
+            status(
+                "A packet is expected, or inside.", "A packet's last output beat was taken", "How far the packet is."
             ),
-            Register(
-                "config",
-                (
-                    Field("auto_start", 0, 1, "setting", "When a packet is done, take the next one."),
-                    Field("interrupt", 1, 1, "setting", "Raise the interrupt while status.done is 1."),
-                ),
-                "How to work.",
-            ),
+            config(Field("auto_start", 0, 1, "setting", "When a packet is done, take the next one.")),
             Register(
                 "block",
                 (Field("index", 0, 16, "setting", "Which block the next packet goes through, from 0 on."),),
                 "Looked at when a packet is started.",
             ),
-            Register(
-                "errors",
-                (
-                    Field(
-                        "row", 0, 1, "sticky", "A packet ended within a row; the rest of the row was taken as zeros."
-                    ),
-                    Field("keep", 1, 1, "sticky", "TKEEP had holes; bytes behind the first one were dropped."),
-                    Field(
-                        "range", 2, 1, "sticky", "An element was beyond the input type; its upper bits were dropped."
-                    ),
-                    Field("start", 3, 1, "sticky", "A start while busy; nothing was done."),
-                    Field("block", 4, 1, "sticky", "A start with a block that is not there; nothing was done."),
-                ),
-                "What went wrong since it was cleared.",
+            errors(
+                Field("row", 0, 1, "sticky", "A packet ended within a row; the rest of the row was taken as zeros."),
+                holes(1),
+                Field("range", 2, 1, "sticky", "An element was beyond the input type; its upper bits were dropped."),
+                Field("start", 3, 1, "sticky", "A start while busy; nothing was done."),
+                Field("block", 4, 1, "sticky", "A start with a block that is not there; nothing was done."),
             ),
             word("blocks", "constant", "How many blocks there are.", blocks),
             word("rows", "status", "Rows of the packet that have left the block."),
             word(
                 "cycles", "status", "Cycles from the packet's first input beat to its last output beat, both counted."
             ),
-            word("input_stalls", "status", "Of these, cycles in which input was wanted and none was offered."),
-            word("output_stalls", "status", "Cycles in which output was offered and not taken."),
+            *stalls(),
         )
     )

@@ -1,9 +1,8 @@
 <%
-from lutra.hardware.literals import address_bits as address_bits_of
+from lutra.hardware.literals import address_bits
 x, y = core.input, core.output
-address_bits = map.address_bits
-select_bits = address_bits_of(len(core.members))
-x_beat_bits, y_beat_bits = address_bits_of(x.beats), address_bits_of(y.beats)
+select_bits = address_bits(len(core.members))
+x_beat_bits, y_beat_bits = address_bits(x.beats), address_bits(y.beats)
 x_bits, y_bits = x.lanes * x.type.bits, y.lanes * y.type.bits
 %>\
 // ${core.name}_axi: ${"a weightless block" if len(core.members) == 1 else f"{len(core.members)} weightless blocks"} behind AXI: rows over AXI4-Stream, registers over AXI4-Lite.
@@ -15,23 +14,7 @@ x_bits, y_bits = x.lanes * x.type.bits, y.lanes * y.type.bits
 // what they are alone. A row every ${core.interval_cycles} cycles unless a stream's other end, or the width of the buses (${x.bus_bits} and ${y.bus_bits} bits), is
 // slower.
 module ${core.name}_axi (
-  input  logic clk_i,   // clock of everything
-  input  logic rst_ni,  // synchronous reset, active low
-  input  logic s_axi_awvalid_i,  // registers: AXI4-Lite
-  output logic s_axi_awready_o,  // AWREADY
-  input  logic [${address_bits - 1}:0] s_axi_awaddr_i,  // AWADDR
-  input  logic s_axi_wvalid_i,  // WVALID
-  output logic s_axi_wready_o,  // WREADY
-  input  logic [31:0] s_axi_wdata_i,  // WDATA
-  input  logic [3:0] s_axi_wstrb_i,  // WSTRB
-  output logic s_axi_bvalid_o,  // BVALID
-  input  logic s_axi_bready_i,  // BREADY
-  input  logic s_axi_arvalid_i,  // ARVALID
-  output logic s_axi_arready_o,  // ARREADY
-  input  logic [${address_bits - 1}:0] s_axi_araddr_i,  // ARADDR
-  output logic s_axi_rvalid_o,  // RVALID
-  input  logic s_axi_rready_i,  // RREADY
-  output logic [31:0] s_axi_rdata_o,  // RDATA
+<%include file="lite_ports.sv.mako"/>\
   input  logic s_axis_tvalid_i,  // rows that come: AXI4-Stream
   output logic s_axis_tready_o,  // TREADY
   input  logic [${x.bus_bits - 1}:0] s_axis_tdata_i,  // TDATA
@@ -45,20 +28,7 @@ module ${core.name}_axi (
   output logic interrupt_o  // a packet is done
 );
 
-  logic write;
-  logic [${address_bits - 3}:0] write_address, read_address;
-  logic [31:0] write_data, read_data;
-  logic [3:0]  write_strobe;
-  lutra_axi_lite #(.AddressBits(${address_bits})) u_axi_lite (
-    .clk_i, .rst_ni,
-    .awvalid_i(s_axi_awvalid_i), .awready_o(s_axi_awready_o), .awaddr_i(s_axi_awaddr_i),
-    .wvalid_i(s_axi_wvalid_i), .wready_o(s_axi_wready_o), .wdata_i(s_axi_wdata_i), .wstrb_i(s_axi_wstrb_i),
-    .bvalid_o(s_axi_bvalid_o), .bready_i(s_axi_bready_i),
-    .arvalid_i(s_axi_arvalid_i), .arready_o(s_axi_arready_o), .araddr_i(s_axi_araddr_i),
-    .rvalid_o(s_axi_rvalid_o), .rready_i(s_axi_rready_i), .rdata_o(s_axi_rdata_o),
-    .write_o(write), .write_address_o(write_address), .write_data_o(write_data), .write_strobe_o(write_strobe),
-    .read_address_o(read_address), .read_data_i(read_data)
-  );
+<%include file="lite.sv.mako"/>\
 
   logic start, restart, busy, done, done_seen, auto_start, interrupt_enabled;
   logic row_error, keep_error, range_error, there;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lutra.accelerators.bat.config import BatConfig, ModuleConfig
 from lutra.report.figures import PLOT_COLOURS, page_svg, plotting, svg_picture, svg_text
 
 BOX_WIDTH, BOX_HEIGHT, GAP, ROW = 118, 62, 22, 104
@@ -20,11 +21,11 @@ STEPS = {
 }
 
 
-def machine_picture(config: dict[str, Any], narrow: bool = False) -> str:
-    """Memory and modules of a configuration (`BatConfig.to_mapping`), and the units of each in the order of rows."""
+def machine_picture(config: BatConfig, narrow: bool = False) -> str:
+    """Memory and modules of a configuration, and the units of each in the order of rows."""
     parts: list[str] = []
     labels = []
-    modules = config["modules"]
+    modules = config.modules
     units = [_units(config, module, index, len(modules)) for index, module in enumerate(modules)]
     step = BOX_WIDTH + GAP
     width = NARROW_WIDTH if narrow else 2 * MARGIN + step * max(map(len, units)) - GAP
@@ -45,8 +46,8 @@ def machine_picture(config: dict[str, Any], narrow: bool = False) -> str:
                 parts.append(_arrow(x + BOX_WIDTH, y + BOX_HEIGHT / 2, GAP))
         place += height + GAP
     memory = (
-        f"External memory, {8 * config['memory_bytes_per_beat']} bits per module and cycle, first beat after "
-        f"{config['memory_latency']} cycles"
+        f"External memory, {8 * config.memory_bytes_per_beat} bits per module and cycle, first beat after "
+        f"{config.memory_latency} cycles"
     )
     texts = [memory] if not narrow else ["External memory", memory.removeprefix("External memory, ")]
     parts.append(_frame(1, place + 1, width, 22 + 18 * len(texts)))
@@ -62,19 +63,19 @@ def _roles(index: int, modules: int) -> str:
     return "feed-forward blocks" if index else "attention"
 
 
-def _units(config: dict[str, Any], module: dict[str, Any], index: int, modules: int) -> list[tuple[str, ...]]:
+def _units(config: BatConfig, module: ModuleConfig, index: int, modules: int) -> list[tuple[str, ...]]:
     """Name and sizes of the units that a row passes."""
-    bits = config["activation_bits"]
+    bits = config.activation_bits
     attends, feeds = index == 0, index == modules - 1
     units: list[tuple[str, ...]] = [
-        ("Codes of x", f"{module['p_pe']} × {bits} bits", f"{config['positions']} rows"),
-        ("Engine", f"{module['p_dpu']} × {module['p_pe']} products", f'adds by "{config["sums"]}"'),
-        ("Vector unit", f"{module['p_vu']} lanes", "binary16" + (", ReLU" if feeds else "")),
+        ("Codes of x", f"{module.p_pe} × {bits} bits", f"{config.positions} rows"),
+        ("Engine", f"{module.p_dpu} × {module.p_pe} products", f'adds by "{config.sums}"'),
+        ("Vector unit", f"{module.p_vu} lanes", "binary16" + (", ReLU" if feeds else "")),
     ]
     if attends:
-        units.append(("Softmax", f"{module['p_softmax']} lanes", "exact sums"))
-    units.append(("Layer norm", f"{module['p_ln']} lanes", "exact sums"))
-    units.append(("Quantisation", f"{module['p_quan']} lanes", f"to {bits} bits"))
+        units.append(("Softmax", f"{module.p_softmax} lanes", "exact sums"))
+    units.append(("Layer norm", f"{module.p_ln} lanes", "exact sums"))
+    units.append(("Quantisation", f"{module.p_quan} lanes", f"to {bits} bits"))
     return units
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lutra.accelerators.bat.config import BatConfig
 from lutra.accelerators.bat.published import TABLE_6
 from lutra.report.bat.figures import STEPS, gantt_picture, machine_picture
 from lutra.report.build import Section
@@ -18,7 +19,7 @@ def simulation_table(evidence: dict[str, Any]) -> Table | None:
     rows = [
         (
             method,
-            str(len(each["config"]["modules"])),
+            str(len(BatConfig.from_mapping(each["config"]).modules)),
             count(each["sentences"]),
             count(each["values"]),
             count(each["mismatches"]),
@@ -71,6 +72,7 @@ def accelerator_section(evidence: dict[str, Any] | None, run: str) -> Section:
         )
     designs = evidence["designs"]
     last = list(designs.values())[-1]
+    config = BatConfig.from_mapping(last["config"])
     return Section(
         key="accelerator",
         title="Accelerator",
@@ -79,8 +81,8 @@ def accelerator_section(evidence: dict[str, Any] | None, run: str) -> Section:
             "simulation, and every number and code that a unit handed over was compared with the golden model's, "
             f"bit for bit. Milliseconds are cycles at {last['clock_hz'] / 1e6:g} MHz; nothing places the RTL. {HOST}",
         ),
-        wide=machine_picture(last["config"]),
-        narrow=machine_picture(last["config"], narrow=True),
+        wide=machine_picture(config),
+        narrow=machine_picture(config, narrow=True),
         caption=f"The machine that runs {list(designs)[-1]}: rows pass the units of a module from left to right.",
         tables=(
             table,

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from lutra.accelerators.transformer.config import TransformerConfig
 from lutra.recipes.sections import Experiment
 from lutra.report import tables
 from lutra.report.evidence import Evidence, read_run
@@ -163,9 +164,15 @@ def machine_points(found: dict[str, Any] | None) -> tuple[str, ...]:
     return (*said, *(f"{skip['target']} is left out: {skip['reason']}." for skip in found["skipped"]))
 
 
+def order_of_steps(found: dict[str, Any]) -> str:
+    """One sentence."""
+    overlap = TransformerConfig.from_mapping(found["config"]).overlap
+    return "Steps overlap." if overlap else "A step begins when the one before has ended."
+
+
 def machine_verdict(found: dict[str, Any]) -> str:
     """One sentence."""
-    size, tokens = found["config"]["size"], len(found["tokens"])
+    size, tokens = TransformerConfig.from_mapping(found["config"]).size, len(found["tokens"])
     images = sum(not call["stalled"] for call in found["calls"])
     what = f"{tokens} tokens at once and one by one" if tokens else f"{images} images"
     if found["mismatches"]:

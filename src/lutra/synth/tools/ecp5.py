@@ -197,7 +197,7 @@ def route(tools: Tools, folder: Path, top: str, board: Board, device: str, clock
     """Place and route `top.json` with the pins of `top.lpf`; leaves `top.config` and `placed.json`.
 
     LUT inputs are not swapped while routing, so that a LUT's contents are in the bitstream as they are in the netlist.
-    The clock need not be met.
+    The clock need not be met. While it runs, `progress.log` tells how far it is.
 
     Raises:
         ToolError: nextpnr failed, or the design does not fit.
@@ -216,7 +216,8 @@ def route(tools: Tools, folder: Path, top: str, board: Board, device: str, clock
         "placed.json",
     ]
     arguments += ["--report", "report.json", "--freq", f"{clock_hz / 1e6:g}", "--timing-allow-fail", "--quiet"]
-    run_tool(tools.nextpnr, [*arguments, "--disable-router-lutperm"], folder, folder / "nextpnr.log")
+    arguments += ["--log", "progress.log", "--disable-router-lutperm"]
+    run_tool(tools.nextpnr, arguments, folder, folder / "nextpnr.log")
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         clocks = {name: float(clock["achieved"]) for name, clock in report["fmax"].items()}

@@ -39,10 +39,10 @@ def test_a_block_is_cut_at_its_lanes(dataflow, lanes):
     )
 
 
-# Gates are joined across the border of lanes in the whole, and chosen for other loads.
+@pytest.mark.slow  # gates are joined across the border of lanes in the whole, and chosen for other loads.
 @pytest.mark.parametrize(
     ("dataflow", "samples", "gated"),
-    [("accumulate", 3, False), pytest.param("tree", 2, True, marks=pytest.mark.slow)],
+    [("accumulate", 3, False), ("tree", 2, True)],
 )
 def test_parts_are_the_whole(tmp_path, standard_cells, dataflow, samples, gated):
     plan, tool = BlockPlan(GRAPH, "block", 2, dataflow), standard_cells(gated)

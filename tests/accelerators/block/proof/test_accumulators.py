@@ -64,6 +64,7 @@ def few_cases(request, monkeypatch):
     monkeypatch.setattr(accumulator_proof, "FEW_CASES", request.param)
 
 
+@pytest.mark.slow
 def test_an_addend_of_two_stages_is_proved(synthesised_by_four, few_cases):
     plan = plan_of(fold_factor=4)
     proof = prove_accumulators(plan, synthesised_by_four)
@@ -71,6 +72,7 @@ def test_an_addend_of_two_stages_is_proved(synthesised_by_four, few_cases):
     assert proof.table_entries == 6 * plan.schedule.steps * 2 * 4  # two pairs of bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["first", "last"])
 def test_a_lost_bit_of_each_stage_of_an_addend_is_found(synthesised_by_four, few_cases, stage):
     netlist = copy.deepcopy(synthesised_by_four)
@@ -81,6 +83,7 @@ def test_a_lost_bit_of_each_stage_of_an_addend_is_found(synthesised_by_four, few
         prove_accumulators(plan_of(fold_factor=4), netlist)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["first", "last"])
 def test_a_stage_of_an_addend_that_takes_at_other_times_is_found(synthesised_by_four, few_cases, stage):
     netlist = copy.deepcopy(synthesised_by_four)
@@ -91,12 +94,14 @@ def test_a_stage_of_an_addend_that_takes_at_other_times_is_found(synthesised_by_
         prove_accumulators(plan_of(fold_factor=4), netlist)
 
 
+@pytest.mark.slow
 def test_one_bit_per_step_is_proved(tmp_path):
     """A bit of 0 may clear the register of what is looked up."""
     plan = plan_of(fold_factor=1)
     assert prove_accumulators(plan, synthesise(plan, tmp_path / "rtl")).outputs == 6
 
 
+@pytest.mark.slow
 def test_a_row_in_one_step_is_proved(tmp_path):
     plan = BlockPlan(WHOLE, "block", "all")
     assert prove_accumulators(plan, synthesise(plan, tmp_path / "rtl")).outputs == 3

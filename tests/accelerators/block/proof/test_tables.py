@@ -43,6 +43,7 @@ def test_the_synthesised_block_is_proved(netlist):
     assert proof.assignments >= 64 * proof.luts
 
 
+@pytest.mark.slow
 def test_a_block_of_trees_is_proved_too(tmp_path):
     plan = BlockPlan(GRAPH, "block", 4, "tree")
     netlist = synthesise(plan, tmp_path)

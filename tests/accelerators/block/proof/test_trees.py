@@ -59,6 +59,7 @@ def test_the_sums_of_groups_in_turn_are_proved(grouped):
     assert (proof.adders, proof.registers) == (6, 9)  # one adder and a table alone, then their sum
 
 
+@pytest.mark.slow
 def test_trees_of_several_stages_are_proved(tmp_path):
     plan = BlockPlan(WHOLE, "block", "all", "tree")
     proof = prove_summation(plan, synthesise(plan, tmp_path / "rtl"))
@@ -125,6 +126,7 @@ def mixed(tmp_path_factory):
     return synthesise(BlockPlan(MIXED, "block", "all", "auto"), tmp_path_factory.mktemp("mixed") / "rtl")
 
 
+@pytest.mark.slow
 def test_graphs_beside_trees_are_proved(mixed):
     plan = BlockPlan(MIXED, "block", "all", "auto")
     tree = TreePlan(plan)
@@ -135,6 +137,7 @@ def test_graphs_beside_trees_are_proved(mixed):
     assert proof.graph_words == sum(words) > 0 and proof.tables > 0
 
 
+@pytest.mark.slow
 def test_what_is_wrong_in_a_graph_is_found(mixed):
     plan, changed = BlockPlan(MIXED, "block", "all", "auto"), copy.deepcopy(mixed)
     register = driver(changed, changed["netnames"]["beat_sums"]["bits"][0])

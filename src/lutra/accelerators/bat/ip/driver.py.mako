@@ -111,8 +111,8 @@ class Accelerator(Device):
 % if len(core.config.modules) == 1:
         programs = [[*first, *(step for layer in range(LAYERS) for each in layers for step in each[layer])]]
 % else:
-        attention = [step for layer in range(LAYERS) for each in layers for step in each[layer][:4]]
-        feed_forward = [step for layer in range(LAYERS) for each in layers for step in each[layer][4:]]
+        attention = [step for layer in range(LAYERS) for each in layers for step in each[layer][:${attention_steps}]]
+        feed_forward = [step for layer in range(LAYERS) for each in layers for step in each[layer][${attention_steps}:]]
         programs = [[*first, *attention], feed_forward]
 % endif
         stacked = [np.array(program) for program in programs]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,29 @@ from lutra.errors import InputError
 from lutra.frozen.bert import FrozenBert
 from lutra.frozen.binary16 import Binary16Array
 from lutra.frozen.store import content_hash
-from lutra.hardware.axi.package import Package, common_files, core_name, render, sealed, shown_of, vectors_file
+from lutra.hardware import bench
+from lutra.hardware.axi.package import (
+    OTHER_IMAGE,
+    Package,
+    Simulation,
+    Status,
+    common_files,
+    core_name,
+    image_file,
+    render,
+    sealed,
+    shown_of,
+    vectors_file,
+)
 from lutra.hardware.design import Design, library_files
 from lutra.recipes.bert import BertRecipe
 from lutra.runs.files import RunFiles
 
 HERE = Path(__file__).parent
-IMAGE_MAGIC = b"LUTRAIMG"
-IMAGE_HEADER = struct.Struct("<8s16sI")
+STATUSES = (OTHER_IMAGE, Status("WRONG_INPUT", "no sentences, too many, or one with no tokens or too many"))
+"""What functions of the C driver may answer beside those of all drivers."""
+MEMORY_MODEL = ("bench.h", "axi_memory.h")
+"""Of the bench: a memory behind AXI4."""
 
 
 def package_run(
@@ -98,33 +113,33 @@ def bat_package(core: BatCore, model: FrozenBert, rows: Sequence[Binary16Array],
         }
         whole = Design.complete({**own, **outer}, library_files(emit.RTL))
         whole = Design({**whole.files, **tables}, {})
-        shown = {
-            **shared,
-            **shown_of(core, registers, build_hash, whole, list(tables)),
-            "frozen_hash": frozen_hash,
-            "cycles": predicted_cycles(core, lengths),
-            "lengths": lengths,
-            "programs": steps.shape,
-            "instruction_bytes": BYTES,
-            "last_flag": divmod(FLAGS.index("last"), 8),
-            "row_bytes": compiler.row_bytes(image.model.width),
-        }
-        texts = common_files(core, registers, whole, shown) | {
-            f"driver/python/{core.name}.py": render("driver.py", core, registers, HERE, **shown),
-            f"driver/c/{core.name}.h": render("machine.h", core, registers, HERE, **shown),
-            "README.md": render("readme.md", core, registers, HERE, **shown),
-        }
-        heads = {
-            name: IMAGE_HEADER.pack(IMAGE_MAGIC, build_hash.encode(), len(content)) for name, content in weights.items()
-        }
         vectors = {
             f"vectors/{core.name}_{number}.bin": vectors_file(build_hash, number, given, expected)
             for number, (given, expected) in enumerate(zip(rows, golden, strict=True))
         }
-        return {
-            **{name: text.encode() for name, text in texts.items()},
-            **{name: heads[name] + content for name, content in weights.items()},
-            **vectors,
+        images = {name: image_file(build_hash, content) for name, content in weights.items()}
+        cycles = predicted_cycles(core, lengths)
+        simulation = Simulation(cycles, STATUSES, list(vectors), list(images), memory_model())
+        shown = {
+            **shared,
+            **shown_of(core, registers, build_hash, whole, simulation, list(tables)),
+            "frozen_hash": frozen_hash,
+            "cycles": cycles,
+            "lengths": lengths,
+            "programs": steps.shape,
+            "attention_steps": compiler.ATTENTION_STEPS,
+            "instruction_bytes": BYTES,
+            "last_flag": divmod(FLAGS.index("last"), 8),
+            "row_bytes": compiler.row_bytes(image.model.width),
         }
+        texts = common_files(core, registers, whole, shown, HERE)
+        return {**{name: text.encode() for name, text in texts.items()}, **images, **vectors}
 
     return sealed(core, [], frozen_hash, files_of)
+
+
+@cache
+def memory_model() -> dict[str, str]:
+    """The files of the memory that the core's simulation has."""
+    folder = Path(bench.__path__[0])
+    return {name: (folder / name).read_text(encoding="utf-8") for name in MEMORY_MODEL}

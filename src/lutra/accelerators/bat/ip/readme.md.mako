@@ -35,8 +35,9 @@ ${"##"} Use it
   which builds a Zynq system around it.
 - **PYNQ**: `driver/python/${core.name}.py`; its first lines show how. `self_test("vectors")` compares the hardware with the golden
   model, and names the first number that differs.
-- **C**: `driver/c/${core.name}.h` names the registers.
-- **FuseSoC**: targets `lint` and `default` of `${core.name}.core`.
+- **C**: `driver/c/${core.name}.h`; you give it functions that read and write registers, and the memory.
+- **FuseSoC**: `fusesoc --cores-root . run --target sim ${vlnv.fusesoc}` simulates the RTL with the C driver and the golden
+  vectors (Verilator); target `lint`; target `default` for your own design.
 - **Anything else**: `rtl/filelist.f` names the sources in order; `rtl/*.hex` fill its ROMs.
 
 ${"##"} Vectors

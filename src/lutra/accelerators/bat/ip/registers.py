@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lutra.hardware.axi.registers import Field, Register, RegisterMap, heading, word
+from lutra.hardware.axi.registers import Field, Register, RegisterMap, config, control, errors, heading, status, word
 
 BAT_MAP = 0x201
 """Version 1 of the map of BAT."""
@@ -17,33 +17,12 @@ def bat_registers(build_hash: str, programs: Sequence[int]) -> RegisterMap:
     return RegisterMap(
         (
             *heading(build_hash, BAT_MAP),
-            Register(
-                "control",
-                (
-                    Field("start", 0, 1, "command", "Run the programs; only while not busy."),
-                    Field(
-                        "reset",
-                        1,
-                        1,
-                        "command",
-                        "Stop at once, even within a burst: the other ends of the memory's buses must be reset, too.",
-                    ),
-                ),
-                "Commands.",
+            control(
+                "Run the programs",
+                "Stop at once, even within a burst: the other ends of the memory's buses must be reset, too.",
             ),
-            Register(
-                "status",
-                (
-                    Field("busy", 0, 1, "status", "The programs run."),
-                    Field("done", 1, 1, "sticky", "They have come to their ends; a start clears it.", followed=True),
-                ),
-                "How far they are.",
-            ),
-            Register(
-                "config",
-                (Field("interrupt", 1, 1, "setting", "Raise the interrupt while status.done is 1."),),
-                "How to work.",
-            ),
+            status("The programs run.", "They have come to their ends", "How far they are."),
+            config(),
             Register(
                 "memory",
                 (Field("base", BASE_BIT, 32 - BASE_BIT, "setting", "Where the machine's address 0 lies."),),
@@ -53,16 +32,12 @@ def bat_registers(build_hash: str, programs: Sequence[int]) -> RegisterMap:
                 word(f"program_{index}", "setting", f"Address of the program of module {index}, from the base on.", at)
                 for index, at in enumerate(programs)
             ),
-            Register(
-                "errors",
-                (
-                    Field("vector", 0, 1, "sticky", "A number left the range of binary16 in a vector unit."),
-                    Field("quantise", 1, 1, "sticky", "A number left the range of binary16 in a quantisation unit."),
-                    Field("norm", 2, 1, "sticky", "A number left the range of binary16 in a layer norm."),
-                    Field("memory", 3, 1, "sticky", "Memory answered with an error."),
-                    Field("start", 4, 1, "sticky", "A start while busy; nothing was done."),
-                ),
-                "What went wrong since it was cleared.",
+            errors(
+                Field("vector", 0, 1, "sticky", "A number left the range of binary16 in a vector unit."),
+                Field("quantise", 1, 1, "sticky", "A number left the range of binary16 in a quantisation unit."),
+                Field("norm", 2, 1, "sticky", "A number left the range of binary16 in a layer norm."),
+                Field("memory", 3, 1, "sticky", "Memory answered with an error."),
+                Field("start", 4, 1, "sticky", "A start while busy; nothing was done."),
             ),
             word("rows", "status", "Rows that the last run has written to memory, of all modules."),
             word("cycles", "status", "Cycles of the last run, from its start to the end of its last module."),

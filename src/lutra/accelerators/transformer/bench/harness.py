@@ -128,7 +128,7 @@ def build(
     streams.write_bench_header(folder)
     sources = [*(rtl / name for name in design.sources), folder / "testbench.sv"]
     texts |= {name: (folder / name).read_text(encoding="utf-8") for name in streams.HEADERS}
-    parts = [design.content_hash, verilator.version(), *texts.values()]
+    parts = [design.content_hash, verilator.version(), *verilator.FAST_FLAGS, *texts.values()]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     kept, executable = cache_folder() / f"machine-{key}", folder / "testbench"
     if cached and kept.is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,20 @@ from lutra.accelerators.transformer.runs import machine_image, read_images, writ
 from lutra.errors import InputError
 from lutra.frozen import golden, store
 from lutra.frozen.types import IntArray
-from lutra.hardware.axi.package import Package, common_files, core_name, render, sealed, shown_of, vectors_file
+from lutra.hardware.axi.package import (
+    OTHER_IMAGE,
+    TRANSFER_FAILED,
+    Package,
+    Simulation,
+    Status,
+    common_files,
+    core_name,
+    image_file,
+    render,
+    sealed,
+    shown_of,
+    vectors_file,
+)
 from lutra.hardware.design import Design, library_files
 from lutra.recipes.language import Recipe
 from lutra.runs.files import RunFiles
@@ -27,10 +39,15 @@ from lutra.runs.schemas.simulation import MachineSimulation
 from lutra.runs.typed import read_record
 
 HERE = Path(__file__).parent
-IMAGE_MAGIC = b"LUTRAIMG"
-IMAGE_HEADER = struct.Struct("<8s16sI")
 LARGEST_IMAGE = (1 << 26) - 1
 """Bytes that a DMA engine moves as one packet."""
+STATUSES = (
+    OTHER_IMAGE,
+    Status("NOT_LOADED", "the image did not arrive whole; load it again"),
+    Status("WRONG_INPUT", "no input, more than a sequence has, or a token that the model does not know"),
+    TRANSFER_FAILED,
+)
+"""What functions of the C driver may answer beside those of all drivers."""
 
 
 def package_run(
@@ -92,24 +109,22 @@ def machine_package(core: MachineCore, given: Sequence[IntArray], frozen_hash: s
         }
         whole = Design.complete({**own, **outer}, library_files(emit.SYSTOLIC, BLOCK, emit.RTL))
         packed = _vectors(core, build_hash, given, logits)
+        image = {f"image/{core.name}.bin": image_file(build_hash, content)}
+        simulation = Simulation(
+            cycles=latency.call_cycles(core.image, calls[0]),
+            statuses=STATUSES,
+            vectors=list(packed),
+            images=list(image),
+        )
         shown = {
             **about,
-            **shown_of(core, registers, build_hash, whole),
+            **shown_of(core, registers, build_hash, whole, simulation),
             "cycles": [(call, latency.call_cycles(core.image, call)) for call in calls],
             "image_bytes": len(content),
             "image_sum": int(np.frombuffer(content, "<u4").sum(dtype=np.uint32)),
         }
-        texts = common_files(core, registers, whole, shown) | {
-            f"driver/python/{core.name}.py": render("driver.py", core, registers, HERE, **shown),
-            f"driver/c/{core.name}.h": render("machine.h", core, registers, HERE, **shown),
-            "README.md": render("readme.md", core, registers, HERE, **shown),
-        }
-        head = IMAGE_HEADER.pack(IMAGE_MAGIC, build_hash.encode(), len(content))
-        return {
-            **{name: text.encode() for name, text in texts.items()},
-            f"image/{core.name}.bin": head + content,
-            **packed,
-        }
+        texts = common_files(core, registers, whole, shown, HERE)
+        return {**{name: text.encode() for name, text in texts.items()}, **image, **packed}
 
     return sealed(core, [graph.name for graph in core.image.blocks], frozen_hash, files_of)
 

@@ -54,8 +54,9 @@ ${"##"} Use it
   which builds a Zynq system with a DMA engine around it.
 - **PYNQ**: `driver/python/${core.name}.py`; its first lines show how. `self_test("vectors")` compares the hardware with the golden
   model, and names the first logit that differs.
-- **C**: `driver/c/${core.name}.h` names the registers.
-- **FuseSoC**: targets `lint` and `default` of `${core.name}.core`.
+- **C**: `driver/c/${core.name}.h`; you give it functions that read and write registers, and one that moves a packet.
+- **FuseSoC**: `fusesoc --cores-root . run --target sim ${vlnv.fusesoc}` simulates the RTL with the C driver and the golden
+  vectors (Verilator); target `lint`; target `default` for your own design.
 - **Anything else**: `rtl/filelist.f` names the sources in order.
 
 ${"##"} Vectors

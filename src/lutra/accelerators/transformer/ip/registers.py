@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from lutra.hardware.axi.registers import Field, Register, RegisterMap, heading, word
+from lutra.hardware.axi.registers import (
+    Field,
+    Register,
+    RegisterMap,
+    config,
+    control,
+    errors,
+    heading,
+    holes,
+    stalls,
+    status,
+    word,
+)
 
 TRANSFORMER_MAP = 0x101
 """Version 1 of the map of machines for a whole transformer."""
@@ -16,58 +28,35 @@ def transformer_registers(build_hash: str, rows: int, whole: bool) -> RegisterMa
     return RegisterMap(
         (
             *heading(build_hash, TRANSFORMER_MAP),
-            Register(
-                "control",
-                (
-                    Field("start", 0, 1, "command", "Take the next packet as a call's input; only while not busy."),
-                    Field("reset", 1, 1, "command", "Forget everything inside but what the memories hold."),
-                    Field("load", 2, 1, "command", "Take the next packet for the memories; only while not busy."),
-                ),
-                "Commands.",
+            control(
+                "Take the next packet as a call's input",
+                "Forget everything inside but what the memories hold.",
+                Field("load", 2, 1, "command", "Take the next packet for the memories; only while not busy."),
             ),
-            Register(
-                "status",
-                (
-                    Field("busy", 0, 1, "status", "A packet is expected, or inside."),
-                    Field(
-                        "done",
-                        1,
-                        1,
-                        "sticky",
-                        "The memories are filled, or a call's last logits were taken; a start clears it.",
-                        followed=True,
-                    ),
-                    Field("loaded", 2, 1, "status", "The memories hold a model."),
-                ),
+            status(
+                "A packet is expected, or inside.",
+                "The memories are filled, or a call's last logits were taken",
                 "How far the packet is.",
+                Field("loaded", 2, 1, "status", "The memories hold a model."),
             ),
-            Register(
-                "config",
-                (Field("interrupt", 1, 1, "setting", "Raise the interrupt while status.done is 1."),),
-                "How to work.",
-            ),
+            config(),
             *call,
-            Register(
-                "errors",
-                (
-                    Field("short", 0, 1, "sticky", "A packet ended before its call had all rows; zeros came for them."),
-                    Field("long", 1, 1, "sticky", "A packet had more than its call takes; the rest was dropped."),
-                    Field("keep", 2, 1, "sticky", "TKEEP had holes; bytes behind the first one were dropped."),
-                    *unknown,
-                    Field("start", 4, 1, "sticky", "A start or load while busy; nothing was done."),
-                    *refused,
-                    Field("unloaded", 6, 1, "sticky", "A start before the memories were filled; nothing was done."),
-                    Field("image", 7, 1, "sticky", "A packet for the memories does not fit; load the right one."),
-                ),
-                "What went wrong since it was cleared.",
+            errors(
+                Field("short", 0, 1, "sticky", "A packet ended before its call had all rows; zeros came for them."),
+                Field("long", 1, 1, "sticky", "A packet had more than its call takes; the rest was dropped."),
+                holes(2),
+                *unknown,
+                Field("start", 4, 1, "sticky", "A start or load while busy; nothing was done."),
+                *refused,
+                Field("unloaded", 6, 1, "sticky", "A start before the memories were filled; nothing was done."),
+                Field("image", 7, 1, "sticky", "A packet for the memories does not fit; load the right one."),
             ),
             word("most_rows", "constant", "Rows of the longest sequence.", rows),
             word("image_sum", "status", "Sum of the 32-bit words of the last packet for the memories, modulo 2^32."),
             word("step", "status", "The step of its program that the machine is at."),
             word("rows", "status", "Rows of input that the last call has taken."),
             word("cycles", "status", "Cycles of the last call, from its first step to its end."),
-            word("input_stalls", "status", "Of these, cycles in which input was wanted and none was there."),
-            word("output_stalls", "status", "Cycles in which output was offered and not taken."),
+            *stalls(),
         )
     )
 

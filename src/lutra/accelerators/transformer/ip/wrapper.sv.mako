@@ -1,7 +1,4 @@
-<%
-address_bits = map.address_bits
-c, s = core.config, core.session
-%>\
+<% c, s = core.config, core.session %>\
 // ${core.name}_axi: the transformer machine behind AXI: its input and its logits over AXI4-Stream, registers over AXI4-Lite.
 //
 // A packet fills the memories, or is the input of a call, which a packet of logits answers (README.md has their layouts).
@@ -9,23 +6,7 @@ c, s = core.config, core.session
 // Timing: no path leads from an input to an output, nor from a stream's other end into the machine: its clock and cycles are
 // what they are alone, unless a stream's other end is slower than the machine.
 module ${core.name}_axi (
-  input  logic clk_i,   // clock of everything
-  input  logic rst_ni,  // synchronous reset, active low
-  input  logic s_axi_awvalid_i,  // registers: AXI4-Lite
-  output logic s_axi_awready_o,  // AWREADY
-  input  logic [${address_bits - 1}:0] s_axi_awaddr_i,  // AWADDR
-  input  logic s_axi_wvalid_i,  // WVALID
-  output logic s_axi_wready_o,  // WREADY
-  input  logic [31:0] s_axi_wdata_i,  // WDATA
-  input  logic [3:0] s_axi_wstrb_i,  // WSTRB
-  output logic s_axi_bvalid_o,  // BVALID
-  input  logic s_axi_bready_i,  // BREADY
-  input  logic s_axi_arvalid_i,  // ARVALID
-  output logic s_axi_arready_o,  // ARREADY
-  input  logic [${address_bits - 1}:0] s_axi_araddr_i,  // ARADDR
-  output logic s_axi_rvalid_o,  // RVALID
-  input  logic s_axi_rready_i,  // RREADY
-  output logic [31:0] s_axi_rdata_o,  // RDATA
+<%include file="lite_ports.sv.mako"/>\
   input  logic s_axis_tvalid_i,  // packets that come: AXI4-Stream
   output logic s_axis_tready_o,  // TREADY
   input  logic [${s.in_bits - 1}:0] s_axis_tdata_i,  // TDATA
@@ -39,20 +20,7 @@ module ${core.name}_axi (
   output logic interrupt_o  // the memories are filled, or a call is done
 );
 
-  logic write;
-  logic [${address_bits - 3}:0] write_address, read_address;
-  logic [31:0] write_data, read_data;
-  logic [3:0]  write_strobe;
-  lutra_axi_lite #(.AddressBits(${address_bits})) u_axi_lite (
-    .clk_i, .rst_ni,
-    .awvalid_i(s_axi_awvalid_i), .awready_o(s_axi_awready_o), .awaddr_i(s_axi_awaddr_i),
-    .wvalid_i(s_axi_wvalid_i), .wready_o(s_axi_wready_o), .wdata_i(s_axi_wdata_i), .wstrb_i(s_axi_wstrb_i),
-    .bvalid_o(s_axi_bvalid_o), .bready_i(s_axi_bready_i),
-    .arvalid_i(s_axi_arvalid_i), .arready_o(s_axi_arready_o), .araddr_i(s_axi_araddr_i),
-    .rvalid_o(s_axi_rvalid_o), .rready_i(s_axi_rready_i), .rdata_o(s_axi_rdata_o),
-    .write_o(write), .write_address_o(write_address), .write_data_o(write_data), .write_strobe_o(write_strobe),
-    .read_address_o(read_address), .read_data_i(read_data)
-  );
+<%include file="lite.sv.mako"/>\
 
   logic start, restart, load, busy, done, done_seen, interrupt_enabled, fits, call, fill;
   logic loaded, short_error, long_error, keep_error, token_error, image_error;
