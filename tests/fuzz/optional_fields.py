@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ os.environ.update(OMP_NUM_THREADS="1", MPLBACKEND="svg")
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from fuzz_forks import judged
-from fuzz_readers import cost_run, read_run, report_run, sign, verify_run
+from fuzz_readers import OTHER_TARGETS, Reader, cost_run, read_run, report_run, sign, verify_run
 
 PATTERNS = ("*.json", "stages/*/result.json", "baselines/*/evaluate.json")
 Place = tuple[str | int, ...]
@@ -53,9 +53,7 @@ def set_to_null(parent: Any, key: str | int) -> None:
     parent[key] = None
 
 
-def look_at(
-    tree: Path, path: Path, content: bytes, look: Callable[[Path, Path], None], scratch: Path
-) -> tuple[str, str]:
+def look_at(tree: Path, path: Path, content: bytes, look: Reader, scratch: Path) -> tuple[str, str]:
     """How a reader ends that finds `content` in a file of a run."""
     shutil.rmtree(scratch, ignore_errors=True)
     shutil.copytree(tree, scratch, copy_function=os.link)
@@ -67,22 +65,22 @@ def look_at(
     return judged(lambda: look(scratch, mutant))
 
 
-def try_file(tree: Path, path: Path, scratch: Path) -> list[str]:
-    """What is wrong with readers of one file."""
+def try_file(tree: Path, path: Path, readers: Sequence[Reader], scratch: Path) -> list[str]:
+    """What is wrong with the readers of one file, of which the others read what the first one takes."""
     document = json.loads(path.read_text(encoding="utf-8"))
     every = {tuple(part for part in place if isinstance(part, str)): place for place in reversed([*places(document)])}
     wrong, optional = [], 0
     for place in every.values():
         for change in (leave_out, set_to_null):
             content = changed(document, place, change)
-            for look in (read_run, report_run, verify_run, cost_run):
+            for look in readers:
                 verdict, detail = look_at(tree, path, content, look, scratch)
                 if verdict not in ("taken", "refused"):
                     what = f"{tree.parent.name} {path.relative_to(tree)} {place} {change.__name__} {look.__name__}"
                     wrong.append(f"{what}: {verdict}: {detail}")
-                if look is read_run and verdict == "refused":
+                if look is readers[0] and verdict == "refused":
                     break
-                optional += look is read_run
+                optional += look is readers[0]
     print(f"{tree.parent.name}/{path.relative_to(tree)}: {len(every)} fields, {optional} changes taken", flush=True)
     return wrong
 
@@ -97,7 +95,10 @@ def main() -> int:
     for kind in options.kinds:
         tree = root / kind / "run"
         for path in sorted(path for pattern in PATTERNS for path in tree.glob(pattern)):
-            wrong += try_file(tree, path, root / "scratch-optional")
+            wrong += try_file(tree, path, (read_run, report_run, verify_run, cost_run), root / "scratch-optional")
+    for target in (target for target in OTHER_TARGETS if target.form == "json" and not target.torch):
+        for path in sorted((root / "other").glob(target.pattern))[:1]:
+            wrong += try_file(root / "other", path, (target.read,), root / "scratch-optional")
     print(*wrong, sep="\n")
     print(f"faults: {len(wrong)}")
     return 1 if wrong else 0

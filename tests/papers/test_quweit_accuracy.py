@@ -25,7 +25,10 @@ RECORD = exploration(
             "variant": "wide",
             "loss": spread(1.75, 0.5, 3),
             "recovery": spread(0.8, None, 3),
-            "cost": {"luts": 4096, "additions_per_token": 65536},
+            "cost": {
+                **dict.fromkeys(("thermometer_bits", "comparators", "distinct_comparators"), 1024),
+                **{"luts": 4096, "additions_per_token": 65536, "table_bytes": 32768, "encoded_bytes": 65536},
+            },
         },
         {"variant": "unfinished", "loss": None, "recovery": None, "cost": None},
     ],

@@ -9,7 +9,17 @@ from lutra.runs.schemas.evaluation import Arithmetic, Baseline
 from lutra.runs.schemas.values import Amount, Message, Positive, Real, Seed, Versioned
 from lutra.schema import Strict
 
-Costs = dict[Name, Amount]
+
+class Costs(Strict):
+    """What the blocks of a model hold and do for one token together, or the mean over runs."""
+
+    thermometer_bits: Amount
+    comparators: Amount
+    distinct_comparators: Amount
+    luts: Amount
+    additions_per_token: Amount
+    table_bytes: Amount
+    encoded_bytes: Amount
 
 
 class Spread(Strict):
