@@ -71,7 +71,8 @@ def recorded_designs(records: Records, tokens: int, model: str = "ivit-t") -> li
         j_per_cycle = fitted_fpga_energy(total["lut_packed"], total["bram"]).j_per_cycle
         built = BlockDesign(
             **{key: target[key] for key in ("shape", "dataflow", "fold_factor", "cycles_per_token")},
-            **{key: total[key] for key in ("lut_raw", "lut_packed", "ff", "bram")},
+            **{key: int(total[key]) for key in ("lut_raw", "lut_packed", "ff")},
+            bram=float(total["bram"]),
             cycles_per_sequence=cycles,
             power_w=j_per_cycle * quweit_paper()["fpga", "clock_hz"],
             energy_j=j_per_cycle * cycles,

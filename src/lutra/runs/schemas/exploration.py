@@ -58,6 +58,12 @@ class _Run(Strict):
     last_validation_loss: Real | None = None
     training_seconds: Amount | None = None
 
+    @model_validator(mode="after")
+    def _has_a_loss_where_it_ended_well(self) -> _Run:
+        if self.error is None and "float" not in self.validation_loss:
+            raise ValueError("validation_loss.float is missing where there was no error")
+        return self
+
 
 class BaselineRun(_Run):
     """One training of a baseline."""
