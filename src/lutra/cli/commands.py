@@ -7,19 +7,16 @@ failed, 2 wrong input, 130 interrupted. What needs time to import is imported by
 from __future__ import annotations
 
 import io
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from lutra.cli.app import STEPS, JsonOption, MaxMinutesOption, RunArgument, SetOption, app
 from lutra.cli.console import check_simulation, command, fold_factor, print_json, print_summary, print_table, working
+from lutra.cli.exploration import ExploreCommand, explore_hardware, explore_trainings, explores_hardware
 from lutra.errors import InputError, LutraError
-
-if TYPE_CHECKING:
-    pass
 
 
 def main() -> None:
@@ -215,7 +212,7 @@ def generate(
         print(text)
 
 
-@command(app)
+@command(app, kind=ExploreCommand)
 def explore(
     space: Annotated[
         Path,
@@ -230,16 +227,22 @@ def explore(
         str, typer.Option(metavar="STEP", help=f"Last step of every run, from evaluate on: {STEPS}.")
     ] = "evaluate",
     max_minutes: MaxMinutesOption = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:PORT]",
+            help="Run on the Ray cluster whose head is there; without an address, that of this machine or a new one.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run many variants of a recipe, or search millions of hardware points; a folder prints its table again."""
-    from lutra.cli.exploration import explore_hardware, explores_hardware
-
     if explores_hardware(space):
         given = {"--jobs": jobs is not None, "--to": to != "evaluate", "--max-minutes": max_minutes is not None}
+        given |= {"--ray": ray is not None}
         return explore_hardware(space, out, as_json, given)
     from lutra.explore.space import load_space
-    from lutra.explore.sweep import explore as explore_space
     from lutra.explore.sweep import load_exploration
     from lutra.explore.table import exploration_tables, failures
     from lutra.recipes.kinds import LANGUAGE
@@ -249,14 +252,12 @@ def explore(
     if to not in possible:
         raise InputError(f"--to {to}: an exploration needs the losses; the steps are {', '.join(possible)}")
     if space.is_dir():
-        if set_:
-            raise InputError("--set: only with a space; the folder of an exploration is shown as it is")
+        for option in (name for name, value in (("--set", set_), ("--ray", ray)) if value):
+            raise InputError(f"{option}: only with a space; the folder of an exploration is shown as it is")
         record, failed = load_exploration(space), []
     else:
         plan = load_space(space, set_)
-        with working():
-            folder, parallel = out or Path("runs") / plan.space.name, jobs or os.cpu_count() or 1
-            record = explore_space(plan, folder, parallel, to, max_minutes=max_minutes)
+        record = explore_trainings(plan, out, jobs, last_step=to, max_minutes=max_minutes, ray=ray)
         failed = failures(record)
     if as_json:
         print_json(record)

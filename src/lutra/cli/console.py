@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 import typer
+from typer.core import TyperCommand
 
 from lutra import children, settings
 from lutra.errors import InputError, LutraError, MismatchError
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 
-def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Register a command whose errors become one line on stderr and an exit status."""
+def command(
+    group: typer.Typer, name: str | None = None, kind: type[TyperCommand] | None = None
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a command, of a `kind` of its own, whose errors become one line on stderr and an exit status."""
 
     def register(function: Callable[P, None]) -> Callable[P, None]:
         @functools.wraps(function)
@@ -45,7 +48,7 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[P
                     traceback.print_exc()
                 _fail(f"{type(error).__name__}: {error} (unexpected; LUTRA_DEBUG=1 shows where)", 1)
 
-        return group.command(name)(guarded)
+        return group.command(name, cls=kind)(guarded)
 
     return register
 

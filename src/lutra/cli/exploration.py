@@ -1,11 +1,50 @@
-"""`lutra explore` for a space of hardware."""
+"""`lutra explore`: its options, and what it does for either kind of space."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperCommand
 
 from lutra.cli.console import print_json, print_table, working
 from lutra.errors import InputError
+
+if TYPE_CHECKING:
+    from lutra.explore.space import Plan
+
+
+class ExploreCommand(TyperCommand):
+    """The command `explore`: `--ray` with or without an address."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, with_address(args))
+
+
+def with_address(arguments: list[str]) -> list[str]:
+    """The arguments with `--ray auto` for a `--ray` that no address follows."""
+    from lutra.explore.ray_jobs import ADDRESS
+
+    found = []
+    for place, argument in enumerate(arguments):
+        found.append(argument)
+        if argument == "--ray" and not any(ADDRESS.fullmatch(each) for each in arguments[place + 1 : place + 2]):
+            found.append("auto")
+    return found
+
+
+def explore_trainings(plan: Plan, out: Path | None, jobs: int | None, **options: Any) -> dict[str, Any]:
+    """Run an exploration of trainings, on a cluster with the option `ray`; the record."""
+    from lutra.explore.ray_jobs import connected
+    from lutra.explore.sweep import explore
+
+    folder, ray = out or Path("runs") / plan.space.name, options.pop("ray")
+    with working():
+        if ray is None:
+            return explore(plan, folder, jobs or os.cpu_count() or 1, **options)
+        with connected(ray, folder) as cluster:
+            return explore(plan, folder, jobs or cluster.cpus, **options, runner=cluster)
 
 
 def explores_hardware(space: Path) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from lutra import children
 from lutra.errors import RunDirectoryError
@@ -27,7 +27,7 @@ LUTRA = (sys.executable, "-m", "lutra")
 OUTPUT_NAME = "output.log"
 """What a run's process said, in its run directory."""
 _POLL_S = 0.05
-_GRACE_S = 60.0
+GRACE_S = 60.0
 """How long a stopped training may take for its last iteration and its checkpoint."""
 
 
@@ -42,13 +42,13 @@ class Job:
 
 
 @dataclass
-class _Stop:
+class Stop:
     """Ctrl-C, SIGTERM and a closed terminal, counted instead of raised, so that no process escapes."""
 
     count: int = 0
     _previous: dict[int, Any] = field(default_factory=dict)
 
-    def __enter__(self) -> _Stop:
+    def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 self._previous[number] = signal.signal(number, self._on_signal)
@@ -70,6 +70,20 @@ class Progress:
     waiting: tuple[Job, ...]
 
 
+class Runner(Protocol):
+    """What runs jobs: `run_jobs`, or the tasks of a cluster (`ray_jobs`)."""
+
+    def __call__(
+        self,
+        jobs: Sequence[Job],
+        parallel: int,
+        on_end: Callable[[Job, str | None, float, Progress], None],
+        lock: int,
+        command: Sequence[str] = ...,
+        deadline: float | None = ...,
+    ) -> bool: ...
+
+
 def run_jobs(
     jobs: Sequence[Job],
     parallel: int,
@@ -89,16 +103,16 @@ def run_jobs(
     """
     waiting = deque(jobs)
     running: dict[subprocess.Popen[bytes], tuple[Job, float]] = {}
-    with _Stop() as stop:
+    with Stop() as stop:
         try:
-            while (waiting or running) and not stop.count and not _late(deadline):
+            while (waiting or running) and not stop.count and not is_late(deadline):
                 ended = [(process, *running.pop(process)) for process in list(running) if process.poll() is not None]
                 while waiting and len(running) < parallel:
                     job = waiting.popleft()
                     running[_start(job, command, lock)] = (job, time.monotonic())
                 left = Progress(tuple(job for job, _ in running.values()), tuple(waiting))
                 for process, job, started in ended:
-                    on_end(job, _error(job, process.returncode), time.monotonic() - started, left)
+                    on_end(job, failure(job.files.root, process.returncode), time.monotonic() - started, left)
                 time.sleep(_POLL_S)
         finally:
             _end(list(running), stop)
@@ -107,15 +121,14 @@ def run_jobs(
     return not (waiting or running)
 
 
-def _late(deadline: float | None) -> bool:
+def is_late(deadline: float | None) -> bool:
     return deadline is not None and time.monotonic() >= deadline
 
 
 def _start(job: Job, command: Sequence[str], lock: int) -> subprocess.Popen[bytes]:
-    arguments = ["run", job.files.recipe, "--out", job.files.root, "--to", job.last_step, "--json"]
     with (job.files.root / OUTPUT_NAME).open("wb") as output:
         return children.start(
-            [*command, *map(str, arguments)],
+            [*command, *arguments_of(job)],
             stdout=subprocess.DEVNULL,
             stderr=output,
             # Its threads are the recipe's and may be more than cores are free: they must not wait awake.
@@ -124,10 +137,16 @@ def _start(job: Job, command: Sequence[str], lock: int) -> subprocess.Popen[byte
         )
 
 
-def _end(processes: list[subprocess.Popen[bytes]], stop: _Stop) -> None:
+def arguments_of(job: Job) -> list[str]:
+    """What the command line is given for a job."""
+    files = job.files
+    return ["run", str(files.recipe), "--out", str(files.root), "--to", job.last_step, "--json"]
+
+
+def _end(processes: list[subprocess.Popen[bytes]], stop: Stop) -> None:
     """Ask all to stop, wait until they have, kill those that take too long."""
     _signal(processes, signal.SIGTERM)
-    seen, deadline = stop.count, time.monotonic() + _GRACE_S
+    seen, deadline = stop.count, time.monotonic() + GRACE_S
     while any(process.poll() is None for process in processes):
         if stop.count > seen or time.monotonic() > deadline:
             break
@@ -143,13 +162,13 @@ def _signal(processes: list[subprocess.Popen[bytes]], number: signal.Signals) ->
             process.send_signal(number)  # what it has started ends with it (`lutra.children`)
 
 
-def _error(job: Job, status: int) -> str | None:
-    """Why a process failed, in a line; None if it did not."""
+def failure(root: Path, status: int) -> str | None:
+    """Why the process of a run failed, in a line; None if it did not."""
     if status == 0:
         return None
     if status < 0:
         return f"killed by {signal.Signals(-status).name}"
-    text = (job.files.root / OUTPUT_NAME).read_text(encoding="utf-8", errors="replace")
+    text = (root / OUTPUT_NAME).read_text(encoding="utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1].removeprefix("lutra: ") if lines else f"exit status {status}, and no message"
 

@@ -12,7 +12,7 @@ from typing import Any
 from lutra.errors import LutraError, RunDirectoryError
 from lutra.evaluate.recovery import recovery
 from lutra.explore.figures import pareto_figure
-from lutra.explore.processes import LUTRA, Job, Progress, exclusive, run_jobs
+from lutra.explore.processes import LUTRA, Job, Progress, Runner, exclusive, run_jobs
 from lutra.explore.results import finished_result, our_loss, read_result, summarise
 from lutra.explore.space import BASELINES, Plan, Stage, Variant, baseline_recipe
 from lutra.explore.table import markdown
@@ -35,12 +35,15 @@ def explore(
     last_step: str = "evaluate",
     command: Sequence[str] = LUTRA,
     max_minutes: float | None = None,
+    *,
+    runner: Runner = run_jobs,
 ) -> dict[str, Any]:
     """Run what has not run yet, `parallel` runs at a time, each to `last_step`; write and return the record.
 
-    A run that fails is recorded with the last line of its error, does not stop the others, and is tried again by the
-    next call. `root` gets `explore.json` after every run, at the end `table.md` and `figure.svg`. After `max_minutes`
-    every training saves a checkpoint and stops; the record then says so, and the same call goes on.
+    `runner` starts them: as processes of this machine, or on a cluster; the record is the same. A run that fails is
+    recorded with the last line of its error, does not stop the others, and is tried again by the next call. `root` gets
+    `explore.json` after every run, at the end `table.md` and `figure.svg`. After `max_minutes` every training saves a
+    checkpoint and stops; the record then says so, and the same call goes on.
 
     Raises:
         RunDirectoryError: `root` belongs to another exploration, is in use, or holds a run with another recipe.
@@ -50,7 +53,7 @@ def explore(
     deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     _claim(plan, root)
     with exclusive(root) as lock:
-        exploration = _Exploration(plan, root, last_step)
+        exploration = _Exploration(plan, root, last_step, runner)
         variants = plan.variants
         for number, stage in enumerate(plan.stages, start=1):
             if not exploration.run_stage(number, stage, variants, parallel, lock, command, deadline):
@@ -100,8 +103,8 @@ class _Planned:
 class _Exploration:
     """Results so far, by run directory relative to `root`."""
 
-    def __init__(self, plan: Plan, root: Path, last_step: str) -> None:
-        self.plan, self.root, self.last_step = plan, root, last_step
+    def __init__(self, plan: Plan, root: Path, last_step: str, runner: Runner) -> None:
+        self.plan, self.root, self.last_step, self.runner = plan, root, last_step, runner
         self.order: dict[str, int] = {}
         """Place of every run in the plan, so that the record does not depend on which run ended first."""
         self.runs: dict[str, dict[str, Any]] = {}
@@ -147,7 +150,7 @@ class _Exploration:
             log.info("%s: %d done, %d running, %d left%s", title, done, running, waiting, clock.left(progress))
             self.write(finished=False)
 
-        return run_jobs([each.job for each in left.values()], parallel, on_end, lock, command, deadline)
+        return self.runner([each.job for each in left.values()], parallel, on_end, lock, command, deadline)
 
     def select(self, number: int, stage: Stage, variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
         """The variants that go on after a stage, in their order.
