@@ -103,7 +103,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         found, hardware = row["accuracies"], row.get("hardware", {})
         spread = f" ± {statistics.stdev(found):.1f}" if len(found) > 1 else ""
         speed = [f"{row[key]:.2f}" if (key := f"us_a_row_of_{count}") in row else "" for count in ROWS]
-        size = [f"{hardware[key]:,}" if key in hardware else "" for key in ("lut", "ff", "cycles")]
+        size = ["" if hardware.get(key) is None else f"{hardware[key]:,}" for key in ("lut", "ff", "cycles")]
         cells = [f"{row['system']}{version}", str(len(found)), f"{statistics.mean(found):.1f}{spread}"]
         cells += [f"{row['train_s']:.1f}", *size, *speed, hardware.get("compared", "")]
         lines.append("| " + " | ".join(cells) + " |")

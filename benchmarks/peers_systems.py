@@ -42,11 +42,12 @@ DWN_TEMPERATURE = 1 / 0.3
 
 @dataclass(frozen=True)
 class Hardware:
-    """`lut` raw, as Yosys counts; `cycles` from a row's first input to its last output, 0 of combinational logic."""
+    """`lut` raw, as Yosys counts; `cycles` from a row's first input to its last output, 0 of combinational logic, None
+    where it is not known."""
 
     lut: int
     ff: int
-    cycles: int
+    cycles: int | None
     compared: str
 
 
@@ -290,7 +291,7 @@ def distributed_arithmetic(seed: int) -> Trained:
             files = [path for path in sorted(Path(folder).rglob("*.v")) if "sim" not in path.parts]
             names = [path.relative_to(folder).as_posix() for path in files]
             use = luts(Path(folder), names, "model")
-        return Hardware(use.lut_raw, use.ff, 0, "not here")
+        return Hardware(use.lut_raw, use.ff, None, "not here")
 
     return Trained(
         digits().accuracy(scores.argmax(axis=1)), dense.train_s, lambda rows: lambda: logic.predict(x[:rows]), hardware

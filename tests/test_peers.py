@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def peers(monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_a_missing_or_failing_peer_is_a_row_and_the_others_are_measured(peers, monkeypatch):
+def test_a_missing_or_failing_peer_is_a_row_and_the_others_are_measured(peers, monkeypatch, tmp_path, capsys):
     from peers_systems import Hardware, Trained
 
     def fails(seed):
@@ -35,12 +36,24 @@ def test_a_missing_or_failing_peer_is_a_row_and_the_others_are_measured(peers, m
         "broken": ("torch", fails),
     }
     monkeypatch.setattr(peers, "SYSTEMS", systems)
-    rows = peers.measure([1, 3], list(systems), synthesise=True)
+    out = tmp_path / "record.json"
+
+    def printed(*options):
+        monkeypatch.setattr(sys, "argv", ["peers.py", "--out", str(out), *options])
+        peers.main()
+        return capsys.readouterr().out.splitlines()[2:]
+
+    lines = printed("--seeds", "1", "3")
+    rows = json.loads(out.read_text())["rows"]
     assert rows[0]["accuracies"] == [91.0, 93.0] and rows[0]["us_a_row_of_500"] < rows[0]["us_a_row_of_1"]
-    ours, gone, broken = peers.table(rows).splitlines()[2:]
-    assert ours.startswith("| ours | 92.0 ± 1.4 | 2.0 | 7 | 5 | 3 |") and ours.endswith("| ok |")
+    ours, gone, broken = lines
+    assert ours.startswith("| ours | 2 | 92.0 ± 1.4 | 2.0 | 7 | 5 | 3 |") and ours.endswith("| ok |")
     assert "not installed" in gone and "RuntimeError: no such machine" in broken
     assert len({line.count("|") for line in (ours, gone, broken)}) == 1
+    systems["added"] = (None, lambda seed: Trained(50.0, 1.0, None, lambda: fails(seed)))
+    again = printed("--seeds", "1")  # what is in the record is not measured again
+    assert again[:3] == lines and again[3].startswith("| added | 1 | 50.0 |") and "RuntimeError" in again[3]
+    assert printed("--read") == again
 
 
 def test_the_row_without_a_hidden_part_comes_first(peers):
