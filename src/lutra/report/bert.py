@@ -163,8 +163,7 @@ def robustness_table(evidence: ChainEvidence) -> Table | None:
     methods = evidence.evaluate["methods"] if evidence.evaluate else {}
     rows = []
     for name, method in methods.items():
-        if "robustness" in method:
-            measured = method["robustness"]
+        if measured := method.get("robustness"):
             ratio, noisy = measured["ratio"], measured["noisy"]
             text = ratio if isinstance(ratio, str) else number(ratio, 1)
             rows.append((name, number(measured["clean"], 2), number(sum(noisy) / len(noisy), 2), text))

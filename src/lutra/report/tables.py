@@ -151,7 +151,7 @@ def milliwatts(blocks: list[dict[str, Any]]) -> str:
 
 def proof_verdict(blocks: list[dict[str, Any]]) -> str:
     """How many blocks' netlists were proved to hold the trained tables; what differs is said."""
-    verdicts = [block["proof"]["holds"] for block in blocks if "proof" in block]
+    verdicts = [block["proof"]["holds"] for block in blocks if block.get("proof")]
     if not verdicts:
         return UNKNOWN
     if False in verdicts:

@@ -101,7 +101,7 @@ def _marked(plan: HardwarePlan, record: dict[str, Any], methods: dict[str, int])
     if marked is None:
         return None
     modules = plan.grids[0].modules
-    entry = next(entry for entry in record["entries"] if "marked" in next(iter(entry["columns"].values())))
+    entry = next(entry for entry in record["entries"] if next(iter(entry["columns"].values())).get("marked"))
     columns = {
         name: {
             "cycles": found["marked"]["cycles"],

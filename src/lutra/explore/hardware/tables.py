@@ -58,7 +58,7 @@ def _compared(record: dict[str, Any]) -> list[str]:
     """The marked point beside the fastest of all and, for its own model, the fastest, a smaller and an equal one."""
     words = []
     for column in record["columns"]:
-        for entry in (entry for entry in record["entries"] if "marked" in entry["columns"][column]):
+        for entry in (entry for entry in record["entries"] if entry["columns"][column].get("marked")):
             marked, frontier = entry["columns"][column]["marked"], entry["columns"][column]["frontier"]
             text = [f"By {NAMES[column]} {record['space']['marked']['name']} takes {_amount(marked)}."]
             if frontier:
