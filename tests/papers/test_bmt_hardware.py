@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from lutra.papers.bat_units import whole_modules
 from lutra.papers.bmt_figures import bmt_figure_10, bmt_figure_11, bmt_figure_12
 from lutra.papers.bmt_hardware import TABLE_6, bmt_5, bmt_6
-from lutra.papers.records import Records
+from lutra.papers.bmt_modules import bmt_6_modules
+from lutra.papers.records import RECORDED, Records
 from lutra.papers.verbs import draw_table
 
 NONE = Records()
@@ -63,3 +65,19 @@ def test_figures_are_drawn(name, tmp_path):
     text = (tmp_path / "figure.svg").read_text()
     assert text.startswith("<svg")
     assert {"bmt-fig10": "the paper's point", "bmt-fig11": "W1A8", "bmt-fig12": "full-size: BAT"}[name] in text
+
+
+def test_sums_of_units_are_near_parts_that_were_synthesised_whole():
+    recorded = Records(RECORDED)
+    modules = whole_modules(recorded)
+    assert len(modules) >= 6
+    for module in modules:
+        assert abs(module.error("lut_packed")) < 0.15, module.name
+        assert module.fitted.dsp == module.synthesised.dsp, module.name
+    rows = {each.quantity: each for each in bmt_6_modules(recorded).rows}
+    worst = rows["LUTs packed, the largest error"]
+    assert abs(worst.ours) == pytest.approx(100 * max(abs(each.error("lut_packed")) for each in modules))
+    assert f"{len(modules)} parts of modules were synthesised with all that is in them" in " ".join(
+        bmt_6(recorded).notes
+    )
+    assert rows[f"{modules[0].name}, LUTs packed"].ours == modules[0].synthesised.lut_packed

@@ -14,9 +14,9 @@ STEPS = "train, baselines, freeze, evaluate, rtl, simulate, synth, cost, report"
 """Of the longest kinds of runs; a test compares."""
 TABLES = (
     "quweit-1, quweit-fig1, quweit-2, quweit-3, quweit-4, quweit-4-model, quweit-4-machine, bmt-4, bmt-5, bmt-6, "
-    "bmt-fig10, bmt-fig11, bmt-fig12"
+    "bmt-6-modules, bmt-fig10, bmt-fig11, bmt-fig12"
 )
-FRESH_TABLES = "quweit-3, quweit-4, quweit-4-machine, bmt-6, bmt-fig10, bmt-fig11"
+FRESH_TABLES = "quweit-3, quweit-4, quweit-4-machine, bmt-6, bmt-6-modules, bmt-fig10, bmt-fig11"
 
 app = typer.Typer(
     help="Transformers without multipliers, from PyTorch to verified hardware.",

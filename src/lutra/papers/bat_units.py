@@ -24,7 +24,7 @@ def recorded_units(records: Records) -> UnitFits | None:
 
 @dataclass(frozen=True)
 class WholeModule:
-    """A module that was synthesised whole, and what its units come to."""
+    """A SystemVerilog module that was synthesised whole, and what its units come to."""
 
     name: str
     synthesised: Use
@@ -51,8 +51,11 @@ def _whole(fits: UnitFits, target: dict[str, Any]) -> WholeModule:
     config, index = BatConfig.from_mapping(target["config"]), target["index"]
     runs = (index == 0, index == len(config.modules) - 1)  # attention, feed-forward
     parts = assemblies_use(fits, config.modules[index], Sizes(shape_of(config), config.sums), *runs)
-    fitted = total_use(parts[target["assembly"]])
-    name = f"{target['assembly']}, {'attention' if index == 0 else 'feed-forward'}, {config.activation_bits} bits"
+    assembly, kind = target["assembly"], "MHA" if index == 0 else "FFN"
+    fitted = total_use(parts[assembly])
+    module = config.modules[index]
+    lanes = "/".join(str(getattr(module, name)) for name in ("p_dpu", "p_quan", "p_vu", "p_ln"))
+    name = f"{assembly} of the {kind} module, lanes {lanes}, {config.activation_bits} bits"
     return WholeModule(name, Use(*(target[name] for name in RESOURCES)), fitted)
 
 

@@ -16,7 +16,8 @@ from lutra.accelerators.bat.pipeline import (
 from lutra.accelerators.bat.published import TABLE_6
 from lutra.accelerators.bat.resources import Sizes, UnitFits, Use, module_use, total_use
 from lutra.accelerators.bat.search import devices
-from lutra.papers.bat_units import RESOURCES, WholeModule, recorded_units, whole_modules
+from lutra.papers.bat_units import recorded_units
+from lutra.papers.bmt_modules import in_words
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
 
@@ -120,20 +121,8 @@ def bmt_6(records: Records) -> PaperTable:
         if errors := fits.errors():
             worst = max(abs(error) for error in errors.values())
             notes.append(f"Sizes between those that the lines go through are off by at most {100 * worst:.1f} %.")
-        rows += [row for module in whole_modules(records) for row in _whole_rows(module)]
+        notes += filter(None, [in_words(records)])
     return PaperTable("bmt-6", "BMT Table 6: resources and power of BAT", tuple(rows), tuple(notes))
-
-
-def _whole_rows(module: WholeModule) -> list[Row]:
-    """Of a module that was synthesised whole: what its units come to, and by how much that is wrong."""
-    rows = []
-    for resource, unit in RESOURCES.items():
-        if (error := module.error(resource)) is not None:
-            fitted = float(getattr(module.fitted, resource))
-            remark = f"from its units {fitted:,.1f}: {100 * error:+.1f} %"
-            true = float(getattr(module.synthesised, resource))
-            rows.append(Row(f"synthesised whole: {module.name}, {unit}", "", None, true, remark))
-    return rows
 
 
 def _parts(fits: UnitFits | None, sums: str) -> dict[str, dict[str, Use]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lutra.errors import InputError
 from lutra.papers.bmt_figures import bmt_figure_10, bmt_figure_11, bmt_figure_12
 from lutra.papers.bmt_hardware import bmt_5, bmt_6
+from lutra.papers.bmt_modules import bmt_6_modules
 from lutra.papers.bmt_scores import bmt_4
 from lutra.papers.experiments.bat_precisions import precision_pieces
 from lutra.papers.experiments.bat_units import bat_pieces
@@ -45,6 +46,7 @@ TABLES: dict[str, TableEntry] = {
     "bmt-4": TableEntry(bmt_4),
     "bmt-5": TableEntry(bmt_5),
     "bmt-6": TableEntry(bmt_6, bat_pieces),
+    "bmt-6-modules": TableEntry(bmt_6_modules, bat_pieces),
     "bmt-fig10": TableEntry(bmt_figure_10, bat_pieces),
     "bmt-fig11": TableEntry(bmt_figure_11, precision_pieces),
     "bmt-fig12": TableEntry(bmt_figure_12),

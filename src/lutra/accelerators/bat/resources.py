@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from lutra.accelerators.bat.latency import HALFS_PER_BEAT, Count, Lanes, Shape
+from lutra.accelerators.bat.weights import is_scaling
 from lutra.errors import InputError
 
 BRAM_WIDTH, BRAM_WORDS = 72, 512
 """Of a block of 36 kbit as a simple dual-port memory."""
 LUT_MEMORY_WORDS, LUT_MEMORY_BITS, LUT_MEMORY_LUTS = 64, 7, 8
 """RAM64M8: eight LUTs hold seven bits of 64 words beside each other, RAM32M16 twice as many of half the words."""
-SUM_ROWS, HALF_BITS = 2, 16
+SUM_ROWS, STEPS, HALF_BITS = 2, 2, 16
+"""Rows of a buffer between units, steps whose parameters are held, bits of a number."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def assemblies_use(
             "memories": _table(lanes.p_ln, _over(widths, lanes.p_ln)) * 2,
         },
         "encode": {
-            "quantisation unit": fits.of("quantise", lanes.p_quan, shape.bits),
+            "quantisation unit": fits.of("quantise", lanes.p_quan, shape.bits) + _tables(lanes.p_quan, shape.bits),
             "buffers": _gearbox(lanes.p_vu, lanes.p_quan, HALF_BITS, widest)
             + _gearbox(HALFS_PER_BEAT, lanes.p_quan, HALF_BITS, widths),
             "memories": _table(lanes.p_quan, _over(widest, lanes.p_quan)),
@@ -231,6 +233,18 @@ def _table(lanes: Count, words: Count) -> Use:
     """binary16 parameters of two steps (lutra_bat_parameters)."""
     luts = memory_luts(lanes * HALF_BITS, 2 * _power_of_two(words))
     return Use(lut_raw=luts, lut_packed=luts)
+
+
+TABLE_BEAT, TABLES = 128, 3
+"""Bits that are loaded together; tables of a step, one for each of queries, keys and values."""
+
+
+def _tables(lanes: Count, bits: int) -> Use:
+    """Thresholds of two steps in registers, the choice of a step's, and of what is quantised (lutra_bat_encode)."""
+    table = TABLES * HALF_BITS * (1 if is_scaling(bits) else 2**bits - 1)
+    registers = STEPS * TABLE_BEAT * _over(table, TABLE_BEAT)
+    choice = HALF_BITS * lanes
+    return Use(lut_raw=table + choice, lut_packed=table / 2 + choice, ff=registers)
 
 
 def _power_of_two(count: Count) -> Count:
