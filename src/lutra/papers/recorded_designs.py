@@ -71,7 +71,9 @@ def recorded_designs(records: Records, tokens: int, model: str = "ivit-t") -> li
         j_per_cycle = fitted_fpga_energy(total["lut_packed"], total["bram"]).j_per_cycle
         built = BlockDesign(
             **{key: target[key] for key in ("shape", "dataflow", "fold_factor", "cycles_per_token")},
-            **{key: int(total[key]) for key in ("lut_raw", "lut_packed", "ff")},
+            lut_raw=int(total["lut_raw"]),
+            lut_packed=int(total["lut_packed"]),
+            ff=int(total["ff"]),
             bram=float(total["bram"]),
             cycles_per_sequence=cycles,
             power_w=j_per_cycle * quweit_paper()["fpga", "clock_hz"],
