@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	$(BIN)/lutra run recipes/demo.toml --out runs/demo
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow and not lint"
 
 test-all: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n auto
@@ -29,7 +29,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $$(find src -name "*.cpp" -o -name "*.h")
-	$(BIN)/python -m pytest tests/hardware tests/accelerators -k "lint or warning"
+	$(BIN)/python -m pytest -n auto -m lint tests/hardware tests/accelerators
 
 # With the kernels compiled for every instruction set; an old build folder would bring files that are gone.
 wheel: $(VENV)/installed-dev
@@ -40,9 +40,9 @@ wheel: $(VENV)/installed-dev
 site: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
-# Two minutes of compiling and simulating; what stands below the cells must be what they print.
+# Minutes of compiling and simulating; what stands below the cells must be what they print.
 tutorials: $(VENV)/installed-docs
-	$(BIN)/python -m pytest -n auto tests/test_tutorials.py
+	$(BIN)/python -m pytest -n auto tests/test_tutorials.py tests/test_examples.py
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info

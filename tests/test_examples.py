@@ -27,6 +27,7 @@ def printed(script: str, folder: Path, *before: str) -> str:
     return ran.stdout
 
 
+@pytest.mark.slow  # `make tutorials` runs it
 @pytest.mark.skipif(not native.compiler_available(), reason="no C++ compiler here")
 def test_a_block_of_a_model_of_ones_own_to_rtl_and_the_frozen_model_on_the_cpu(tmp_path):
     text = printed("block_to_rtl.py", tmp_path)

@@ -70,6 +70,7 @@ def test_what_has_finished_is_not_run_again(run_space, starts):
     assert [row["seeds"] for row in grown["variants"]] == [[1, 2, 3], [1, 2, 3]]
 
 
+@pytest.mark.slow
 def test_a_damaged_run_runs_again(run_space, starts, tmp_path):
     run_space(TWO)
     (tmp_path / "out" / "runs" / "far" / "seed-1" / "evaluate.json").write_text("{")
@@ -168,6 +169,7 @@ def test_a_stop_ends_every_process_and_the_next_call_goes_on(start_space, starts
     assert again["paper"] <= 1  # that of the second seed
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_recorded_and_runs_again(start_space, starts, tmp_path, run_space):
     process = start_space(ONE_WAITS.replace("[1, 2]", "[1]"))
     wait_for(lambda: starts.by_name()["slow"] == 1)

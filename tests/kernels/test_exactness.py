@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernel_engines import CPU_ENGINES, ENGINES, compose, gradients, leaves, random_block, run, select_engine
+from kernel_engines import CPU_ENGINES, compose, gradients, leaves, random_block, run, select_engine
 from lutra.kernels import BlockParameters, LayerParameters, column_argmax
 
 GRADIENT_BOUND = 1e-6  # norm of the error / norm of the gradient
@@ -16,7 +16,8 @@ GRADIENT_BOUND = 1e-6  # norm of the error / norm of the gradient
 REFERENCE_SHARE_BOUND = 2e-5
 
 
-@pytest.fixture(params=ENGINES)
+# Interpreted kernels are slow; tests/kernels/test_triton.py has the quick ones.
+@pytest.fixture(params=[*CPU_ENGINES, pytest.param("triton", marks=pytest.mark.slow)])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     select_engine(request.param, monkeypatch)
     torch.set_num_threads(1)

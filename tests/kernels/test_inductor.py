@@ -27,7 +27,7 @@ class Residual(nn.Module):
         return x + checkpoint(self.block, 2 * x, use_reentrant=False)
 
 
-@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("autocast", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_compiled_training_step_equals_eager(autocast: bool) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)

@@ -52,6 +52,7 @@ def calibrated(config: BlockConfig) -> tuple[WeightlessBlock, torch.Tensor]:
     return block, x
 
 
+@pytest.mark.slow
 def test_every_kernel_compiles_for_a_gpu(tmp_path: Path) -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     script = Path(__file__).with_name("compile_triton.py")

@@ -95,6 +95,7 @@ def test_gradients_to_bits_see_the_integers():
     torch.testing.assert_close(bits.grad[:, 0], integers.output_scale * integers.encoded[:, 3])
 
 
+@pytest.mark.slow
 def test_every_kind_is_exact_from_torch_to_rtl(tmp_path):
     layers = (LutLayerConfig(luts=30, inputs=4),)
     designs = []

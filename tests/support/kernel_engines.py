@@ -10,7 +10,6 @@ from lutra.kernels import BlockParameters, LayerParameters, reference, weightles
 from lutra.kernels.cpu.library import ISA_FLAGS, supported_isas
 
 CPU_ENGINES = ("reference", *ISA_FLAGS)
-ENGINES = (*CPU_ENGINES, "triton")
 
 
 def select_engine(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

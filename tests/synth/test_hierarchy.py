@@ -54,6 +54,7 @@ def test_a_module_that_is_not_there(yosys, tmp_path):
         synthesise_hierarchy(yosys, tmp_path, ["top.sv"], "top", ("lutra_systolic_pe",))
 
 
+@pytest.mark.slow
 def test_what_is_outside_is_neither_mapped_nor_counted(yosys, tmp_path):
     inside = "logic x; outside u_outside (.a_i, .y_o(x)); part u_part (.a_i(x), .y_o);"
     part = "module part (input logic a_i, output logic y_o); assign y_o = !a_i; endmodule\n"

@@ -103,7 +103,7 @@ class StopAt:
         return self.answer if self.count < 0 else None
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("precision", [pytest.param("32-true", marks=pytest.mark.slow), "bf16-mixed"])
 def test_stopping_anywhere_gives_the_same_run(base, tmp_path, monkeypatch, precision):
     recipe = tiny_recipe(base, "bmt-w1a4", precision=precision, teacher_mode="train")
     whole, parts = RunFiles(tmp_path / "whole"), RunFiles(tmp_path / "parts")

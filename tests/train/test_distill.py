@@ -94,7 +94,7 @@ def test_a_regression_is_taught_by_its_teacher(tmp_path):
     assert evaluate(taught, dev)["pearson_spearman"] > 90
 
 
-@pytest.mark.parametrize("kind", ["intermediate", "joint"])
+@pytest.mark.parametrize("kind", [pytest.param("intermediate", marks=pytest.mark.slow), "joint"])
 def test_a_quantised_student_learns_hidden_states(teacher, tmp_path, kind):
     quantisation = QuantisationConfig.model_validate({"method": "bit", "activation_bits": 4})
     student = requantised(teacher, teacher.config.model_copy(update={"quantisation": quantisation}))

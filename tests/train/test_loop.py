@@ -186,7 +186,8 @@ def wait_for_lines(run, process, count):
         time.sleep(0.002)
 
 
-@pytest.mark.parametrize("ffn", [pytest.param("mlp", marks=pytest.mark.slow), "weightless"])
+@pytest.mark.slow
+@pytest.mark.parametrize("ffn", ["mlp", "weightless"])
 def test_killed_at_a_random_moment_it_ends_the_same(run, tmp_path, ffn):
     iterations, seed = 60, random.randrange(2**32)
     print(f"{seed=}")

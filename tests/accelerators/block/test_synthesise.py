@@ -153,6 +153,7 @@ def test_a_netlist_with_a_wrong_table_fails_the_step_after_writing_the_evidence(
         synthesise_run(run, RECIPE)
 
 
+@pytest.mark.slow
 def test_area_timing_and_power_in_standard_cells(tmp_path, synthesised, liberty):
     if native_yosys() is None or opensta() is None:
         pytest.skip("a native Yosys and OpenSTA are not both installed")

@@ -19,7 +19,14 @@ from lutra.hardware.bench.streams import STALLING_PASSES
 
 
 @pytest.fixture(
-    scope="module", params=[(4, 16, 4, False), (8, 32, 2, False), (4, 16, 4, True), (4, 16, 1, True)], ids=str
+    scope="module",
+    params=[
+        pytest.param((4, 16, 4, False), marks=pytest.mark.slow),
+        (8, 32, 2, False),
+        (4, 16, 4, True),
+        (4, 16, 1, True),
+    ],
+    ids=str,
 )
 def bench(request, tmp_path_factory):
     size, depth, lanes, pipelined = request.param
