@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from lutra.errors import CheckpointError
 from lutra.models.zoo import create_model
 from lutra.nn.calibrate import calibrate_
 from lutra.recipes.language import BinaryAttentionConfig, TrainConfig
@@ -84,7 +85,7 @@ def test_every_group_follows_the_schedule_from_its_own_peak():
     assert rates(8)["tables"] == pytest.approx(0) and rates(8)["decayed"] == pytest.approx(1e-4)
 
 
-def test_state_goes_to_tensors_and_back():
+def test_state_goes_to_tensors_and_back(tmp_path):
     recipe = tiny_recipe("weightless")
     tokens = torch.randint(65, (4, 16), generator=torch.Generator().manual_seed(0))
 
@@ -103,7 +104,14 @@ def test_state_goes_to_tensors_and_back():
     step(*first)
     second[0].load_weights(first[0].weights())
     saved = {name: tensor.clone() for name, tensor in optimiser_tensors(first[1], first[0]).items()}
-    load_optimiser_tensors(second[1], second[0], saved)
+    for part, damage in (("/step", None), ("/exp_avg", torch.zeros(1)), ("/exp_avg", None)):
+        key = next(name for name in saved if name.endswith(part))
+        damaged = {name: tensor for name, tensor in saved.items() if name != key}
+        with pytest.raises(CheckpointError, match=r"last: the optimiser's state of .* is damaged"):
+            load_optimiser_tensors(
+                second[1], second[0], damaged | ({} if damage is None else {key: damage}), tmp_path / "last"
+            )
+    load_optimiser_tensors(second[1], second[0], saved, tmp_path / "last")
     step(*first)
     step(*second)
     for name, tensor in first[0].weights().items():

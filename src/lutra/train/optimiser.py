@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lutra.errors import CheckpointError
 from lutra.kernels.adamw import AdamW
+from lutra.names import shown
 from lutra.nn.binary_linear import QuantisedLinear
 from lutra.nn.quantizers import ActivationQuantiser
 from lutra.nn.weightless import weightless_blocks
@@ -16,6 +19,9 @@ from lutra.recipes.language import TrainConfig
 
 UNDECAYED = {"cls_token", "pos_embed"}
 """Parameters of a vision transformer that do not decay, as in DeiT."""
+
+ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of a parameter: a number, and two tensors of its shape."""
 
 
 def create_optimiser(model: nn.Module, config: TrainConfig) -> AdamW:
@@ -95,13 +101,26 @@ def optimiser_tensors(optimiser: torch.optim.AdamW, model: nn.Module) -> dict[st
     }
 
 
-def load_optimiser_tensors(optimiser: torch.optim.AdamW, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Undo `optimiser_tensors` for an optimiser made in the same way for the same model."""
+def load_optimiser_tensors(
+    optimiser: torch.optim.AdamW, model: nn.Module, tensors: dict[str, Tensor], path: Path
+) -> None:
+    """Undo `optimiser_tensors` for an optimiser made in the same way for the same model.
+
+    Raises:
+        CheckpointError: they are not the states of this optimiser; names the file that they come from, `path`.
+    """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     ordered = [names[id(parameter)] for group in optimiser.param_groups for parameter in group["params"]]
     states: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         name, _, part = key.rpartition("/")
         states.setdefault(name, {})[part] = tensor
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    for name, parts in states.items():
+        expected = {part: torch.Size() if part == "step" else shapes.get(name) for part in ADAM_STATE}
+        if name not in ordered or {part: tensor.shape for part, tensor in parts.items()} != expected:
+            raise CheckpointError(
+                f"{path}: the optimiser's state of {shown(name)} is damaged; delete it and train again"
+            )
     state = {index: states[name] for index, name in enumerate(ordered) if name in states}
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

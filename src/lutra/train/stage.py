@@ -353,7 +353,7 @@ class _StageTraining:
             for name, tensor in tensors.items()
             if name.startswith(OPTIMISER_PREFIX)
         }
-        load_optimiser_tensors(self.adamw, self.model, optimiser)
+        load_optimiser_tensors(self.adamw, self.model, optimiser, path)
         self.saved_at = (self.state.lesson, self.state.iteration)
         self.log = self._kept_log(saved.log_lines)
 

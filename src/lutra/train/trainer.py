@@ -309,7 +309,7 @@ class _Training:
             for name, tensor in tensors.items()
             if name.startswith(OPTIMISER_PREFIX)
         }
-        load_optimiser_tensors(self.adamw, self.model, optimiser)
+        load_optimiser_tensors(self.adamw, self.model, optimiser, path)
         self.state = state_of(metadata, _State, path)
         if self.state.iteration and not optimiser:
             raise CheckpointError(f"{path}: weights without the optimiser's state; delete it and train again")

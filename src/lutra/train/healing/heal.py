@@ -176,7 +176,7 @@ class _Healing:
             raise CheckpointError(f"{path}: made for another model; choose another folder")
         self.model.load_state_dict(weights, strict=False)
         states = {n.removeprefix(OPTIMISER_PREFIX): t for n, t in tensors.items() if n.startswith(OPTIMISER_PREFIX)}
-        load_optimiser_tensors(optimiser, self.model, states)
+        load_optimiser_tensors(optimiser, self.model, states, path)
         self.lines = list(metadata["lines"])
         schedule.load_state_dict({"done": metadata["step"]})
 
