@@ -55,9 +55,15 @@ def file_name_problem(text: str) -> str | None:
 
 
 def path_problem(text: str) -> str | None:
-    """Why `text` is not the path of a file below a folder, such as "rtl/fold_1/block_0.sv"; None if it is."""
-    problems = (file_name_problem(part.removeprefix("_")) for part in text.split("/"))
-    return next(filter(None, problems), None)
+    """Why `text` is not the path of a file below a folder, such as "rtl/fold_1/my notes.txt"; None if it is.
+
+    People put files of their own beside ours, so that parts are any text of one line, but never lead elsewhere.
+    """
+    if problem := text_problem(text):
+        return problem
+    if any(part in ("", ".", "..") for part in text.split("/")):
+        return f"is {shown(text)}, which is not a path below the folder"
+    return None
 
 
 def text_problem(text: str) -> str | None:

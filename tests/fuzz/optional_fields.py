@@ -94,6 +94,8 @@ def main() -> int:
     wrong: list[str] = []
     for kind in options.kinds:
         tree = root / kind / "run"
+        if not tree.is_dir():
+            parser.error(f"{tree} is not there; tests/fuzz/fuzz.py makes it")
         for path in sorted(path for pattern in PATTERNS for path in tree.glob(pattern)):
             wrong += try_file(tree, path, (read_run, report_run, verify_run, cost_run), root / "scratch-optional")
     for target in (target for target in OTHER_TARGETS if target.form == "json" and not target.torch):

@@ -137,7 +137,7 @@ def test_summation_sources(engine: str, sources: tuple[int, ...], centred: bool)
     assert_matches_loops(engine, x, block)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_random_shapes(engine: str, data: st.DataObject) -> None:
     depth = data.draw(st.integers(1, 3))

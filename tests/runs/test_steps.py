@@ -10,6 +10,7 @@ from lutra.recipes.kinds import LANGUAGE
 from lutra.recipes.language import load_recipe
 from lutra.runs import steps as run_module
 from lutra.runs.files import RunFiles, write_text
+from lutra.runs.record import write_steps
 from lutra.runs.steps import finished_steps, load_run, open_run, run_step, run_steps
 
 OUTPUTS = {
@@ -206,6 +207,17 @@ def test_evidence_lies_below_the_run_and_has_a_harmless_path(tmp_path, path):
     files, _ = make_started_run(tmp_path / "run")
     step = f'{{"seconds": 1, "ended": "now", "environment": {{}}, "outputs": {{"{path}": "0123"}}}}'
     write_text(files.steps, f'{{"format_version": 2, "finished": {{"train": {step}}}, "failed": {{}}}}')
-    with pytest.raises(RunDirectoryError, match=r"steps\.json: finished\.train\.outputs.*file names") as caught:
+    with pytest.raises(RunDirectoryError, match=r"steps\.json: finished\.train\.outputs") as caught:
         finished_steps(files)
     assert str(caught.value).isprintable()
+
+
+def test_files_of_ones_own_beside_evidence_are_recorded_and_a_name_of_two_lines_is_refused(tmp_path):
+    files, _ = make_started_run(tmp_path / "run")
+    step = {"seconds": 1.0, "ended": "now", "environment": {}}
+    own = {"rtl/fold_1/my notes (1).txt": "0123", "rtl/_draft/Größe.sv": "4567"}
+    write_steps(files, {"rtl": {**step, "outputs": own}}, {})
+    assert finished_steps(files)["rtl"]["outputs"] == own
+    with pytest.raises(RunDirectoryError, match=r"steps\.json: not written, .*rename or move that file"):
+        write_steps(files, {"rtl": {**step, "outputs": {"rtl/two\nlines": "0123"}}}, {})
+    assert finished_steps(files)["rtl"]["outputs"] == own

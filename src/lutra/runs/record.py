@@ -86,6 +86,13 @@ def read_steps(files: RunFiles) -> Steps:
 
 
 def write_steps(files: RunFiles, finished: dict[str, Any], failed: dict[str, str]) -> None:
-    """Write the record, whole or not at all."""
-    content = Steps.model_validate({"format_version": VERSION, "finished": finished, "failed": failed})
+    """Write the record, whole or not at all.
+
+    Raises:
+        RunDirectoryError: a file among the evidence has a name that is no text of one line.
+    """
+    try:
+        content = Steps.model_validate({"format_version": VERSION, "finished": finished, "failed": failed})
+    except ValidationError as error:
+        raise RunDirectoryError(f"{files.steps}: not written, {explain(error)}; rename or move that file") from None
     write_json(files.steps, content.model_dump())

@@ -74,7 +74,7 @@ def assert_equal(results):
 
 
 def test_random_blocks_equal_the_golden_model_and_the_schedule(tmp_path):
-    assert_equal(simulate_random_cases(np.random.default_rng(2024), 15, tmp_path))
+    assert_equal(simulate_random_cases(np.random.default_rng(2024), 24, tmp_path))
 
 
 @pytest.mark.slow
