@@ -88,6 +88,7 @@ WRONG: dict[str, list[dict[str, int]]] = {
     ],
     "lutra_select": [{"Words": 0}, {"Width": 0}],
     "lutra_threshold": [{"Bits": 1}],
+    "lutra_turns": [{"Beats": 1}, {"Beats": 3}],
     "lutra_dense_mlp": [{**SMALL, "MaxTiles": 0}, {**SMALL, "MaxTiles": 256}],
     "lutra_systolic_column": [{"Size": 6}, {"RowBits": 4}, {"SumBits": 16}],
     "lutra_systolic_controller": [

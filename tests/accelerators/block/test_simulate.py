@@ -26,6 +26,7 @@ from lutra.hardware.bench.streams import STALLING_PASSES
 from lutra.recipes.language import Recipe
 from lutra.runs.files import RunFiles
 from lutra.runs.typed import read_evidence
+from lutra.synth.tools.ecp5 import ECP5_MACRO
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -77,6 +78,41 @@ def test_random_blocks_equal_the_golden_model_and_the_schedule(tmp_path):
     assert_equal(simulate_random_cases(np.random.default_rng(2024), 24, tmp_path))
 
 
+@pytest.fixture
+def as_for_a_board(monkeypatch):
+    """What is simulated is what a bitstream is made of, but for the cells of its tables."""
+    monkeypatch.setattr(harness, "DEFINES", (*harness.DEFINES, ECP5_MACRO))
+
+
+@pytest.mark.usefixtures("as_for_a_board")
+def test_random_blocks_for_a_board_equal_the_golden_model_and_the_schedule(tmp_path):
+    assert_equal(simulate_random_cases(np.random.default_rng(2025), 8, tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("as_for_a_board")
+@pytest.mark.parametrize(
+    ("module", "right", "wrong"),
+    [
+        ("lutra_turns", "end else if (next_i) begin", "end else begin"),
+        ("lutra_turns", "turn_q <= {turn_q", "turn_q <= ~{turn_q"),
+        ("lutra_turns", "turn_q[Beats-1]}", "1'b0}"),
+        ("lutra_controller", "last_q <= step_q == LastStep - 1'b1", "last_q <= step_q == LastStep"),
+        ("lutra_controller", "last_q <= LastStep == '0", "last_q <= 1'b1"),
+    ],
+)
+def test_faults_of_what_only_a_board_has_are_found(tmp_path, module, right, wrong):
+    rng = np.random.default_rng(1)
+    graph = random_block(rng, width=6, luts=(12, 8), inputs=(4, 3), output_bits=16)
+    plan = BlockPlan(graph, "block_0", 1)
+    block_design([plan]).write(tmp_path / "rtl")
+    path = tmp_path / "rtl" / f"{module}.sv"
+    assert path.read_text().count(right) == 1
+    path.write_text(path.read_text().replace(right, wrong))
+    (result,) = simulate_devices([Device(plan, random_rows(rng, graph, 100))], tmp_path / "rtl", tmp_path / "waveforms")
+    assert result.problem
+
+
 @pytest.mark.slow
 def test_outputs_that_follow_several_registers_of_the_step(tmp_path):
     rng = np.random.default_rng(3)
@@ -117,8 +153,12 @@ MUTATIONS = {
     "an addend without a partner is lost": ("lutra_addend", "= extended[2*i*Bits +: Bits];", "= '0;"),
     "adders lose the sign": ("lutra_addend", "{SignBits{gen_level", "{SignBits{1'b0 & gen_level"),
     "bits go on under back-pressure": ("lutra_delay", "if (enable_i)", "if (1'b1)"),
-    "step counter forgets the reset": ("lutra_controller", "!rst_ni || summed", "summed"),
-    "rounding is left out": ("lutra_product", "sum * multiplier + Half", "sum * multiplier"),
+    "step counter forgets the reset": (
+        "lutra_controller",
+        "if (!rst_ni || summed) begin\n      step_q",
+        "if (summed) begin\n      step_q",
+    ),
+    "rounding is left out": ("lutra_product", "sum * multiplier + Rounding", "sum * multiplier"),
     "negative sums become positive": ("lutra_product", "sum_i[SumBits-1]", "1'b0"),
     "large multipliers become negative": (
         "lutra_product",

@@ -14,6 +14,7 @@ from lutra.errors import InputError
 from lutra.hardware.axi.board import bit_cycles, board_files
 from lutra.hardware.bench import verilator
 from lutra.hardware.bench.streams import DEFINES
+from lutra.synth.tools.ecp5 import ECP5_MACRO
 
 SUPPORT = Path(__file__).parents[2] / "support" / "axi"
 CYCLES = 4
@@ -50,7 +51,7 @@ def board(tmp_path):
     assert verilator.lint(files, "byte_ip_board") == ""
     main = tmp_path / "main.cpp"
     main.write_text(f'#define BIT_CYCLES {CYCLES}\n#include "{SUPPORT / "serial_line.cpp"}"\n')
-    port = Port(verilator.build(files, "byte_ip_board", main, tmp_path / "build", defines=DEFINES))
+    port = Port(verilator.build(files, "byte_ip_board", main, tmp_path / "build", defines=(*DEFINES, ECP5_MACRO)))
     yield port, tmp_path / "ip"
     port.process.stdin.close()
     port.process.wait(timeout=30)

@@ -22,11 +22,13 @@ from lutra.synth.tools.find import Tool, fpga_yosys, run_tool
 from lutra.synth.tools.nextpnr import nextpnr
 
 ECP5_MACRO = "LUTRA_ECP5"
-"""Selects LUT4 cells and the multiplexers of slices in the RTL instead of multiplexer trees."""
+"""Selects, in the RTL, LUT4 cells and the multiplexers of slices instead of multiplexer trees, and registers that shorten
+paths to many flip-flops."""
 SPEED = 6
 """The slowest grade, which every board has at least."""
 SEED = 1
-VCO_HZ = (400e6, 800e6)
+TIMING_WEIGHT = 100
+"""Of paths that are late, against the length of all wires; nextpnr's own is 10, which reaches half the clock."""
 _PROGRAMS = ("ecppll", "ecppack", "ecpunpack")
 
 
@@ -216,7 +218,7 @@ def route(tools: Tools, folder: Path, top: str, board: Board, device: str, clock
         "placed.json",
     ]
     arguments += ["--report", "report.json", "--freq", f"{clock_hz / 1e6:g}", "--timing-allow-fail", "--quiet"]
-    arguments += ["--log", "progress.log", "--disable-router-lutperm"]
+    arguments += ["--log", "progress.log", "--disable-router-lutperm", "--placer-heap-timingweight", str(TIMING_WEIGHT)]
     run_tool(tools.nextpnr, arguments, folder, folder / "nextpnr.log")
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))

@@ -33,10 +33,10 @@ module lutra_controller #(
   logic [InputBeatBits-1:0] input_beat_q;
   logic [StepBits-1:0]      step_q;
   logic filled_q, summing_q;
-  logic filled, summed;
+  logic filled, last, summed;
 
   // A stage passes its row on if the next stage is free or becomes free in this cycle.
-  assign summed       = summing_q && step_ready_i && step_q == LastStep;
+  assign summed       = summing_q && step_ready_i && last;
   assign take_o       = filled_q && (!summing_q || summed);
   assign x_ready_o    = !filled_q || take_o;
   assign load_o       = x_valid_i && x_ready_o;
@@ -54,6 +54,21 @@ module lutra_controller #(
       summing_q <= take_o || (summing_q && !summed);
     end
   end
+
+`ifdef LUTRA_ECP5
+  // Known a step before: what follows from it reaches every register of a row.
+  logic last_q;
+  assign last = last_q;
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni || summed) begin
+      last_q <= LastStep == '0;
+    end else if (summing_q && step_ready_i) begin
+      last_q <= step_q == LastStep - 1'b1;
+    end
+  end
+`else
+  assign last = step_q == LastStep;
+`endif
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni || filled) begin

@@ -65,6 +65,15 @@ module ${plan.name}_thermometer (
 % else:
   assign valid_o = valid_i;
 % endif
+% if count and s.input_beats > 1:
+
+  logic [${s.input_beats - 1}:0] turn;
+  lutra_turns #(.Beats(${s.input_beats}), .BeatBits(${beat_bits})) u_turns (
+    .clk_i, .rst_ni, .next_i(load_i), .beat_i, .turn_o(turn)
+  );
+  logic unused_turn;
+  assign unused_turn = ^turn;
+% endif
 % for lane, what in enumerate(lanes):
 % if what.slots:
 
@@ -94,7 +103,7 @@ module ${plan.name}_thermometer (
   end
   always_ff @(posedge clk_i) begin
 % for field in what.fields:
-    if (load_i && beat_i == ${beat_bits}'d${field.beat}) begin
+    if (load_i${f" && turn[{field.beat}]" if s.input_beats > 1 else ""}) begin
       bits_q[${field.first} +: ${field.count}] <= reached_${lane}${registers}[${field.count - 1}:0];
     end
 % endfor
@@ -104,7 +113,8 @@ module ${plan.name}_thermometer (
 <%
 data = f"data{registers or '_i'}"
 idle = [f"{data}[{lane * bits} +: {bits}]" for lane in unused]
-idle += [] if count else ["clk_i", "load_i", "beat_i"]
+idle += [] if count else ["clk_i", "load_i"]
+idle += [] if count and s.input_beats > 1 else ["beat_i"]
 idle += [] if s.input_stages else ["rst_ni", "advance_i"]
 %>\
 % if idle:
