@@ -82,6 +82,24 @@ def test_both_development_sets_of_mnli(tmp_path):
     assert (rows["BERT, MNLI-m"].ours, rows["BERT, MNLI-mm"].ours) == (70.0, 71.0)
 
 
+def test_robustness_stands_in_the_table_with_what_it_was_measured_on(tmp_path):
+    for seed, ratio, engine in ((1, 10.0, "runtime"), (2, 20.0, "runtime"), (3, "infinite", "runtime")):
+        record(tmp_path, seed, bmt_w1a4=80.0, tws_w1a4=79.0, full=82.0)
+        path = tmp_path / "bert" / f"MRPC-seed{seed}.json"
+        content = json.loads(path.read_text())
+        methods = content["results"][0]["methods"]
+        methods["bmt-w1a4"]["robustness"] = {"ratio": ratio, "clean": 80.0, "noisy": [72.0, 88.0], "engine": engine}
+        methods["tws-w1a4"]["robustness"] = {"ratio": 2 * seed, "clean": 79.0, "noisy": [70.0]}
+        methods["full"]["robustness"] = None
+        path.write_text(json.dumps(content))
+    rows = rows_of(tmp_path)
+    row = rows["BMT W1A4, R on MRPC"]
+    assert (row.paper, row.ours) == (None, 15.0)
+    assert row.remark == f"± {statistics.stdev((10, 20)):.2f} over 2 seeds, small-bert, frozen model"
+    assert rows["tws-w1a4, R on MRPC"].ours == 4.0 and rows["tws-w1a4, R on MRPC"].remark.endswith("float model")
+    assert "BERT, R on MRPC" not in rows
+
+
 @pytest.mark.parametrize("content", ["[]", '{"results": [{"task": "MRPC"}]}'])
 def test_a_damaged_record_is_named(tmp_path, content):
     (tmp_path / "bert").mkdir()

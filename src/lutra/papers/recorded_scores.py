@@ -70,8 +70,19 @@ def robustness(entries: list[Entry], task: str, method: str) -> Sample | None:
     return _sample(measured, method, lambda entry: float(_ratio(entry, method)))
 
 
+def robustness_engines(entries: list[Entry], task: str, method: str) -> list[str]:
+    """What the method's R was measured on, in words."""
+    found = {
+        entry["methods"][method]["robustness"].get("engine", "torch")
+        for entry in entries
+        if entry["task"] == task and isinstance(_ratio(entry, method), int | float)
+    }
+    words = {"torch": "float model", "runtime": "frozen model"}
+    return sorted(words[engine] for engine in found)
+
+
 def _ratio(entry: Entry, method: str) -> Any:
-    return entry["methods"].get(method, {}).get("robustness", {}).get("ratio")
+    return (entry["methods"].get(method, {}).get("robustness") or {}).get("ratio")
 
 
 def difference(entries: list[Entry], task: str, method: str, other: str) -> Sample | None:
