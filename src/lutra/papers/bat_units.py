@@ -7,7 +7,8 @@ from typing import Any
 
 from lutra.accelerators.bat.config import BatConfig
 from lutra.accelerators.bat.latency import Shape
-from lutra.accelerators.bat.resources import Sizes, UnitFits, Use, assemblies_use, total_use
+from lutra.accelerators.bat.resources import Sizes, UnitFits, Use, assemblies_use, module_use, total_use
+from lutra.accelerators.bat.synthesise import WHOLE
 from lutra.papers.recorded_designs import recorded
 from lutra.papers.records import Records
 
@@ -50,12 +51,14 @@ def whole_modules(records: Records) -> list[WholeModule]:
 def _whole(fits: UnitFits, target: dict[str, Any]) -> WholeModule:
     config, index = BatConfig.from_mapping(target["config"]), target["index"]
     runs = (index == 0, index == len(config.modules) - 1)  # attention, feed-forward
-    parts = assemblies_use(fits, config.modules[index], Sizes(shape_of(config), config.sums), *runs)
+    sizes = config.modules[index], Sizes(shape_of(config), config.sums)
+    parts = assemblies_use(fits, *sizes, *runs)
     assembly, kind = target["assembly"], "MHA" if index == 0 else "FFN"
-    fitted = total_use(parts[assembly])
+    fitted = total_use(parts[assembly] if assembly != WHOLE else module_use(fits, *sizes, *runs))
     module = config.modules[index]
     lanes = "/".join(str(getattr(module, name)) for name in ("p_dpu", "p_quan", "p_vu", "p_ln"))
-    name = f"{assembly} of the {kind} module, lanes {lanes}, {config.activation_bits} bits"
+    part = f"{assembly} of the {kind} module" if assembly != WHOLE else f"the {kind} module whole"
+    name = f"{part}, lanes {lanes}, {config.activation_bits} bits"
     return WholeModule(name, Use(*(target[name] for name in RESOURCES)), fitted)
 
 

@@ -105,19 +105,23 @@ def _gearbox(in_lanes: int, out_lanes: int) -> UnitPoint:
     return UnitPoint(f"gearbox_{in_lanes}", "lutra_bat_gearbox", out_lanes, 0, parameters | step)
 
 
+WHOLE = "node"
+"""A module of the configuration with all of its parts, for `WholePoint.assembly`."""
+
+
 @dataclass(frozen=True)
 class WholePoint:
-    """A part of a module with all that is in it, to see how far the sum of its units is right."""
+    """A module, or a part of one, with all that is in it, to see how far the sum of its units is right."""
 
     assembly: str
-    """As `resources.assemblies_use` calls it; "control": its loader."""
+    """As `resources.assemblies_use` calls a part, or `WHOLE`."""
     config: BatConfig
     index: int
     """Which module of the configuration."""
 
     @property
     def module(self) -> str:
-        return "lutra_bat_node" if self.assembly == "node" else f"lutra_bat_{self.assembly}"
+        return "lutra_bat_node" if self.assembly == WHOLE else f"lutra_bat_{self.assembly}"
 
     @property
     def name(self) -> str:
@@ -128,7 +132,7 @@ class WholePoint:
     def parameters(self) -> Mapping[str, int]:
         """Those that `lutra_bat_module` gives it."""
         values = {**node_parameters(self.config)[self.index], "PartBits": PART_BITS}
-        if self.assembly == "node":
+        if self.assembly == WHOLE:
             return {name: value for name, value in values.items() if name != "PartBits"}
         text = library_files(RTL)["lutra_bat_module.sv"]
         found = re.search(rf"{self.module} #\(\n(.*?)\) u_", text, re.DOTALL)
@@ -142,13 +146,14 @@ PART_BITS = 8
 
 
 def whole_points() -> list[WholePoint]:
-    """Small enough for a minute each: all that computes in two modules, once with four bits, some with others."""
+    """Two modules as small as they get, first part by part, a minute each, then whole."""
     first = ModuleConfig(p_dpu=4, p_quan=8, p_vu=8, p_ln=4, p_pe=32, p_softmax=2)
     second = ModuleConfig(p_dpu=8, p_quan=8, p_vu=4, p_ln=2, p_pe=32)
     pair = BatConfig((first, second), 4, 2, positions=32, max_width=64, heads=4, head_width=16, max_intermediate=128)
     return [
         *(WholePoint(name, pair, 0) for name in ("products", "dequantise", "encode", "normalise", "probabilities")),
         *(WholePoint(name, pair, 1) for name in ("products", "dequantise", "encode", "normalise")),
+        *(WholePoint(WHOLE, pair, index) for index in (1, 0)),
     ]
 
 
