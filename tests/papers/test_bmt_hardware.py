@@ -77,7 +77,7 @@ def test_sums_of_units_are_near_parts_that_were_synthesised_whole():
     rows = {each.quantity: each for each in bmt_6_modules(recorded).rows}
     worst = rows["LUTs packed, the largest error"]
     assert abs(worst.ours) == pytest.approx(100 * max(abs(each.error("lut_packed")) for each in modules))
-    assert f"{len(modules)} parts of modules were synthesised with all that is in them" in " ".join(
+    assert f"{len(modules)} modules and parts of modules were synthesised with all that is in them" in " ".join(
         bmt_6(recorded).notes
     )
     assert rows[f"{modules[0].name}, LUTs packed"].ours == modules[0].synthesised.lut_packed

@@ -1,4 +1,4 @@
-"""Parts of BAT's modules that were synthesised whole, beside what their units come to."""
+"""BAT's modules, and parts of them, that were synthesised whole, beside what their units come to."""
 
 from __future__ import annotations
 
@@ -19,20 +19,15 @@ def bmt_6_modules(records: Records) -> PaperTable:
         if errors := errors_of(modules, resource):
             remark = f"mean of all {len(errors)} without sign: {100 * sum(map(abs, errors)) / len(errors):.1f} %"
             rows.append(Row(f"{unit}, the largest error", "%", None, 100 * max(errors, key=abs), remark))
-    if modules:
-        total = sum(float(module.synthesised.lut_packed) for module in modules)
-        fitted = sum(float(module.fitted.lut_packed) for module in modules)
-        remark = f"from their units {fitted:,.1f}: {100 * (fitted / total - 1):+.1f} %"
-        rows.append(Row("all of these together, LUTs packed", "", None, total, remark))
     notes = (
-        "Ours: a part with all that is in it (memories, buffers, control), one netlist of Yosys for UltraScale+. "
-        "Beside it the sum that all other tables and every search go by: units that were synthesised alone, lines "
-        "through their sizes, memories and buffers by formula.",
-        "Parts by the lanes of their modules, p_dpu/p_quan/p_vu/p_ln, as small as syntheses of minutes must be: "
+        "Ours: a module, or a part of one, with all that is in it (memories, buffers, control), one netlist of Yosys "
+        "for UltraScale+. Beside it the sum that all other tables and every search go by: units that were synthesised "
+        "alone, lines through their sizes, memories and buffers by formula.",
+        "By the lanes of the modules, p_dpu/p_quan/p_vu/p_ln, as small as syntheses of minutes must be: "
         "buffers and control weigh more in them than at the paper's lanes.",
     )
     return PaperTable(
-        "bmt-6-modules", "Parts of BAT's modules, synthesised whole, beside the sum of their units", tuple(rows), notes
+        "bmt-6-modules", "BAT's modules and parts of them, synthesised whole, beside their units", tuple(rows), notes
     )
 
 
@@ -52,8 +47,8 @@ def in_words(records: Records) -> str:
     if not found:
         return ""
     return (
-        f"{len(whole)} parts of modules were synthesised with all that is in them; the sums of their units are off by "
-        f"{', '.join(found)} (lutra table bmt-6-modules)."
+        f"{len(whole)} modules and parts of modules were synthesised with all that is in them; the sums of "
+        f"their units are off by {', '.join(found)} (lutra table bmt-6-modules)."
     )
 
 

@@ -19,7 +19,15 @@ from lutra import children, settings
 from lutra.accelerators.bat import emit, runs
 from lutra.accelerators.bat.config import BatConfig
 from lutra.accelerators.bat.latency import Shape
-from lutra.accelerators.bat.resources import Sizes, UnitFits, Use, module_use, total_use
+from lutra.accelerators.bat.resources import (
+    STORE_ELEMENTS,
+    Sizes,
+    UnitFits,
+    Use,
+    module_use,
+    planes_store,
+    total_use,
+)
 from lutra.accelerators.bat.runs import Design
 from lutra.accelerators.bat.sizes import node_parameters
 from lutra.accelerators.bat.synthesise import UnitPoint, synthesise_unit, unit_design, unit_points, unit_script
@@ -113,7 +121,7 @@ def needed_points(configs: Iterable[BatConfig]) -> list[UnitPoint]:
         own = ("dpu_count", f"dpu_{config.sums}", "engine", "quantise")
         wanted |= {(unit, config.activation_bits) for unit in own}
         wanted |= {(unit, 0) for unit in ("vector", "norm", "softmax", "dma_read", "dma_write", "loader")}
-        wanted |= {("planes_store", 4), ("rows_store", 4)}
+        wanted |= {("rows_store", 4), *((planes_store(elements), 4) for elements in STORE_ELEMENTS)}
     families: dict[tuple[str, int], list[UnitPoint]] = {}
     for point in unit_points():
         if (point.unit, point.bits) in wanted:

@@ -151,7 +151,7 @@ def assemblies_use(
     engine = fits.of(f"dpu_{sizes.sums}", lanes.p_pe, shape.bits) * lanes.p_dpu
     engine += fits.of("engine", lanes.p_pe, shape.bits) - fits.of("dpu_count", lanes.p_pe, shape.bits)
     engine += Use(ff=(lanes.p_dpu - 1) * lanes.p_pe)  # a register for every bit of y
-    store = fits.of("planes_store", lanes.p_dpu, 4) if attention else fits.of("rows_store", 0, 4)
+    store = _planes_store(fits, lanes) if attention else fits.of("rows_store", 0, 4)
     widths, numbers = shape.width, _over(widest, lanes.p_vu)
     found = {
         "products": {
@@ -187,6 +187,23 @@ def assemblies_use(
             + _gearbox(lanes.p_softmax, lanes.p_quan, HALF_BITS, shape.tokens),
         }
     return found
+
+
+STORE_ELEMENTS = (32, 128)
+"""Codes of a word of x for which the store of a module with attention is synthesised."""
+
+
+def planes_store(elements: int) -> str:
+    """The name of that unit."""
+    return f"planes_store_{elements}"
+
+
+def _planes_store(fits: UnitFits, lanes: Lanes) -> Use:
+    """On the plane through stores of two widths, of two sizes each."""
+    least, most = STORE_ELEMENTS
+    narrow, wide = (fits.of(planes_store(elements), lanes.p_dpu, 4) for elements in STORE_ELEMENTS)
+    use: Use = narrow + (wide - narrow) * ((lanes.p_pe - least) / (most - least))
+    return use
 
 
 def memory_use(lanes: Lanes, sizes: Sizes, attention: bool, feed_forward: bool) -> Use:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lutra.accelerators.bat.config import BatConfig, ModuleConfig
 from lutra.accelerators.bat.emit import RTL
+from lutra.accelerators.bat.resources import STORE_ELEMENTS, planes_store
 from lutra.accelerators.bat.sizes import node_parameters
 from lutra.accelerators.bat.tables import rom_files
 from lutra.hardware.design import Design, library_files
@@ -54,7 +55,7 @@ def unit_points() -> list[UnitPoint]:
             points += [_lanes("vector", "lutra_bat_vector", size, VECTOR) for size in (1, 2, 4)]
             points += [_lanes("norm", "lutra_bat_norm", size, NORM) for size in (1, 2, 4)]
             points += [_lanes("softmax", "lutra_bat_softmax", size, SOFTMAX) for size in (1, 2, 4)]
-            points += [_store(size) for size in (4, 8)]
+            points += [_store(size, elements) for elements in STORE_ELEMENTS for size in (4, 8)]
             points += [UnitPoint("rows_store", "lutra_bat_store", 32, 4, {**STORE, "Attention": 0, "Units": 1, **ROWS})]
             points += [UnitPoint(name, f"lutra_bat_{name}", 1, 0) for name in ("dma_read", "dma_write", "loader")]
             points += [_gearbox(*lanes) for lanes in ((16, 32), (32, 8), (96, 128))]
@@ -67,6 +68,7 @@ NORM = {"BeatBits": 7, "LaneBits": 9, "CountBits": 11, "AddressBits": 7}
 SOFTMAX = {"BeatBits": 6, "LaneBits": 9, "CountBits": 8, "AddressBits": 6}
 ROWS = {"ValueLanes": 1, "ValueWords": 1}
 STORE = {"Lanes": 32, "Bits": 4, "Elements": 128, "HeadWidth": 64, "XGranule": 32, "CountBits": 14}
+NARROW_STORE = {"Lanes": 8, "Bits": 4, "Elements": 32, "HeadWidth": 16, "XGranule": 8, "CountBits": 14}
 """Sizes of counters and buffers as half-width BERT-base needs them."""
 
 
@@ -92,10 +94,11 @@ def _lanes(unit: str, module: str, lanes: int, parameters: Mapping[str, int]) ->
     return UnitPoint(unit, module, lanes, 0, {"Lanes": lanes, **parameters})
 
 
-def _store(units: int) -> UnitPoint:
+def _store(units: int, elements: int) -> UnitPoint:
     """Of a module with attention."""
-    parameters = {**STORE, "Units": units, "ValueLanes": units, "YGranule": 8, "ValueWords": 24 * 64 // units}
-    return UnitPoint("planes_store", "lutra_bat_store", units, 4, parameters)
+    sizes = STORE if elements == STORE["Elements"] else NARROW_STORE
+    parameters = {**sizes, "Units": units, "ValueLanes": units, "YGranule": 8, "ValueWords": 24 * 64 // units}
+    return UnitPoint(planes_store(elements), "lutra_bat_store", units, 4, parameters)
 
 
 def _gearbox(in_lanes: int, out_lanes: int) -> UnitPoint:

@@ -67,7 +67,7 @@ def _whole(yosys: Tool, point: WholePoint) -> Piece:
     head = {
         "design": WHOLE_MODULES,
         "target": "xcup",
-        "method": "a part of a module with all that is in it, in one netlist",
+        "method": "a module, or a part of one, with all that is in it, in one netlist",
     }
     identity = identity_of(unit_design(point), unit_script(point), yosys)
     return Piece(point.name, WHOLE_RECORD, head, identity, WHOLE_SECONDS, build)
