@@ -22,8 +22,8 @@ from lutra.synth.tools.find import Tool, fpga_yosys, run_tool
 from lutra.synth.tools.nextpnr import nextpnr
 
 ECP5_MACRO = "LUTRA_ECP5"
-"""Selects, in the RTL, LUT4 cells and the multiplexers of slices instead of multiplexer trees, and registers that shorten
-paths to many flip-flops."""
+"""Selects, in the RTL, LUT4 cells and the multiplexers of slices instead of multiplexer trees, and registers that
+shorten paths to many flip-flops."""
 SPEED = 6
 """The slowest grade, which every board has at least."""
 SEED = 1
