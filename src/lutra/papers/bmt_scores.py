@@ -156,7 +156,8 @@ def bmt_4(records: Records) -> PaperTable:
         "The printed averages mix 9 columns (BERT, BinaryBERT W1A8, BMT) and 8, with MNLI-m alone (BinaryBERT W1A4, "
         "BiT).",
         "R: the score over the root mean square of its changes under noise of 10 % on the embeddings, 20 repeats "
-        "(section 5.2); of the frozen model's kernels where the remark says so, else of the float model.",
+        "(section 5.2); of the frozen model's kernels where the remark says so, else of the float model; infinite "
+        "where no repeat changes it, and left out then.",
         _gains(),
     )
     return PaperTable("bmt-4", "BMT Table 4: GLUE development set", tuple(rows), notes)
