@@ -93,11 +93,19 @@ def test_robustness_stands_in_the_table_with_what_it_was_measured_on(tmp_path):
         methods["full"]["robustness"] = None
         path.write_text(json.dumps(content))
     rows = rows_of(tmp_path)
-    row = rows["BMT W1A4, R on MRPC"]
+    row = rows["BMT W1A4, R on MRPC, frozen model"]
     assert (row.paper, row.ours) == (None, 15.0)
-    assert row.remark == f"± {statistics.stdev((10, 20)):.2f} over 2 seeds, small-bert, frozen model"
-    assert rows["tws-w1a4, R on MRPC"].ours == 4.0 and rows["tws-w1a4, R on MRPC"].remark.endswith("float model")
-    assert "BERT, R on MRPC" not in rows
+    assert row.remark == f"± {statistics.stdev((10, 20)):.2f} over 2 seeds, small-bert"
+    assert rows["tws-w1a4, R on MRPC, float model"].ours == 4.0
+    assert not {"BERT, R on MRPC, float model", "tws-w1a4, R on MRPC, frozen model"} & rows.keys()
+    record(tmp_path, 4, "b", bmt_w1a4=80.0)
+    path = tmp_path / "bert" / "MRPC-seed4.json"
+    content = json.loads(path.read_text())
+    content["results"][0]["methods"]["bmt-w1a4"]["robustness"] = {"ratio": 99.0, "clean": 80.0, "noisy": [79.0]}
+    path.write_text(json.dumps(content))
+    rows = rows_of(tmp_path)  # what was measured on another model stands apart
+    assert rows["BMT W1A4, R on MRPC, frozen model"].ours == 15.0
+    assert rows["BMT W1A4, R on MRPC, float model"].ours == 99.0
 
 
 @pytest.mark.parametrize("content", ["[]", '{"results": [{"task": "MRPC"}]}'])

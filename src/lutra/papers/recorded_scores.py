@@ -64,25 +64,22 @@ def scores(entries: list[Entry], task: str, method: str, split: str | None = Non
     return _sample(with_method, method, lambda entry: _score(entry, method, split))
 
 
-def robustness(entries: list[Entry], task: str, method: str) -> Sample | None:
-    """The method's R where it was measured and is finite, over seeds as in `scores`; None where there is none."""
-    measured = [entry for entry in entries if entry["task"] == task and isinstance(_ratio(entry, method), int | float)]
-    return _sample(measured, method, lambda entry: float(_ratio(entry, method)))
-
-
-def robustness_engines(entries: list[Entry], task: str, method: str) -> list[str]:
-    """What the method's R was measured on, in words."""
-    found = {
-        entry["methods"][method]["robustness"].get("engine", "torch")
+def robustness(entries: list[Entry], task: str, method: str, engine: str | None = None) -> Sample | None:
+    """The method's R where it was measured, on `engine` if one is named, and is finite, over seeds as in `scores`; None
+    where there is none.
+    """
+    measured = [
+        entry
         for entry in entries
-        if entry["task"] == task and isinstance(_ratio(entry, method), int | float)
-    }
-    words = {"torch": "float model", "runtime": "frozen model"}
-    return sorted(words[engine] for engine in found)
+        if entry["task"] == task
+        and isinstance((found := _robustness(entry, method)).get("ratio"), int | float)
+        and engine in (None, found.get("engine", "torch"))
+    ]
+    return _sample(measured, method, lambda entry: float(_robustness(entry, method)["ratio"]))
 
 
-def _ratio(entry: Entry, method: str) -> Any:
-    return (entry["methods"].get(method, {}).get("robustness") or {}).get("ratio")
+def _robustness(entry: Entry, method: str) -> dict[str, Any]:
+    return entry["methods"].get(method, {}).get("robustness") or {}
 
 
 def difference(entries: list[Entry], task: str, method: str, other: str) -> Sample | None:
