@@ -69,7 +69,8 @@ SOFTMAX = {"BeatBits": 6, "LaneBits": 9, "CountBits": 8, "AddressBits": 6}
 ROWS = {"ValueLanes": 1, "ValueWords": 1}
 STORE = {"Lanes": 32, "Bits": 4, "Elements": 128, "HeadWidth": 64, "XGranule": 32, "CountBits": 14}
 NARROW_STORE = {"Lanes": 8, "Bits": 4, "Elements": 32, "HeadWidth": 16, "XGranule": 8, "CountBits": 14}
-"""Sizes of counters and buffers as half-width BERT-base needs them."""
+STORES = {32: NARROW_STORE, 128: STORE}
+"""Sizes of counters and buffers as half-width BERT-base needs them; a narrow store as one of a quarter of its lanes."""
 
 
 def _dpu(form: str, elements: int, bits: int) -> UnitPoint:
@@ -96,8 +97,13 @@ def _lanes(unit: str, module: str, lanes: int, parameters: Mapping[str, int]) ->
 
 def _store(units: int, elements: int) -> UnitPoint:
     """Of a module with attention."""
-    sizes = STORE if elements == STORE["Elements"] else NARROW_STORE
-    parameters = {**sizes, "Units": units, "ValueLanes": units, "YGranule": 8, "ValueWords": 24 * 64 // units}
+    parameters = {
+        **STORES[elements],
+        "Units": units,
+        "ValueLanes": units,
+        "YGranule": 8,
+        "ValueWords": 24 * 64 // units,
+    }
     return UnitPoint(planes_store(elements), "lutra_bat_store", units, 4, parameters)
 
 

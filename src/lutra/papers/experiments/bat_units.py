@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lutra.accelerators.bat.synthesise import (
+    WHOLE,
     UnitPoint,
     WholePoint,
     synthesise_unit,
@@ -21,8 +22,8 @@ from lutra.synth.tools.find import Tool
 
 RECORD = "bat_units"
 WHOLE_RECORD = "bat_whole_modules"
-SECONDS, WHOLE_SECONDS = 15.0, 40.0
-"""Of one unit, and of a whole module, about."""
+SECONDS, PART_SECONDS, MODULE_SECONDS = 15.0, 40.0, 200.0
+"""Of one unit, of a part of a module, and of a whole module, about."""
 
 
 def bat_pieces() -> list[Piece]:
@@ -70,4 +71,5 @@ def _whole(yosys: Tool, point: WholePoint) -> Piece:
         "method": "a module, or a part of one, with all that is in it, in one netlist",
     }
     identity = identity_of(unit_design(point), unit_script(point), yosys)
-    return Piece(point.name, WHOLE_RECORD, head, identity, WHOLE_SECONDS, build)
+    seconds = MODULE_SECONDS if point.assembly == WHOLE else PART_SECONDS
+    return Piece(point.name, WHOLE_RECORD, head, identity, seconds, build)
