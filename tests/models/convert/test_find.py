@@ -57,6 +57,35 @@ def test_a_transformer_is_never_taken_for_its_mlp():
     assert isinstance(model[1].attention, Attention) and isinstance(model[2].attention, Attention)
 
 
+class KeepsSomeRows(nn.Module):
+    """Another number of rows leaves the activation than came in, and how many may depend on their values."""
+
+    def __init__(self, keep):
+        super().__init__()
+        self.up, self.down, self.keep = nn.Linear(D, H), nn.Linear(H, D), keep
+
+    def forward(self, x):
+        hidden = F.gelu(self.up(x.flatten(0, -2)))  # (rows, H)
+        return x + self.down(hidden[self.keep(hidden)]).mean(dim=0)
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        lambda hidden: hidden.sum(dim=-1) > 0,
+        lambda hidden: hidden.sum(dim=-1).topk(3).indices,
+        lambda hidden: (hidden[:, 0] > hidden[:, 1]).nonzero()[:, 0],
+        lambda hidden: slice(0, len(hidden) // 2),
+        lambda hidden: torch.arange(len(hidden)).repeat(2),
+    ],
+)
+def test_rows_that_come_and_go_are_a_reason_and_no_crash(keep):
+    torch.manual_seed(0)
+    plan = lutra.find_mlps(nn.Sequential(Layer(Mlp()), KeepsSomeRows(keep)), x(20), strict=False)
+    assert forms(plan) == {"0.mlp": "module"} and plan.exact
+    assert all(row.reason for row in plan.found) and plan.share_left_dense > 0
+
+
 @pytest.mark.parametrize(
     ("layer", "path", "form"),
     [

@@ -17,7 +17,7 @@ from lutra.models.convert.record import (
 from lutra.models.convert.segment import Segment
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Candidate:
     """Segments of the same layers, and what is to become of them."""
 

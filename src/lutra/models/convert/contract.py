@@ -7,14 +7,17 @@ from torch import Tensor
 
 from lutra.models.convert.plan import Role
 from lutra.models.convert.record import SAME_ROWS, Op, Recording, Value
-from lutra.models.convert.segment import Failure, Segment, ancestors, as_linear, mixes, random_like, same_rows
+from lutra.models.convert.segment import SPLIT, Failure, Segment, ancestors, as_linear, mixes, random_like, same_rows
 
 _ADDITIONS = {"add", "add_", "sub", "sub_", "addcmul", "addcmul_", "lerp", "index_add", "index_add_", "rsub"}
+
+_SELECTIONS = {"nonzero", "masked_select", "unique_dim", "_unique2", "unique_consecutive"}
+"""Operations whose result has as many rows as their input's values say."""
 
 
 def broken_contract(segment: Segment) -> str | None:
     """Why a segment is not a function f(x) of each row, or None if it is."""
-    reason = _read_by_others(segment) or _not_by_rows(segment)
+    reason = _read_by_others(segment) or _chooses_rows(segment) or _not_by_rows(segment)
     segment.made_up.clear()
     return reason
 
@@ -22,7 +25,9 @@ def broken_contract(segment: Segment) -> str | None:
 def looks_like_one(failure: Failure) -> bool:
     """Whether something that mixes rows stands where a feed-forward part stands, and is read by nobody inside."""
     segment = failure.segment
-    return segment is not None and role_of(segment) == "feed-forward" and _read_by_others(segment) is None
+    if segment is None or role_of(segment) != "feed-forward":
+        return False
+    return failure.reason == SPLIT or _read_by_others(segment) is None  # the others that read it are experts, too
 
 
 def _read_by_others(segment: Segment) -> str | None:
@@ -38,6 +43,15 @@ def _read_by_others(segment: Segment) -> str | None:
                 return f"its hidden values are also read elsewhere ({op.name} in {place}), as by an adapter"
         if value in returned:
             return "its hidden values are among the model's outputs"
+    return None
+
+
+def _chooses_rows(segment: Segment) -> str | None:
+    """Rows that a mask selects may all be there on the example, and not on other data."""
+    for op in segment.between:
+        masks = [value for value in op.inputs[1:] if value.tensor.dtype in (torch.bool, torch.uint8)]
+        if op.name in _SELECTIONS or (op.name == "index" and masks):
+            return f"which of its rows (tokens) go on depends on their values ({op.name})"
     return None
 
 
@@ -58,6 +72,8 @@ def _not_by_rows(segment: Segment) -> str | None:
         )
     except (RuntimeError, IndexError, ValueError) as error:
         return f"what it computes depends on more than its input ({str(error).splitlines()[0][:80]})"
+    if any(len(result) != len(rows) for result in (y, changed, permuted)):
+        return "it returns another number of rows (tokens) than it reads, or one that depends on their values"
     tolerance = {torch.float64: 1e-8, torch.float32: 1e-4}.get(like.dtype, 5e-2)
     limit = tolerance * float(y.float().abs().max() + 1e-6)
 

@@ -11,7 +11,7 @@ from lutra.models.convert.record import SAME_ROWS, Call, Op, Value
 from lutra.models.convert.segment import Linear, Segment, same_rows
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Fit:
     """The modules that change when a segment is replaced in one of the forms of `plan.Form`."""
 

@@ -14,7 +14,7 @@ from lutra.models.convert.record import Call, evaluating
 from lutra.models.convert.segment import Segment
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Experts:
     """A module that computes `sum_k weights[:, k] f_{index[:, k]}(x)`, tested to do so."""
 

@@ -26,7 +26,7 @@ SAME_ROWS = {
 SLICES = {"index", "select", "index_select"}
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Value:
     """A tensor at one moment. `op` is None for what comes from outside: inputs, parameters, constants."""
 
@@ -39,7 +39,7 @@ class Value:
     """False for a tensor that was changed through another one that shares its memory."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Op:
     """One operation; tensors in `args` and `kwargs` are `Value`s."""
 
@@ -61,7 +61,7 @@ class Op:
         return [value for value in self.inputs if not value.constant]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Call:
     """One call of a module. The outermost, of the model itself, has no parent."""
 

@@ -24,10 +24,11 @@ _CONTRACTIONS = {
 }  # fmt: skip
 _ATTENTION = "_scaled_dot_product"
 _CONVOLUTIONS = {"convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution", "convolution_overrideable"}
+SPLIT = "its rows are split, each part for other slices of one parameter (experts one after the other)"
 _RECURRENT = ("lstm", "gru", "rnn", "mkldnn_rnn")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Linear:
     """A linear operation on rows of data: `x W`, or a convolution that looks at one place at a time."""
 
@@ -110,7 +111,7 @@ def same_rows(value: Value) -> Value:
     return value
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Segment:
     """One pass through a feed-forward part."""
 
@@ -249,7 +250,7 @@ def _execute(op: Op, look_up: Any) -> list[Tensor]:
     return found or [leaf for leaf in args if isinstance(leaf, Tensor)][:1]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Failure:
     """A linear layer after something that is not a feed-forward part, and why."""
 
@@ -295,7 +296,9 @@ def _trace(recording: Recording, down: Linear, linears: dict[Op, Linear]) -> Seg
             up = linears[op]
             source = up.data if up.channels_first else same_rows(up.data)
             if x is not None and source is not x:
-                return None
+                if up.parameters != ups[0].parameters:
+                    return None
+                stopped.add(SPLIT)
             x = source
             if up not in ups:
                 ups.append(up)
@@ -315,6 +318,8 @@ def _trace(recording: Recording, down: Linear, linears: dict[Op, Linear]) -> Seg
     ups.sort(key=lambda up: up.op.index)
     segment = Segment(recording, ups, down, x, sorted(between, key=_index))
     channels = {linear.channels_first for linear in [*ups, down]}
+    if SPLIT in stopped:
+        return Failure(down, SPLIT, stopped == {SPLIT}, tuple(ups), segment)
     if stopped:
         convolutional = down.channels_first or any(up.channels_first for up in ups)
         reason = f"{' and '.join(sorted(stopped))} stands between its linear layers, so it mixes rows"
@@ -340,9 +345,9 @@ def _is_nonlinear(segment: Segment) -> bool:
         return True  # it does not run alone; the contract will say so
     tolerance = 1e-3 if segment.y.tensor.dtype in (torch.float32, torch.float64) else 5e-2
     size = float(once.abs().mean()) + 1e-12
-    rest = [part for part in (once, minus, twice, zero) if not part.isfinite().all()]
-    if rest:
-        return True
+    parts = (once, minus, twice, zero)
+    if not all(part.isfinite().all() for part in parts) or len({part.shape for part in parts}) > 1:
+        return True  # nor is one whose rows depend on their values linear
 
     def equal(a: Tensor, b: Tensor) -> bool:
         return float((a - b).abs().mean()) <= tolerance * size
