@@ -16,6 +16,7 @@ from lutra.frozen.graph import Graph
 from lutra.frozen.ops import ShiftGelu
 from lutra.frozen.types import TensorType
 from lutra.nn.weightless import WeightlessBlock
+from lutra.train.healing.fit import fit_
 from own_models import D, WholeFeedForward, small, x
 
 onnx = pytest.importorskip("onnx")
@@ -90,3 +91,24 @@ def test_a_converted_model_runs_elsewhere(tmp_path):
     assert np.allclose(run(tmp_path / "model.onnx", x().numpy()), expected, atol=1e-4)
     kinds = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
     assert "MatMul" in kinds and not any(kind.startswith("lutra") for kind in kinds)
+
+
+def test_a_converted_model_with_token_tables_runs_elsewhere(tmp_path):
+    """The exporter follows the ids: tables must not become constants of the example."""
+    pytest.importorskip("onnxscript")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 40}
+    teacher = transformers.BertModel(transformers.BertConfig(vocab_size=25, **sizes)).eval()
+    first, second = torch.arange(14).view(2, 7), torch.arange(24, 10, -1).view(2, 7)
+    net = transformers.BertModel(teacher.config).eval()
+    net.load_state_dict(teacher.state_dict())
+    lutra.replace_mlp(net, lutra.find_mlps(net, input_ids=first), small(), token_tables=True)
+    fit_(net, teacher, [{"input_ids": first}, {"input_ids": second}])
+    frozen = lutra.freeze_model(net)
+    lutra.export_onnx(net, frozen, tmp_path / "model.onnx", input_ids=first)
+    install(net, frozen)
+    for ids in (first, second):
+        with torch.no_grad():
+            expected = net(input_ids=ids).last_hidden_state.numpy()
+        assert np.allclose(run(tmp_path / "model.onnx", ids.numpy()), expected, atol=1e-4)

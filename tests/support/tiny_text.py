@@ -1,9 +1,12 @@
-"""A tiny BERT of Hugging Face with its tokenizer, and text for it."""
+"""A tiny BERT of Hugging Face with its tokenizer, text for it, and a recipe that converts it."""
 
 import random
 
 import torch
 import transformers
+
+from lutra.recipes.convert import ConvertRecipe
+from lutra.recipes.sections import validate
 
 WORDS = [
     "the",
@@ -27,6 +30,30 @@ WORDS = [
     "far",
     "near",
 ]
+
+
+BLOCK = {"thermometer_bits": 3, "lut_layers": [{"luts": "4D", "inputs": 4}], "groups": 2, "encoded_scale": "output"}
+
+
+def recipe_of(folder, **changes):
+    tree = {
+        "name": "tiny", "seed": 3,
+        "source": {"model": str(write_model(folder / "model"))},
+        "data": {"text": str(write_text(folder / "text.txt")), "tokens": 12, "batch": 8, "held_out": 24},
+        "block": BLOCK, "fit": {"texts": 64, "local_steps": 5},
+        "heal": {"steps": 12, "save_every": 4}, "hardware": {"fold_factors": ["all"], "rows": 32,
+                                                             "synthesise_fold_factors": ["all"]},
+    }  # fmt: skip
+    return validate(ConvertRecipe, {**tree, **changes}, "test")
+
+
+def error(model, teacher, batches):
+    with torch.no_grad():
+        model.eval()
+        parts = [
+            (model(**b).last_hidden_state - teacher(**b).last_hidden_state)[b["attention_mask"].bool()] for b in batches
+        ]
+    return float(torch.cat(parts).square().mean())
 
 
 def write_model(folder, **changes):

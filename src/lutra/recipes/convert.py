@@ -47,6 +47,10 @@ class FitConfig(Section):
     local_steps: int = Field(200, ge=0, le=ITERATIONS)
     massive: bool = True
     """Give tokens with massive results a row of their own."""
+    token_tables: bool = False
+    """Add a row for the token's id to every block's result: one byte of ROM per id of the vocabulary and output."""
+    token_texts: int = Field(20_000, ge=2, le=ROWS)
+    """Training texts whose tokens fill the token tables."""
 
 
 class HealConfig(Section):

@@ -37,7 +37,8 @@ _LABELS = {
 
 
 _LEFT_OUT = (
-    "Attention, norms, embeddings and the rows of massive tokens stay in floating point, outside of the RTL.",
+    "Attention, norms, embeddings and the rows of massive tokens stay in floating point, outside of the RTL; so do the "
+    "sums of blocks and token tables, where there are any.",
     "One healing per model; differences between seeds are not shown here.",
 )
 
@@ -51,11 +52,11 @@ def report_run(files: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
     source = read_record(files.root / "source.json", Source, "run")
     plan = read_record(files.root / "plan.json", ConversionPlan, "run")
     evidence, fit = read_run(files, recipe), files.root / "fit.json"
-    fitted = (_fit(read_record(fit, Fit, "fit")),) if fit.exists() else ()
+    start = read_record(fit, Fit, "fit") if fit.exists() else None
     scores = (_scores(evidence.evaluate, recipe),) if evidence.evaluate else ()
     sections = (
         Section("converted", "What was converted", paragraphs=(_told(plan, source),), tables=(_converted(plan),)),
-        Section("fit", "The start of the blocks", missing="" if fitted else not_run(evidence, "fit"), tables=fitted),
+        _start_section(start, not_run(evidence, "fit")),
         Section("evaluate", "How near it is", missing="" if scores else not_run(evidence, "evaluate"), tables=scores),
         proof_section(evidence),
         block_section(evidence),
@@ -96,6 +97,19 @@ def _converted(plan: dict[str, Any]) -> Table:
         for row in plan["found"]
     ]
     return Table("Feed-forward parts", ("path", "class", "form", "features", "what happened"), tuple(rows))
+
+
+def _start_section(fit: dict[str, Any] | None, missing: str) -> Section:
+    heading = "The start of the blocks"
+    if fit is None:
+        return Section("fit", heading, missing=missing)
+    rom_bits = fit.get("token_table_rom_bits", 0)
+    told = (
+        "Every block's result has a row for the token's id added to it. These token tables need "
+        f"{rom_bits // 8:,} bytes of ROM together, and the accelerator around the blocks must bring the ids; R² is of "
+        "block and table together."
+    )
+    return Section("fit", heading, paragraphs=(told,) if rom_bits else (), tables=(_fit(fit),))
 
 
 def _fit(fit: dict[str, Any]) -> Table:

@@ -11,8 +11,6 @@ from lutra.errors import ConversionError, InputError, RecipeError, RunDirectoryE
 from lutra.models.convert.places import Massive
 from lutra.models.convert.replace import remove_mlps
 from lutra.nn.weightless import weightless_blocks
-from lutra.recipes.convert import ConvertRecipe
-from lutra.recipes.sections import validate
 from lutra.runs.files import RunFiles
 from lutra.runs.steps import is_current, run_steps
 from lutra.train.healing.fit import find_massive_, fit_, solve_encoded_
@@ -22,21 +20,7 @@ from own_models import small
 
 transformers = pytest.importorskip("transformers")
 
-from tiny_text import write_model, write_text  # noqa: E402  (needs transformers)
-
-BLOCK = {"thermometer_bits": 3, "lut_layers": [{"luts": "4D", "inputs": 4}], "groups": 2, "encoded_scale": "output"}
-
-
-def recipe_of(folder, **changes):
-    tree = {
-        "name": "tiny", "seed": 3,
-        "source": {"model": str(write_model(folder / "model"))},
-        "data": {"text": str(write_text(folder / "text.txt")), "tokens": 12, "batch": 8, "held_out": 24},
-        "block": BLOCK, "fit": {"texts": 64, "local_steps": 5},
-        "heal": {"steps": 12, "save_every": 4}, "hardware": {"fold_factors": ["all"], "rows": 32,
-                                                             "synthesise_fold_factors": ["all"]},
-    }  # fmt: skip
-    return validate(ConvertRecipe, {**tree, **changes}, "test")
+from tiny_text import error, recipe_of, write_model  # noqa: E402  (needs transformers)
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +34,6 @@ def converted(teacher, batches, massive=False):
     model = copy.deepcopy(teacher)
     lutra.replace_mlp(model, lutra.find_mlps(model, **batches[0]), small(encoded_scale="output"), massive=massive)
     return model
-
-
-def error(model, teacher, batches):
-    with torch.no_grad():
-        model.eval()
-        parts = [
-            (model(**b).last_hidden_state - teacher(**b).last_hidden_state)[b["attention_mask"].bool()] for b in batches
-        ]
-    return float(torch.cat(parts).square().mean())
 
 
 def test_the_ridge_solution_is_the_least_squares_one():

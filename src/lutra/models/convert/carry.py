@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -14,24 +15,30 @@ from lutra.models.convert.fused import BlockExperts
 from lutra.models.convert.places import Massive, Surgery, put_row
 from lutra.models.convert.plan import Found, Places
 from lutra.models.convert.record_of import Conversion, Converted, conversion_of
+from lutra.models.convert.token_table import TokenIds, TokenTable, embedding_of
 from lutra.nn.weightless import WeightlessBlock
 from lutra.recipes.language import BlockConfig
 
 
 def carry_out(model: nn.Module, converted: list[Converted]) -> None:
     """Put the blocks of `converted` into `model` and remember what was done; all or nothing."""
-    surgery = Surgery(model)
+    surgery, watching = Surgery(model), list[Any]()
+    ids = TokenIds() if any(each.token_table for each in converted) else None
     try:
+        if ids is not None:
+            watching += ids.watch(model)
         for each in converted:
-            _put(surgery, each)
+            _put(surgery, each, ids)
     except BaseException:
         surgery.undo()
+        for handle in watching:
+            handle.remove()
         raise
     conversion = conversion_of(model) or Conversion(())
     model.lutra_conversion = Conversion((*conversion.converted, *converted))  # type: ignore[assignment]
 
 
-def _put(surgery: Surgery, converted: Converted) -> None:
+def _put(surgery: Surgery, converted: Converted, ids: TokenIds | None) -> None:
     row, model = converted.row, surgery.model
     try:
         old = model.get_submodule(row.places.block)
@@ -39,13 +46,30 @@ def _put(surgery: Surgery, converted: Converted) -> None:
         raise ConversionError(f"{row.path}: no such module; the plan is of another model") from None
     like = next(iter(old.parameters()), None) if row.form != "none" else None
     blocks = [_block(row, converted.config, converted.seed + index, path) for index, path in enumerate(row.block_paths)]
-    if like is not None and like.device.type != "meta":
-        for block in blocks:
-            block.to(like.device)
     modules: list[nn.Module] = list(blocks)
+    if converted.token_table and ids is not None:
+        vocabulary = embedding_of(model)[0].num_embeddings
+        modules = [TokenTable(module, row.outputs, vocabulary, ids) for module in modules]
     if converted.massive:
-        modules = [Massive(block, row.outputs) for block in blocks]
+        modules = [Massive(module, row.outputs) for module in modules]
+    if like is not None and like.device.type != "meta":
+        for module in modules:
+            module.to(like.device)
     put_modules(surgery, row, modules)
+
+
+Wrapper = TypeVar("Wrapper", bound=nn.Module)
+
+
+def around(model: nn.Module, converted: Converted, kind: type[Wrapper]) -> Wrapper | None:
+    """What of a kind (`Massive`, `TokenTable`) stands around the block of a row, if anything does."""
+    path = converted.row.block_path
+    while path.endswith(".block"):
+        path = path.removesuffix(".block")
+        found = model.get_submodule(path)
+        if isinstance(found, kind):
+            return found
+    return None
 
 
 def put_modules(surgery: Surgery, row: Found, modules: list[nn.Module]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def _for_class(model: Any, converted: Converted) -> Converted | None:
             model.get_submodule(change(row.places.block))
         except AttributeError:
             continue
-        return Converted(relocated(row, change), converted.config, converted.seed, converted.massive)
+        return replace(converted, row=relocated(row, change))
     if row.role == "feed-forward":
         raise ConversionError(
             f"{row.path}: no such module in a {type(model).__name__}; open it as the class it was saved as"

@@ -30,6 +30,8 @@ class Converted:
     seed: int
     massive: bool = False
     """Whether the block stands in a `Massive`, which gives massive tokens a row of their own."""
+    token_table: bool = False
+    """Whether the block stands in a `TokenTable`, which adds a row for the token's id."""
 
 
 class _ConvertedRow(Strict):
@@ -40,6 +42,7 @@ class _ConvertedRow(Strict):
     """A `BlockConfig`, which reads it."""
     seed: Seed
     massive: bool
+    token_table: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Conversion:
                 "block": each.config.model_dump(mode="json"),
                 "seed": each.seed,
                 "massive": each.massive,
+                "token_table": each.token_table,
             }
             for each in self.converted
         ]
@@ -79,7 +83,7 @@ class Conversion:
 def _converted(tree: Any, source: str) -> Converted:
     described = _ConvertedRow.model_validate(tree)
     config = validate(BlockConfig, described.block, source)
-    return Converted(found_from_json(tree["row"]), config, described.seed, described.massive)
+    return Converted(found_from_json(tree["row"]), config, described.seed, described.massive, described.token_table)
 
 
 def conversion_of(model: nn.Module) -> Conversion | None:

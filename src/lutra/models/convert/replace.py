@@ -20,20 +20,27 @@ Overrides = Mapping[str, BlockConfig | None]
 
 
 def replace_mlp(
-    model: nn.Module, plan: Plan, config: BlockConfig | Overrides | None = None, seed: int = 0, massive: bool = False
+    model: nn.Module,
+    plan: Plan,
+    config: BlockConfig | Overrides | None = None,
+    seed: int = 0,
+    massive: bool = False,
+    token_tables: bool = False,
 ) -> tuple[Found, ...]:
     """Put weightless blocks into the places of a plan of `find_mlps`, in place, everywhere a module is used.
 
     `config` is for all blocks, or a dictionary: an exact path goes first, then the first `re:` expression that matches
     the whole path, then `_default`, then `BlockConfig()`; None leaves a place alone. Blocks take over device, mode and
     the type of what they are given; they must see data once: `lutra.calibrate_(model, batches)`. With `massive`, tokens
-    whose result is massive may be given a row of their own (`fit_` finds them).
+    whose result is massive may be given a row of their own (`fit_` finds them). With `token_tables` a row for the
+    token's id is added to every block's result (`fit_` fills them): a ROM of vocabulary times outputs bytes each.
 
     Returns: the rows of the plan that were carried out.
 
     Raises:
         ConversionError: the plan is of another model or has been carried out already; a key of `config` names nothing;
-            there is nothing to convert. The model is as before then.
+            there is nothing to convert; token tables for a model without token ids, or for experts, which see only
+            some of the tokens. The model is as before then.
     """
     if not isinstance(plan, Plan):
         raise ConversionError("replace_mlp needs a plan: replace_mlp(model, lutra.find_mlps(model, *example), config)")
@@ -44,9 +51,10 @@ def replace_mlp(
     start = sum(len(each.row.block_paths) for each in _earlier(model))
     converted: list[Converted] = []
     for row, block_config in rows:
-        if massive:
-            row = replace(row, block_paths=tuple(f"{path}.block" for path in row.block_paths))
-        converted.append(Converted(row, block_config, seed + start, massive))
+        if token_tables and row.form in ("experts", "fused_experts"):
+            raise ConversionError(f"{row.path}: an expert sees only some of the tokens; no token table can stand there")
+        row = replace(row, block_paths=tuple(path + ".block" * (massive + token_tables) for path in row.block_paths))
+        converted.append(Converted(row, block_config, seed + start, massive, token_tables))
         start += len(row.block_paths)
     carry_out(model, converted)
     if hugging_face.is_hugging_face(model):

@@ -95,3 +95,5 @@ class Fit(Versioned):
     """Of all blocks."""
 
     blocks: list[FittedBlock]
+    token_table_rom_bits: Count = 0
+    """Of all blocks' tables together; they are not part of the frozen model."""

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lutra.models.convert.plan import Found
+from lutra.models.convert.token_table import TokenIds
 from lutra.nn.calibrate import batch_arguments
 
 
 class Reached(Exception):
     """Ends a forward pass that has come as far as it needs to."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Of one row of a plan, over some passes: all calls one after the other, without tokens that are masked out."""
+
+    x: Tensor
+    """(tokens, inputs)"""
+    y: Tensor
+    """(tokens, outputs)"""
+    ids: Tensor | None
+    """(tokens,), where they were asked for."""
 
 
 def input_module(model: nn.Module, row: Found) -> nn.Module:
@@ -28,28 +42,43 @@ def output_module(model: nn.Module, row: Found) -> nn.Module:
     return model.get_submodule(row.places.end or row.places.block)
 
 
+def rows_of(teacher: nn.Module, rows: list[Found], batches: Iterable[Any], with_ids: bool = False) -> dict[str, Rows]:
+    """Of every row of a plan, by path, what the original model reads and returns there in all batches."""
+    parts: dict[str, list[Rows]] = {row.path: [] for row in rows}
+    for found in each_pass(teacher, rows, batches, with_ids):
+        for path, part in found.items():
+            parts[path].append(part)
+    return {path: _joined(found) for path, found in parts.items()}
+
+
 @torch.no_grad()
-def inputs_and_outputs(
-    teacher: nn.Module, rows: list[Found], batches: Iterable[Any]
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Of every row of a plan, what the original model reads and returns there: two tensors (tokens, width)."""
+def each_pass(
+    teacher: nn.Module, rows: list[Found], batches: Iterable[Any], with_ids: bool = False
+) -> Iterator[dict[str, Rows]]:
+    """`rows_of`, batch by batch, so that not all of them must be in memory.
+
+    Raises:
+        ConversionError: ids were asked for of a model that has none.
+    """
     given: dict[str, list[Tensor]] = {row.path: [] for row in rows}
     returned: dict[str, list[Tensor]] = {row.path: [] for row in rows}
+    token_ids = TokenIds()
     with contextlib.ExitStack() as hooks:
         for row in rows:
-            taken = _input_hook(input_module(teacher, row), given[row.path], row)
-            hooks.callback(taken.remove)
+            hooks.callback(_input_hook(input_module(teacher, row), given[row.path], row).remove)
             hooks.callback(_output_hook(output_module(teacher, row), returned[row.path], row).remove)
+        for handle in token_ids.watch(teacher) if with_ids else ():
+            hooks.callback(handle.remove)
         for mask in _forward(teacher, batches):
-            for kept in (given, returned):
-                for parts in kept.values():
-                    _mask_last(parts, mask)
-    return {row.path: (torch.cat(given[row.path]), torch.cat(returned[row.path])) for row in rows}
+            ids = None if token_ids.ids is None else token_ids.ids.reshape(-1)
+            yield {row.path: _one_pass(given[row.path], returned[row.path], ids, mask) for row in rows}
+            for kept in (*given.values(), *returned.values()):
+                kept.clear()
 
 
 @torch.no_grad()
 def inputs_at(model: nn.Module, row: Found, batches: Iterable[Any]) -> Tensor:
-    """What a converted model gives to one of its blocks, (tokens, width); stops each pass there."""
+    """What a converted model gives to one of its blocks, (tokens, width); stops each pass at the first call."""
     parts: list[Tensor] = []
 
     def stop(*_: Any) -> None:
@@ -59,7 +88,7 @@ def inputs_at(model: nn.Module, row: Found, batches: Iterable[Any]) -> Tensor:
     end = input_module(model, row).register_forward_pre_hook(stop)
     try:
         for mask in _forward(model, batches):
-            _mask_last(parts, mask)
+            parts[-1] = _counted(parts[-1], mask)
     finally:
         hook.remove()
         end.remove()
@@ -82,9 +111,19 @@ def _forward(model: nn.Module, batches: Iterable[Any]) -> Iterator[Tensor | None
             module.training = training
 
 
-def _mask_last(parts: list[Tensor], mask: Tensor | None) -> None:
-    if parts and mask is not None and len(parts[-1]) == len(mask):
-        parts[-1] = parts[-1][mask]
+def _one_pass(given: list[Tensor], returned: list[Tensor], ids: Tensor | None, mask: Tensor | None) -> Rows:
+    x, y = (torch.cat([_counted(part, mask) for part in parts]) for parts in (given, returned))
+    return Rows(x, y, None if ids is None else _counted(ids, mask).repeat(len(given)))
+
+
+def _joined(parts: list[Rows]) -> Rows:
+    x, y = (torch.cat(tensors) for tensors in zip(*((part.x, part.y) for part in parts), strict=True))
+    ids = [part.ids for part in parts if part.ids is not None]
+    return Rows(x, y, torch.cat(ids) if ids else None)
+
+
+def _counted(rows: Tensor, mask: Tensor | None) -> Tensor:
+    return rows[mask] if mask is not None and len(rows) == len(mask) else rows
 
 
 def _rows(x: Tensor, row: Found) -> Tensor:

@@ -12,11 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from lutra.errors import ConversionError, InputError
+from lutra.models.convert.carry import around
 from lutra.models.convert.places import Massive
-from lutra.models.convert.record_of import conversion_of
+from lutra.models.convert.plan import Found
+from lutra.models.convert.record_of import Converted, conversion_of
 from lutra.nn.weightless import WeightlessBlock
 from lutra.recipes.groups import group_bounds
-from lutra.train.healing.capture import inputs_and_outputs, inputs_at
+from lutra.train.healing.capture import Rows, inputs_at, rows_of
+from lutra.train.healing.token_tables import TokenMeans, token_means
 
 log = logging.getLogger("lutra")
 
@@ -34,7 +37,7 @@ class Fitted:
     tokens: int
     massive_tokens: int
     r2_closed_form: float
-    """Explained variance, tokens weighted, without massive ones."""
+    """Explained variance, tokens weighted, without massive ones; with the token table, if there is one."""
     r2: float
     """The same after the gradient steps."""
 
@@ -47,6 +50,7 @@ def fit_(
     ridge: float = 0.03,
     local_steps: int = 0,
     local_rows: int = 2048,
+    token_batches: Iterable[Any] | None = None,
     seed: int = 0,
 ) -> list[Fitted]:
     """Fit the blocks of a converted `model` to the `teacher`, the model that it was converted from, in place.
@@ -54,11 +58,13 @@ def fit_(
     One layer after the other, each on what the fitted layers before it give it, towards the teacher's hidden state: the
     encoded values are the weighted ridge solution for each group, tokens weighted by what the next norm makes of them.
     Thresholds are calibrated on the way. Where the model was converted with `massive`, tokens with massive results are
-    found and given a row of their own, and do not count. `local_steps` gradient steps of each block alone then train
-    tables, mapping and encoded values.
+    found and given a row of their own, and do not count. Where it was converted with `token_tables`, these are filled
+    first, from all of `token_batches` (which should hold `batches`; by default they are `batches`), and blocks are
+    fitted to what is left. A part that runs several times in a pass is fitted to all its calls in the teacher at once.
+    `local_steps` gradient steps of each block alone then train tables, mapping and encoded values.
 
     Raises:
-        ConversionError: `model` is not converted, or `teacher` is no model that it was converted from.
+        ConversionError: `model` is not converted, or `teacher` is no model that it was converted from; an expert.
         InputError: too few tokens, or NaN.
     """
     conversion = conversion_of(model)
@@ -66,31 +72,62 @@ def fit_(
         raise ConversionError("fit_ needs a model that replace_mlp has converted")
     data = list(batches)
     rows = [each.row for each in conversion.converted]
-    if any(row.calls != 1 or len(row.block_paths) != 1 for row in rows):
-        shared = next(row.path for row in rows if row.calls != 1 or len(row.block_paths) != 1)
-        raise ConversionError(f"{shared}: used several times, or an expert; only parts that run once can be fitted")
+    if any(len(row.block_paths) != 1 for row in rows):
+        expert = next(row.path for row in rows if len(row.block_paths) != 1)
+        raise ConversionError(f"{expert}: experts, each of which sees only some of the tokens; they cannot be fitted")
+    tabled = [each for each in conversion.converted if each.token_table]
     try:
-        taught = inputs_and_outputs(teacher, rows, data)
+        taught = rows_of(teacher, rows, data, with_ids=bool(tabled))
     except AttributeError as error:
         raise ConversionError(f"the teacher is not the model that was converted ({error})") from None
+    massive = {each.row.path: _massive_of(model, each, taught[each.row.path]) for each in conversion.converted}
+    means = token_means(model, teacher, tabled, data if token_batches is None else token_batches)
     results = []
     for index, row in enumerate(rows):
-        x_teacher, y_teacher = taught[row.path]
         block = model.get_submodule(row.block_path)
         assert isinstance(block, WeightlessBlock)
-        around = model.get_submodule(row.block_path.rpartition(".")[0]) if conversion.converted[index].massive else None
-        massive = torch.zeros(len(x_teacher), dtype=torch.bool, device=x_teacher.device)
-        if isinstance(around, Massive):
-            massive = find_massive_(around, x_teacher, y_teacher)
-        x = inputs_at(model, row, data)
-        target = x_teacher + y_teacher - x if row.adds_to_input else y_teacher
-        weight = 1 / (x_teacher + y_teacher).var(dim=1).clamp_min(1e-6) if row.adds_to_input else x.new_ones(len(x))
-        kept = ~massive
-        fitted = _fit_block(block, x[kept], target[kept], weight[kept], ridge, local_steps, local_rows, seed + index)
-        result = Fitted(row.path, int(kept.sum()), int(massive.sum()), *fitted)
+        known, kept = taught[row.path], ~massive[row.path]
+        task = _task_of(row, known, inputs_at(model, row, data) if row.calls == 1 else known.x, means.get(row.path))
+        fitted = _fit_block(block, task.only(kept), ridge, local_steps, local_rows, seed + index)
+        result = Fitted(row.path, int(kept.sum()), int((~kept).sum()), *fitted)
         log.info("fit %s: R2 %.3f, after %d steps %.3f", row.path, result.r2_closed_form, local_steps, result.r2)
         results.append(result)
     return results
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What one block is fitted to: rows (tokens, width) and (tokens, output_width), their weights (tokens,)."""
+
+    x: Tensor
+    y: Tensor
+    weight: Tensor
+    given: Tensor | float
+    """What the token table adds to the block's result, with each token itself left out of its mean."""
+
+    def only(self, kept: Tensor) -> _Task:
+        given = self.given[kept] if isinstance(self.given, Tensor) else self.given
+        return _Task(self.x[kept], self.y[kept], self.weight[kept], given)
+
+    @property
+    def left(self) -> Tensor:
+        return self.y - self.given
+
+
+def _task_of(row: Found, known: Rows, x: Tensor, means: TokenMeans | None) -> _Task:
+    """`x` is what the block reads in the converted model, as far as it has been fitted."""
+    total = known.x + known.y if row.adds_to_input else known.y
+    weight = 1 / total.var(dim=1).clamp_min(1e-6) if row.adds_to_input else x.new_ones(len(x))
+    given = 0.0 if means is None else means.without_itself(known.y, known.ids)
+    return _Task(x, total - x if row.adds_to_input else total, weight, given)
+
+
+def _massive_of(model: nn.Module, converted: Converted, known: Rows) -> Tensor:
+    """Which tokens have a row of their own, (tokens,) bool."""
+    wrapper = around(model, converted, Massive)
+    if wrapper is None:
+        return torch.zeros(len(known.x), dtype=torch.bool, device=known.x.device)
+    return find_massive_(wrapper, known.x, known.y)
 
 
 def find_massive_(around: Massive, x: Tensor, y: Tensor) -> Tensor:
@@ -118,17 +155,17 @@ def find_massive_(around: Massive, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _fit_block(
-    block: WeightlessBlock, x: Tensor, y: Tensor, weight: Tensor, ridge: float, steps: int, rows: int, seed: int
+    block: WeightlessBlock, task: _Task, ridge: float, steps: int, rows: int, seed: int
 ) -> tuple[float, float]:
-    if not (x.isfinite().all() and y.isfinite().all()):
+    if not (task.x.isfinite().all() and task.y.isfinite().all()):
         raise InputError(f"{block.place}: NaN or infinity among what it is to be fitted to")
-    block.calibrate_(x)
-    solve_encoded_(block, x, y, weight, ridge)
-    first = _explained(block, x, y, weight)
+    block.calibrate_(task.x)
+    solve_encoded_(block, task.x, task.left, task.weight, ridge)
+    first = _explained(block, task)
     if not steps:
         return first, first
-    _local_gradient(block, x, y, weight, steps, rows, seed)
-    return first, _explained(block, x, y, weight)
+    _local_gradient(block, task.x, task.left, task.weight, steps, rows, seed)
+    return first, _explained(block, task)
 
 
 @torch.no_grad()
@@ -197,13 +234,13 @@ def _local_gradient(
 
 
 @torch.no_grad()
-def _explained(block: WeightlessBlock, x: Tensor, y: Tensor, weight: Tensor) -> float:
-    """Weighted R2 over all outputs together."""
-    weight = weight[:, None] / weight.mean()
-    mean = (weight * y).mean(dim=0)
+def _explained(block: WeightlessBlock, task: _Task) -> float:
+    """Weighted R2 over all outputs together, of block and token table."""
+    weight = task.weight[:, None] / task.weight.mean()
+    left, mean = task.left, (weight * task.y).mean(dim=0)
     rest = whole = 0.0
-    for start in range(0, len(x), 4096):
+    for start in range(0, len(task.x), 4096):
         part = slice(start, start + 4096)
-        rest += float((weight[part] * (block(x[part]) - y[part]).square()).sum())
-        whole += float((weight[part] * (y[part] - mean).square()).sum())
+        rest += float((weight[part] * (block(task.x[part]) - left[part]).square()).sum())
+        whole += float((weight[part] * (task.y[part] - mean).square()).sum())
     return 1 - rest / max(whole, 1e-12)

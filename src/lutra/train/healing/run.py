@@ -16,6 +16,7 @@ from lutra.models.convert.find import find_mlps
 from lutra.models.convert.plan import Plan
 from lutra.models.convert.replace import remove_mlps, replace_mlp
 from lutra.models.convert.save import from_pretrained, save_pretrained, unshared
+from lutra.models.convert.token_table import TokenTable
 from lutra.recipes.convert import ConvertRecipe
 from lutra.runs.files import RunFiles, replacing
 from lutra.runs.schemas.conversion import ConversionPlan, Fit, Source
@@ -61,11 +62,21 @@ def fit_run(files: RunFiles, recipe: ConvertRecipe) -> dict[str, Any]:
     """Convert the model and fit its blocks; writes fit.json and the fitted model."""
     teacher, texts = teacher_of(files, recipe), Texts(recipe)
     model = copy.deepcopy(teacher)
-    replace_mlp(model, plan_of(files), recipe.block, recipe.seed, massive=recipe.fit.massive)
-    batches = texts.batches(texts.training[: recipe.fit.texts])
-    fitted = fit_(model, teacher, batches, ridge=recipe.fit.ridge, local_steps=recipe.fit.local_steps, seed=recipe.seed)
+    chosen = recipe.fit
+    plan, tables = plan_of(files), chosen.token_tables
+    replace_mlp(model, plan, recipe.block, recipe.seed, massive=chosen.massive, token_tables=tables)
+    fitted = fit_(
+        model,
+        teacher,
+        texts.batches(texts.training[: chosen.texts]),
+        ridge=chosen.ridge,
+        local_steps=chosen.local_steps,
+        token_batches=texts.batches(texts.training[: max(chosen.texts, chosen.token_texts)]) if tables else None,
+        seed=recipe.seed,
+    )
     save_pretrained(model, files.root / FITTED)
-    result = {"blocks": [asdict(each) for each in fitted]}
+    rom_bits = sum(module.rom_bits for module in model.modules() if isinstance(module, TokenTable))
+    result = {"blocks": [asdict(each) for each in fitted], "token_table_rom_bits": rom_bits}
     write_record(files.root / "fit.json", Fit, result)
     return result
 
