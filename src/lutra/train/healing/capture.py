@@ -43,11 +43,16 @@ def output_module(model: nn.Module, row: Found) -> nn.Module:
 
 
 def rows_of(teacher: nn.Module, rows: list[Found], batches: Iterable[Any], with_ids: bool = False) -> dict[str, Rows]:
-    """Of every row of a plan, by path, what the original model reads and returns there in all batches."""
+    """Of every row of a plan, by path, what the original model reads and returns there in all batches.
+
+    Of a part that runs several times in a pass each token is taken from one call, drawn anew for every token, so that
+    all calls are there and as many rows as tokens are kept.
+    """
     parts: dict[str, list[Rows]] = {row.path: [] for row in rows}
+    generator = torch.Generator().manual_seed(0)
     for found in each_pass(teacher, rows, batches, with_ids):
-        for path, part in found.items():
-            parts[path].append(part)
+        for row in rows:
+            parts[row.path].append(_one_call_each(found[row.path], row.calls, generator))
     return {path: _joined(found) for path, found in parts.items()}
 
 
@@ -114,6 +119,15 @@ def _forward(model: nn.Module, batches: Iterable[Any]) -> Iterator[Tensor | None
 def _one_pass(given: list[Tensor], returned: list[Tensor], ids: Tensor | None, mask: Tensor | None) -> Rows:
     x, y = (torch.cat([_counted(part, mask) for part in parts]) for parts in (given, returned))
     return Rows(x, y, None if ids is None else _counted(ids, mask).repeat(len(given)))
+
+
+def _one_call_each(rows: Rows, calls: int, generator: torch.Generator) -> Rows:
+    if calls == 1 or len(rows.x) % calls:
+        return rows
+    tokens = len(rows.x) // calls
+    call = torch.randint(calls, (tokens,), generator=generator)
+    index = (call * tokens + torch.arange(tokens)).to(rows.x.device)
+    return Rows(rows.x[index], rows.y[index], None if rows.ids is None else rows.ids[index])
 
 
 def _joined(parts: list[Rows]) -> Rows:

@@ -60,7 +60,8 @@ def fit_(
     Thresholds are calibrated on the way. Where the model was converted with `massive`, tokens with massive results are
     found and given a row of their own, and do not count. Where it was converted with `token_tables`, these are filled
     first, from all of `token_batches` (which should hold `batches`; by default they are `batches`), and blocks are
-    fitted to what is left. A part that runs several times in a pass is fitted to all its calls in the teacher at once.
+    fitted to what is left. A part that runs several times in a pass is fitted to all its calls in the teacher at once,
+    each token taken from one of them.
     `local_steps` gradient steps of each block alone then train tables, mapping and encoded values.
 
     Raises:
