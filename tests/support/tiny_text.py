@@ -56,14 +56,14 @@ def error(model, teacher, batches):
     return float(torch.cat(parts).square().mean())
 
 
-def write_model(folder, **changes):
+def write_model(folder, kind=transformers.BertModel, **changes):
     """A folder as Hugging Face writes one: 2 layers, width 16, random weights."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n")
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 40}
     config = transformers.BertConfig(vocab_size=5 + len(WORDS), max_position_embeddings=32, **{**sizes, **changes})
-    model = transformers.BertModel(config)
+    model = kind(config)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 2:

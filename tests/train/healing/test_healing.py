@@ -160,6 +160,26 @@ def test_a_run_goes_from_the_model_to_the_evaluation(tmp_path):
         run_steps(run, recipe, first="evaluate", last="evaluate")
 
 
+def test_a_masked_language_model_is_healed_and_measured_with_masks(tmp_path):
+    recipe = recipe_of(tmp_path)
+    plain = Texts(recipe)
+    unmasked = plain.batches(plain.training)
+    write_model(tmp_path / "model", kind=transformers.BertForMaskedLM)
+    texts = Texts(recipe)
+    mask, batches = texts.tokenizer.mask_token_id, texts.batches(texts.training)
+    hidden = [batch["input_ids"] == mask for batch in batches]
+    tokens = sum(int((batch["input_ids"] > mask).sum()) for batch in unmasked)
+    assert 0.1 < sum(int(part.sum()) for part in hidden) / tokens < 0.2
+    for batch, before, part in zip(batches, unmasked, hidden, strict=True):
+        assert (before["input_ids"][part] > mask).all()  # never a special token
+        assert torch.equal(batch["input_ids"][~part], before["input_ids"][~part]) and batch.keys() == before.keys()
+    again = texts.batches(texts.training)
+    assert all(torch.equal(a["input_ids"], b["input_ids"]) for a, b in zip(batches, again, strict=True))
+    run = RunFiles(tmp_path / "run")
+    run_steps(run, recipe, last="evaluate")
+    assert set(json.loads(run.evaluate.read_text())["scores"]["golden"]) == {"divergence"}
+
+
 def test_recipes_and_texts_that_cannot_be(tmp_path):
     recipe = recipe_of(tmp_path)
     with pytest.raises(RecipeError, match=r"data\.held_out"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from torch import nn
 from lutra.errors import InputError
 from lutra.models.convert.hugging_face import WEIGHTS_ONLY, model_class
 from lutra.recipes.convert import ConvertRecipe, TextConfig
+
+MASKED_SHARE = 0.15
+"""Of the tokens of a masked language model's text, as BERT is trained: without masks it only has to copy."""
 
 
 def load_source(name: str) -> nn.Module:
@@ -48,11 +52,17 @@ def weights_hash(model: nn.Module) -> str:
 
 
 class Texts:
-    """Batches of a recipe's text, tokenised; held-out texts are spread evenly over the file."""
+    """Batches of a recipe's text, tokenised; held-out texts are spread evenly over the file.
+
+    For a masked language model some tokens are masked, always the same ones of a batch.
+    """
 
     def __init__(self, recipe: ConvertRecipe) -> None:
         self.config: TextConfig = recipe.data
         self.tokenizer = _tokenizer(recipe.source.model)
+        self.masked = _is_masked_language_model(recipe.source.model)
+        if self.masked and self.tokenizer.mask_token_id is None:
+            raise InputError(f"{recipe.source.model}: a masked language model whose tokenizer has no mask token")
         lines = read_lines(Path(recipe.data.text))
         unique = list(dict.fromkeys(lines))
         step = len(unique) / recipe.data.held_out
@@ -77,10 +87,22 @@ class Texts:
         return made
 
     def _encode(self, texts: list[str]) -> dict[str, Any]:
-        encoded = self.tokenizer(
-            texts, padding=True, truncation=True, max_length=self.config.tokens, return_tensors="pt"
+        encoded = dict(
+            self.tokenizer(
+                texts,
+                padding=True,
+                truncation=True,
+                max_length=self.config.tokens,
+                return_tensors="pt",
+                return_special_tokens_mask=self.masked,
+            )
         )
-        return dict(encoded)
+        if self.masked:
+            special = encoded.pop("special_tokens_mask").bool()
+            generator = torch.Generator().manual_seed(zlib.crc32("\n".join(texts).encode()))
+            hidden = (torch.rand(special.shape, generator=generator) < MASKED_SHARE) & ~special
+            encoded["input_ids"] = encoded["input_ids"].masked_fill(hidden, self.tokenizer.mask_token_id)
+        return encoded
 
 
 def read_lines(path: Path) -> list[str]:
@@ -96,6 +118,14 @@ def read_lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _is_masked_language_model(name: str) -> bool:
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    names = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False).architectures or []
+    return bool(names) and names[0] in MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()
 
 
 def _tokenizer(name: str) -> Any:
