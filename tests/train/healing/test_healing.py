@@ -20,7 +20,7 @@ from own_models import small
 
 transformers = pytest.importorskip("transformers")
 
-from tiny_text import error, recipe_of, write_model  # noqa: E402  (needs transformers)
+from tiny_text import error, recipe_of, write_model, write_text  # noqa: E402  (needs transformers)
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +192,15 @@ def test_recipes_and_texts_that_cannot_be(tmp_path):
         Texts(recipe)
     with pytest.raises(InputError, match="cannot open it"):
         load_source(str(tmp_path / "nothing"))
+    write_text(tmp_path / "text.txt")
+    (tmp_path / "model" / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"cannot open it|no tokenizer"):
+        Texts(recipe)
+
+
+def test_only_masked_language_models_read_masked_text(tmp_path):
+    recipe = recipe_of(tmp_path)
+    path = tmp_path / "model" / "config.json"
+    for name, masked in (("BertForMaskedLM", True), ("BertModel", False), ("BartForConditionalGeneration", False)):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "architectures": [name]}))
+        assert Texts(recipe).masked is masked

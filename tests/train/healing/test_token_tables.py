@@ -8,7 +8,7 @@ import torch
 
 import lutra
 from lutra.errors import ConversionError
-from lutra.models.convert.carry import around
+from lutra.models.convert.carry import wrapper_of
 from lutra.models.convert.replace import remove_mlps
 from lutra.models.convert.token_table import TokenIds, TokenTable
 from lutra.nn.weightless import weightless_blocks
@@ -41,7 +41,7 @@ def converted(teacher, batches, **options):
 
 
 def tables_of(model):
-    return [around(model, each, TokenTable) for each in model.lutra_conversion.converted]
+    return [wrapper_of(model, each, TokenTable) for each in model.lutra_conversion.converted]
 
 
 def test_rows_are_shrunken_means_and_a_token_can_be_left_out():

@@ -19,6 +19,8 @@ from lutra.models.convert.token_table import TokenIds, TokenTable, embedding_of
 from lutra.nn.weightless import WeightlessBlock
 from lutra.recipes.language import BlockConfig
 
+Wrapper = TypeVar("Wrapper", bound=nn.Module)
+
 
 def carry_out(model: nn.Module, converted: list[Converted]) -> None:
     """Put the blocks of `converted` into `model` and remember what was done; all or nothing."""
@@ -58,10 +60,7 @@ def _put(surgery: Surgery, converted: Converted, ids: TokenIds | None) -> None:
     put_modules(surgery, row, modules)
 
 
-Wrapper = TypeVar("Wrapper", bound=nn.Module)
-
-
-def around(model: nn.Module, converted: Converted, kind: type[Wrapper]) -> Wrapper | None:
+def wrapper_of(model: nn.Module, converted: Converted, kind: type[Wrapper]) -> Wrapper | None:
     """What of a kind (`Massive`, `TokenTable`) stands around the block of a row, if anything does."""
     path = converted.row.block_path
     while path.endswith(".block"):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lutra.errors import ConversionError, InputError
-from lutra.models.convert.carry import around
+from lutra.models.convert.carry import wrapper_of
 from lutra.models.convert.places import Massive
 from lutra.models.convert.plan import Found
 from lutra.models.convert.record_of import Converted, conversion_of
@@ -125,7 +125,7 @@ def _task_of(row: Found, known: Rows, x: Tensor, means: TokenMeans | None) -> _T
 
 def _massive_of(model: nn.Module, converted: Converted, known: Rows) -> Tensor:
     """Which tokens have a row of their own, (tokens,) bool."""
-    wrapper = around(model, converted, Massive)
+    wrapper = wrapper_of(model, converted, Massive)
     if wrapper is None:
         return torch.zeros(len(known.x), dtype=torch.bool, device=known.x.device)
     return find_massive_(wrapper, known.x, known.y)

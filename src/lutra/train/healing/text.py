@@ -28,13 +28,10 @@ def load_source(name: str) -> nn.Module:
 
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
-        wanted = model_class(config.architectures) or transformers.AutoModel
+        wanted = _class_of(name) or transformers.AutoModel
         model, problems = wanted.from_pretrained(name, output_loading_info=True, dtype=torch.float32, **WEIGHTS_ONLY)
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{name}: cannot open it as a Hugging Face model ({str(error).splitlines()[0][:160]})"
-        ) from None
+        raise _cannot_open(name, error) from None
     if problems["missing_keys"]:
         missing = ", ".join(sorted(problems["missing_keys"])[:3])
         raise InputError(f"{name}: has no weights for {missing}; they would be random")
@@ -121,11 +118,21 @@ def read_lines(path: Path) -> list[str]:
 
 
 def _is_masked_language_model(name: str) -> bool:
-    import transformers
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    """By its class: models that also translate or summarise (BART) read whole text."""
+    try:
+        return str(getattr(_class_of(name), "__name__", "")).endswith("ForMaskedLM")
+    except (OSError, ValueError, KeyError) as error:
+        raise _cannot_open(name, error) from None
 
-    names = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False).architectures or []
-    return bool(names) and names[0] in MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()
+
+def _class_of(name: str) -> Any:
+    import transformers
+
+    return model_class(transformers.AutoConfig.from_pretrained(name, trust_remote_code=False).architectures)
+
+
+def _cannot_open(name: str, error: Exception) -> InputError:
+    return InputError(f"{name}: cannot open it as a Hugging Face model ({str(error).splitlines()[0][:160]})")
 
 
 def _tokenizer(name: str) -> Any:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lutra.errors import ConversionError
-from lutra.models.convert.carry import around
+from lutra.models.convert.carry import wrapper_of
 from lutra.models.convert.places import Massive
 from lutra.models.convert.record_of import Converted
 from lutra.models.convert.token_table import TokenTable
@@ -62,7 +62,7 @@ def token_means(
     means: dict[str, TokenMeans] = {}
     tables: dict[str, TokenTable] = {}
     for each in converted:
-        table = around(model, each, TokenTable)
+        table = wrapper_of(model, each, TokenTable)
         assert table is not None
         tables[each.row.path] = table
         sums = torch.zeros(table.entries.shape, device=table.entries.device)
@@ -71,7 +71,7 @@ def token_means(
         return means
     for found in each_pass(teacher, [each.row for each in converted], batches, with_ids=True):
         for each in converted:
-            known, massive = found[each.row.path], around(model, each, Massive)
+            known, massive = found[each.row.path], wrapper_of(model, each, Massive)
             kept = known.x.new_ones(len(known.x), dtype=torch.bool)
             means[each.row.path].add_(known, kept if massive is None else ~massive.is_massive(known.x))
     for path, table in tables.items():
