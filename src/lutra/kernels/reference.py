@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+_WORD = 2**32 - 1
 EfdForm = Literal["exponential", "normalised"]
 InputGradient = Literal["identity", "mean", "window"]
 
@@ -188,6 +189,49 @@ class _StraightThrough(Function):
 def straight_through(exact: Tensor, surrogate: Tensor) -> Tensor:
     """The value of `exact`, bit for bit, with the gradient of `surrogate`."""
     return _StraightThrough.apply(exact, surrogate)  # type: ignore[no-untyped-call,no-any-return]
+
+
+def dropout_factors(key: int, rows: Tensor, columns: int, p: float) -> Tensor:
+    """What dropout multiplies with, 0 or 1 / (1 - p), in `columns` of the numbered `rows`: (R,) int64 -> (R, columns).
+
+    A hash of key, row and column decides, so that no mask has to be kept for the backward pass.
+    """
+    row = _mix(_mix(torch.full_like(rows, key)) ^ (key >> 32 & _WORD))
+    row = _mix(row ^ _mix(rows) ^ ((rows >> 32 & _WORD) * 0x9E3779B9 & _WORD))
+    column = torch.arange(columns, device=rows.device) * 0x9E3779B9 & _WORD
+    random = _mix(column + row[:, None])
+    return (random >= dropout_threshold(p)).float() * torch.tensor(1 / (1 - p), dtype=torch.float32)
+
+
+def dropout_threshold(p: float) -> int:
+    """An element is dropped if its 32 random bits are below this."""
+    return min(_WORD, round(p * 2**32))
+
+
+def _mix(x: Tensor) -> Tensor:
+    """A bijection of 32 bits, held in int64 (Wellons' "lowbias32"); higher bits of `x` are ignored."""
+    x = x & _WORD
+    x = (x ^ x >> 16) * 0x7FEB352D & _WORD
+    x = (x ^ x >> 15) * 0x846CA68B & _WORD
+    return x ^ x >> 16
+
+
+def attention(qkv: Tensor, heads: int, p: float, key: int, causal: bool) -> Tensor:
+    """Multi-head attention to all or to what is not later, (B, T, 3 D) -> (B, T, D), with dropout of probabilities.
+
+    Row `(b * heads + h) * T + t` of `dropout_factors` belongs to query t of head h of sequence b.
+    """
+    batch, length, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+    q, k, v = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in qkv.split(width, dim=2))  # (B, H, T, D/H)
+    scores = q @ k.transpose(2, 3) / math.sqrt(width // heads)
+    if causal:
+        future = torch.ones(length, length, dtype=torch.bool, device=qkv.device).triu(1)
+        scores = scores.masked_fill(future, -math.inf)
+    probabilities = scores.softmax(dim=3)
+    factors = dropout_factors(key, torch.arange(batch * heads * length, device=qkv.device), length, p)
+    kept = probabilities * factors.view(batch, heads, length, length).to(probabilities.dtype)
+    context: Tensor = (kept @ v).transpose(1, 2).flatten(2)
+    return context
 
 
 class AdamWNumbers(NamedTuple):

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lutra.errors import InputError
+from lutra.kernels.attention import attention
 from lutra.nn.binary_linear import LatentWeight, QuantisedLinear
+from lutra.nn.dropout import Dropout
 from lutra.nn.modules import ModuleList
 from lutra.nn.quantizers import ActivationQuantiser
 from lutra.nn.weightless import WeightlessBlock
@@ -32,12 +34,8 @@ class CausalSelfAttention(nn.Module):
         self.c_proj = _linear(config.width, config.width, config.bias, _residual_std(config))
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, length, width = x.shape
-        per_head = (batch, length, self.heads, width // self.heads)
-        q, k, v = (part.view(per_head).transpose(1, 2) for part in self.c_attn(x).split(width, dim=2))  # (B, H, T, D/H)
-        dropout = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
-        projected: Tensor = self.c_proj(y.transpose(1, 2).reshape(batch, length, width))  # (B, T, D)
+        p = self.dropout if self.training else 0.0
+        projected: Tensor = self.c_proj(attention(self.c_attn(x), self.heads, p, causal=True))
         return projected
 
 
@@ -60,7 +58,7 @@ class BinaryCausalSelfAttention(nn.Module):
         self.probability_quantiser = ActivationQuantiser(binary.activation_bits, False)
         self.context_quantiser = ActivationQuantiser(binary.activation_bits, True, config.width)
         self.output = _binary_linear(config, binary, _residual_std(config))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         future = torch.ones(config.context, config.context, dtype=torch.bool).triu(1)
         self.future: Tensor
         self.register_buffer("future", future, persistent=False)
@@ -108,7 +106,7 @@ class Block(nn.Module):
         if config.ffn != "none":
             self.ln_2 = nn.LayerNorm(config.width, bias=config.bias)
             self.mlp = MLP(config) if config.ffn == "mlp" else WeightlessBlock(config.width, weightless, seed)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.dropout(self.attn(self.ln_1(x)))
@@ -144,7 +142,7 @@ class GPT(nn.Module):
                 {
                     "wte": _embedding(vocabulary_size, config.width),
                     "wpe": _embedding(config.context, config.width),
-                    "drop": nn.Dropout(config.dropout),
+                    "drop": Dropout(config.dropout),
                     "h": ModuleList(Block(config, weightless, block_seed) for block_seed in block_seeds),
                     "ln_f": nn.LayerNorm(config.width, bias=config.bias),
                 }

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lutra.errors import CheckpointError, InputError
+from lutra.kernels.attention import attention
+from lutra.nn.dropout import Dropout
 from lutra.nn.weightless import WeightlessBlock
 from lutra.recipes.language import BlockConfig
 from lutra.recipes.vision import CHANNELS, VisionModelConfig
@@ -32,11 +34,8 @@ class Attention(nn.Module):
         self.proj = _linear(config.width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, rows, width = x.shape
-        per_head = (batch, rows, self.heads, width // self.heads)
-        q, k, v = (part.reshape(per_head).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=2))  # (B, H, T, D/H)
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
-        return self.proj(y.transpose(1, 2).reshape(batch, rows, width))  # type: ignore[no-any-return]
+        p = self.dropout if self.training else 0.0
+        return self.proj(attention(self.qkv(x), self.heads, p, causal=False))  # type: ignore[no-any-return]
 
 
 class Mlp(nn.Module):
@@ -63,7 +62,7 @@ class Block(nn.Module):
         if config.ffn != "none":
             self.norm2 = nn.LayerNorm(config.width, eps=NORM_EPSILON)
             self.mlp = Mlp(config) if config.ffn == "mlp" else WeightlessBlock(config.width, weightless, seed)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self._some_images(self.dropout(self.attn(self.norm1(x))))
