@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +65,17 @@ def test_all_models_are_evaluated_in_both_arithmetics(trained):
     assert "Accuracy on the test images" in run.report.read_text()
     entry = {"recipe": {"name": "a", "seed": 1}, "evaluate": result, "recorded": "2026-01-01"}
     assert vision_results_table([entry]).rows[0][0] == "a"
+
+
+def test_a_baseline_that_is_trained_in_part_is_left_out(trained, tmp_path):
+    run, recipe = trained
+    part = RunFiles(tmp_path / "part")
+    shutil.copytree(run.root, part.root)
+    log = part.baseline("none").train_log
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:-1]))
+    result = evaluate_vision(part, recipe)
+    assert result["unfinished"] == {"none": 30} and result["recovery"] is None
+    assert result["accuracy"]["baselines"].keys() == {"mlp"}
 
 
 def test_rows_are_what_the_blocks_receive_of_the_test_images(trained):

@@ -7,13 +7,18 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from lutra.errors import FrozenModelError, InputError
+from lutra.errors import FrozenModelError, InputError, RunDirectoryError
 from lutra.evaluate.language import evaluate_run, generate_from_run
 from lutra.freeze.block import freeze_model, weightless_blocks
 from lutra.freeze.engines import load_with_engine
 from lutra.freeze.step import capture_inputs, freeze_run
 from lutra.frozen import golden, store
 from lutra.frozen.graph import FrozenModel, block_inputs
+from lutra.models.integer import parts_of
+from lutra.papers.experiments.integers import collect
+from lutra.recipes.language import BinaryAttentionConfig
+from lutra.report.record import require_complete_language
+from lutra.report.tables import summary_tables
 from lutra.runs.files import RunFiles
 from lutra.runs.typed import read_evidence
 from lutra.train.checkpoint import load_model
@@ -69,6 +74,45 @@ def test_runs_in_which_only_blocks_were_frozen_still_evaluate_and_write(trained,
     assert result["frozen_baselines"] == {}
     texts = [generate_from_run(old, recipe, "ROMEO:", characters=20, engine=engine) for engine in ("torch", "golden")]
     assert texts[0] == texts[1] and texts[0].startswith("ROMEO:") and len(texts[0]) == 26
+
+
+def test_what_is_trained_in_part_is_no_result(trained, tmp_path):
+    """A baseline that was stopped is left out, a model that was is named, and neither gives a recovery or a record."""
+    run, recipe, _ = trained
+    part = RunFiles(tmp_path / "part")
+    shutil.copytree(run.root, part.root)
+    for name, files in (("mlp", part.baseline("mlp")), ("ours", part)):
+        files.train_log.write_text("".join(files.train_log.read_text().splitlines(keepends=True)[:-1]))
+        result = evaluate_run(part, recipe)
+        assert result["unfinished"][name] == 4 and result["recovery"] is None
+        assert result["baselines"].keys() == result["frozen_baselines"].keys() == {"none"}
+        labels = [row[0] for row in summary_tables(part, recipe, "evaluate")[0].rows]
+        assert [label for label in labels if label.startswith("trained in part")]
+        with pytest.raises(RunDirectoryError, match=rf"trained only in part: .*{name} at iteration 4"):
+            require_complete_language(part, recipe)
+        with pytest.raises(InputError, match="trained in part"):
+            collect([part.root])
+    assert evaluate_run(run, recipe)["unfinished"] == {}
+
+
+@pytest.mark.parametrize("ffn", ["weightless", "mlp", "none"])
+def test_of_a_model_with_binary_attention_the_blocks_alone_are_frozen(tmp_path, ffn):
+    run, recipe = RunFiles(tmp_path), tiny_recipe(ffn)
+    binary = recipe.model.model_copy(update={"binary_attention": BinaryAttentionConfig(activation_bits=4)})
+    hardware = recipe.hardware.model_copy(update={"rows": 40})
+    recipe = recipe.model_copy(update={"model": binary, "hardware": hardware, "baselines": ()})
+    logged = train_run(run, recipe)["best_validation_loss"]
+    frozen = freeze_run(run, recipe)
+    losses = evaluate_run(run, recipe)["validation_loss"]
+    if ffn == "weightless":
+        assert losses["golden"] == losses["fake_quantised"] == logged
+        samples, model = load_file(run.samples), store.load(run.frozen)
+        assert model.whole is None and samples.keys() == set(frozen["graphs"]) == {graph.name for graph in model.graphs}
+        assert all(len(rows) == 40 for rows in samples.values())
+    else:
+        assert frozen["graphs"] == [] and not store.exists(run.frozen) and losses == {"float": logged}
+    with pytest.raises(InputError, match="1-bit weights has no integer form"):
+        parts_of(load_model(run))
 
 
 def test_captured_rows_are_what_the_blocks_receive(trained):

@@ -8,6 +8,7 @@ from lutra.data.text import load_dataset
 from lutra.evaluate.machine import simulated_gpt
 from lutra.evaluate.recovery import recovery
 from lutra.evaluate.text import generate_text
+from lutra.evaluate.unfinished import unfinished_trainings
 from lutra.freeze.block import quantise_blocks
 from lutra.freeze.engines import EngineName, load_with_engine
 from lutra.freeze.whole import FrozenGpt
@@ -28,8 +29,10 @@ def evaluate_run(files: RunFiles, recipe: Recipe, engine: EngineName = "golden")
     Returns:
         `validation_loss` by arithmetic: the engine's name (whole in integers), "fake_quantised" (integer blocks, the
         rest in floating point), "float"; the latter alone where nothing was frozen. `baselines` (float) and
-        `frozen_baselines` (whole in integers) by ffn. `recovery`, of integers among integers where there are all of
-        them (None unless both baselines are trained), `tokens`, `engine`; `frozen_hash`, if the frozen model counted.
+        `frozen_baselines` (whole in integers) by ffn; baselines that are not trained to the end are left out.
+        `recovery`, of integers among integers where there are all of them (None unless all three models are trained to
+        the end), `unfinished` (see `unfinished_trainings`), `tokens`, `engine`; `frozen_hash`, if the frozen model
+        counted.
 
     Raises:
         CheckpointError, FrozenModelError, InputError: see `load_with_engine`.
@@ -47,7 +50,9 @@ def evaluate_run(files: RunFiles, recipe: Recipe, engine: EngineName = "golden")
     if engine != "torch" and (blocks or store.exists(files.frozen)):
         model = load_with_engine(files, engine)
         losses = {engine: validation_loss(model, tokens, batch), **losses}
-    trained = [ffn for ffn in recipe.baselines if files.baseline(ffn).best_checkpoint.exists()]
+    unfinished = unfinished_trainings(files, recipe)
+    begun = [ffn for ffn in recipe.baselines if files.baseline(ffn).best_checkpoint.exists()]
+    trained = [ffn for ffn in begun if ffn not in unfinished]
     baselines = {ffn: validation_loss(load_model(files.baseline(ffn)), tokens, batch) for ffn in trained}
     frozen_baselines = {
         ffn: validation_loss(load_with_engine(files.baseline(ffn), engine), tokens, batch)
@@ -55,14 +60,15 @@ def evaluate_run(files: RunFiles, recipe: Recipe, engine: EngineName = "golden")
         if engine in losses and store.exists(files.baseline(ffn).frozen)
     }
     compared = frozen_baselines if frozen_baselines.keys() == baselines.keys() else baselines
-    both = {"mlp", "none"} <= compared.keys()
+    all_three = {"mlp", "none"} <= compared.keys() and "ours" not in unfinished
     ours = losses.get(engine, losses["float"])
     result = {
         "frozen_hash": store.content_hash(files.frozen) if engine in losses else None,
         "validation_loss": losses,
         "baselines": baselines,
         "frozen_baselines": frozen_baselines,
-        "recovery": recovery(compared["none"], ours, compared["mlp"]) if both else None,
+        "recovery": recovery(compared["none"], ours, compared["mlp"]) if all_three else None,
+        "unfinished": unfinished,
         "tokens": len(tokens) - 1,
         "engine": engine if engine in losses else "torch",
     }

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from lutra.data.images import Images, evaluation_batches, load_images
 from lutra.evaluate.recovery import recovery
+from lutra.evaluate.unfinished import unfinished_trainings
 from lutra.freeze.block import quantise_blocks
 from lutra.freeze.engines import EngineName, load_vision_with_engine
 from lutra.frozen import store
@@ -29,8 +30,8 @@ def evaluate_vision(files: RunFiles, recipe: VisionRecipe, engine: EngineName = 
 
     Returns:
         `validation_loss`, `baselines` and `frozen_baselines` as of a language model, in nats; `accuracy` with the same
-        three as `ours`, `baselines` and `frozen_baselines`; `recovery` (None unless both baselines are trained),
-        `images`, `engine`.
+        three as `ours`, `baselines` and `frozen_baselines`; `recovery` (None unless all three models are trained to the
+        end), `unfinished` (see `unfinished_trainings`), `images`, `engine`.
 
     Raises:
         CheckpointError, FrozenModelError, InputError: a model or the images are missing or do not fit.
@@ -46,7 +47,9 @@ def evaluate_vision(files: RunFiles, recipe: VisionRecipe, engine: EngineName = 
         for block in blocks:
             block.dequantise_()
     ours["float"] = classification_figures(model, data.test, batch)
-    trained = [ffn for ffn in recipe.baselines if files.baseline(ffn).best_checkpoint.exists()]
+    unfinished = unfinished_trainings(files, recipe)
+    begun = [ffn for ffn in recipe.baselines if files.baseline(ffn).best_checkpoint.exists()]
+    trained = [ffn for ffn in begun if ffn not in unfinished]
     real = {ffn: classification_figures(load_vision_model(files.baseline(ffn)), data.test, batch) for ffn in trained}
     frozen = {
         ffn: frozen_figures(files.baseline(ffn), data.test, batch, engine)
@@ -59,15 +62,16 @@ def evaluate_vision(files: RunFiles, recipe: VisionRecipe, engine: EngineName = 
         for name, each in (("ours", ours), ("baselines", real), ("frozen_baselines", frozen))
     }
     counted = engine if engine in ours else "float"
-    both = {"mlp", "none"} <= compared.keys()
-    order = (compared["none"], ours[counted], compared["mlp"]) if both else ()
+    all_three = {"mlp", "none"} <= compared.keys() and "ours" not in unfinished
+    order = (compared["none"], ours[counted], compared["mlp"]) if all_three else ()
     result = {
         "frozen_hash": store.content_hash(files.frozen) if engine in ours else None,
         "validation_loss": {key: figures[0] for key, figures in ours.items()},
         "baselines": {ffn: figures[0] for ffn, figures in real.items()},
         "frozen_baselines": {ffn: figures[0] for ffn, figures in frozen.items()},
         "accuracy": accuracy,
-        "recovery": recovery(*(1 - each[1] for each in order)) if both else None,
+        "recovery": recovery(*(1 - each[1] for each in order)) if all_three else None,
+        "unfinished": unfinished,
         "images": len(data.test),
         "engine": engine,
     }

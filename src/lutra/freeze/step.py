@@ -12,7 +12,8 @@ from torch import Tensor
 from lutra.data.images import evaluation_batches, load_images, resized, training_images
 from lutra.data.text import load_dataset, training_batch, validation_windows
 from lutra.errors import InputError
-from lutra.freeze.block import origin_of, quantise_blocks
+from lutra.freeze.block import freeze_model, origin_of, quantise_blocks
+from lutra.freeze.capture import capture
 from lutra.freeze.transformer import PIXELS, freeze_transformer
 from lutra.freeze.whole import rows_of_pixels
 from lutra.frozen import golden, store
@@ -20,6 +21,7 @@ from lutra.frozen.graph import FrozenModel, Graph, block_inputs
 from lutra.models.gpt import GPT
 from lutra.models.integer_ivit import integer_transformer
 from lutra.models.vit import VisionTransformer
+from lutra.nn.weightless import weightless_blocks
 from lutra.recipes.language import Recipe
 from lutra.recipes.vision import VisionRecipe
 from lutra.runs.files import RunFiles, replacing
@@ -32,10 +34,12 @@ def freeze_run(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
     """Freeze the best checkpoint of a run whole into `files.frozen`, and so every baseline that is trained.
 
     Scales come from training text. The rows (`files.samples`) are what each weightless block receives on the first
-    windows of the validation text.
+    windows of the validation text. Attention with 1-bit weights has no integer form yet: of such a model the blocks
+    alone are frozen, and nothing where it has none.
 
     Returns:
-        `content_hash`, `graphs` (names of the blocks), `rows` per block, and the `baselines` that were frozen.
+        `content_hash` (None where nothing was frozen), `graphs` (names of the blocks), `rows` per block, and the
+        `baselines` that were frozen.
 
     Raises:
         CheckpointError, InputError: no usable checkpoint, or scales that do not fit together.
@@ -54,7 +58,33 @@ def freeze_run(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
     def freeze(trained: RunFiles, each: Recipe) -> FrozenModel:
         return freeze_whole(load_model(trained), each, batches(), trained)
 
+    if recipe.model.binary_attention is not None:
+        windows = (window for window, _ in validation_windows(text.validation, 1, recipe.model.context))
+        return _freeze_blocks(files, recipe, windows)
     return freeze_all(files, recipe, freeze, inputs())
+
+
+def _freeze_blocks(files: RunFiles, recipe: Recipe, windows: Iterator[Tensor]) -> dict[str, Any]:
+    """Freeze the weightless blocks of a run's model, if it has any, and capture their rows on `windows` of tokens."""
+    model = load_model(files)
+    if not weightless_blocks(model):
+        return {"content_hash": None, "graphs": [], "rows": 0, "baselines": []}
+    frozen = freeze_model(model, origin_of(recipe))
+    store.save(frozen, files.frozen)
+    write_samples(files, capture(model, frozen, windows, recipe.hardware.rows))
+    names = [graph.name for graph in frozen.graphs]
+    return {
+        "content_hash": store.content_hash(files.frozen),
+        "graphs": names,
+        "rows": recipe.hardware.rows,
+        "baselines": [],
+    }
+
+
+def write_samples(files: RunFiles, samples: dict[str, np.ndarray]) -> None:
+    """Write `files.samples`, whole or not at all."""
+    with replacing(files.samples) as temporary:
+        temporary.write_bytes(dump_tensors(samples))
 
 
 def freeze_vision(files: RunFiles, recipe: VisionRecipe) -> dict[str, Any]:
@@ -100,8 +130,7 @@ def freeze_all(
     names = [graph.name for graph in frozen.graphs]
     samples = capture_inputs(frozen.require_whole(), inputs, recipe.hardware.rows) if names else {}
     if samples := {**samples, **(images or {})}:
-        with replacing(files.samples) as temporary:
-            temporary.write_bytes(dump_tensors(samples))
+        write_samples(files, samples)
     baselines = [ffn for ffn in recipe.baselines if files.baseline(ffn).best_checkpoint.exists()]
     for ffn in baselines:
         freeze(files.baseline(ffn), recipe.with_ffn(ffn))

@@ -79,6 +79,8 @@ def parts_of(model: nn.Module) -> Parts:
         return _parts_of_vit(model)
     if not isinstance(model, GPT):
         raise InputError(f"a {type(model).__name__} has no integer form; a GPT and a VisionTransformer have one")
+    if model.config.binary_attention is not None:
+        raise InputError("attention with 1-bit weights has no integer form yet; its weightless blocks alone have one")
     layers, transformer = [], cast("Any", model.transformer)
     for index, block in enumerate(transformer.h):
         mlp = Feedforward(block.mlp.c_fc, block.mlp.c_proj) if isinstance(block.mlp, MLP) else block.mlp

@@ -18,6 +18,7 @@ from lutra.recipes.bert_config import BertConfig
 from lutra.recipes.kinds import KINDS, Kind, kind_of, load_function
 from lutra.recipes.language import Recipe
 from lutra.recipes.sections import Experiment
+from lutra.recipes.vision import VisionRecipe
 from lutra.report.bert import read_chain
 from lutra.report.evidence import read_run
 from lutra.runs.files import RunFiles
@@ -36,10 +37,11 @@ def summarise(files: RunFiles, recipe: Experiment) -> dict[str, Any]:
     return {"recipe": {**source, **measured.pop("recipe", {})}, **measured}
 
 
-def summarise_language(files: RunFiles, recipe: Recipe) -> dict[str, Any]:
-    """Losses, and what simulation, synthesis and cost model measured."""
+def summarise_language(files: RunFiles, recipe: Recipe | VisionRecipe) -> dict[str, Any]:
+    """How long it was trained, losses, and what simulation, synthesis and cost model measured."""
     evidence = read_run(files, recipe)
     return {
+        "recipe": {"iterations": recipe.train.iterations},
         "frozen_hash": evidence.frozen_hash,
         "steps": _times(evidence.steps),
         "evaluate": evidence.evaluate,
@@ -127,17 +129,22 @@ def list_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def require_complete_language(files: RunFiles, recipe: Recipe) -> None:
-    """Raise where a run of a language model can not be recorded.
+def require_complete_language(files: RunFiles, recipe: Recipe | VisionRecipe) -> None:
+    """Raise where a run of a language or vision model can not be recorded.
 
     Raises:
-        RunDirectoryError: it has no evaluation, a step that failed, a file that was changed after its step, or one made
-            from another frozen model than the present one.
+        RunDirectoryError: it has no evaluation or one of a model that was trained in part, a step that failed, a file
+            that was changed after its step, or one made from another frozen model than the present one.
     """
     _require_sound(files)
     evidence, root = read_run(files, recipe), files.root
     if evidence.evaluate is None:
         raise RunDirectoryError(f"{root}: has no evaluation; run `lutra evaluate {root}` first")
+    if unfinished := evidence.evaluate.get("unfinished"):
+        done = ", ".join(f"{name} at iteration {iterations}" for name, iterations in unfinished.items())
+        raise RunDirectoryError(
+            f"{root}: of {recipe.train.iterations} iterations trained only in part: {done}; run `lutra run` again"
+        )
     if evidence.stale:
         names = ", ".join(sorted(evidence.stale))
         raise RunDirectoryError(f"{root}: {names} made from an earlier frozen model; run `lutra run` again")

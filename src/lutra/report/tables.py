@@ -86,6 +86,9 @@ def losses_table(evidence: Evidence) -> Table | None:
             rows.append((f"{label}, frozen integers", number(frozen[key], 4)))
         if key in baselines:
             rows.append((label, number(baselines[key], 4)))
+    for name, iterations in evidence.evaluate.get("unfinished", {}).items():
+        label = {"ours": "the model itself", "mlp": "the MLP", "none": "no MLP at all"}[name]
+        rows.append((f"trained in part: {label}", f"at iteration {iterations:,}"))
     if evidence.evaluate.get("recovery") is not None:
         rows.append(
             ("recovery (0: block does nothing, 1: block replaces the MLP)", number(evidence.evaluate["recovery"], 3))
@@ -247,7 +250,8 @@ def vision_results_table(entries: list[dict[str, Any]]) -> Table:
         evaluate = entry.get("evaluate") or {}
         found = evaluate.get("accuracy", {})
         parts = found.get("ours", {}), found.get("frozen_baselines", {})
-        accuracies = (parts[0].get("float"), parts[0].get("golden"), parts[1].get("mlp"), parts[1].get("none"))
+        frozen = parts[0].get(evaluate.get("engine"))
+        accuracies = (parts[0].get("float"), frozen, parts[1].get("mlp"), parts[1].get("none"))
         rows.append(
             (
                 entry["recipe"]["name"],

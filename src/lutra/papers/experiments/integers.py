@@ -29,8 +29,8 @@ def collect(folders: Sequence[Path]) -> dict[str, Any]:
     """The record of the runs in `folders`.
 
     Raises:
-        InputError: a run that is not a language model's, that differs from the others in more than its seed, or whose
-            evaluation is not of its frozen model.
+        InputError: a run that is not a language model's, that differs from the others in more than its seed, that was
+            trained in part, or whose evaluation is not of its frozen model.
     """
     names, engines, tokens = set(), set(), set()
     models: dict[str, list[dict[str, Any]]] = {"weightless": [], "mlp": [], "none": []}
@@ -43,6 +43,10 @@ def collect(folders: Sequence[Path]) -> dict[str, Any]:
         frozen = store.content_hash(files.frozen) if store.exists(files.frozen) else None
         if engine not in found["validation_loss"] or frozen is None or found.get("frozen_hash") != frozen:
             raise InputError(f"{folder}: its losses are not of its frozen model; run `lutra evaluate {folder}` again")
+        if found.get("unfinished"):
+            raise InputError(
+                f"{folder}: a model was trained in part; run `lutra run {folder / 'recipe.toml'} --out {folder}`"
+            )
         source = {"name": recipe.name, "seed": recipe.seed, "hash": recipe.content_hash()}
         losses = found["validation_loss"]
         models["weightless"].append({"recipe": source, "float": losses["float"], "integers": losses[engine]})

@@ -23,6 +23,7 @@ class LanguageEvaluation(Versioned):
     baselines: dict[Baseline, Real] = Field(default_factory=dict)
     frozen_baselines: dict[Baseline, Real] = Field(default_factory=dict)
     recovery: Real | None = None
+    unfinished: dict[Literal["ours", "mlp", "none"], Count] = Field(default_factory=dict)
     tokens: Positive = 1
     engine: Literal["golden", "runtime", "torch"] = "golden"
 
@@ -50,6 +51,7 @@ class VisionEvaluation(Versioned):
     frozen_baselines: dict[Baseline, Real]
     accuracy: Accuracies
     recovery: Real | None
+    unfinished: dict[Literal["ours", "mlp", "none"], Count] = Field(default_factory=dict)
     images: Positive
     engine: Literal["golden", "runtime", "torch"]
 

@@ -30,6 +30,7 @@ class RecordedRecipe(Strict):
     seed: Seed
     hash: Hash
     settings: Hash | None = None
+    iterations: Positive | None = None
 
 
 class RecordedStep(Strict):
