@@ -15,6 +15,8 @@ from lutra.papers.experiments.integers import collect
 from lutra.papers.records import Records
 from lutra.runs.claim import save_recipe
 from lutra.runs.files import write_json
+from lutra.runs.schemas.recorded import VisionRecord
+from lutra.runs.typed import write_record
 
 BASELINE = {"seed": 1, "run": "baselines/a/seed-1", "used": True}
 RECORD = exploration(
@@ -131,3 +133,40 @@ def test_a_record_of_integers_that_is_not_one_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(LutraError, match=r"gpt-mini-integers\.json: .*record it again"):
         table("quweit-2", Records(tmp_path))
+
+
+def test_accuracies_of_vision_runs_stand_in_percent_by_how_long_they_were_trained(tmp_path):
+    def entry(seed, iterations, engine="runtime"):
+        shares = {"mlp": 0.6, "none": 0.5}
+        accuracy = {
+            "ours": {"float": 0.58, **({} if engine == "torch" else {engine: 0.56 + 0.01 * seed})},
+            "baselines": shares,
+            "frozen_baselines": {ffn: share - 0.002 for ffn, share in shares.items()},
+        }
+        evaluate = {
+            "validation_loss": {"float": 1.2},
+            "baselines": {},
+            "frozen_baselines": {},
+            "accuracy": accuracy,
+            "recovery": None,
+            "images": 100,
+            "engine": engine,
+        }
+        recipe = {"name": "vit-mini-cifar10", "seed": seed, "hash": "0123456789abcdef", "iterations": iterations}
+        return {"recipe": recipe, "recorded": "2026-01-01", "evaluate": evaluate}
+
+    path = tmp_path / "vision" / "vit-mini-cifar10.json"
+    path.parent.mkdir()
+    results = [entry(1, 1955), entry(2, 1955), entry(1, 11730), entry(3, 1955, "torch")]
+    write_record(path, VisionRecord, {"name": "vit-mini-cifar10", "results": results})
+    rows = [row for row in table("quweit-2", Records(tmp_path)).rows if row.quantity.startswith("vit-mini")]
+    found = [(row.quantity, row.ours, row.remark) for row in rows]
+    model = "vit-mini on CIFAR-10, "
+    assert found == [
+        (f"{model}weightless blocks", pytest.approx(57.5), "2 seeds, 57.00 to 58.00; in float 58.00; 1,955 iterations"),
+        (f"{model}MLP", pytest.approx(59.8), "2 seeds, 59.80 to 59.80; in float 60.00; 1,955 iterations"),
+        (f"{model}no MLP at all", pytest.approx(49.8), "2 seeds, 49.80 to 49.80; in float 50.00; 1,955 iterations"),
+        (f"{model}weightless blocks", pytest.approx(57.0), "one seed; in float 58.00; 11,730 iterations"),
+        (f"{model}MLP", pytest.approx(59.8), "one seed; in float 60.00; 11,730 iterations"),
+        (f"{model}no MLP at all", pytest.approx(49.8), "one seed; in float 50.00; 11,730 iterations"),
+    ]

@@ -12,7 +12,7 @@ from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
 from lutra.reading import parse_json, read_bytes
 from lutra.runs.schemas.exploration import ExplorationRecord
-from lutra.runs.schemas.recorded import IntegersRecord
+from lutra.runs.schemas.recorded import IntegersRecord, VisionRecord
 from lutra.runs.typed import checked, read_record
 
 PAPERS_MODEL = "gpt-baby"
@@ -27,6 +27,9 @@ _VISION = (
     ("CIFAR-100", "ivit-t-cifar100", 79.2, 78.8, ""),
 )
 """Data set, the recipe that would run it, the paper's accuracies, and what is odd about them."""
+
+SMALLER_VISION = {"vit-mini-cifar10": "vit-mini on CIFAR-10", "vit-mini-cifar100": "vit-mini on CIFAR-100"}
+"""Recorded runs of a vision model that is not the paper's, and what to call them."""
 
 INTEGERS = "gpt-mini-integers"
 """The record of models whole in integers: losses of the same checkpoints in float and in integers."""
@@ -58,11 +61,15 @@ def quweit_2(records: Records) -> PaperTable:
     for name, model in SMALLER_MODELS.items():
         rows += _rows_of_record(records, name, model)
     rows += _rows_of_integers(records)
+    for name, model in SMALLER_VISION.items():
+        rows += _rows_of_vision(records, name, model)
     notes = (
         "gpt-mini is nanoGPT's setting for a CPU: 4 layers, width 128, context 64, 2,000 iterations. Losses of models "
         "smaller than the paper's stand beside each other, not beside the paper's.",
         "Losses of ours: best checkpoint, whole validation text, blocks in integers; mean ± sample standard deviation "
         "over seeds. Recovery: 0 where the block does nothing, 1 where it replaces the MLP.",
+        "vit-mini is a vision transformer for 32 x 32 pixels: 6 layers, width 128, patches of 4 x 4. Its accuracies: "
+        "whole in integers, after the last iteration, all 10,000 test images.",
     )
     return PaperTable("quweit-2", "QuWeiT Table 2: accuracy and loss", tuple(rows), notes)
 
@@ -95,6 +102,32 @@ def _rows_of_integers(records: Records) -> list[Row]:
         seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds, gaps {min(gaps):+.4f} to {max(gaps):+.4f}"
         remark = f"{seeds}; {sum(gaps) / len(gaps):+.4f} against the same checkpoints in float"
         rows.append(Row(f"gpt-mini whole in integers, {_WHOLE[name]}", "nats", None, sum(losses) / len(losses), remark))
+    return rows
+
+
+def _rows_of_vision(records: Records, name: str, model: str) -> list[Row]:
+    """Accuracies whole in integers of recorded runs; float beside."""
+    path = records.file("vision", name)
+    if path is None:
+        return []
+    entries = read_record(path, VisionRecord, "results add")["results"]
+    found: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    for entry in entries:
+        evaluate, iterations = entry["evaluate"], entry["recipe"].get("iterations")
+        if evaluate is None or iterations is None or evaluate["engine"] == "torch":
+            continue
+        accuracy = evaluate["accuracy"]
+        ours = accuracy["ours"][evaluate["engine"]], accuracy["ours"]["float"]
+        found.setdefault((iterations, "weightless"), []).append(ours)
+        for ffn, integers in accuracy["frozen_baselines"].items():
+            found.setdefault((iterations, ffn), []).append((integers, accuracy["baselines"][ffn]))
+    rows = []
+    for (iterations, ffn), accuracies in found.items():
+        percent = [100 * integers for integers, _ in accuracies]
+        seeds = "one seed" if len(percent) == 1 else f"{len(percent)} seeds, {min(percent):.2f} to {max(percent):.2f}"
+        real = 100 * sum(each for _, each in accuracies) / len(accuracies)
+        remark = f"{seeds}; in float {real:.2f}; {iterations:,} iterations"
+        rows.append(Row(f"{model}, {_WHOLE[ffn]}", "%", None, sum(percent) / len(percent), remark))
     return rows
 
 
