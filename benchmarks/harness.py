@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +46,16 @@ def _calls_per_sample(call: Callable[[], Any]) -> int:
     start = time.perf_counter()
     call()
     return max(1, round(SHORTEST_SAMPLE_S / max(time.perf_counter() - start, 1e-7)))
+
+
+def run_in_tree(tree: Path, script: Path, options: list[str]) -> dict[str, Any]:
+    """The JSON object that `script` prints last when it runs on the sources of `tree`, a process with one thread."""
+    environment = {**os.environ, "PYTHONPATH": str(tree.resolve() / "src"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(script), *options], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
 def machine() -> dict[str, Any]:

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -69,13 +67,10 @@ def compare(
 
 
 def _train_in(tree: Path, recipe: Path, model: str, iterations: int) -> dict[str, float]:
+    from harness import run_in_tree
+
     options = ["--recipe", str(recipe.resolve()), "--only", model, "--iterations", str(iterations)]
-    environment = {**os.environ, "PYTHONPATH": str(tree.resolve() / "src"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, __file__, *options], env=environment, stdout=subprocess.PIPE, text=True, check=True
-    )
-    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    return run_in_tree(tree, Path(__file__), options)
 
 
 def train(recipe: Path, model: str, iterations: int) -> dict[str, float]:

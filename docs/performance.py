@@ -66,6 +66,15 @@ that of the model with neither, beside the same of the MLPs.
 *Before* is the same recipe without the optimiser's fused step and the summation in tiles that fit the groups.
 """
 
+TRAINING_STEP = """\
+## Training: one iteration of a whole model
+
+CPU seconds from one batch to the next with one thread, optimiser included, evaluations not; each training a process of
+its own, while other work ran on the same cores, so that only ratios tell something. *Mappings frozen* is an iteration
+after `train.mapping_fraction` of the training, when no connection is chosen any more. *Before* is the same without the
+kernels for attention with dropout and for attention in bfloat16: PyTorch draws and keeps a mask of dropout element by
+element, and the gradient of its attention takes five times as long in bfloat16 as in float32.
+"""
 INFERENCE = """\
 ## Inference: one frozen block on a CPU
 
@@ -145,6 +154,8 @@ def page(folder: Path = RECORDED) -> str:
             _table(folder, "train_default", _training_table),
             _wrapped(TRAINING_MODEL),
             _table(folder, "train_model", _model_table),
+            _wrapped(TRAINING_STEP),
+            _table(folder, "train_step", _step_table),
             _wrapped(INFERENCE),
             _table(folder, "infer_block", _inference_table),
             _wrapped(inference_bound),
@@ -186,6 +197,7 @@ def _table(folder: Path, name: str, table: Callable[[list[dict[str, Any]]], str]
 _OPTIONS = {
     "train_default": "train_block.py --block default",
     "train_model": "train_model.py --tree now=.",
+    "train_step": "train_step.py --tree now=.",
 }
 
 
@@ -310,6 +322,31 @@ def _model_table(rows: list[dict[str, Any]]) -> str:
     return _markdown(head, lines)
 
 
+def _step_table(rows: list[dict[str, Any]]) -> str:
+    head = (
+        "recipe",
+        "batch",
+        "precision",
+        "sources",
+        "blocks, s",
+        "mappings frozen, s",
+        "MLPs, s",
+        "neither, s",
+        "blocks to MLPs",
+        "mappings frozen",
+    )
+    lines = []
+    for key in dict.fromkeys((row["recipe"], row["precision"], row["tree"]) for row in rows):
+        models = {row["model"]: row for row in rows if (row["recipe"], row["precision"], row["tree"]) == key}
+        blocks, mlp, none = (models[model]["step_s"] for model in ("weightless", "mlp", "none"))
+        frozen = models["weightless"]["frozen_step_s"]
+        times = [_three_digits(seconds) for seconds in (blocks, frozen, mlp, none)]
+        recipe, precision, tree = key
+        ratios = [f"{each / mlp:.2f}x" for each in (blocks, frozen)]
+        lines.append([recipe, str(models["mlp"]["batch"]), precision, tree, *times, *ratios])
+    return _markdown(head, lines)
+
+
 def _inference_table(rows: list[dict[str, Any]]) -> str:
     head = (
         "block",
@@ -424,7 +461,8 @@ def _markdown(head: tuple[str, ...], rows: list[list[str]]) -> str:
 
 
 _RECORDS = (
-    "train_block", "train_default", "train_model", "infer_block", "binary_linear", "infer_bert", "infer_whole", "peaks",
+    "train_block", "train_default", "train_model", "train_step",
+    "infer_block", "binary_linear", "infer_bert", "infer_whole", "peaks",
 )  # fmt: skip
 
 

@@ -64,6 +64,24 @@ def test_trainings_beside_each_other(tmp_path: Path) -> None:
     assert "`python benchmarks/train_block.py --block default --json > results/benchmarks/train_default.json`" in page
 
 
+def test_iterations_beside_each_other(tmp_path: Path) -> None:
+    common = {"recipe": "gpt", "precision": "bf16-mixed", "tree": "now", "batch": 64}
+    seconds = {"weightless": (3.0, 1.5), "mlp": (2.0, None), "none": (0.5, None)}
+    rows = [{**common, "model": model, "step_s": s, "frozen_step_s": f} for model, (s, f) in seconds.items()]
+    tmp_path.joinpath("train_step.json").write_text(json.dumps({"machine": MACHINE, "rows": rows}))
+    page = script("docs/performance.py").page(tmp_path)
+    assert "| gpt | 64 | bf16-mixed | now | 3.00 | 1.50 | 2.00 | 0.500 | 1.50x | 0.75x |" in page
+
+
+@pytest.mark.skipif(not native.compiler_available(), reason="no C++ compiler here")
+def test_an_iteration_is_timed_before_and_after_mappings_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    time_steps = script("benchmarks/train_step.py").time_steps
+    ours = time_steps(ROOT / "recipes" / "demo.toml", "weightless", "32-true", 6)
+    mlp = time_steps(ROOT / "recipes" / "demo.toml", "mlp", "bf16-mixed", 6)
+    assert 0 < ours["frozen_step_s"] < ours["step_s"] and mlp["step_s"] > 0 and mlp["frozen_step_s"] is None
+
+
 def test_blocks_that_are_timed_are_the_recipes_and_the_papers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     block_config = script("benchmarks/train_block.py").block_config
