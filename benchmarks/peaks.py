@@ -42,7 +42,7 @@ def per_second(amount: float, call: Callable[[], int]) -> float:
 
 def peaks() -> dict[str, float]:
     """The rates by name."""
-    kernels = native.load_library("peaks", [Path(__file__).parent / "peaks.cpp"], ["-Wno-psabi"])
+    kernels = native.load_library("peaks", [Path(__file__).parent / "native" / "peaks.cpp"], ["-Wno-psabi"])
     rounds = ctypes.c_int64(ROUNDS)
     names = ("permutes", "additions", "permutes_and_additions", "float_additions", "multiply_adds")
     rates = {f"{name}_per_s": per_second(INSTRUCTIONS, lambda n=name: getattr(kernels, n)(rounds)) for name in names}

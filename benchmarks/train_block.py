@@ -147,7 +147,7 @@ def published_step(block: WeightlessBlock, x: Tensor) -> Callable[[], None]:
     """Both LUT layers with the published algorithm; thermometer and summation in PyTorch."""
     library = native.load_library(
         "published-efd",
-        [Path(__file__).parent / "published_efd.cpp"],
+        [Path(__file__).parent / "native" / "published_efd.cpp"],
         [*ISA_FLAGS[supported_isas()[-1]], "-fopenmp-simd"],
     )
     tables = [layer.tables.detach() for layer in block.lut_layers]

@@ -301,64 +301,36 @@ def _training_table(rows: list[dict[str, Any]]) -> str:
 
 
 def _model_table(rows: list[dict[str, Any]]) -> str:
-    head = (
-        "recipe",
-        "iterations",
-        "sources",
-        "blocks, s",
-        "MLPs, s",
-        "neither, s",
-        "blocks to MLPs",
-        "blocks' own part",
-    )
+    times = ("blocks, s", "MLPs, s", "neither, s")
+    head = ("recipe", "iterations", "sources", *times, "blocks to MLPs", "blocks' own part")
     lines = []
     for tree in dict.fromkeys(row["tree"] for row in rows):
         of_tree = {row["model"]: row for row in rows if row["tree"] == tree}
         blocks, mlp, none = (of_tree[model]["cpu_s"] for model in ("weightless", "mlp", "none"))
         any_row = of_tree["weightless"]
         own = f"{_three_digits((blocks - none) / (mlp - none))}x"
-        times = [_three_digits(seconds) for seconds in (blocks, mlp, none)]
-        lines.append([any_row["recipe"], str(any_row["iterations"]), tree, *times, f"{blocks / mlp:.2f}x", own])
+        seconds = [_three_digits(each) for each in (blocks, mlp, none)]
+        lines.append([any_row["recipe"], str(any_row["iterations"]), tree, *seconds, f"{blocks / mlp:.2f}x", own])
     return _markdown(head, lines)
 
 
 def _step_table(rows: list[dict[str, Any]]) -> str:
-    head = (
-        "recipe",
-        "batch",
-        "precision",
-        "sources",
-        "blocks, s",
-        "mappings frozen, s",
-        "MLPs, s",
-        "neither, s",
-        "blocks to MLPs",
-        "mappings frozen",
-    )
+    times = ("blocks, s", "mappings frozen, s", "MLPs, s", "neither, s")
+    head = ("recipe", "batch", "precision", "sources", *times, "blocks to MLPs", "mappings frozen")
     lines = []
     for key in dict.fromkeys((row["recipe"], row["precision"], row["tree"]) for row in rows):
         models = {row["model"]: row for row in rows if (row["recipe"], row["precision"], row["tree"]) == key}
         blocks, mlp, none = (models[model]["step_s"] for model in ("weightless", "mlp", "none"))
         frozen = models["weightless"]["frozen_step_s"]
-        times = [_three_digits(seconds) for seconds in (blocks, frozen, mlp, none)]
-        recipe, precision, tree = key
+        seconds = [_three_digits(each) for each in (blocks, frozen, mlp, none)]
         ratios = [f"{each / mlp:.2f}x" for each in (blocks, frozen)]
-        lines.append([recipe, str(models["mlp"]["batch"]), precision, tree, *times, *ratios])
+        lines.append([key[0], str(models["mlp"]["batch"]), *key[1:], *seconds, *ratios])
     return _markdown(head, lines)
 
 
 def _inference_table(rows: list[dict[str, Any]]) -> str:
-    head = (
-        "block",
-        "tokens",
-        "threads",
-        "ours, ms",
-        "ns a token",
-        "MLP float32",
-        "MLP bf16",
-        "int8 products",
-        "into old memory",
-    )
+    engines = ("MLP float32", "MLP bf16", "int8 products", "into old memory")
+    head = ("block", "tokens", "threads", "ours, ms", "ns a token", *engines)
     lines = [
         [
             row["size"],

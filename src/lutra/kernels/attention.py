@@ -16,8 +16,22 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lutra.kernels.cpu.library import Attention, library
+from lutra.kernels.cpu.library import library
 from lutra.kernels.reference import dropout_threshold
+
+
+class _Call(ctypes.Structure):
+    """`lutra::Attention` of cpu/attention/attention.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("batch", "heads", "length", "width", "threads")),
+        ("bfloat16", ctypes.c_int32),
+        ("causal", ctypes.c_int32),
+        ("threshold", ctypes.c_uint32),
+        ("key", ctypes.c_uint64),
+        ("keep_scale", ctypes.c_float),
+        *((name, ctypes.c_void_p) for name in ("qkv", "y", "logsums", "grad_y", "grad_qkv")),
+    )
 
 
 def attention(qkv: Tensor, heads: int, p: float = 0.0, *, causal: bool) -> Tensor:
@@ -73,7 +87,7 @@ class _Attention(Function):
         call = _call(qkv, logsums, heads, p, key, causal)
         call.y = y.data_ptr()
         if y.numel():
-            _kernels().lutra_attention_forward(call)
+            _kernels().lutra_attention_forward(ctypes.byref(call))
         ctx.save_for_backward(qkv, logsums)
         ctx.options = heads, p, key, causal
         return y
@@ -86,13 +100,13 @@ class _Attention(Function):
         call = _call(qkv, logsums, *ctx.options)
         call.grad_y, call.grad_qkv = grad_y.data_ptr(), grad_qkv.data_ptr()
         if qkv.numel():
-            _kernels().lutra_attention_backward(call)
+            _kernels().lutra_attention_backward(ctypes.byref(call))
         return grad_qkv, None, None, None, None
 
 
-def _call(qkv: Tensor, logsums: Tensor, heads: int, p: float, key: int, causal: bool) -> Attention:
+def _call(qkv: Tensor, logsums: Tensor, heads: int, p: float, key: int, causal: bool) -> _Call:
     batch, length, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
-    return Attention(
+    return _Call(
         batch=batch,
         heads=heads,
         length=length,

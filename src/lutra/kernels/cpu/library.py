@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # setup.py loads this file where PyTorch is not installed
 
 log = logging.getLogger("lutra")
 
-SOURCES = ("forward.cpp", "mapping.cpp", "scores.cpp", "backward.cpp", "optimiser.cpp", "attention.cpp")
+SOURCES = ("forward.cpp", "mapping.cpp", "scores.cpp", "backward.cpp", "optimiser.cpp", "attention/attention.cpp")
 ISA_FLAGS = {
     "scalar": [],
     "avx2": ["-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mpopcnt"],
@@ -74,20 +74,6 @@ class Slice(ctypes.Structure):
     )
 
 
-class Attention(ctypes.Structure):
-    """`lutra::Attention` of attention.cpp."""
-
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("batch", "heads", "length", "width", "threads")),
-        ("bfloat16", ctypes.c_int32),
-        ("causal", ctypes.c_int32),
-        ("threshold", ctypes.c_uint32),
-        ("key", ctypes.c_uint64),
-        ("keep_scale", ctypes.c_float),
-        *((name, _pointer) for name in ("qkv", "y", "logsums", "grad_y", "grad_qkv")),
-    )
-
-
 def pointer(tensor: Tensor | None) -> int | None:
     """Address of a tensor's data; None for no tensor."""
     return None if tensor is None else tensor.data_ptr()
@@ -131,7 +117,7 @@ def _library(isa: str) -> ctypes.CDLL | None:
     loaded.lutra_column_argmax.argtypes = [_pointer, integer, integer, _pointer, integer]
     loaded.lutra_column_argmax.restype = None
     for name in ("lutra_attention_forward", "lutra_attention_backward"):
-        getattr(loaded, name).argtypes = [ctypes.POINTER(Attention)]
+        getattr(loaded, name).argtypes = [_pointer]
         getattr(loaded, name).restype = None
     types = (_pointer, _pointer, integer, integer, ctypes.c_int32, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_float)
     loaded.lutra_dropout.argtypes = [*types, integer]

@@ -1,11 +1,11 @@
 // Attention, causal or of all to all, with dropout of its probabilities, forward and backward, in float32.
 //
-// One head of one sequence at a time, which fits in the cache, in blocks of queries: neither scores nor a mask of what was
-// dropped are ever written to memory. Heads are independent, so that any number of threads gives the same bits.
+// One head of one sequence at a time, which fits in the cache, in blocks of queries: neither scores nor a mask of what
+// was dropped are ever written to memory. Heads are independent, so that any number of threads gives the same bits.
 #include <cmath>
 #include <limits>
 
-#include "block.h"
+#include "../block.h"
 #include "dropout.h"
 #include "matrix.h"
 
@@ -45,7 +45,8 @@ struct Rows {
     void read(float* to) const {
         const int64_t padded = round_up(width, 16);
         for (int64_t row = 0; row < length; ++row)
-            for (int64_t column = 0; column < padded; column += 16) store(to + row * padded + column, vector(row, column));
+            for (int64_t column = 0; column < padded; column += 16)
+                store(to + row * padded + column, vector(row, column));
     }
     // (padded width, padded length)
     void read_transposed(float* to) const {
@@ -53,7 +54,8 @@ struct Rows {
         alignas(64) float tile[16 * 16];
         for (int64_t row = 0; row < padded; row += 16)
             for (int64_t column = 0; column < round_up(width, 16); column += 16) {
-                for (int64_t i = 0; i < 16; ++i) store(tile + 16 * i, row + i < length ? vector(row + i, column) : splat(0));
+                for (int64_t i = 0; i < 16; ++i)
+                    store(tile + 16 * i, row + i < length ? vector(row + i, column) : splat(0));
                 transpose16(tile, 16, to + column * padded + row, padded);
             }
     }
@@ -70,7 +72,7 @@ struct Rows {
         }
     }
 
-  private:
+private:
     Floats vector(int64_t row, int64_t column) const {
         const int64_t lanes = std::min<int64_t>(16, width - column);
         const char* from = at(row, column);
@@ -87,8 +89,13 @@ struct Head {
     const Dropout dropout;
 
     Head(const Attention& attention, int64_t task)
-        : a(attention), batch(task / a.heads), head(task % a.heads), length(a.length), width(a.padded_width()),
-          padded_length(a.padded_length()), dropout{a.key, a.threshold, a.keep_scale} {}
+        : a(attention),
+          batch(task / a.heads),
+          head(task % a.heads),
+          length(a.length),
+          width(a.padded_width()),
+          padded_length(a.padded_length()),
+          dropout{a.key, a.threshold, a.keep_scale} {}
 
     Rows part(const void* tensor, int64_t parts, int64_t which) const {
         const int64_t all = a.heads * a.width, size = a.bfloat16 ? 2 : 4;
@@ -96,15 +103,18 @@ struct Head {
         return {first, parts * all, a.length, a.width, a.bfloat16 != 0};
     }
     float* logsums() const { return a.logsums + (batch * a.heads + head) * a.length; }
-    uint32_t random_row(int64_t query) const { return dropout.of_row((uint64_t)((batch * a.heads + head) * a.length + query)); }
+    uint32_t random_row(int64_t query) const {
+        return dropout.of_row((uint64_t)((batch * a.heads + head) * a.length + query));
+    }
     // Keys that a block of queries up to `last` sees, and how many the vectors that hold them have room for.
     int64_t keys(int64_t last) const { return a.causal ? last : length; }
     int64_t columns(int64_t last) const { return round_up(keys(last), 16); }
 
-    // Scores of queries [first, last), (last - first, padded length), zeros for keys that a query must not see: those of
-    // the whole block's last vector are computed all the same.
+    // Scores of queries [first, last), (last - first, padded length), zeros for keys that a query must not see: those
+    // of the whole block's last vector are computed all the same.
     void scores(const float* q, const float* k_transposed, int64_t first, int64_t last, float* to) const {
-        multiply<false>(q + first * width, width, 1, k_transposed, padded_length, to, padded_length, last - first, columns(last), a.width);
+        multiply<false>(q + first * width, width, 1, k_transposed, padded_length, to, padded_length, last - first,
+                        columns(last), a.width);
     }
 
     void forward() const {
@@ -117,8 +127,10 @@ struct Head {
         for (int64_t first = 0; first < length; first += QUERIES) {
             const int64_t last = std::min(length, first + QUERIES);
             scores(q.data(), k.data(), first, last, p.data());
-            for (int64_t query = first; query < last; ++query) softmax(query, columns(last), &p[(query - first) * padded_length]);
-            multiply<false>(p.data(), padded_length, 1, v.data(), width, out.data(), width, last - first, width, keys(last));
+            for (int64_t query = first; query < last; ++query)
+                softmax(query, columns(last), &p[(query - first) * padded_length]);
+            multiply<false>(p.data(), padded_length, 1, v.data(), width, out.data(), width, last - first, width,
+                            keys(last));
             for (int64_t query = first; query < last; ++query) y.write(query, &out[(query - first) * width]);
         }
     }
@@ -128,7 +140,8 @@ struct Head {
         const Floats scale = splat(a.scale());
         Floats highest = splat(-std::numeric_limits<float>::infinity());
         for (int64_t column = 0; column < columns; column += 16) {
-            const Floats score = visible(query, column, load(row + column) * scale, -std::numeric_limits<float>::infinity());
+            const Floats score =
+                visible(query, column, load(row + column) * scale, -std::numeric_limits<float>::infinity());
             highest = score > highest ? score : highest;
             store(row + column, score);
         }
@@ -160,8 +173,10 @@ struct Head {
     }
 
     void backward() const {
-        Workspace<float> q(length * width), k(length * width), v_transposed(width * padded_length), k_transposed(width * padded_length);
-        Workspace<float> grad_y(length * width), p(QUERIES * padded_length), grad_p(QUERIES * padded_length), grad_q(QUERIES * width);
+        Workspace<float> q(length * width), k(length * width), v_transposed(width * padded_length),
+            k_transposed(width * padded_length);
+        Workspace<float> grad_y(length * width), p(QUERIES * padded_length), grad_p(QUERIES * padded_length),
+            grad_q(QUERIES * width);
         Buffer<float> grad_k(padded_length * width), grad_v(padded_length * width);
         part(a.qkv, 3, 0).read(q.data());
         part(a.qkv, 3, 1).read(k.data());
@@ -169,15 +184,20 @@ struct Head {
         part(a.qkv, 3, 2).read_transposed(v_transposed.data());
         part(a.grad_y, 1, 0).read(grad_y.data());
         for (int64_t first = 0; first < length; first += QUERIES) {
-            const int64_t last = std::min(length, first + QUERIES), count = last - first, seen = keys(last), padded = columns(last);
+            const int64_t last = std::min(length, first + QUERIES), count = last - first, seen = keys(last),
+                          padded = columns(last);
             scores(q.data(), k_transposed.data(), first, last, p.data());
-            multiply<false>(&grad_y[first * width], width, 1, v_transposed.data(), padded_length, grad_p.data(), padded_length, count, padded, a.width);
+            multiply<false>(&grad_y[first * width], width, 1, v_transposed.data(), padded_length, grad_p.data(),
+                            padded_length, count, padded, a.width);
             for (int64_t query = first; query < last; ++query)
-                softmax_backward(query, padded, &p[(query - first) * padded_length], &grad_p[(query - first) * padded_length]);
+                softmax_backward(query, padded, &p[(query - first) * padded_length],
+                                 &grad_p[(query - first) * padded_length]);
             // p: probabilities after dropout; grad_p: gradients of the scores
             multiply<false>(grad_p.data(), padded_length, 1, k.data(), width, grad_q.data(), width, count, width, seen);
-            multiply<true>(p.data(), 1, padded_length, &grad_y[first * width], width, grad_v.data(), width, seen, width, count);
-            multiply<true>(grad_p.data(), 1, padded_length, &q[first * width], width, grad_k.data(), width, seen, width, count);
+            multiply<true>(p.data(), 1, padded_length, &grad_y[first * width], width, grad_v.data(), width, seen, width,
+                           count);
+            multiply<true>(grad_p.data(), 1, padded_length, &q[first * width], width, grad_k.data(), width, seen, width,
+                           count);
             const Rows to = part(a.grad_qkv, 3, 0);
             for (int64_t query = first; query < last; ++query) to.write(query, &grad_q[(query - first) * width]);
         }
@@ -216,16 +236,19 @@ struct Head {
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) void lutra_attention_forward(const Attention* attention) {
-    parallel(attention->batch * attention->heads, attention->threads, [&](int64_t task) { Head(*attention, task).forward(); });
+    parallel(attention->batch * attention->heads, attention->threads,
+             [&](int64_t task) { Head(*attention, task).forward(); });
 }
 
 extern "C" __attribute__((visibility("default"))) void lutra_attention_backward(const Attention* attention) {
-    parallel(attention->batch * attention->heads, attention->threads, [&](int64_t task) { Head(*attention, task).backward(); });
+    parallel(attention->batch * attention->heads, attention->threads,
+             [&](int64_t task) { Head(*attention, task).backward(); });
 }
 
 // y = x * factor, for `rows` of `columns`; the gradient of x is the same of the gradient of y.
-extern "C" __attribute__((visibility("default"))) void lutra_dropout(
-    const void* x, void* y, int64_t rows, int64_t columns, int32_t bfloat16, uint64_t key, uint32_t threshold, float scale, int64_t threads) {
+extern "C" __attribute__((visibility("default"))) void lutra_dropout(const void* x, void* y, int64_t rows,
+                                                                     int64_t columns, int32_t bfloat16, uint64_t key,
+                                                                     uint32_t threshold, float scale, int64_t threads) {
     const Dropout dropout{key, threshold, scale};
     constexpr int64_t TOGETHER = 32;
     const int64_t size = bfloat16 ? 2 : 4;

@@ -2,7 +2,7 @@
 // and any number of threads drops the same. The definition is `reference.dropout_keeps`.
 #pragma once
 
-#include "simd.h"
+#include "../simd.h"
 
 namespace lutra {
 
@@ -28,7 +28,8 @@ struct Dropout {
 
     // What the columns of a row are mixed with.
     uint32_t of_row(uint64_t row) const {
-        return mix(mix(mix((uint32_t)key) ^ (uint32_t)(key >> 32)) ^ mix((uint32_t)row) ^ (uint32_t)(row >> 32) * 0x9e3779b9u);
+        return mix(mix(mix((uint32_t)key) ^ (uint32_t)(key >> 32)) ^ mix((uint32_t)row) ^
+                   (uint32_t)(row >> 32) * 0x9e3779b9u);
     }
     // `scale` for the 16 columns from `column` on that are kept, 0 for the others.
     LUTRA_INLINE Floats factors(uint32_t of_row, int64_t column) const {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "simd.h"
+#include "../simd.h"
 
 namespace lutra {
 
@@ -29,7 +29,8 @@ LUTRA_INLINE void store_bfloat16(uint16_t* to, Floats value) {
 
 // c[row][16 VECTORS] = (or +=) sum over k < depth of a[row * a_row + k * a_k] * b[k * b_k][16 VECTORS], for ROWS rows.
 template <int ROWS, int VECTORS, bool ADD>
-LUTRA_INLINE void multiply_tile(const float* a, int64_t a_row, int64_t a_k, const float* b, int64_t b_k, float* c, int64_t c_row, int64_t depth) {
+LUTRA_INLINE void multiply_tile(const float* a, int64_t a_row, int64_t a_k, const float* b, int64_t b_k, float* c,
+                                int64_t c_row, int64_t depth) {
     Floats sums[ROWS][VECTORS];
     for (int row = 0; row < ROWS; ++row)
         for (int v = 0; v < VECTORS; ++v) sums[row][v] = ADD ? load(c + row * c_row + 16 * v) : splat(0);
@@ -47,14 +48,19 @@ LUTRA_INLINE void multiply_tile(const float* a, int64_t a_row, int64_t a_k, cons
 
 // The same for any number of rows, and of columns that is a multiple of 16.
 template <bool ADD>
-inline void multiply(const float* a, int64_t a_row, int64_t a_k, const float* b, int64_t b_k, float* c, int64_t c_row, int64_t rows, int64_t columns, int64_t depth) {
+inline void multiply(const float* a, int64_t a_row, int64_t a_k, const float* b, int64_t b_k, float* c, int64_t c_row,
+                     int64_t rows, int64_t columns, int64_t depth) {
     for (int64_t column = 0; column < columns; column += 64) {
         const float* from = b + column;
         auto tiles = [&](auto vectors) {
             constexpr int V = decltype(vectors)::value;
             int64_t row = 0;
-            for (; row + 6 <= rows; row += 6) multiply_tile<6, V, ADD>(a + row * a_row, a_row, a_k, from, b_k, c + row * c_row + column, c_row, depth);
-            for (; row < rows; ++row) multiply_tile<1, V, ADD>(a + row * a_row, a_row, a_k, from, b_k, c + row * c_row + column, c_row, depth);
+            for (; row + 6 <= rows; row += 6)
+                multiply_tile<6, V, ADD>(a + row * a_row, a_row, a_k, from, b_k, c + row * c_row + column, c_row,
+                                         depth);
+            for (; row < rows; ++row)
+                multiply_tile<1, V, ADD>(a + row * a_row, a_row, a_k, from, b_k, c + row * c_row + column, c_row,
+                                         depth);
         };
         switch (std::min<int64_t>(4, (columns - column) / 16)) {
             case 1: tiles(std::integral_constant<int, 1>{}); break;
