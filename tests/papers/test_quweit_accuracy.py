@@ -135,8 +135,8 @@ def test_a_record_of_integers_that_is_not_one_is_refused(tmp_path, text):
         table("quweit-2", Records(tmp_path))
 
 
-def test_accuracies_of_vision_runs_stand_in_percent_by_how_long_they_were_trained(tmp_path):
-    def entry(seed, iterations, engine="runtime"):
+def test_accuracies_of_vision_runs_stand_in_percent_and_recipes_apart(tmp_path):
+    def entry(seed, iterations, engine="runtime", settings="0" * 16):
         shares = {"mlp": 0.6, "none": 0.5}
         accuracy = {
             "ours": {"float": 0.58, **({} if engine == "torch" else {engine: 0.56 + 0.01 * seed})},
@@ -153,11 +153,13 @@ def test_accuracies_of_vision_runs_stand_in_percent_by_how_long_they_were_traine
             "engine": engine,
         }
         recipe = {"name": "vit-mini-cifar10", "seed": seed, "hash": "0123456789abcdef", "iterations": iterations}
+        recipe["settings"] = settings
         return {"recipe": recipe, "recorded": "2026-01-01", "evaluate": evaluate}
 
     path = tmp_path / "vision" / "vit-mini-cifar10.json"
     path.parent.mkdir()
     results = [entry(1, 1955), entry(2, 1955), entry(1, 11730), entry(3, 1955, "torch")]
+    results.append(entry(9, 1955, settings="1" * 16))
     write_record(path, VisionRecord, {"name": "vit-mini-cifar10", "results": results})
     rows = [row for row in table("quweit-2", Records(tmp_path)).rows if row.quantity.startswith("vit-mini")]
     found = [(row.quantity, row.ours, row.remark) for row in rows]
@@ -169,4 +171,7 @@ def test_accuracies_of_vision_runs_stand_in_percent_by_how_long_they_were_traine
         (f"{model}weightless blocks", pytest.approx(57.0), "one seed; in float 58.00; 11,730 iterations"),
         (f"{model}MLP", pytest.approx(59.8), "one seed; in float 60.00; 11,730 iterations"),
         (f"{model}no MLP at all", pytest.approx(49.8), "one seed; in float 50.00; 11,730 iterations"),
+        (f"{model}weightless blocks", pytest.approx(65.0), "one seed; in float 58.00; 1,955 iterations"),
+        (f"{model}MLP", pytest.approx(59.8), "one seed; in float 60.00; 1,955 iterations"),
+        (f"{model}no MLP at all", pytest.approx(49.8), "one seed; in float 50.00; 1,955 iterations"),
     ]

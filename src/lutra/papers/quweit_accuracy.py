@@ -106,23 +106,24 @@ def _rows_of_integers(records: Records) -> list[Row]:
 
 
 def _rows_of_vision(records: Records, name: str, model: str) -> list[Row]:
-    """Accuracies whole in integers of recorded runs; float beside."""
+    """Accuracies whole in integers of recorded runs, of each recipe over its seeds; float beside."""
     path = records.file("vision", name)
     if path is None:
         return []
     entries = read_record(path, VisionRecord, "results add")["results"]
-    found: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    found: dict[tuple[int, str, str], list[tuple[float, float]]] = {}
     for entry in entries:
-        evaluate, iterations = entry["evaluate"], entry["recipe"].get("iterations")
+        evaluate, recipe = entry["evaluate"], entry["recipe"]
+        iterations, settings = recipe.get("iterations"), recipe.get("settings") or recipe["hash"]
         if evaluate is None or iterations is None or evaluate["engine"] == "torch":
             continue
         accuracy = evaluate["accuracy"]
         ours = accuracy["ours"][evaluate["engine"]], accuracy["ours"]["float"]
-        found.setdefault((iterations, "weightless"), []).append(ours)
+        found.setdefault((iterations, settings, "weightless"), []).append(ours)
         for ffn, integers in accuracy["frozen_baselines"].items():
-            found.setdefault((iterations, ffn), []).append((integers, accuracy["baselines"][ffn]))
+            found.setdefault((iterations, settings, ffn), []).append((integers, accuracy["baselines"][ffn]))
     rows = []
-    for (iterations, ffn), accuracies in found.items():
+    for (iterations, _, ffn), accuracies in found.items():
         percent = [100 * integers for integers, _ in accuracies]
         seeds = "one seed" if len(percent) == 1 else f"{len(percent)} seeds, {min(percent):.2f} to {max(percent):.2f}"
         real = 100 * sum(each for _, each in accuracies) / len(accuracies)

@@ -40,8 +40,9 @@ def summarise(files: RunFiles, recipe: Experiment) -> dict[str, Any]:
 def summarise_language(files: RunFiles, recipe: Recipe | VisionRecipe) -> dict[str, Any]:
     """How long it was trained, losses, and what simulation, synthesis and cost model measured."""
     evidence = read_run(files, recipe)
+    settings = recipe.model_copy(update={"seed": 0}).content_hash()
     return {
-        "recipe": {"iterations": recipe.train.iterations},
+        "recipe": {"iterations": recipe.train.iterations, "settings": settings},
         "frozen_hash": evidence.frozen_hash,
         "steps": _times(evidence.steps),
         "evaluate": evidence.evaluate,

@@ -1,5 +1,5 @@
 // Which elements dropout keeps: a function of a key, a row and a column alone, so that the backward pass needs no mask
-// and any number of threads drops the same. The definition is `reference.dropout_keeps`.
+// and any number of threads drops the same. The definition is `reference.dropout_factors`.
 #pragma once
 
 #include "../simd.h"
