@@ -28,8 +28,8 @@ class Setting:
 
 ISA = Setting(
     "LUTRA_ISA",
-    "what computes in kernels and runtime: scalar, avx2, avx512, amx (whole programs; elsewhere avx512), triton, or "
-    "reference (plain PyTorch, golden model)",
+    "what computes in kernels and runtime: scalar, avx2, avx512, amx (whole programs, attention in bfloat16; elsewhere "
+    "avx512), triton, or reference (plain PyTorch, golden model)",
     "the best that this machine has",
 )
 CACHE = Setting("LUTRA_CACHE", "the folder of compiled kernels and of Verilator's library", "~/.cache/lutra")

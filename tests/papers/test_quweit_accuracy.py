@@ -164,8 +164,8 @@ def test_accuracies_of_vision_runs_stand_in_percent_and_recipes_apart(tmp_path):
     rows = [row for row in table("quweit-2", Records(tmp_path)).rows if row.quantity.startswith("vit-mini")]
     found = [(row.quantity, row.ours, row.remark) for row in rows]
     model = "vit-mini on CIFAR-10, "
-    both = "2 seeds, 57.00 to 58.00; in float 58.00; 1,955 iterations; recovery 0.75 (0.70 to 0.80)"
-    one_known = "2 seeds, 65.00 to 65.00; in float 58.00; 1,955 iterations; recovery 0.50 in 1 of 2 seeds"
+    both = "2 seeds, 57.00 to 58.00; in float 58.00; 1,955 iterations; recovery 0.70, 0.80"
+    one_known = "2 seeds, 65.00 to 65.00; in float 58.00; 1,955 iterations; recovery 0.50"
     assert found == [
         (f"{model}weightless blocks", pytest.approx(57.5), both),
         (f"{model}MLP", pytest.approx(59.8), "2 seeds, 59.80 to 59.80; in float 60.00; 1,955 iterations"),

@@ -2,7 +2,8 @@
 
 PyTorch draws a mask of dropout element by element and keeps it, which took half of a training of nanoGPT's baby model,
 and the gradient of its attention in bfloat16 takes five times as long as in float32. Here a hash says what is dropped,
-in both passes alike, and whatever the type, sums are in float32.
+in both passes alike, and whatever the type, sums are in float32. With AMX, which multiplies bfloat16, probabilities and
+the gradients of scores enter products with 16 bits of precision.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lutra.kernels.cpu.library import library
+from lutra.kernels.cpu.library import library, uses_amx
 from lutra.kernels.reference import dropout_threshold
 
 
@@ -27,6 +28,7 @@ class _Call(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("batch", "heads", "length", "width", "threads")),
         ("bfloat16", ctypes.c_int32),
         ("causal", ctypes.c_int32),
+        ("amx", ctypes.c_int32),
         ("threshold", ctypes.c_uint32),
         ("key", ctypes.c_uint64),
         ("keep_scale", ctypes.c_float),
@@ -52,7 +54,7 @@ def kernels_available(x: Tensor) -> bool:
 
 
 def fused_attention(qkv: Tensor, heads: int, p: float = 0.0, key: int | None = None, *, causal: bool) -> Tensor:
-    """`reference.attention`: (B, T, 3 D) -> (B, T, D), computed in float32 whatever the type.
+    """`reference.attention`: (B, T, 3 D) -> (B, T, D), computed in float32 whatever the type (see above for AMX).
 
     Without a `key`, PyTorch's generator draws one if there is dropout. Needs `kernels_available(qkv)`.
     """
@@ -114,6 +116,7 @@ def _call(qkv: Tensor, logsums: Tensor, heads: int, p: float, key: int, causal: 
         threads=torch.get_num_threads(),
         bfloat16=qkv.dtype == torch.bfloat16,
         causal=causal,
+        amx=qkv.dtype == torch.bfloat16 and uses_amx(),
         threshold=dropout_threshold(p),
         key=key,
         keep_scale=1 / (1 - p),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 from lutra.errors import InputError
@@ -110,50 +111,29 @@ def _rows_of_vision(records: Records, name: str, model: str) -> list[Row]:
     path = records.file("vision", name)
     if path is None:
         return []
-    groups: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[int, str], list[tuple[dict[str, float], dict[str, float], float | None]]] = {}
     for entry in read_record(path, VisionRecord, "results add")["results"]:
         evaluate, recipe = entry["evaluate"], entry["recipe"]
         iterations, settings = recipe.get("iterations"), recipe.get("settings") or recipe["hash"]
-        if evaluate is not None and iterations is not None and evaluate["engine"] != "torch":
-            groups.setdefault((iterations, settings), []).append(evaluate)
+        if evaluate is None or iterations is None or evaluate["engine"] == "torch":
+            continue
+        accuracy = evaluate["accuracy"]
+        integers = {"weightless": accuracy["ours"][evaluate["engine"]], **accuracy["frozen_baselines"]}
+        floats = {"weightless": accuracy["ours"]["float"], **accuracy["baselines"]}
+        groups.setdefault((iterations, settings), []).append((integers, floats, evaluate["recovery"]))
     rows = []
-    for (iterations, _), evaluations in groups.items():
+    for (iterations, _), runs in groups.items():
+        known = [recovered for *_, recovered in runs if recovered is not None]
         for ffn, label in _WHOLE.items():
-            if accuracies := [pair for each in evaluations if (pair := _accuracies(each, ffn))]:
-                remark = f"in float {100 * _mean([real for _, real in accuracies]):.2f}; {iterations:,} iterations"
-                if ffn == "weightless":
-                    remark += _recoveries(evaluations)
-                percent = [100 * integers for integers, _ in accuracies]
-                seeds = "one seed" if len(percent) == 1 else f"{len(percent)} seeds, {_range(percent)}"
-                rows.append(Row(f"{model}, {label}", "%", None, _mean(percent), f"{seeds}; {remark}"))
+            if not (percent := [100 * integers[ffn] for integers, *_ in runs if ffn in integers]):
+                continue
+            spread = f"{len(percent)} seeds, {min(percent):.2f} to {max(percent):.2f}"
+            real = fmean(100 * floats[ffn] for integers, floats, _ in runs if ffn in integers)
+            remark = f"{spread if len(percent) > 1 else 'one seed'}; in float {real:.2f}; {iterations:,} iterations"
+            if ffn == "weightless" and known:
+                remark += f"; recovery {', '.join(f'{each:.2f}' for each in known)}"
+            rows.append(Row(f"{model}, {label}", "%", None, fmean(percent), remark))
     return rows
-
-
-def _accuracies(evaluate: dict[str, Any], ffn: str) -> tuple[float, float] | None:
-    """Whole in integers and in float, where the model was evaluated in both."""
-    accuracy = evaluate["accuracy"]
-    if ffn == "weightless":
-        return accuracy["ours"][evaluate["engine"]], accuracy["ours"]["float"]
-    integers = accuracy["frozen_baselines"].get(ffn)
-    return None if integers is None else (integers, accuracy["baselines"][ffn])
-
-
-def _recoveries(evaluations: list[dict[str, Any]]) -> str:
-    """The end of a remark: recovery of the seeds in which the MLP is better than nothing, and how many those are."""
-    known = [each["recovery"] for each in evaluations if each["recovery"] is not None]
-    if not known:
-        return ""
-    spread = f" ({_range(known)})" if len(known) > 1 else ""
-    missing = "" if len(known) == len(evaluations) else f" in {len(known)} of {len(evaluations)} seeds"
-    return f"; recovery {_mean(known):.2f}{spread}{missing}"
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _range(values: list[float]) -> str:
-    return f"{min(values):.2f} to {max(values):.2f}"
 
 
 def _rows_of_exploration(model: str, record: dict[str, Any]) -> list[Row]:

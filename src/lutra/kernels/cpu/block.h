@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #endif
 
-#include "simd.h"
+#include "simd/simd.h"
 #include "threads.h"
 
 namespace lutra {

@@ -18,7 +18,10 @@ if TYPE_CHECKING:  # setup.py loads this file where PyTorch is not installed
 
 log = logging.getLogger("lutra")
 
-SOURCES = ("forward.cpp", "mapping.cpp", "scores.cpp", "backward.cpp", "optimiser.cpp", "attention/attention.cpp")
+SOURCES = (
+    *("forward.cpp", "mapping.cpp", "scores.cpp", "backward.cpp", "optimiser.cpp"),
+    *("attention/attention.cpp", "attention/attention_amx.cpp"),
+)
 ISA_FLAGS = {
     "scalar": [],
     "avx2": ["-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mpopcnt"],
@@ -27,6 +30,8 @@ ISA_FLAGS = {
         *("-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mpopcnt"),
     ],
 }
+INSTRUCTION_SETS = (*ISA_FLAGS, "amx")
+"""The plainest first. AMX is used by attention alone, in the library of AVX-512."""
 _FOLDER = Path(__file__).parent
 LIBRARIES = {
     "isa": ([_FOLDER / "isa.cpp"], []),
@@ -82,14 +87,20 @@ def pointer(tensor: Tensor | None) -> int | None:
 def library() -> ctypes.CDLL | None:
     """The kernels for this machine, or None (with one warning) where they cannot be compiled.
 
-    `LUTRA_ISA` forces an instruction set (scalar, avx2, avx512) or plain PyTorch (reference).
+    `LUTRA_ISA` forces an instruction set (scalar, avx2, avx512, amx) or plain PyTorch (reference).
 
     Raises:
         InputError: `LUTRA_ISA` is not one of these, or this machine lacks it.
     """
     if settings.ISA.text == REFERENCE or not supported_isas():
         return None
-    return _library(chosen_isa(supported_isas(), instead={"amx": "avx512"}))
+    isa = chosen_isa(supported_isas())
+    return _library("avx512" if isa == "amx" else isa)
+
+
+def uses_amx() -> bool:
+    """Whether kernels may use AMX. Needs `library()`."""
+    return chosen_isa(supported_isas()) == "amx"
 
 
 @functools.cache
@@ -100,7 +111,7 @@ def supported_isas() -> tuple[str, ...]:
     except ToolError as error:
         log.warning("training runs in plain PyTorch, many times slower: %s", error)
         return ()
-    return tuple(ISA_FLAGS)[: best + 1]
+    return INSTRUCTION_SETS[: best + 1]
 
 
 @functools.cache

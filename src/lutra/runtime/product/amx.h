@@ -32,6 +32,7 @@ struct AmxProduct {
         const int64_t done = fits ? whole : 0;
         if (done) {
             const TileShapes shapes(groups < TILE_SIDE ? groups : TILE_SIDE);
+            asm volatile("" : : "r"(&shapes) : "memory");  // GCC 12 takes all but the first 8 bytes for unused
             _tile_loadconfig(&shapes);
             for (int64_t p = 0; p < panel_count; p += 2)
                 for (int64_t r = 0; r < done; r += 2 * TILE_SIDE)

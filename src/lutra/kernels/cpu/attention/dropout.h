@@ -2,7 +2,7 @@
 // and any number of threads drops the same. The definition is `reference.dropout_factors`.
 #pragma once
 
-#include "../simd.h"
+#include "matrix.h"
 
 namespace lutra {
 
@@ -12,8 +12,6 @@ LUTRA_INLINE uint32_t mix(uint32_t x) {
     x = (x ^ x >> 15) * 0x846ca68bu;
     return x ^ x >> 16;
 }
-
-using Words = uint32_t __attribute__((vector_size(64)));
 
 LUTRA_INLINE Words mix(Words x) {
     x = (x ^ x >> 16) * 0x7feb352du;

@@ -3,28 +3,42 @@
 
 #include <algorithm>
 
-#include "../simd.h"
+#include "../simd/simd.h"
 
 namespace lutra {
 
-LUTRA_INLINE Floats load_bfloat16(const uint16_t* from) {
+using Words = uint32_t __attribute__((vector_size(64)));
+
+// The compiler would do both conversions in quarters.
+LUTRA_INLINE Words widened(const uint16_t* from) {
+#if defined(LUTRA_AVX512)
+    return (Words)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from));
+#else
     using Halves = uint16_t __attribute__((vector_size(32)));
-    using Words = uint32_t __attribute__((vector_size(64)));
     Halves halves;
     std::memcpy(&halves, from, sizeof halves);
-    return (Floats)(__builtin_convertvector(halves, Words) << 16);
+    return __builtin_convertvector(halves, Words);
+#endif
 }
+LUTRA_INLINE void store_narrowed(uint16_t* to, Words words) {
+#if defined(LUTRA_AVX512)
+    _mm256_storeu_si256((__m256i*)to, _mm512_cvtepi32_epi16((__m512i)words));
+#else
+    using Halves = uint16_t __attribute__((vector_size(32)));
+    const Halves halves = __builtin_convertvector(words, Halves);
+    std::memcpy(to, &halves, sizeof halves);
+#endif
+}
+
+LUTRA_INLINE Floats load_bfloat16(const uint16_t* from) { return (Floats)(widened(from) << 16); }
 
 // Rounds to the nearest, ties to even; what is no number stays none.
 LUTRA_INLINE void store_bfloat16(uint16_t* to, Floats value) {
-    using Halves = uint16_t __attribute__((vector_size(32)));
-    using Words = uint32_t __attribute__((vector_size(64)));
     const Words bits = (Words)value;
     const Words rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
     const Words quiet = (bits >> 16) | 0x40;
     const Words chosen = value == value ? rounded : quiet;
-    const Halves halves = __builtin_convertvector(chosen, Halves);
-    std::memcpy(to, &halves, sizeof halves);
+    store_narrowed(to, chosen);
 }
 
 // c[row][16 VECTORS] = (or +=) sum over k < depth of a[row * a_row + k * a_k] * b[k * b_k][16 VECTORS], for ROWS rows.
@@ -69,6 +83,26 @@ inline void multiply(const float* a, int64_t a_row, int64_t a_k, const float* b,
             default: tiles(std::integral_constant<int, 4>{});
         }
     }
+}
+
+// Halves against each other, so that little waits for what is before it.
+template <class Combine>
+LUTRA_INLINE float reduced(Floats x, Combine combine) {
+    using Eight = float __attribute__((vector_size(32)));
+    using Four = float __attribute__((vector_size(16)));
+    Eight eight[2];
+    std::memcpy(eight, &x, sizeof x);
+    const Eight of_eight = combine(eight[0], eight[1]);
+    Four four[2];
+    std::memcpy(four, &of_eight, sizeof of_eight);
+    const Four of_four = combine(four[0], four[1]);
+    return combine(combine(of_four[0], of_four[1]), combine(of_four[2], of_four[3]));
+}
+LUTRA_INLINE float sum_of(Floats x) {
+    return reduced(x, [](auto a, auto b) { return a + b; });
+}
+LUTRA_INLINE float highest_of(Floats x) {
+    return reduced(x, [](auto a, auto b) { return a > b ? a : b; });
 }
 
 // e^x for x up to 0, within two units in the last place; 0 below -87.
