@@ -73,7 +73,8 @@ CPU seconds from one batch to the next with one thread, optimiser included, eval
 its own, while other work ran on the same cores, so that only ratios tell something. *Mappings frozen* is an iteration
 after `train.mapping_fraction` of the training, when no connection is chosen any more. *Before* is the same without the
 kernels for attention with dropout and for attention in bfloat16: PyTorch draws and keeps a mask of dropout element by
-element, and the gradient of its attention takes five times as long in bfloat16 as in float32.
+element, and the gradient of its attention takes five times as long in bfloat16 as in float32. *avx512* is
+`LUTRA_ISA=avx512`, attention without AMX. The last column is what would be left if blocks took no time at all.
 """
 INFERENCE = """\
 ## Inference: one frozen block on a CPU
@@ -316,14 +317,14 @@ def _model_table(rows: list[dict[str, Any]]) -> str:
 
 def _step_table(rows: list[dict[str, Any]]) -> str:
     times = ("blocks, s", "mappings frozen, s", "MLPs, s", "neither, s")
-    head = ("recipe", "batch", "precision", "sources", *times, "blocks to MLPs", "mappings frozen")
+    head = ("recipe", "batch", "precision", "sources", *times, "blocks to MLPs", "mappings frozen", "neither")
     lines = []
     for key in dict.fromkeys((row["recipe"], row["precision"], row["tree"]) for row in rows):
         models = {row["model"]: row for row in rows if (row["recipe"], row["precision"], row["tree"]) == key}
         blocks, mlp, none = (models[model]["step_s"] for model in ("weightless", "mlp", "none"))
         frozen = models["weightless"]["frozen_step_s"]
         seconds = [_three_digits(each) for each in (blocks, frozen, mlp, none)]
-        ratios = [f"{each / mlp:.2f}x" for each in (blocks, frozen)]
+        ratios = [f"{each / mlp:.2f}x" for each in (blocks, frozen, none)]
         lines.append([key[0], str(models["mlp"]["batch"]), *key[1:], *seconds, *ratios])
     return _markdown(head, lines)
 
