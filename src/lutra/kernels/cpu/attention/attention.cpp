@@ -3,9 +3,6 @@
 
 namespace lutra {
 
-void attention_forward_amx(const Attention&);
-void attention_backward_amx(const Attention&);
-
 extern "C" __attribute__((visibility("default"))) void lutra_attention_forward(const Attention* attention) {
 #if defined(LUTRA_AVX512)
     if (attention->amx) return attention_forward_amx(*attention);

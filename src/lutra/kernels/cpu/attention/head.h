@@ -32,6 +32,9 @@ struct Attention {
     int64_t padded_length() const { return round_up(length, 16); }
 };
 
+void attention_forward_amx(const Attention&);
+void attention_backward_amx(const Attention&);
+
 namespace {
 
 constexpr int64_t QUERIES = 48;  // of a block

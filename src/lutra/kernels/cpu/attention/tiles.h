@@ -35,9 +35,9 @@ struct Split {
 
     // 32 numbers from two vectors.
     void put(int64_t index, Floats first, Floats second) {
-        constexpr short ODD[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
-                                   33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
-        const __m512i upper = _mm512_permutex2var_epi16((__m512i)first, _mm512_loadu_si512(ODD), (__m512i)second);
+        constexpr short UPPER[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                     33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+        const __m512i upper = _mm512_permutex2var_epi16((__m512i)first, _mm512_loadu_si512(UPPER), (__m512i)second);
         _mm512_storeu_si512(&high[index], upper);
         const Words kept = (Words)splat(0) | 0xffff0000u;
         const __m512bh rest = _mm512_cvtne2ps_pbh((__m512)(second - (Floats)((Words)second & kept)),
@@ -129,7 +129,8 @@ struct Operand {
         Workspace<uint16_t> to(rows * width);
         for (int64_t column = 0; column < width; column += PANEL)
             for (int64_t row = 0; row < rows; row += 2) {
-                const Words pair = half(row, column) | half(row + 1, column) << 16;
+                const uint16_t* upper = &elements[row * width + column];
+                const Words pair = widened(upper) | widened(upper + width) << 16;
                 std::memcpy(&to[column * rows + row * PANEL], &pair, sizeof pair);
             }
         return to;
@@ -143,9 +144,6 @@ struct Operand {
                 transpose16(pairs + row * (width / 2) + pair, width / 2, (float*)&to[row * width] + pair * 16, 16);
         return to;
     }
-
-private:
-    Words half(int64_t row, int64_t column) const { return widened(&elements[row * width + column]); }
 };
 
 }  // namespace
