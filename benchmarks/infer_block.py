@@ -65,7 +65,8 @@ def _tables(rng: np.random.Generator, count: int) -> np.ndarray:
     return rng.integers(0, 2, (count, 64))
 
 
-def _mlp(width: int, dtype: torch.dtype) -> nn.Module:
+def dense_mlp(width: int, dtype: torch.dtype) -> nn.Module:
+    """What the block replaces, with random weights."""
     return nn.Sequential(nn.Linear(width, HIDDEN * width), nn.GELU(), nn.Linear(HIDDEN * width, width)).to(dtype)
 
 
@@ -75,7 +76,7 @@ def variants(graph: Graph, tokens: int, threads: int, rng: np.random.Generator) 
     x = rng.integers(-128, 128, (tokens, width), dtype=np.int8)
     block = BlockRuntime(graph, threads)
     real = torch.randn(tokens, width)
-    mlp, mlp_bf16, real_bf16 = _mlp(width, torch.float32), _mlp(width, torch.bfloat16), real.bfloat16()
+    mlp, mlp_bf16, real_bf16 = dense_mlp(width, torch.float32), dense_mlp(width, torch.bfloat16), real.bfloat16()
     calls: dict[str, Callable[[], Any]] = {
         "ours": lambda: block(x),
         "mlp_fp32": lambda: mlp(real),

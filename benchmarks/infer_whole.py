@@ -2,11 +2,12 @@
 
     python benchmarks/infer_whole.py [--json] [--repeats 7] [--case NAME ...] [--threads 1 2] [--no-baselines]
 
-Ours is the frozen program with weightless blocks (and, beside it, with the MLP in integers) in Lutra's runtime; the
-others run the same model with its MLP: PyTorch in float32 and bfloat16, ONNX Runtime in float32, with int8 weights
-(dynamic) and int8 throughout (QDQ), OpenVINO in its own choice of floating point and int8 (the QDQ file). Weights are
-random. One thread: CPU time; two threads: wall time. Medians of alternating runs. onnxruntime comes with the extra
-`onnx`; openvino is no dependency of Lutra (pip install openvino); what is missing is left out.
+Ours is the frozen program with weightless blocks (and, beside it, with the MLP in integers) in Lutra's runtime, or one
+block of I-ViT-T's width alone; the others run the same model with its MLP: PyTorch in float32 and bfloat16, ONNX
+Runtime in float32, with int8 weights (dynamic) and int8 throughout (QDQ), OpenVINO in its own choice of floating point
+and int8 (the QDQ file). Weights are random. One thread: CPU time; two threads: wall time. Medians of alternating runs.
+onnxruntime comes with the extra `onnx`; openvino is no dependency of Lutra (pip install openvino); what is missing is
+left out.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from harness import alternate, machine
+from infer_block import dense_mlp, random_block
 from torch import nn
 from whole_baselines import Call, DecodeStep, baselines
 
@@ -34,10 +35,12 @@ from lutra.models.vit import VisionTransformer
 from lutra.nn.calibrate import calibrate_
 from lutra.recipes.language import BlockConfig, Feedforward, ModelConfig
 from lutra.recipes.vision import VisionModelConfig
+from lutra.runtime.engine import BlockRuntime
 from lutra.runtime.library import INSTRUCTION_SETS
 from lutra.runtime.whole.engine import WholeRuntime
 
 VOCABULARY, CLASSES = 65, 10
+BLOCK_WIDTH = 192
 GPT_MINI = {"layers": 4, "heads": 4, "width": 128, "context": 64}
 GPT_BABY = {"layers": 6, "heads": 6, "width": 384, "context": 256}
 
@@ -46,8 +49,8 @@ GPT_BABY = {"layers": 6, "heads": 6, "width": 384, "context": 256}
 class Case:
     """A model, and what one call computes."""
 
-    model: Literal["ivit-t", "gpt-mini", "gpt-baby"]
-    work: Literal["images", "prefill", "decode"]
+    model: Literal["ivit-t", "gpt-mini", "gpt-baby", "block"]
+    work: Literal["images", "prefill", "decode", "tokens"]
     batch: int = 1
 
     @property
@@ -63,11 +66,14 @@ CASES = (
     Case("gpt-mini", "decode", 1),
     Case("gpt-baby", "prefill", 1),
     Case("gpt-baby", "decode", 1),
+    *(Case("block", "tokens", count) for count in (1, 197, 12_608)),
 )
 
 
 def dense_or_weightless(case: Case, ffn: Feedforward) -> nn.Module:
     """The model with random weights."""
+    if case.model == "block":
+        return dense_mlp(BLOCK_WIDTH, torch.float32).eval()
     if case.model == "ivit-t":
         return VisionTransformer(VisionModelConfig(ffn=ffn), CLASSES, BlockConfig(), seed=0).eval()
     sizes: dict[str, Any] = GPT_MINI if case.model == "gpt-mini" else GPT_BABY
@@ -115,9 +121,29 @@ def our_call(case: Case, program: Graph, threads: int, isa: str) -> Call:
     return decode
 
 
+def our_calls(case: Case, threads: int) -> tuple[dict[str, Call], str]:
+    """Calls of the whole model by name, with each instruction set, and the best of them."""
+    program, dense = frozen(case, "weightless"), frozen(case, "mlp")
+    best = WholeRuntime(program).isa
+    calls = {"ours": our_call(case, program, threads, best), "ours_mlp": our_call(case, dense, threads, best)}
+    for isa in INSTRUCTION_SETS[: INSTRUCTION_SETS.index(best)]:
+        calls[f"ours_{isa}"] = our_call(case, program, threads, isa)
+    return calls, best
+
+
+def our_block(case: Case, threads: int) -> tuple[dict[str, Call], str]:
+    """The call of a block alone, and its instruction set."""
+    rng = np.random.default_rng(0)
+    block = BlockRuntime(random_block(BLOCK_WIDTH, rng), threads)
+    x = rng.integers(-128, 128, (case.batch, BLOCK_WIDTH), dtype=np.int8)
+    return {"ours": lambda: block(x)}, block.isa
+
+
 def their_inputs(case: Case, model: nn.Module) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
     """What the other engines are given, and the module that takes it."""
     generator = torch.Generator().manual_seed(0)
+    if case.work == "tokens":
+        return model, (torch.randn(case.batch, BLOCK_WIDTH, generator=generator),)
     if case.work == "images":
         return model, (torch.randn(case.batch, 3, 224, 224, generator=generator),)
     assert isinstance(model, GPT)
@@ -133,12 +159,7 @@ def their_inputs(case: Case, model: nn.Module) -> tuple[nn.Module, tuple[torch.T
 def measure(case: Case, threads: int, repeats: int, with_baselines: bool) -> dict[str, Any]:
     """One row: median milliseconds of every engine."""
     torch.set_num_threads(threads)
-    program, dense = frozen(case, "weightless"), frozen(case, "mlp")
-    best = WholeRuntime(program).isa
-    calls: dict[str, Callable[[], Any]] = {"ours": our_call(case, program, threads, best)}
-    calls["ours_mlp"] = our_call(case, dense, threads, best)
-    for isa in INSTRUCTION_SETS[: INSTRUCTION_SETS.index(best)]:
-        calls[f"ours_{isa}"] = our_call(case, program, threads, isa)
+    calls, best = our_block(case, threads) if case.model == "block" else our_calls(case, threads)
     if with_baselines:
         calls |= baselines(*their_inputs(case, dense_or_weightless(case, "mlp")), threads)
     clock = time.process_time if threads == 1 else time.perf_counter
