@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -40,6 +41,16 @@ def test_no_yosys_that_answers(path, monkeypatch):
     program(path / "first", "yosys", "hello", 0)
     monkeypatch.setattr(find, "_YOWASP_COMMAND", (sys.executable, "-c", "import sys; sys.exit(3)"))
     assert find.native_yosys() is None and find.fpga_yosys() is None
+
+
+def test_a_packaged_tool_is_started_first_by_one_process_alone(path, monkeypatch):
+    here = path / "somebody is here"
+    once = f"import os, time; os.mkdir({str(here)!r}); time.sleep(0.3); os.rmdir({str(here)!r}); print('Yosys 0.70')"
+    ask = f"from lutra.synth.tools import find; find._YOWASP_COMMAND = {(sys.executable, '-c', once)!r}; "
+    ask += "print(find.fpga_yosys().name)"
+    monkeypatch.setenv("LUTRA_CACHE", str(path / "cache"))
+    asked = [subprocess.Popen([sys.executable, "-c", ask], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.communicate()[0] for process in asked] == ["Yosys 0.70\n"] * 3
 
 
 def test_a_compiler_with_arguments(path, monkeypatch):

