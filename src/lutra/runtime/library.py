@@ -43,7 +43,7 @@ def library() -> ctypes.CDLL | None:
     kernels.lutra_whole_run.restype = ctypes.c_int64
     kernels.lutra_whole_run.argtypes = [
         ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3, ctypes.c_void_p,
-        *[ctypes.c_int64] * 2,
+        *[ctypes.c_int64] * 3,
     ]  # fmt: skip
     kernels.lutra_bert_run.restype = ctypes.c_int64
     kernels.lutra_bert_run.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 2, ctypes.c_int64]

@@ -18,9 +18,14 @@ from lutra.runtime.library import INSTRUCTION_SETS, compiled
 from lutra.runtime.threads import checked_threads
 from lutra.runtime.whole.layout import WholeLayout
 
+WORTH_A_THREAD = 500_000
+"""Nanoseconds of work for each thread, or more: for less, waking others takes longer than what they do."""
+
 
 class WholeRuntime:
     """A whole program. Calls may come from several threads at once; results never depend on their number.
+
+    Of `threads`, a call takes as many as its work is worth.
 
     Attributes:
         isa: "amx", "avx512", "avx2" or "scalar".
@@ -38,7 +43,7 @@ class WholeRuntime:
         if found is None:
             raise LutraError("no compiled kernels; whole_runtime takes the golden model then")
         self._kernels, self.isa = found
-        self._isa = INSTRUCTION_SETS.index(self.isa)
+        self._isa, self._worth_a_thread = INSTRUCTION_SETS.index(self.isa), WORTH_A_THREAD
         first = program.ops[0]
         self._largest = len(first.tokens) - 1 if isinstance(first, Embedding) else program.input_type.maximum
         self._output_width, self._output_rows = program.output_width, program.values()[program.output].rows
@@ -77,6 +82,7 @@ class WholeRuntime:
             None if cache is None else cache.ctypes.data,
             capacity,
             self.threads,
+            self._worth_a_thread,
         )
         if failed:
             raise LutraError(f"{program.name}: out of memory; run fewer threads or sequences")

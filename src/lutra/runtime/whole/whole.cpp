@@ -3,6 +3,7 @@
 
 #include <atomic>
 
+#include "../block.h"
 #include "../memory.h"
 #include "export.h"
 #include "threads.h"
@@ -21,6 +22,26 @@ const WholeKernels& kernels_of(int64_t isa) {
     if (isa == 1) return whole_avx2;
 #endif
     return whole_scalar;
+}
+
+// About what one thread needs for all steps with AVX-512.
+double nanoseconds(const Program& program, int64_t sequences, int64_t tokens, int64_t past) {
+    double total = 0;
+    for (int64_t i = 0; i < program.step_count; i++) {
+        const Step& step = program.steps[i];
+        const double rows = double(sequences * step.rows.of(tokens));
+        if (step.kind == LINEAR_STEP) {
+            const LinearStep& c = *static_cast<const LinearStep*>(step.constants);
+            total += rows * double(c.outputs) * (0.3 + double(c.inputs) / 512);
+        } else if (step.kind == ATTENTION_STEP) {
+            const AttentionStep& c = *static_cast<const AttentionStep*>(step.constants);
+            const double scores = rows * double(past + step.rows.of(tokens)) * double(c.heads);
+            total += scores * (0.5 + double(c.width / c.heads) / 256);
+        } else if (step.kind == BLOCK_STEP) {
+            total += 2 * rows * double(static_cast<const Block*>(step.constants)->width);
+        }
+    }
+    return total;
 }
 
 }  // namespace
@@ -51,11 +72,16 @@ LUTRA_EXPORT int64_t lutra_whole_cache_bytes(const Program* program, int64_t seq
 }
 
 // input (sequences, rows, ...) -> output (sequences, rows, ...). `cache` is null, or holds what `past` tokens of every
-// sequence left and takes in those of this call. Returns 0, or 1 when memory is short.
+// sequence left and takes in those of this call. Every thread that is taken has `worth_a_thread` nanoseconds of work or
+// more (0: any). Returns 0, or 1 when memory is short.
 LUTRA_EXPORT int64_t lutra_whole_run(const Program* program, int64_t isa, const char* input, char* output,
                                      int64_t sequences, int64_t tokens, int64_t past, char* cache, int64_t capacity,
-                                     int64_t threads) {
+                                     int64_t threads, int64_t worth_a_thread) {
     const WholeKernels& kernels = kernels_of(isa);
+    if (worth_a_thread > 0) {
+        const int64_t worth = int64_t(nanoseconds(*program, sequences, tokens, past) / double(worth_a_thread));
+        threads = worth < 1 ? 1 : worth < threads ? worth : threads;
+    }
     const int64_t rows = program->input_rows.of(tokens);
     const int64_t input_bytes = rows * program->input_row_bytes;
     const int64_t output_bytes = program->output_rows.of(tokens) * program->output_row_bytes;
