@@ -73,8 +73,8 @@ CPU seconds from one batch to the next with one thread, optimiser included, eval
 its own, while other work ran on the same cores, so that only ratios tell something. *Mappings frozen* is an iteration
 after `train.mapping_fraction` of the training, when no connection is chosen any more. *Before* is the same without the
 kernels for attention with dropout and for attention in bfloat16: PyTorch draws and keeps a mask of dropout element by
-element, and the gradient of its attention takes five times as long in bfloat16 as in float32. *avx512* is
-`LUTRA_ISA=avx512`, attention without AMX. The last column is what would be left if blocks took no time at all.
+element, and the gradient of its attention takes five times as long in bfloat16 as in float32. All of it is
+from before attention in bfloat16 used AMX. The last column is what would be left if blocks took no time at all.
 """
 INFERENCE = """\
 ## Inference: one frozen block on a CPU
