@@ -1,4 +1,4 @@
-// Whether this process may compute in AMX's tile registers.
+// Whether this process may compute in AMX's tile registers, and convert to what they multiply.
 #pragma once
 
 #if defined(__x86_64__) && defined(__linux__)
@@ -21,6 +21,16 @@ inline bool has_amx(unsigned products) {
     unsigned a, b, c, d;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & wanted) != wanted) return false;
     return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
+// Conversions to bfloat16; older compilers do not know the feature's name.
+inline bool has_avx512_bf16() {
+#if defined(__x86_64__) && defined(__linux__)
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5) != 0;
 #else
     return false;
 #endif

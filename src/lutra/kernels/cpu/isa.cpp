@@ -9,7 +9,7 @@ LUTRA_EXPORT int64_t lutra_best_isa() {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bitalg"))
-        return __builtin_cpu_supports("avx512bf16") && lutra::has_amx(lutra::AMX_BF16) ? 3 : 2;
+        return lutra::has_avx512_bf16() && lutra::has_amx(lutra::AMX_BF16) ? 3 : 2;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) return 1;
 #endif
     return 0;

@@ -4,7 +4,7 @@
 namespace lutra {
 
 extern "C" __attribute__((visibility("default"))) void lutra_attention_forward(const Attention* attention) {
-#if defined(LUTRA_AVX512)
+#if defined(LUTRA_AMX)
     if (attention->amx) return attention_forward_amx(*attention);
 #endif
     parallel(attention->batch * attention->heads, attention->threads,
@@ -12,7 +12,7 @@ extern "C" __attribute__((visibility("default"))) void lutra_attention_forward(c
 }
 
 extern "C" __attribute__((visibility("default"))) void lutra_attention_backward(const Attention* attention) {
-#if defined(LUTRA_AVX512)
+#if defined(LUTRA_AMX)
     if (attention->amx) return attention_backward_amx(*attention);
 #endif
     parallel(attention->batch * attention->heads, attention->threads,

@@ -4,7 +4,7 @@
 // scores are computed in float32, and enter the products that follow as the sum of two bfloat16 numbers.
 #include "head.h"
 
-#if defined(LUTRA_AVX512)
+#if defined(LUTRA_AMX)
 #pragma GCC push_options
 #pragma GCC target("amx-tile,amx-bf16,avx512bf16")
 #include "tiles.h"

@@ -11,13 +11,18 @@
 #include "dropout.h"
 #include "matrix.h"
 
+// Compilers that know AMX's products of bfloat16, and the pragma that turns them on for a part of a file.
+#if defined(LUTRA_AVX512) && !defined(__clang__) && __GNUC__ >= 11
+#define LUTRA_AMX 1
+#endif
+
 namespace lutra {
 
 struct Attention {
     int64_t batch, heads, length, width, threads;  // `width` of a head
     int32_t bfloat16;                              // type of all but `logsums`; otherwise float32
     int32_t causal;                                // whether a position sees itself and earlier ones only
-    int32_t amx;                                   // whether products are AMX's; of bfloat16 alone
+    int32_t amx;                                   // whether products may be AMX's; of bfloat16 alone
     uint32_t threshold;                            // as in `Dropout`
     uint64_t key;
     float keep_scale;
