@@ -31,20 +31,26 @@ def sentences(config, count, length, seed):
 
 @torch.no_grad()
 def trained_like(config, seed):
-    """A model whose quantisers are calibrated and whose learned factors and biases are not what they start with."""
+    """A model whose quantisers are calibrated and whose learned factors and biases are not what they start with.
+
+    Steps, weights and column scales have floors, as a layer of one or two weights may be drawn near 0 or have seen nothing
+    but 0: their product, a layer's factor, must be a normal binary16 number, which freezing asks for.
+    """
     model = Bert(config, seed).eval()
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         if "column_scales" in name or "norm.weight" in name:
-            parameter.mul_(1 + 0.3 * noise)
+            parameter.mul_((1 + 0.3 * noise).clamp_min(0.4))
         elif name.endswith("bias"):
             parameter.add_(0.1 * noise)
         elif "classifier" in name:
             parameter.mul_(20)
+        elif parameter.dim() == 2:
+            parameter.mul_((0.01 / parameter.abs().mean()).clamp_min(1))
     model(*sentences(config, 8, config.positions, seed))
     for step in model.parameter_groups()["steps"]:
-        step.clamp_min_(0.02)  # tiny layers may have seen nothing but 0
+        step.clamp_min_(0.02)
     return model
 
 
