@@ -9,7 +9,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from lutra.papers.quweit_shares import figure_workloads
+from lutra.papers.quweit.shares import figure_workloads
 from lutra.report.figures import BlockShape, block_picture, standalone, svg_picture, svg_text
 from lutra.report.shares_figure import shares_figure
 from lutra.runs.files import write_text

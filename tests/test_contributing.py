@@ -61,8 +61,8 @@ def test_all_that_a_kind_names_is_there(name):
 def tables_of_the_papers() -> set[str]:
     """Every public function of `lutra.papers` from records to a table, by its dotted name."""
     found = set()
-    for each in pkgutil.iter_modules(papers.__path__):
-        module = importlib.import_module(f"lutra.papers.{each.name}")
+    for each in pkgutil.walk_packages(papers.__path__, f"{papers.__name__}."):
+        module = importlib.import_module(each.name)
         for name, function in inspect.getmembers(module, inspect.isfunction):
             types = list(inspect.get_annotations(function).values())
             if function.__module__ == module.__name__ and types == ["Records", "PaperTable"] and name[0] != "_":

@@ -11,7 +11,7 @@ from lutra.cost.shapes import preset, vision_shape
 from lutra.cost.systolic import systolic_array
 from lutra.cost.whole_model import block_parts, dense_parts, ratio, total
 from lutra.cost.workload import TransformerShape, workload
-from lutra.papers.quweit_whole_model import quweit_4_model
+from lutra.papers.quweit.whole_model import quweit_4_model
 from lutra.papers.records import Records
 
 ARRAY = systolic_array(32)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lutra.papers.bat_units import whole_modules
-from lutra.papers.bmt_figures import bmt_figure_10, bmt_figure_11, bmt_figure_12
-from lutra.papers.bmt_hardware import TABLE_6, bmt_5, bmt_6
-from lutra.papers.bmt_modules import bmt_6_modules
+from lutra.papers.bmt.figures import bmt_figure_10, bmt_figure_11, bmt_figure_12
+from lutra.papers.bmt.hardware import TABLE_6, bmt_5, bmt_6
+from lutra.papers.bmt.modules import bmt_6_modules
+from lutra.papers.bmt.units import whole_modules
 from lutra.papers.records import RECORDED, Records
 from lutra.papers.verbs import draw_table
 

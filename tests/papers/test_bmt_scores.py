@@ -2,7 +2,7 @@
 
 import pytest
 
-from lutra.papers.bmt_scores import PRINTED
+from lutra.papers.bmt.scores import PRINTED
 from lutra.papers.catalogue import table
 from lutra.papers.records import Records
 

@@ -8,10 +8,10 @@ import pytest
 
 from lutra.cost.machine_work import Work
 from lutra.papers.experiments.machine import works_of
-from lutra.papers.machine_models import MODELS, SIZES
-from lutra.papers.quweit_hardware import quweit_4
-from lutra.papers.quweit_machine import projected_ratio, quweit_4_machine
-from lutra.papers.recorded_machine import (
+from lutra.papers.quweit.hardware import quweit_4
+from lutra.papers.quweit.machine import projected_ratio, quweit_4_machine
+from lutra.papers.quweit.machine_models import MODELS, SIZES
+from lutra.papers.quweit.recorded_machine import (
     MACHINES,
     WORK,
     Energies,

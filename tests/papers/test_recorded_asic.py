@@ -6,7 +6,7 @@ import pytest
 
 from lutra.errors import InputError
 from lutra.papers.catalogue import table
-from lutra.papers.recorded_asic import recorded_array, recorded_blocks
+from lutra.papers.quweit.recorded_asic import recorded_array, recorded_blocks
 from lutra.papers.records import Records
 from lutra.runs.files import write_json
 

@@ -6,8 +6,8 @@ import statistics
 import pytest
 
 from lutra.errors import InputError
+from lutra.papers.bmt.recorded_scores import difference, read_entries, scores
 from lutra.papers.catalogue import table
-from lutra.papers.recorded_scores import difference, read_entries, scores
 from lutra.papers.records import Records
 
 

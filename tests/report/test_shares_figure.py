@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lutra.papers.quweit_shares import figure_workloads, quweit_figure_1
+from lutra.papers.quweit.shares import figure_workloads, quweit_figure_1
 from lutra.report.shares_figure import shares_figure
 
 SVG = "{http://www.w3.org/2000/svg}"

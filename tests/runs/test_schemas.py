@@ -57,7 +57,7 @@ PLAIN = {
     "data/glue.py",
     "data/tokenizer.py",
     "explore/hardware/record.py",  # which kind an exploration is, before its schema is known
-    "papers/quweit_accuracy.py",
+    "papers/quweit/accuracy.py",
     "cost/huggingface.py",
     "train/checkpoint.py",  # notes of checkpoints, under a checksum
     "report/trust/verify.py",

@@ -33,8 +33,8 @@ def sentences(config, count, length, seed):
 def trained_like(config, seed):
     """A model whose quantisers are calibrated and whose learned factors and biases are not what they start with.
 
-    Steps, weights and column scales have floors, as a layer of one or two weights may be drawn near 0 or have seen nothing
-    but 0: their product, a layer's factor, must be a normal binary16 number, which freezing asks for.
+    Steps, weights and column scales have floors, as a layer of one or two weights may be drawn near 0 or have seen
+    nothing but 0: their product, a layer's factor, must be a normal binary16 number, which freezing asks for.
     """
     model = Bert(config, seed).eval()
     generator = torch.Generator().manual_seed(seed)

@@ -6,21 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lutra.errors import InputError
-from lutra.papers.bmt_figures import bmt_figure_10, bmt_figure_11, bmt_figure_12
-from lutra.papers.bmt_hardware import bmt_5, bmt_6
-from lutra.papers.bmt_modules import bmt_6_modules
-from lutra.papers.bmt_scores import bmt_4
+from lutra.papers.bmt.figures import bmt_figure_10, bmt_figure_11, bmt_figure_12
+from lutra.papers.bmt.hardware import bmt_5, bmt_6
+from lutra.papers.bmt.modules import bmt_6_modules
+from lutra.papers.bmt.scores import bmt_4
 from lutra.papers.experiments.bat_precisions import precision_pieces
 from lutra.papers.experiments.bat_units import bat_pieces
 from lutra.papers.experiments.designs import design_pieces
 from lutra.papers.experiments.machine import machine_pieces
 from lutra.papers.experiments.run import Piece
 from lutra.papers.experiments.table_3 import table_3_pieces
-from lutra.papers.quweit_accuracy import quweit_2
-from lutra.papers.quweit_hardware import quweit_1, quweit_3, quweit_4
-from lutra.papers.quweit_machine import quweit_4_machine
-from lutra.papers.quweit_shares import quweit_figure_1
-from lutra.papers.quweit_whole_model import quweit_4_model
+from lutra.papers.quweit.accuracy import quweit_2
+from lutra.papers.quweit.hardware import quweit_1, quweit_3, quweit_4
+from lutra.papers.quweit.machine import quweit_4_machine
+from lutra.papers.quweit.shares import quweit_figure_1
+from lutra.papers.quweit.whole_model import quweit_4_model
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable
 

@@ -52,10 +52,10 @@ def synthesise_again(name: str, results: Path, jobs: int) -> list[Path]:
 
 
 FIGURES = {
-    "quweit-fig1": "lutra.papers.quweit_shares:draw_figure_1",
-    "bmt-fig10": "lutra.papers.bmt_figures:draw_figure_10",
-    "bmt-fig11": "lutra.papers.bmt_figures:draw_figure_11",
-    "bmt-fig12": "lutra.papers.bmt_figures:draw_figure_12",
+    "quweit-fig1": "lutra.papers.quweit.shares:draw_figure_1",
+    "bmt-fig10": "lutra.papers.bmt.figures:draw_figure_10",
+    "bmt-fig11": "lutra.papers.bmt.figures:draw_figure_11",
+    "bmt-fig12": "lutra.papers.bmt.figures:draw_figure_12",
 }
 """What draws them, from records to SVG."""
 

@@ -10,8 +10,8 @@ from lutra.accelerators.bat import precision
 from lutra.accelerators.bat.config import PAPER_MHA, ModuleConfig
 from lutra.accelerators.bat.precision import Precision, engine_design, run_engine, simulate_engine
 from lutra.errors import MismatchError
-from lutra.papers.bat_precisions import PRECISIONS, PRODUCT, simulated
-from lutra.papers.bmt_figures import engine_cycles
+from lutra.papers.bmt.figures import engine_cycles
+from lutra.papers.bmt.precisions import PRECISIONS, PRODUCT, simulated
 from lutra.papers.records import RECORDED, Records
 
 MODULE = ModuleConfig(p_dpu=2, p_quan=8, p_vu=4, p_ln=4, p_pe=8)

@@ -24,7 +24,7 @@ from lutra.explore.hardware.record import RECORD_NAME, HardwareSearch, kind_of_e
 from lutra.explore.hardware.space import KIND, HardwarePlan, described, marked_module
 from lutra.explore.pareto import pareto_set
 from lutra.explore.processes import exclusive
-from lutra.papers.bat_units import recorded_units
+from lutra.papers.bmt.units import recorded_units
 from lutra.papers.records import RECORDED, Records
 from lutra.runs.environment import environment
 from lutra.runs.files import HOLDER_NAME, LOCK_NAME

@@ -16,7 +16,7 @@ from lutra.accelerators.bat.search import Space as Grid
 from lutra.errors import InputError, RecipeError
 from lutra.frozen.bert import LARGEST_WIDTH
 from lutra.names import FileName, Text
-from lutra.papers.recorded_scores import Entry, read_entries, robustness, scores
+from lutra.papers.bmt.recorded_scores import Entry, read_entries, robustness, scores
 from lutra.papers.records import RECORDED, Records
 from lutra.recipes.sections import Section, read_toml, validate
 

@@ -27,7 +27,7 @@ from lutra.accelerators.block.plan import BlockPlan
 from lutra.accelerators.block.schedule import DATAFLOWS, Dataflow
 from lutra.frozen import store
 from lutra.frozen.graph import WeightlessBlock
-from lutra.papers.recorded_asic import RECORDED_BLOCKS
+from lutra.papers.quweit.recorded_asic import RECORDED_BLOCKS
 from lutra.runs.files import RunFiles, write_json
 from lutra.synth.tools.asic import Asic
 from lutra.synth.tools.find import fpga_yosys, native_yosys, opensta

@@ -10,7 +10,7 @@ from typing import Any
 from lutra.accelerators.bat.config import PAPER_MHA
 from lutra.accelerators.bat.precision import Precision, engine_design, simulate_engine
 from lutra.hardware.bench import verilator
-from lutra.papers.bat_precisions import PRECISIONS, PRODUCT, RUNS
+from lutra.papers.bmt.precisions import PRECISIONS, PRODUCT, RUNS
 from lutra.papers.experiments.run import Piece
 
 RECORD = "bat_precisions"

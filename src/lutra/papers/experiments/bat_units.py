@@ -16,7 +16,7 @@ from lutra.accelerators.bat.synthesise import (
     unit_script,
     whole_points,
 )
-from lutra.papers.bat_units import UNITS, WHOLE_MODULES
+from lutra.papers.bmt.units import UNITS, WHOLE_MODULES
 from lutra.papers.experiments.run import Piece, identity_of, needed_yosys
 from lutra.synth.tools.find import Tool
 

@@ -27,8 +27,8 @@ from lutra.frozen.random_transformer import Feedforward
 from lutra.hardware.design import library_files
 from lutra.papers.experiments.designs import design_pieces
 from lutra.papers.experiments.run import Piece, needed_yosys
-from lutra.papers.machine_models import BUILT_SIZES, FOLDS, MODELS, NORM_LANES, SEED, SIZES
-from lutra.papers.recorded_machine import MACHINES, WORK
+from lutra.papers.quweit.machine_models import BUILT_SIZES, FOLDS, MODELS, NORM_LANES, SEED, SIZES
+from lutra.papers.quweit.recorded_machine import MACHINES, WORK
 from lutra.synth.tools.find import Tool
 from lutra.synth.tools.hierarchy import hierarchy_script
 

@@ -11,8 +11,8 @@ from lutra.cost.machine_work import Work
 from lutra.cost.systolic import SystolicArray, systolic_array
 from lutra.cost.weightless import fitted_fpga_energy, paper_asic_energy
 from lutra.cost.whole_model import PAPER_BLOCK_WIDTH, EnergyPart, total
-from lutra.papers.machine_models import MODELS
-from lutra.papers.recorded_asic import (
+from lutra.papers.quweit.machine_models import MODELS
+from lutra.papers.quweit.recorded_asic import (
     ARRAY_CLOCK_HZ,
     RECORDED_BLOCKS,
     RECORDED_ELEMENTS,

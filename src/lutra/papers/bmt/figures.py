@@ -11,9 +11,9 @@ from lutra.accelerators.bat.config import PAPER_FFN, PAPER_MHA
 from lutra.accelerators.bat.precision import Precision
 from lutra.accelerators.bat.resources import UnitFits
 from lutra.accelerators.bat.search import PAPER_METHOD, PAPER_SPACE, devices
-from lutra.papers.bat_precisions import PRECISIONS, PRODUCT, simulated
-from lutra.papers.bat_units import recorded_units
-from lutra.papers.bmt_hardware import CLOCK_HZ, FULL_SIZE, LIMIT, pair_cycles
+from lutra.papers.bmt.hardware import CLOCK_HZ, FULL_SIZE, LIMIT, pair_cycles
+from lutra.papers.bmt.precisions import PRECISIONS, PRODUCT, simulated
+from lutra.papers.bmt.units import recorded_units
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
 from lutra.report.figures import PLOT_COLOURS, page_svg, plotting

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lutra.cost.bert import bert_base, flops, published_size_mib
-from lutra.papers.recorded_scores import Entry, difference, read_entries, robustness, scores
+from lutra.papers.bmt.recorded_scores import Entry, difference, read_entries, robustness, scores
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
 from lutra.recipes.bert_config import BertConfig

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lutra.papers.bat_units import RESOURCES, WholeModule, whole_modules
+from lutra.papers.bmt.units import RESOURCES, WholeModule, whole_modules
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
 

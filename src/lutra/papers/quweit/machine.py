@@ -9,9 +9,8 @@ from lutra.cost.machine import LEAVES_OUT
 from lutra.cost.systolic import systolic_array
 from lutra.cost.weightless import BlockEnergy, paper_asic_energy, paper_fpga_energy
 from lutra.cost.whole_model import PAPER_BLOCK_WIDTH
-from lutra.papers.machine_models import MODELS, SIZES
-from lutra.papers.recorded_designs import BlockDesign
-from lutra.papers.recorded_machine import (
+from lutra.papers.quweit.machine_models import MODELS, SIZES
+from lutra.papers.quweit.recorded_machine import (
     BuiltMachine,
     Energies,
     Energy,
@@ -19,6 +18,7 @@ from lutra.papers.recorded_machine import (
     recorded_machines,
     tree_designs,
 )
+from lutra.papers.recorded_designs import BlockDesign
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
 

@@ -16,8 +16,8 @@ from lutra.accelerators.bat.pipeline import (
 from lutra.accelerators.bat.published import TABLE_6
 from lutra.accelerators.bat.resources import Sizes, UnitFits, Use, module_use, total_use
 from lutra.accelerators.bat.search import devices
-from lutra.papers.bat_units import recorded_units
-from lutra.papers.bmt_modules import in_words
+from lutra.papers.bmt.modules import in_words
+from lutra.papers.bmt.units import recorded_units
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
 

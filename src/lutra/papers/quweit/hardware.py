@@ -24,9 +24,8 @@ from lutra.cost.weightless import (
     paper_fpga_energy,
 )
 from lutra.cost.workload import ENCODER, TransformerShape, Workload, workload
-from lutra.papers.quweit_machine import headline_rows
-from lutra.papers.quweit_sums import summed_rows
-from lutra.papers.recorded_asic import (
+from lutra.papers.quweit.machine import headline_rows
+from lutra.papers.quweit.recorded_asic import (
     BUFFERED_OPERANDS,
     PAPER_SHAPE,
     AsicArray,
@@ -34,6 +33,7 @@ from lutra.papers.recorded_asic import (
     recorded_array,
     recorded_blocks,
 )
+from lutra.papers.quweit.sums import summed_rows
 from lutra.papers.recorded_designs import recorded, recorded_designs
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
