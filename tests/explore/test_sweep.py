@@ -57,8 +57,11 @@ def test_variants_that_train_differently_have_baselines_of_their_own(run_space, 
     record = run_space(TWO + '[[variant]]\nname = "long"\nset = { "train.iterations" = 9 }\n')
     assert starts.by_name()["mlp"] == 4
     *_, baselines = exploration_tables(record)
-    assert len(baselines.rows) == 4
-    assert all("mlp-" in row[0] or "none-" in row[0] for row in baselines.rows)
+    assert sorted(row[0] for row in baselines.rows) == [
+        f"{label}, same recipe ({variants})"
+        for label in ("no MLP at all", "the MLP")
+        for variants in ("long", "paper, far")
+    ]
 
 
 def test_what_has_finished_is_not_run_again(run_space, starts):

@@ -61,6 +61,31 @@ def test_a_run_of_the_papers_model_stands_beside_the_papers_value(recorded):
     assert "not run" not in rows["nanoGPT-baby, MLP"].remark
 
 
+def test_variants_with_baselines_of_their_own_name_them(tmp_path):
+    """Models that differ outside of their blocks have an MLP each: no mean over them, and no name that is a hash."""
+    losses = {"plain": (1.5, 1.7), "narrow": (2.5,)}
+    run = {"stage": 1, "seed": 1, "error": "killed"}
+    record = exploration(
+        baselines=[
+            {
+                **{"ffn": "mlp", "seed": seed, "run": f"baselines/mlp-{name}/seed-{seed}", "used": True, "error": None},
+                "validation_loss": {"float": loss},
+            }
+            for name, of_seeds in losses.items()
+            for seed, loss in enumerate(of_seeds)
+        ],
+        runs=[
+            {**run, "variant": name, "run": f"runs/{name}/seed-1", "baselines": {"mlp": f"baselines/mlp-{name}/seed-1"}}
+            for name in losses
+        ],
+    )
+    (tmp_path / "explore").mkdir()
+    (tmp_path / "explore" / "binary-attention.json").write_text(json.dumps(record))
+    rows = {row.quantity: row.ours for row in table("quweit-2", Records(tmp_path)).rows}
+    assert rows["gpt-mini, binary attention, MLP beside plain"] == pytest.approx(1.6)
+    assert rows["gpt-mini, binary attention, MLP beside narrow"] == 2.5
+
+
 def test_what_has_not_run_says_so(tmp_path):
     rows = table("quweit-2", Records(tmp_path)).rows
     assert all(row.ours is None and "not run" in row.remark for row in rows)

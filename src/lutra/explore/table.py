@@ -7,6 +7,7 @@ from typing import Any
 from lutra import escape
 from lutra.explore.results import COSTS, our_loss, spread
 from lutra.report.tables import UNKNOWN, Table
+from lutra.runs.exploration import baseline_groups
 
 _HEADER = ("variant", "seeds", "recovery", "range", "loss", *COSTS.values(), "Pareto", "training s")
 BASELINE_LABELS = {"mlp": "the MLP, same recipe", "none": "no MLP at all, same recipe"}
@@ -69,13 +70,10 @@ def _variant_cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _baseline_table(record: dict[str, Any]) -> Table:
     """One row per baseline of the latest stage; several where variants differ outside of their blocks."""
-    used = [baseline for baseline in record["baselines"] if baseline["used"] and baseline["error"] is None]
-    recipes = {baseline["run"].rpartition("/")[0]: baseline["ffn"] for baseline in used}
     rows = []
-    for recipe, ffn in recipes.items():
-        losses = [our_loss(b["validation_loss"]) for b in used if b["run"].rpartition("/")[0] == recipe]
-        several = list(recipes.values()).count(ffn) > 1
-        name = BASELINE_LABELS[ffn] + (f" ({recipe.rpartition('/')[2]})" if several else "")
+    for group in baseline_groups(record):
+        losses = [our_loss(loss) for loss in group.losses]
+        name = BASELINE_LABELS[group.ffn] + ("" if group.shared else f" ({', '.join(group.variants)})")
         rows.append((name, str(len(losses)), _with_deviation(spread(losses), 4)))
     return Table("Baselines", ("model", "seeds", "loss"), tuple(rows))
 

@@ -12,16 +12,18 @@ from lutra.limits import JSON_BYTES
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
 from lutra.reading import parse_json, read_bytes
+from lutra.runs.exploration import baseline_groups
 from lutra.runs.schemas.exploration import ExplorationRecord
 from lutra.runs.schemas.recorded import IntegersRecord, VisionRecord
 from lutra.runs.typed import checked, read_record
 
 PAPERS_MODEL = "gpt-baby"
 SMALLER_MODELS = {
-    "gpt-baby-half-width": "nanoGPT-baby at half its width, 1,500 iterations",
+    "gpt-baby-quarter": "nanoGPT-baby, 1,250 iterations",
     "gpt-mini-recovery": "gpt-mini",
+    "binary-attention": "gpt-mini, binary attention",
 }
-"""Recorded explorations of models that are not the paper's, and what to call them."""
+"""Recorded explorations that are not of the paper's model and training, and what to call them."""
 
 _VISION = (
     ("CIFAR-10", "ivit-t-cifar10", 94.8, 95.5, "95.64 in the paper's abstract; "),
@@ -65,6 +67,8 @@ def quweit_2(records: Records) -> PaperTable:
     for name, model in SMALLER_VISION.items():
         rows += _rows_of_vision(records, name, model)
     notes = (
+        "The paper trains nanoGPT-baby for 5,000 iterations; in 1,250 the learning rate falls to its end, too.",
+        "Binary attention: its matrices in one bit (BMT's linear layers), 8 or 4 bits of activations; float: as ever.",
         "gpt-mini is nanoGPT's setting for a CPU: 4 layers, width 128, context 64, 2,000 iterations. Losses of models "
         "smaller than the paper's stand beside each other, not beside the paper's.",
         "Losses of ours: best checkpoint, whole validation text, blocks in integers; mean ± sample standard deviation "
@@ -138,13 +142,11 @@ def _rows_of_vision(records: Records, name: str, model: str) -> list[Row]:
 
 def _rows_of_exploration(model: str, record: dict[str, Any]) -> list[Row]:
     rows = []
-    for ffn, label in (("mlp", "MLP"), ("none", "no MLP at all")):
-        trained = [run for run in record["baselines"] if run["ffn"] == ffn and run["used"] and run["error"] is None]
-        losses = [run["validation_loss"]["float"] for run in trained]
-        if losses:
-            mean = sum(losses) / len(losses)
-            seeds = f"{len(losses)} seeds, {min(losses):.4f} to {max(losses):.4f}" if len(losses) > 1 else "one seed"
-            rows.append(Row(f"{model}, {label}", "nats", None, mean, seeds))
+    for group in sorted(baseline_groups(record), key=lambda group: group.ffn):
+        losses = [loss["float"] for loss in group.losses]
+        name = _WHOLE[group.ffn] + ("" if group.shared else f" beside {', '.join(group.variants)}")
+        seeds = f"{len(losses)} seeds, {min(losses):.4f} to {max(losses):.4f}" if len(losses) > 1 else "one seed"
+        rows.append(Row(f"{model}, {name}", "nats", None, fmean(losses), seeds))
     for variant in record["variants"]:
         loss, recovered, cost = variant["loss"], variant["recovery"], variant["cost"]
         if loss and recovered and cost:
