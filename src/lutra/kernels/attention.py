@@ -89,7 +89,7 @@ class _Attention(Function):
         call = _call(qkv, logsums, heads, p, key, causal)
         call.y = y.data_ptr()
         if y.numel():
-            _kernels().lutra_attention_forward(ctypes.byref(call))
+            loaded_kernels().lutra_attention_forward(ctypes.byref(call))
         ctx.save_for_backward(qkv, logsums)
         ctx.options = heads, p, key, causal
         return y
@@ -102,7 +102,7 @@ class _Attention(Function):
         call = _call(qkv, logsums, *ctx.options)
         call.grad_y, call.grad_qkv = grad_y.data_ptr(), grad_qkv.data_ptr()
         if qkv.numel():
-            _kernels().lutra_attention_backward(ctypes.byref(call))
+            loaded_kernels().lutra_attention_backward(ctypes.byref(call))
         return grad_qkv, None, None, None, None
 
 
@@ -142,7 +142,7 @@ def _dropped(x: Tensor, p: float, key: int) -> Tensor:
     y = torch.empty_like(x)
     columns = x.shape[-1] if x.dim() else 1
     if x.numel():
-        _kernels().lutra_dropout(
+        loaded_kernels().lutra_dropout(
             x.data_ptr(),
             y.data_ptr(),
             x.numel() // columns,
@@ -156,7 +156,8 @@ def _dropped(x: Tensor, p: float, key: int) -> Tensor:
     return y
 
 
-def _kernels() -> ctypes.CDLL:
+def loaded_kernels() -> ctypes.CDLL:
+    """The library, where `kernels_available` said so."""
     loaded = library()
     assert loaded is not None, "callers ask kernels_available first"
     return loaded

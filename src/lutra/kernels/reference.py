@@ -191,6 +191,87 @@ def straight_through(exact: Tensor, surrogate: Tensor) -> Tensor:
     return _StraightThrough.apply(exact, surrogate)  # type: ignore[no-untyped-call,no-any-return]
 
 
+class StepGradients(NamedTuple):
+    """Of `learned_step`, to x, to the bias (None without one) and to the step."""
+
+    x: Tensor
+    bias: Tensor | None
+    step: Tensor
+
+
+def learned_step(
+    x: Tensor, bias: Tensor | None, step: Tensor, low: int, high: int, dtype: torch.dtype | None = None
+) -> Tensor:
+    """`step * integers` with `integers = round(clip((x + bias) / step, low, high))`, half up; in `dtype`, or that of x.
+
+    From -1 to 1 it is the sign instead (of 0: +1). Computed in float32 where x is in fewer bits.
+    """
+    shifted = _shifted(x, bias)
+    return (step_integers(shifted, step, low, high) * step).to(dtype or x.dtype)
+
+
+def learned_step_gradients(
+    x: Tensor, bias: Tensor | None, step: Tensor, low: int, high: int, grad_y: Tensor
+) -> StepGradients:
+    """To x and bias 1 within the range; to the step what LSQ (Esser et al. 2020) and, for the sign, BiT publish."""
+    shifted = _shifted(x, bias)
+    ratio = shifted * (1 / step)
+    inside = ((ratio >= low) & (ratio <= high)).to(ratio.dtype)
+    integers = step_integers(shifted, step, low, high)
+    grad_y = grad_y.to(ratio.dtype)
+    # The sign has no rounding error to learn from: its step is only an amplitude (BiT).
+    to_step = (grad_y * (integers if is_sign(low, high) else integers - ratio * inside)).sum()
+    passed = grad_y * inside
+    to_bias = None if bias is None else passed.reshape(-1, passed.shape[-1]).sum(dim=0)
+    return StepGradients(passed.to(x.dtype), to_bias, to_step)
+
+
+def step_integers(shifted: Tensor, step: Tensor, low: int, high: int) -> Tensor:
+    """The integers of `learned_step` from x + bias: one product with 1 / step, clip, round."""
+    if is_sign(low, high):
+        return signs(shifted >= 0, shifted)
+    return torch.floor((shifted * (1 / step)).clamp(low, high) + 0.5)
+
+
+def is_sign(low: int, high: int) -> bool:
+    """One bit: -1 and +1, no 0 between them."""
+    return low == -1 and high == 1
+
+
+def signs(positive: Tensor, like: Tensor) -> Tensor:
+    """+1 and -1 in the type of `like`; several times faster than torch.where with two numbers."""
+    return positive.to(like.dtype).mul_(2).sub_(1)
+
+
+def _shifted(x: Tensor, bias: Tensor | None) -> Tensor:
+    wide = x.float() if x.dtype == torch.bfloat16 else x
+    return wide if bias is None else wide + bias
+
+
+def few_bit_weight(groups: Tensor, ternary: bool, centred: bool, threshold: float) -> tuple[Tensor, Tensor]:
+    """Integers (G, n) and scales (G, 1) of groups of weights: BWN's sign, or TWN's -1, 0 and +1.
+
+    One bit is the sign (of 0: +1), scaled by the mean magnitude; `centred` takes the sign of weight minus mean, as BiT
+    does. Ternary weights within `threshold` of the mean magnitude become 0; the scale is the mean of the others'. Means
+    are sums in float64, rounded once.
+    """
+    magnitude, size = groups.abs(), groups.shape[1]
+    mean = (magnitude.double().sum(dim=1, keepdim=True) / size).to(groups.dtype)
+    if not ternary:
+        offset = (groups.double().sum(dim=1, keepdim=True) / size).to(groups.dtype) if centred else 0.0
+        return signs(groups >= offset, groups), mean
+    kept = magnitude > threshold * mean
+    total, count = (magnitude * kept).double().sum(dim=1, keepdim=True), kept.sum(dim=1, keepdim=True).clamp_min(1)
+    return groups.sign() * kept, (total / count).to(groups.dtype)
+
+
+def squared_error(x: Tensor, target: Tensor, below: float) -> Tensor:
+    """The mean of (x - target)^2 where elements up to `below` count as 0, in float32 or more."""
+    wide = [part.float() if part.dtype == torch.bfloat16 else part for part in (x, target)]
+    mine, other = (part.where(part > below, 0.0) for part in wide)
+    return ((mine - other) ** 2).mean()
+
+
 def dropout_factors(key: int, rows: Tensor, columns: int, p: float) -> Tensor:
     """What dropout multiplies with, 0 or 1 / (1 - p), in `columns` of the numbered `rows`: (R,) int64 -> (R, columns).
 

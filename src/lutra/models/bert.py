@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from lutra.errors import InputError
 from lutra.nn.binary_linear import LatentWeight, QuantisedEmbedding, QuantisedLinear
+from lutra.nn.dropout import Dropout
 from lutra.nn.modules import ModuleList
 from lutra.nn.quantizers import ActivationQuantiser
 from lutra.recipes.bert_config import BertConfig
@@ -45,7 +46,7 @@ class Embeddings(nn.Module):
         self.position = _embedding(config.positions, config.width)
         self.token_type = _embedding(config.token_types, config.width)
         self.norm = _norm(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, tokens: Tensor, token_types: Tensor) -> Tensor:
         positions = torch.arange(tokens.shape[1], device=tokens.device)
@@ -70,7 +71,7 @@ class Attention(nn.Module):
         self.probability_quantiser = _quantiser(config, signed=False)
         self.output_quantiser = _quantiser(config, signed=True, features=config.attention_width)
         self.output = _linear(config, config.attention_width, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.norm = _norm(config)
 
     def forward(self, x: Tensor, masked: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,7 +104,7 @@ class FeedForward(nn.Module):
         hidden_is_signed = config.activation == "gelu"
         self.hidden_quantiser = _quantiser(config, signed=hidden_is_signed, features=config.intermediate)
         self.output = _linear(config, config.intermediate, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.norm = _norm(config)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -140,7 +141,7 @@ class Bert(nn.Module):
             self.layers: ModuleList[Layer] = ModuleList(Layer(config) for _ in range(config.layers))
             self.pooler_quantiser = _quantiser(config, signed=True, features=config.width)
             self.pooler = _linear(config, config.width, config.width)
-            self.dropout = nn.Dropout(config.dropout)
+            self.dropout = Dropout(config.dropout)
             self.classifier = _float_linear(config.width, config.outputs)
 
     def forward(self, tokens: Tensor, token_types: Tensor | None = None, mask: Tensor | None = None) -> BertOutput:

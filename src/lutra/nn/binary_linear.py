@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lutra.kernels.quantise import autocast_dtype
 from lutra.nn.modules import ModuleList
 from lutra.nn.quantizers import (
     WeightCodes,
@@ -39,8 +40,9 @@ class LatentWeight(nn.Module):
         """Integers and scales that the hardware holds."""
         return quantise_weight(self.latent, self.bits, self.per_row, self.centred)
 
-    def forward(self) -> Tensor:
-        return fake_quantise_weight(self.latent, self.bits, self.per_row, self.centred)
+    def forward(self, dtype: torch.dtype | None = None) -> Tensor:
+        """Real values, in the latent's type or `dtype`."""
+        return fake_quantise_weight(self.latent, self.bits, self.per_row, self.centred, dtype)
 
     def rows(self, index: Tensor) -> Tensor:
         """Some rows of a weight with a scale per row: (...) int64 -> (..., columns)."""
@@ -70,8 +72,9 @@ class PackedWeight(nn.Module):
         self.register_buffer("packed", codes_packed)
         self.register_buffer("scale", scale)
 
-    def forward(self) -> Tensor:
-        return self.scale * unpack_codes(self.packed, self.bits, self.shape[1])
+    def forward(self, dtype: torch.dtype | None = None) -> Tensor:
+        """Real values, in float32 or `dtype`."""
+        return (self.scale * unpack_codes(self.packed, self.bits, self.shape[1])).to(dtype or self.scale.dtype)
 
     def rows(self, index: Tensor) -> Tensor:
         """Some rows of a weight with a scale per row: (...) int64 -> (..., columns)."""
@@ -92,15 +95,18 @@ class QuantisedLinear(nn.Module):
         scales = torch.ones(len(weights), len(bias), dtype=bias.dtype)
         self.column_scales = nn.Parameter(scales) if wtws else None
 
-    def effective_weight(self) -> Tensor:
-        """(outputs, inputs): what multiplies x."""
+    def effective_weight(self, dtype: torch.dtype | None = None) -> Tensor:
+        """(outputs, inputs): what multiplies x; a single copy in `dtype` if given, the sum of two as it is computed."""
+        if len(self.weights) == 1 and self.column_scales is None:
+            single: Tensor = self.weights[0](dtype)
+            return single
         copies: list[Tensor] = [weight() for weight in self.weights]
         if self.column_scales is not None:
             copies = [scale[:, None] * copy for scale, copy in zip(self.column_scales, copies, strict=True)]
         return sum(copies[1:], start=copies[0])
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.effective_weight(), self.bias)
+        return F.linear(x, self.effective_weight(autocast_dtype(self.bias)), self.bias)
 
 
 class QuantisedEmbedding(nn.Module):

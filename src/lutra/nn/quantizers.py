@@ -7,15 +7,14 @@ Weights: BWN (Rastegari et al. 2016), TWN (Li and Liu 2016), symmetric min-max (
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from lutra.errors import InputError
-from lutra.kernels.reference import straight_through
+from lutra.kernels.quantise import autocast_dtype, few_bit_weight, learned_step
+from lutra.kernels.reference import step_integers, straight_through
 
 TERNARY_THRESHOLD = 0.7
 """TWN: weights within this fraction of the mean magnitude become 0."""
@@ -37,33 +36,38 @@ def quantise_weight(weight: Tensor, bits: int, per_row: bool = False, centred: b
     BiT does. 2 bits are TWN: {-1, 0, +1}, scaled by the mean magnitude of what is not 0. More bits are symmetric around
     0 with the largest magnitude as the largest integer. A row of zeros has the scale 0.
     """
-    groups = weight.detach() if per_row else weight.detach().reshape(1, -1)  # each row of it shares a scale
-    magnitude = groups.abs()
-    mean = magnitude.mean(dim=1, keepdim=True)
-    if bits == 1:
-        offset = groups.mean(dim=1, keepdim=True) if centred else 0.0
-        integers, scale = _signs(groups >= offset, weight), mean
-    elif bits == 2:
-        kept = magnitude > TERNARY_THRESHOLD * mean
-        integers = groups.sign() * kept
-        scale = (magnitude * kept).sum(dim=1, keepdim=True) / kept.sum(dim=1, keepdim=True).clamp_min(1)
+    groups = _groups(weight, per_row)
+    if bits <= 2:
+        integers, scale = few_bit_weight(groups, bits == 2, centred, TERNARY_THRESHOLD)
     else:
-        scale = magnitude.amax(dim=1, keepdim=True) / (2 ** (bits - 1) - 1)
+        scale = groups.abs().amax(dim=1, keepdim=True) / (2 ** (bits - 1) - 1)
         integers = torch.floor(groups / torch.where(scale > 0, scale, 1.0) + 0.5)
     return WeightCodes(integers.view(weight.shape), scale)
 
 
-def fake_quantise_weight(weight: Tensor, bits: int, per_row: bool = False, centred: bool = False) -> Tensor:
-    """The real values of `quantise_weight`; the gradient passes straight through, without clipping."""
+def fake_quantise_weight(
+    weight: Tensor, bits: int, per_row: bool = False, centred: bool = False, dtype: torch.dtype | None = None
+) -> Tensor:
+    """The real values of `quantise_weight`, in `dtype` if given; the gradient passes straight through, not clipped."""
+    if bits <= 2:
+        groups = _groups(weight, per_row)
+        values, _ = few_bit_weight(groups, bits == 2, centred, TERNARY_THRESHOLD, scaled=True, dtype=dtype)
+        return straight_through(values.view(weight.shape), weight)
     codes = quantise_weight(weight, bits, per_row, centred)
-    return straight_through(codes.scale * codes.integers, weight)
+    return straight_through((codes.scale * codes.integers).to(dtype or weight.dtype), weight)
+
+
+def _groups(weight: Tensor, per_row: bool) -> Tensor:
+    """Each row of what is returned shares a scale."""
+    return weight.detach() if per_row else weight.detach().reshape(1, -1)
 
 
 class ActivationQuantiser(nn.Module):
     """One learned step for a tensor (..., features), and a learned bias per feature if `features` is given.
 
-    `integers = round(clip((x + bias) / step, low, high))` and the output is `step * integers` (BMT Eq. 2). Without bias
-    this is LSQ. Signed: -2^(N-1) to 2^(N-1) - 1, with one bit -1 and +1 (the sign; of 0: +1). Unsigned: 0 to 2^N - 1.
+    `integers = round(clip((x + bias) / step, low, high))` and the output is `step * integers` (BMT Eq. 2), under
+    autocast in its type, as only matrix products read it. Without bias this is LSQ. Signed: -2^(N-1) to 2^(N-1) - 1,
+    with one bit -1 and +1 (the sign; of 0: +1). Unsigned: 0 to 2^N - 1.
 
     The first batch sets the step (LSQ's rule as BinaryBERT and BiT have it: 2 (signed) or 4 (unsigned) times the mean
     magnitude, over the root of the largest integer); until then it is not a number.
@@ -106,15 +110,13 @@ class ActivationQuantiser(nn.Module):
     def integers(self, x: Tensor) -> Tensor:
         """What the hardware computes, held in x's float type: one addition, one product with 1/step, round, clip."""
         shifted = x.detach() if self.bias is None else x.detach() + self.bias.detach()
-        return _integers(shifted, self._safe_step().detach(), self.low, self.high)
+        return step_integers(shifted, self._safe_step().detach(), self.low, self.high)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.calibrated:
             self.calibrate_(x)
-        shifted = x if self.bias is None else x + self.bias
         gradient_scale = 1 / math.sqrt(x.numel() * self.high)
-        step = self._safe_step()
-        return _LearnedStep.apply(shifted, step, self.low, self.high, gradient_scale)  # type: ignore[no-untyped-call,no-any-return]
+        return learned_step(x, self.bias, self._safe_step(), self.low, self.high, gradient_scale, autocast_dtype(x))
 
     def _safe_step(self) -> Tensor:
         """The step, positive; where it had to be raised the gradient still reaches it, so that it can come back."""
@@ -122,43 +124,6 @@ class ActivationQuantiser(nn.Module):
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, signed={self.signed}, bias={self.bias is not None}"
-
-
-def _is_sign(low: int, high: int) -> bool:
-    return low == -1 and high == 1  # one bit: -1 and +1, no 0 between them
-
-
-def _signs(positive: Tensor, like: Tensor) -> Tensor:
-    """+1 and -1 in the type of `like`; several times faster than torch.where with two numbers."""
-    return positive.to(like.dtype).mul_(2).sub_(1)
-
-
-def _integers(shifted: Tensor, step: Tensor, low: int, high: int) -> Tensor:
-    if _is_sign(low, high):
-        return _signs(shifted >= 0, shifted)
-    return torch.floor((shifted * (1 / step)).clamp(low, high) + 0.5)
-
-
-class _LearnedStep(Function):
-    """Quantise and dequantise; to the input 1 within the range, to the step what LSQ and BiT publish."""
-
-    @staticmethod
-    def forward(ctx: Any, shifted: Tensor, step: Tensor, low: int, high: int, gradient_scale: float) -> Tensor:
-        integers = _integers(shifted, step, low, high)
-        ctx.save_for_backward(shifted, step, integers)
-        ctx.low, ctx.high, ctx.gradient_scale = low, high, gradient_scale
-        return integers * step
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        shifted, step, integers = ctx.saved_tensors
-        ratio = shifted * (1 / step)
-        inside = ((ratio >= ctx.low) & (ratio <= ctx.high)).to(ratio.dtype)
-        # The sign has no rounding error to learn from: its step is only an amplitude (BiT).
-        sign = _is_sign(ctx.low, ctx.high)
-        to_step = integers if sign else integers - ratio * inside
-        return grad * inside, (grad * to_step).sum() * ctx.gradient_scale, None, None, None
 
 
 def bits_per_code(bits: int) -> int:

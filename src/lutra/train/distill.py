@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from lutra.data.glue import Batch, EncodedSplit, Task, metrics
 from lutra.errors import InputError
+from lutra.kernels.loss import squared_error
 from lutra.models.bert import Bert, BertOutput
 from lutra.recipes.bert import LessonKind
 
@@ -59,15 +60,14 @@ def intermediate_loss(student: BertOutput, teacher: BertOutput) -> Tensor:
     if [x.shape for x in student.hidden + student.scores] != [x.shape for x in teacher.hidden + teacher.scores]:
         raise InputError("student and teacher differ in layers, heads or width; the teacher needs the student's shape")
     scores = [
-        F.mse_loss(mine.where(mine > MASKED_BELOW, 0.0), other.where(other > MASKED_BELOW, 0.0))
-        for mine, other in zip(student.scores, teacher.scores, strict=True)
+        squared_error(mine, other, MASKED_BELOW) for mine, other in zip(student.scores, teacher.scores, strict=True)
     ]
     return hidden_loss(student, teacher) + torch.stack(scores).sum()
 
 
 def hidden_loss(student: BertOutput, teacher: BertOutput) -> Tensor:
     """Mean squared errors of hidden states, summed over the embeddings' output and all layers."""
-    errors = [F.mse_loss(mine, other) for mine, other in zip(student.hidden, teacher.hidden, strict=True)]
+    errors = [squared_error(mine, other) for mine, other in zip(student.hidden, teacher.hidden, strict=True)]
     return torch.stack(errors).sum()
 
 

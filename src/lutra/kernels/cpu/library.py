@@ -19,8 +19,9 @@ if TYPE_CHECKING:  # setup.py loads this file where PyTorch is not installed
 log = logging.getLogger("lutra")
 
 SOURCES = (
-    *("forward.cpp", "mapping.cpp", "scores.cpp", "backward.cpp", "optimiser.cpp"),
+    *("forward.cpp", "mapping.cpp", "scores.cpp", "backward.cpp", "optimiser.cpp", "squared_error.cpp"),
     *("attention/attention.cpp", "attention/attention_amx.cpp"),
+    *("quantise/learned_step.cpp", "quantise/weights.cpp"),
 )
 ISA_FLAGS = {
     "scalar": [],
@@ -32,6 +33,12 @@ ISA_FLAGS = {
 }
 INSTRUCTION_SETS = (*ISA_FLAGS, "amx")
 """The plainest first. AMX is used by attention alone, in the library of AVX-512."""
+CALLED_WITH_A_STRUCTURE = (
+    *("lutra_attention_forward", "lutra_attention_backward"),
+    *("lutra_learned_step_forward", "lutra_learned_step_backward", "lutra_few_bit_weight"),
+    "lutra_squared_error_backward",
+)
+"""Functions of one pointer that return nothing."""
 _FOLDER = Path(__file__).parent
 LIBRARIES = {
     "isa": ([_FOLDER / "isa.cpp"], []),
@@ -127,9 +134,11 @@ def _library(isa: str) -> ctypes.CDLL | None:
     integer = ctypes.c_int64
     loaded.lutra_column_argmax.argtypes = [_pointer, integer, integer, _pointer, integer]
     loaded.lutra_column_argmax.restype = None
-    for name in ("lutra_attention_forward", "lutra_attention_backward"):
+    for name in CALLED_WITH_A_STRUCTURE:
         getattr(loaded, name).argtypes = [_pointer]
         getattr(loaded, name).restype = None
+    loaded.lutra_squared_error.argtypes = [_pointer]
+    loaded.lutra_squared_error.restype = ctypes.c_double
     types = (_pointer, _pointer, integer, integer, ctypes.c_int32, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_float)
     loaded.lutra_dropout.argtypes = [*types, integer]
     loaded.lutra_dropout.restype = None

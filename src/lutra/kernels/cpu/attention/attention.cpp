@@ -25,21 +25,13 @@ extern "C" __attribute__((visibility("default"))) void lutra_dropout(const void*
                                                                      uint32_t threshold, float scale, int64_t threads) {
     const Dropout dropout{key, threshold, scale};
     constexpr int64_t TOGETHER = 32;
-    const int64_t size = bfloat16 ? 2 : 4;
+    const Elements from(x, bfloat16), to(y, bfloat16);
     parallel((rows + TOGETHER - 1) / TOGETHER, threads, [&](int64_t part) {
         for (int64_t row = part * TOGETHER; row < std::min(rows, (part + 1) * TOGETHER); ++row) {
             const uint32_t random = dropout.of_row((uint64_t)row);
             for (int64_t column = 0; column < columns; column += 16) {
-                const int64_t lanes = std::min<int64_t>(16, columns - column);
-                const char* from = (const char*)x + (row * columns + column) * size;
-                char* to = (char*)y + (row * columns + column) * size;
-                alignas(64) char tail[64] = {}, result[64];
-                const char* source = lanes == 16 ? from : (const char*)std::memcpy(tail, from, lanes * size);
-                char* target = lanes == 16 ? to : result;
-                const Floats factor = dropout.factors(random, column);
-                if (bfloat16) store_bfloat16((uint16_t*)target, load_bfloat16((const uint16_t*)source) * factor);
-                else store((float*)target, load((const float*)source) * factor);
-                if (lanes < 16) std::memcpy(to, result, lanes * size);
+                const int64_t at = row * columns + column, lanes = std::min<int64_t>(16, columns - column);
+                to.store(at, lanes, from.load(at, lanes) * dropout.factors(random, column));
             }
         }
     });

@@ -51,6 +51,7 @@ struct Rows {
     bool bfloat16;
 
     char* at(int64_t row, int64_t column) const { return first + (row * stride + column) * (bfloat16 ? 2 : 4); }
+    Elements elements(int64_t row) const { return {at(row, 0), bfloat16}; }
 
     // (length, padded width), zeros in the padding
     void read(float* to) const {
@@ -72,24 +73,13 @@ struct Rows {
     }
     void write(int64_t row, const float* from) const {
         for (int64_t column = 0; column < width; column += 16) {
-            alignas(64) float tail[16];
-            const int64_t lanes = std::min<int64_t>(16, width - column);
-            if (bfloat16) {
-                if (lanes == 16) store_bfloat16((uint16_t*)at(row, column), load(from + column));
-                else store_bfloat16((uint16_t*)tail, load(from + column));
-            } else if (lanes == 16) store((float*)at(row, column), load(from + column));
-            else store(tail, load(from + column));
-            if (lanes < 16) std::memcpy(at(row, column), tail, lanes * (bfloat16 ? 2 : 4));
+            elements(row).store(column, std::min<int64_t>(16, width - column), load(from + column));
         }
     }
 
 private:
     Floats vector(int64_t row, int64_t column) const {
-        const int64_t lanes = std::min<int64_t>(16, width - column);
-        const char* from = at(row, column);
-        alignas(64) char tail[64] = {};
-        if (lanes < 16) from = (const char*)std::memcpy(tail, from, lanes * (bfloat16 ? 2 : 4));
-        return bfloat16 ? load_bfloat16((const uint16_t*)from) : load((const float*)from);
+        return elements(row).load(column, std::min<int64_t>(16, width - column));
     }
 };
 

@@ -1,45 +1,11 @@
-// Products of small float matrices that lie in the cache, and vectors of bfloat16.
+// Products of small float matrices that lie in the cache.
 #pragma once
 
 #include <algorithm>
 
-#include "../simd/simd.h"
+#include "../simd/bfloat16.h"
 
 namespace lutra {
-
-using Words = uint32_t __attribute__((vector_size(64)));
-
-// The compiler would do both conversions in quarters.
-LUTRA_INLINE Words widened(const uint16_t* from) {
-#if defined(LUTRA_AVX512)
-    return (Words)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from));
-#else
-    using Halves = uint16_t __attribute__((vector_size(32)));
-    Halves halves;
-    std::memcpy(&halves, from, sizeof halves);
-    return __builtin_convertvector(halves, Words);
-#endif
-}
-LUTRA_INLINE void store_narrowed(uint16_t* to, Words words) {
-#if defined(LUTRA_AVX512)
-    _mm256_storeu_si256((__m256i*)to, _mm512_cvtepi32_epi16((__m512i)words));
-#else
-    using Halves = uint16_t __attribute__((vector_size(32)));
-    const Halves halves = __builtin_convertvector(words, Halves);
-    std::memcpy(to, &halves, sizeof halves);
-#endif
-}
-
-LUTRA_INLINE Floats load_bfloat16(const uint16_t* from) { return (Floats)(widened(from) << 16); }
-
-// Rounds to the nearest, ties to even; what is no number stays none.
-LUTRA_INLINE void store_bfloat16(uint16_t* to, Floats value) {
-    const Words bits = (Words)value;
-    const Words rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    const Words quiet = (bits >> 16) | 0x40;
-    const Words chosen = value == value ? rounded : quiet;
-    store_narrowed(to, chosen);
-}
 
 // c[row][16 VECTORS] = (or +=) sum over k < depth of a[row * a_row + k * a_k] * b[k * b_k][16 VECTORS], for ROWS rows.
 template <int ROWS, int VECTORS, bool ADD>

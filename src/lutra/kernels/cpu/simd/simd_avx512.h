@@ -14,9 +14,11 @@ LUTRA_INLINE Floats masked_multiply_add(Floats sum, Mask where, Floats a, Floats
 }
 LUTRA_INLINE Mask at_least(Floats a, Floats b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
 LUTRA_INLINE Mask positive(Floats a) { return _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_GT_OQ); }
+LUTRA_INLINE Floats rounded_down(Floats x) {
+    return (Floats)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
 LUTRA_INLINE Floats quantise(Floats x, Floats inverse_scale) {
-    __m512 steps =
-        _mm512_roundscale_ps((__m512)(x * inverse_scale + splat(0.5f)), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    __m512 steps = (__m512)rounded_down(x * inverse_scale + splat(0.5f));
     return (Floats)_mm512_min_ps(_mm512_max_ps(steps, _mm512_set1_ps(-128)), _mm512_set1_ps(127));
 }
 LUTRA_INLINE Ints widen(const uint8_t* bytes) {

@@ -35,12 +35,15 @@ LUTRA_INLINE Floats masked_multiply_add(Floats sum, Mask where, Floats a, Floats
 }
 LUTRA_INLINE Mask at_least(Floats a, Floats b) { return mask_of(a >= b); }
 LUTRA_INLINE Mask positive(Floats a) { return mask_of(a > splat(0)); }
+LUTRA_INLINE Floats rounded_down(Floats x) {
+    for (int lane = 0; lane < 16; ++lane) x[lane] = __builtin_floorf(x[lane]);
+    return x;
+}
 LUTRA_INLINE Floats quantise(Floats x, Floats inverse_scale) {
-    Floats steps = x * inverse_scale + splat(0.5f);
+    Floats steps = rounded_down(x * inverse_scale + splat(0.5f));
     for (int lane = 0; lane < 16; ++lane) {
-        float floored = __builtin_floorf(steps[lane]);
-        floored = floored > -128.f ? floored : -128.f;
-        steps[lane] = floored < 127.f ? floored : 127.f;
+        steps[lane] = steps[lane] > -128.f ? steps[lane] : -128.f;
+        steps[lane] = steps[lane] < 127.f ? steps[lane] : 127.f;
     }
     return steps;
 }
