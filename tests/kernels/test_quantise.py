@@ -124,6 +124,14 @@ def test_the_squared_error_is_the_definition(isa: str, below: float, types: tupl
     torch.set_num_threads(1)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_error_that_is_no_number_is_not_hidden(isa: str, value: float) -> None:
+    x, target = torch.tensor([0.5, value, -1.0]), torch.zeros(3)
+    for error in (squared_error(x, target), reference.squared_error(x, target, -math.inf)):
+        assert not error.isfinite()
+    assert squared_error(torch.tensor([math.nan, 2.0]), torch.zeros(2), -100.0).isnan()
+
+
 def test_without_kernels_the_definition_runs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUTRA_ISA", "reference")
     x, bias, step = (

@@ -266,9 +266,9 @@ def few_bit_weight(groups: Tensor, ternary: bool, centred: bool, threshold: floa
 
 
 def squared_error(x: Tensor, target: Tensor, below: float) -> Tensor:
-    """The mean of (x - target)^2 where elements up to `below` count as 0, in float32 or more."""
+    """The mean of (x - target)^2 where elements below `below` count as 0, in float32 or more."""
     wide = [part.float() if part.dtype == torch.bfloat16 else part for part in (x, target)]
-    mine, other = (part.where(part > below, 0.0) for part in wide)
+    mine, other = (part.masked_fill(part < below, 0.0) for part in wide)
     return ((mine - other) ** 2).mean()
 
 

@@ -21,7 +21,7 @@ from lutra.models.bert import Bert, BertOutput
 from lutra.recipes.bert import LessonKind
 
 MASKED_BELOW = -100.0
-"""Attention scores up to this are padding and count as 0 in the loss (BinaryBERT)."""
+"""Attention scores below this are padding and count as 0 in the loss (BinaryBERT)."""
 
 
 def evaluate(model: Bert, data: EncodedSplit) -> dict[str, float]:

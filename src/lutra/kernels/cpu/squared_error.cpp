@@ -9,7 +9,7 @@ namespace lutra {
 struct SquaredError {
     int64_t count, threads;
     int32_t x_bfloat16, target_bfloat16;
-    float below;  // elements up to this count as 0
+    float below;  // elements below it count as 0
     const void *x, *target;
     float factor;  // of the gradient: 2 / count times the gradient of the mean
     void* grad_x;
@@ -26,7 +26,8 @@ LUTRA_INLINE void for_vectors(const SquaredError& e, int64_t piece, Work&& work)
     for (int64_t at = piece * PIECE; at < last; at += 16) work(at, std::min<int64_t>(16, e.count - at));
 }
 
-LUTRA_INLINE Floats kept(Floats x, float below) { return x > splat(below) ? x : splat(0); }
+// What is no number is kept, so that the error is none.
+LUTRA_INLINE Floats kept(Floats x, float below) { return x < splat(below) ? splat(0) : x; }
 
 }  // namespace
 
@@ -54,7 +55,7 @@ LUTRA_EXPORT void lutra_squared_error_backward(const SquaredError* call) {
         for_vectors(*call, piece, [&](int64_t at, int64_t lanes) {
             const Floats mine = x.load(at, lanes);
             const Floats error = kept(mine, call->below) - kept(target.load(at, lanes), call->below);
-            grad_x.store(at, lanes, mine > splat(call->below) ? error * splat(call->factor) : splat(0));
+            grad_x.store(at, lanes, mine < splat(call->below) ? splat(0) : error * splat(call->factor));
         });
     });
 }
