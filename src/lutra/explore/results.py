@@ -14,6 +14,7 @@ from lutra.explore.processes import Job
 from lutra.explore.space import Variant
 from lutra.frozen import store
 from lutra.frozen.graph import as_weightless
+from lutra.runs.exploration import our_loss
 from lutra.runs.files import RunFiles
 from lutra.runs.record import finished_steps
 from lutra.runs.schemas.training import LogLine
@@ -73,11 +74,6 @@ def _end_of_training(files: RunFiles) -> tuple[float, float]:
     return lines[-1]["validation_loss"], lines[-1].get("seconds", 0.0)
 
 
-def our_loss(losses: dict[str, float]) -> float:
-    """The loss that counts: of the frozen integers, or of a model without any."""
-    return losses.get("golden", losses["float"])
-
-
 def spread(values: Sequence[float]) -> dict[str, Any] | None:
     """Mean, sample standard deviation (None below two values), range and count; None without values."""
     if not values:
@@ -92,22 +88,23 @@ def spread(values: Sequence[float]) -> dict[str, Any] | None:
     }
 
 
-def summarise(variants: Sequence[Variant], runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def summarise(variants: Sequence[Variant], runs: Sequence[dict[str, Any]], whole: bool) -> list[dict[str, Any]]:
     """One row per variant over its seeds, the best first; `pareto` says which no other variant beats.
 
-    The objectives are mean recovery and the mean costs. `runs` are results of one stage.
+    The objectives are mean recovery and the mean costs. `runs` are results of one stage; `whole` says which losses
+    count (see `our_loss`).
     """
-    rows = [_row(variant, [run for run in runs if run["variant"] == variant.name]) for variant in variants]
+    rows = [_row(variant, [run for run in runs if run["variant"] == variant.name], whole) for variant in variants]
     judged = [row for row in rows if row["recovery"] and row["cost"]]
     points = [[row["recovery"]["mean"], *(row["cost"][name] for name in COSTS)] for row in judged]
     best = [judged[position]["variant"] for position in pareto_set(points, [True, *(False for _ in COSTS)])]
     return [{**row, "pareto": row["variant"] in best} for row in sorted(rows, key=_rank)]
 
 
-def _row(variant: Variant, runs: list[dict[str, Any]]) -> dict[str, Any]:
+def _row(variant: Variant, runs: list[dict[str, Any]], whole: bool) -> dict[str, Any]:
     done = [run for run in runs if run["error"] is None]
     costs = [run["cost"] for run in done if run["cost"]]
-    losses = [our_loss(run["validation_loss"]) for run in done]
+    losses = [our_loss(run["validation_loss"], whole) for run in done]
     last_losses = [run["last_validation_loss"] for run in done]
     arithmetics = done[0]["validation_loss"] if done else ()
     return {

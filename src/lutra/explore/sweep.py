@@ -13,12 +13,13 @@ from lutra.errors import LutraError, RunDirectoryError
 from lutra.evaluate.recovery import recovery
 from lutra.explore.figures import pareto_figure
 from lutra.explore.processes import LUTRA, Job, Progress, Runner, exclusive, run_jobs
-from lutra.explore.results import finished_result, our_loss, read_result, summarise
+from lutra.explore.results import finished_result, read_result, summarise
 from lutra.explore.space import BASELINES, Plan, Stage, Variant, baseline_recipe
 from lutra.explore.table import markdown
 from lutra.recipes.language import Recipe
 from lutra.runs.claim import claim_run
 from lutra.runs.environment import environment
+from lutra.runs.exploration import our_loss, whole_in_integers
 from lutra.runs.files import HOLDER_NAME, LOCK_NAME, RunFiles, write_text
 from lutra.runs.schemas.exploration import ExplorationRecord
 from lutra.runs.typed import VERSION, read_record, write_record
@@ -179,7 +180,7 @@ class _Exploration:
 
     def write(self, finished: bool) -> dict[str, Any]:
         """Write the record (at the end also table and figure) and return it."""
-        used = {path for run in self._stage_runs() for path in run["baselines"].values()}
+        used = {path for run in self._runs_of(self.stage) for path in run["baselines"].values()}
         record = {
             "name": self.plan.space.name,
             "finished": finished,
@@ -245,17 +246,25 @@ class _Exploration:
     def _path(self, files: RunFiles) -> str:
         return files.root.relative_to(self.root).as_posix()
 
-    def _stage_runs(self) -> list[dict[str, Any]]:
-        return [run for _, run in self._in_order(self.runs) if run["stage"] == self.stage]
+    def _runs_of(self, stage: int) -> list[dict[str, Any]]:
+        return [run for _, run in self._in_order(self.runs) if run["stage"] == stage]
+
+    def _whole(self, stage: int) -> bool:
+        """Whether the losses of a stage are those of whole models in integers."""
+        runs = self._runs_of(stage)
+        baselines = (self.baselines.get(path) for run in runs for path in run["baselines"].values())
+        return whole_in_integers([*runs, *(baseline for baseline in baselines if baseline)])
 
     def _summary(self) -> list[dict[str, Any]]:
-        return summarise(self.variants, [self._with_recovery(run) for run in self._stage_runs()])
+        runs = [self._with_recovery(run) for run in self._runs_of(self.stage)]
+        return summarise(self.variants, runs, self._whole(self.stage))
 
     def _with_recovery(self, run: dict[str, Any]) -> dict[str, Any]:
         """The run with its recovery, as soon as it and both baselines have finished."""
+        whole = self._whole(run["stage"])
         results = {"ours": run, **{ffn: self.baselines.get(path) for ffn, path in run["baselines"].items()}}
         losses = {
-            name: our_loss(result["validation_loss"])
+            name: our_loss(result["validation_loss"], whole)
             for name, result in results.items()
             if result and result["error"] is None
         }

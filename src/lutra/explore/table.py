@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from lutra import escape
-from lutra.explore.results import COSTS, our_loss, spread
+from lutra.explore.results import COSTS, spread
 from lutra.report.tables import UNKNOWN, Table
-from lutra.runs.exploration import baseline_groups
+from lutra.runs.exploration import baseline_groups, of_latest_stage, our_loss, whole_in_integers
 
 _HEADER = ("variant", "seeds", "recovery", "range", "loss", *COSTS.values(), "Pareto", "training s")
 BASELINE_LABELS = {"mlp": "the MLP, same recipe", "none": "no MLP at all, same recipe"}
@@ -32,9 +32,11 @@ def markdown(record: dict[str, Any]) -> str:
     """The tables, what they mean, which variants each stage dropped, and what failed."""
     tables = _variant_table(record), _baseline_table(record)
     parts = [f"# {escape.markdown(record['name'])}", *map(markdown_table, tables)]
+    whole = whole_in_integers(of_latest_stage(record))
+    computed = "of models whole in integers" if whole else "of integer blocks in float models"
     parts.append(
         "Mean ± sample standard deviation over seeds, and the range. Recovery is 0 where the block does nothing and 1 "
-        "where it replaces the MLP. Loss is of the frozen integers on the whole validation text, in nats per token; "
+        f"where it replaces the MLP. Loss is {computed} on the whole validation text, in nats per token; "
         "costs are of all blocks for one token. Pareto: no other variant is at least as good in recovery and in every "
         "cost and better in one."
     )
@@ -70,9 +72,9 @@ def _variant_cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _baseline_table(record: dict[str, Any]) -> Table:
     """One row per baseline of the latest stage; several where variants differ outside of their blocks."""
-    rows = []
+    rows, whole = [], whole_in_integers(of_latest_stage(record))
     for group in baseline_groups(record):
-        losses = [our_loss(loss) for loss in group.losses]
+        losses = [our_loss(loss, whole) for loss in group.losses]
         name = BASELINE_LABELS[group.ffn] + ("" if group.shared else f" ({', '.join(group.variants)})")
         rows.append((name, str(len(losses)), _with_deviation(spread(losses), 4)))
     return Table("Baselines", ("model", "seeds", "loss"), tuple(rows))

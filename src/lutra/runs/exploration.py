@@ -1,7 +1,8 @@
-"""What the record of an exploration says of the baselines that its variants were compared with."""
+"""What the record of an exploration says: which losses stand beside each other, and which baselines beside what."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,25 @@ class BaselineGroup:
     """By arithmetic, of each seed."""
     shared: bool
     """By all variants: they differ in their blocks alone."""
+
+
+def whole_in_integers(results: Iterable[dict[str, Any]]) -> bool:
+    """Whether every run and baseline that ended well was evaluated whole in integers, so that such losses compare.
+
+    A model of which only the blocks can be frozen has baselines without any integers.
+    """
+    return all("golden" in result["validation_loss"] for result in results if result["error"] is None)
+
+
+def our_loss(losses: dict[str, float], whole: bool) -> float:
+    """The loss that counts: `whole` in integers, or of integer blocks (where there are some) in a float model."""
+    return losses["golden"] if whole else losses.get("fake_quantised", losses["float"])
+
+
+def of_latest_stage(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs of the latest stage and the baselines that it uses."""
+    runs = [run for run in record["runs"] if run["stage"] == record["stage"]]
+    return [*runs, *(baseline for baseline in record["baselines"] if baseline["used"])]
 
 
 def baseline_groups(record: dict[str, Any]) -> list[BaselineGroup]:

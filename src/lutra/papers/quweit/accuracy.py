@@ -12,7 +12,7 @@ from lutra.limits import JSON_BYTES
 from lutra.papers.records import Records
 from lutra.papers.table import PaperTable, Row
 from lutra.reading import parse_json, read_bytes
-from lutra.runs.exploration import baseline_groups
+from lutra.runs.exploration import baseline_groups, of_latest_stage, our_loss, whole_in_integers
 from lutra.runs.schemas.exploration import ExplorationRecord
 from lutra.runs.schemas.recorded import IntegersRecord, VisionRecord
 from lutra.runs.typed import checked, read_record
@@ -71,8 +71,9 @@ def quweit_2(records: Records) -> PaperTable:
         "Binary attention: its matrices in one bit (BMT's linear layers), 8 or 4 bits of activations; float: as ever.",
         "gpt-mini is nanoGPT's setting for a CPU: 4 layers, width 128, context 64, 2,000 iterations. Losses of models "
         "smaller than the paper's stand beside each other, not beside the paper's.",
-        "Losses of ours: best checkpoint, whole validation text, blocks in integers; mean ± sample standard deviation "
-        "over seeds. Recovery: 0 where the block does nothing, 1 where it replaces the MLP.",
+        "Losses of ours: best checkpoint, whole validation text; blocks in integers, and all else too where nothing "
+        "beside them lacks that form; mean ± sample standard deviation over seeds. Recovery: 0 where the block does "
+        "nothing, 1 where it replaces the MLP.",
         "vit-mini is a vision transformer for 32 x 32 pixels: 6 layers, width 128, patches of 4 x 4. Its accuracies: "
         "whole in integers, after the last iteration, all 10,000 test images.",
     )
@@ -141,9 +142,9 @@ def _rows_of_vision(records: Records, name: str, model: str) -> list[Row]:
 
 
 def _rows_of_exploration(model: str, record: dict[str, Any]) -> list[Row]:
-    rows = []
+    rows, whole = [], whole_in_integers(of_latest_stage(record))
     for group in sorted(baseline_groups(record), key=lambda group: group.ffn):
-        losses = [loss["float"] for loss in group.losses]
+        losses = [our_loss(loss, whole) for loss in group.losses]
         name = _WHOLE[group.ffn] + ("" if group.shared else f" beside {', '.join(group.variants)}")
         seeds = f"{len(losses)} seeds, {min(losses):.4f} to {max(losses):.4f}" if len(losses) > 1 else "one seed"
         rows.append(Row(f"{model}, {name}", "nats", None, fmean(losses), seeds))
