@@ -20,7 +20,7 @@ def workload_table(name: str, config: Path, tokens: int | None) -> PaperTable:
         InputError: `name` is another table, or the file describes no transformer that is known.
     """
     from lutra.cost import huggingface
-    from lutra.papers import quweit_shares as shares
+    from lutra.papers.quweit import shares
 
     if name != "quweit-1":
         raise InputError(f"--config: the table of a model's workload is quweit-1, not {name}")
