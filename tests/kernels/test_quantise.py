@@ -132,6 +132,17 @@ def test_an_error_that_is_no_number_is_not_hidden(isa: str, value: float) -> Non
     assert squared_error(torch.tensor([math.nan, 2.0]), torch.zeros(2), -100.0).isnan()
 
 
+def test_what_kernels_can_not_read_is_left_to_the_definition() -> None:
+    """A bias in bfloat16 or of one number for all columns, and shapes that broadcast; what does not fit is an error."""
+    x, step = draw((4, 6), 0), torch.tensor(0.3)
+    for bias in (draw((6,), 1, torch.bfloat16), draw((1,), 2), draw((12,), 3)[::2]):
+        assert torch.equal(learned_step(x, bias, step, -8, 7, 1.0), reference.learned_step(x, bias, step, -8, 7))
+    with pytest.raises(RuntimeError, match="must match"):
+        learned_step(x, draw((3,), 1), step, -8, 7, 1.0)
+    target = draw((1, 6), 4)
+    assert torch.equal(squared_error(x, target), reference.squared_error(x, target, -math.inf))
+
+
 def test_without_kernels_the_definition_runs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUTRA_ISA", "reference")
     x, bias, step = (

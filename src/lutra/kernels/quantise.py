@@ -113,7 +113,8 @@ class _LearnedStep(Function):
         gradient_scale: float,
         dtype: torch.dtype,
     ) -> Tensor:
-        ctx.by_kernels = x.numel() > 0 and dtype in (torch.float32, torch.bfloat16) and kernels_available(x)
+        fits = bias is None or (bias.dtype == torch.float32 and bias.shape == x.shape[-1:] and bias.is_contiguous())
+        ctx.by_kernels = fits and x.numel() > 0 and dtype in (torch.float32, torch.bfloat16) and kernels_available(x)
         ctx.options, ctx.gradient_scale, ctx.dtype = (low, high), gradient_scale, dtype
         if not ctx.by_kernels:
             ctx.save_for_backward(x, bias, step)
