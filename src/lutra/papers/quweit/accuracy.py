@@ -67,7 +67,6 @@ def quweit_2(records: Records) -> PaperTable:
     for name, model in SMALLER_VISION.items():
         rows += _rows_of_vision(records, name, model)
     notes = (
-        "The paper trains nanoGPT-baby for 5,000 iterations; in 1,250 the learning rate falls to its end, too.",
         "Binary attention: its matrices in one bit (BMT's linear layers), 8 or 4 bits of activations; float: as ever.",
         "gpt-mini is nanoGPT's setting for a CPU: 4 layers, width 128, context 64, 2,000 iterations. Losses of models "
         "smaller than the paper's stand beside each other, not beside the paper's.",
