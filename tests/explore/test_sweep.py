@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from xml.etree import ElementTree
 
 import pytest
 
 from lutra.errors import LutraError, RunDirectoryError
+from lutra.explore import sweep
 from lutra.explore.processes import exclusive
 from lutra.explore.sweep import load_exploration
 from lutra.explore.table import exploration_tables, failures
+from lutra.runs.claim import claim_run
 
 TWO = """
 seeds = [1, 2]
@@ -214,6 +217,18 @@ def test_a_changed_variant_or_a_foreign_folder_is_refused(run_space, tmp_path, s
     with pytest.raises(RunDirectoryError, match="not an exploration and not empty"):
         run_space(TWO)
     assert len(starts.lines()) == 8
+
+
+def test_an_exploration_that_was_killed_before_it_started_a_run_goes_on(run_space, tmp_path, monkeypatch):
+    def claim_and_die(files, recipe):
+        claim_run(files, recipe)
+        sys.exit(9)
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(sweep, "claim_run", claim_and_die)
+        run_space(TWO)
+    assert load_exploration(tmp_path / "out")["finished"] is False
+    assert run_space(TWO)["finished"]
 
 
 def test_table_and_figure_show_every_variant_and_mark_the_paper(run_space, tmp_path):

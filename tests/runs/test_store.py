@@ -14,10 +14,12 @@ import pytest
 from fabricated_run import make_finished_run, make_started_run, small_recipe
 from lutra.errors import LutraError, RunDirectoryError
 from lutra.recipes.kinds import LANGUAGE
+from lutra.recipes.language import load_recipe
 from lutra.report.build import report_run
 from lutra.report.record import add_result
 from lutra.runs import files as files_module
 from lutra.runs import steps as run_module
+from lutra.runs.claim import save_recipe
 from lutra.runs.files import RunFiles, clear_leftovers, write_text
 from lutra.runs.lock import held
 from lutra.runs.record import changed_outputs, failed_steps, finished_steps
@@ -289,6 +291,19 @@ def test_damaged_records_are_one_line(tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_that_another_process_claims_meanwhile_is_no_strange_one(tmp_path, monkeypatch):
+    """The other one writes its recipe at the last moment before this one lists the folder."""
+    recipe, iterdir = small_recipe(), Path.iterdir
+
+    def claimed(folder):
+        if folder == tmp_path:
+            save_recipe(recipe, RunFiles(folder).recipe)
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", claimed)
+    assert load_recipe(open_run(recipe, tmp_path).recipe) == recipe
+
+
 def test_pairs_of_processes_never_mix(tmp_path):
     """Two processes at a time write the same result in two pieces; one of them is told to wait."""
     work = """
@@ -297,6 +312,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from fabricated_run import small_recipe
 from lutra.runs import steps as run_module
+from lutra.runs.claim import save_recipe
 from lutra.runs.files import write_json
 from lutra.runs.steps import open_run, run_step
 def step(files, recipe):

@@ -211,6 +211,20 @@ def is_leftover(name: str) -> bool:
     return name.startswith(PREFIX) or _EARLIER_LEFTOVER.fullmatch(name) is not None
 
 
+def holds_other_files(root: Path, own: tuple[str, ...] = ()) -> bool:
+    """Whether the folder `root` holds more than locks, what nobody finished, and what is named in `own`."""
+    known = (LOCK_NAME, HOLDER_NAME, *own)
+    return any(path.name not in known and not is_leftover(path.name) for path in root.iterdir())
+
+
+def is_strange(root: Path, marker: Path, own: tuple[str, ...] = ()) -> bool:
+    """Whether `root` is no folder, or one with files of somebody else: without `marker`, the first that we write there.
+
+    The folder is listed before `marker` is looked for, because another process may claim it in between.
+    """
+    return root.exists() and (not root.is_dir() or holds_other_files(root, own)) and not marker.exists()
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

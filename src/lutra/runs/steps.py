@@ -25,7 +25,7 @@ from lutra.recipes.kinds import Step, kind_of, load_any_recipe, load_function
 from lutra.recipes.sections import Experiment
 from lutra.runs.claim import claim_run
 from lutra.runs.environment import environment
-from lutra.runs.files import FROZEN_FOLDER, HOLDER_NAME, LOCK_NAME, RunFiles, cannot_write, clear_leftovers, is_leftover
+from lutra.runs.files import FROZEN_FOLDER, RunFiles, cannot_write, clear_leftovers, holds_other_files, is_strange
 from lutra.runs.lock import held
 from lutra.runs.record import failed_steps, finished_steps, write_steps
 
@@ -43,7 +43,7 @@ def open_run(recipe: Experiment, root: Path) -> RunFiles:
         load_function(check)(recipe)
     files = RunFiles(root)
     own = (FROZEN_FOLDER,) if isinstance(recipe, FrozenRecipe) else ()
-    if not files.recipe.exists() and root.exists() and (not root.is_dir() or _holds_other_files(root, own)):
+    if is_strange(root, files.recipe, own):
         raise RunDirectoryError(f"{root}: not a run directory (no recipe.toml) and not empty; choose another --out")
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -54,11 +54,6 @@ def open_run(recipe: Experiment, root: Path) -> RunFiles:
     return files
 
 
-def _holds_other_files(root: Path, own: tuple[str, ...]) -> bool:
-    known = (LOCK_NAME, HOLDER_NAME, *own)
-    return any(path.name not in known and not is_leftover(path.name) for path in root.iterdir())
-
-
 def load_run(root: Path) -> tuple[RunFiles, Experiment]:
     """The files and the recipe of an existing run. A folder that holds nothing but a frozen model becomes one.
 
@@ -66,8 +61,7 @@ def load_run(root: Path) -> tuple[RunFiles, Experiment]:
         RunDirectoryError: `root` holds no run.
     """
     files = RunFiles(root)
-    bare = not files.recipe.exists() and (files.frozen / "model.json").is_file()
-    if bare and not _holds_other_files(root, (FROZEN_FOLDER,)):
+    if (files.frozen / "model.json").is_file() and not holds_other_files(root, (FROZEN_FOLDER,)):
         return files, recipe_of_folder(root)
     if not files.recipe.is_file():
         raise RunDirectoryError(
