@@ -177,6 +177,13 @@ def test_plans_share_their_predecessors(recipe):
     assert bmt.model_copy(update={"wtws": False}) == tws
 
 
+def test_the_second_lesson_may_keep_the_hidden_states(recipe):
+    overrides = ["methods=['bmt-w1a4']", "ternary.second_lesson=joint"]
+    lessons = {plan.name: plan.lessons for plan in plan_stages(load_any_recipe(recipe, overrides))}
+    assert [lesson.kind for lesson in lessons["ternary-w2a4"]] == ["intermediate", "joint"]
+    assert [lesson.kind for lesson in lessons["bmt-w1a4"]] == ["intermediate", "logits"]
+
+
 def change_lines(path, change):
     path.write_text("\n".join(map(change, path.read_text().splitlines())) + "\n")
 

@@ -110,6 +110,33 @@ def test_first_batch_sets_the_step_and_later_ones_do_not(bits, signed, factor):
     assert torch.allclose(quantiser.step, expected)
 
 
+@pytest.mark.parametrize(
+    ("bits", "signed", "elastic"),
+    [(4, True, False), (4, False, False), (4, False, True), (2, True, True), (1, True, True)],
+)
+def test_the_step_of_least_error_leaves_no_more_than_any_other_multiple(bits, signed, elastic):
+    x = draw((40, 6), 3, torch.float32)
+    x = x**3 if signed else (4 * x).softmax(dim=1)
+    usual, least = (ActivationQuantiser(bits, signed, 6 if elastic else None) for _ in range(2))
+    least.start = "error"
+    for quantiser in (usual, least):
+        if elastic:
+            quantiser.bias.data.fill_(0.02)
+    usual(x)
+
+    def error(quantiser, step):
+        quantiser.step.data.fill_(step)
+        bias = 0.0 if quantiser.bias is None else quantiser.bias
+        return (quantiser(x) - x - bias).square().mean().item()
+
+    value = least(x)
+    chosen, lsq = least.step.item(), usual.step.item()
+    errors = {multiple: error(usual, lsq * multiple / 20) for multiple in range(4, 81)}
+    assert error(least, chosen) <= min(errors.values()) * (1 + 1e-5)
+    assert error(least, chosen) < 0.95 * errors[20]
+    assert torch.equal(least(x), value)  # of the first batch, too
+
+
 def test_step_survives_in_the_state_dictionary():
     trained, fresh = ActivationQuantiser(4, True), ActivationQuantiser(4, True)
     trained(torch.randn(5, 3))

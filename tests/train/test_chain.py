@@ -14,7 +14,7 @@ from lutra.runs.files import RunFiles
 from lutra.train import stage as stage_module
 from lutra.train.chain import train_chain
 from lutra.train.stage import load_stage
-from tiny_glue import tiny_recipe, write_checkpoint, write_tsv
+from tiny_glue import tiny_recipe, tiny_tree, write_checkpoint, write_tsv
 from tiny_training import files_of
 
 
@@ -83,6 +83,23 @@ def test_the_recipes_precision_is_that_of_the_training(base, tmp_path):
         train_chain(files, tiny_recipe(base, "full", precision=precision))
         trained.append(load_stage(files.stage("full")).classifier.weight)
     assert not torch.equal(*trained)
+
+
+def test_lessons_and_steps_are_those_of_the_recipe(base, tmp_path):
+    """Of the ternary stage alone, whose second lesson changes nothing in the first."""
+    ternary = tiny_tree(base)["ternary"]
+    logs, steps = [], []
+    for number, changes in enumerate([{}, {"second_lesson": "joint"}, {"step_start": "error"}]):
+        files = RunFiles(tmp_path / str(number))
+        result = train_chain(files, tiny_recipe(base, "ternary-w2a4", ternary={**ternary, **changes}))
+        logs.append([json.loads(line)["train_loss"] for line in files.stage("ternary-w2a4").log.open()])
+        steps.append(load_stage(files.stage("ternary-w2a4")).layers[0].attention.probability_quantiser.step.item())
+        kinds = [lesson["lesson"] for lesson in result["stages"]["ternary-w2a4"]["lessons"]]
+        assert kinds == ["intermediate", changes.get("second_lesson", "logits")]
+    usual, joint, least_error = logs
+    first = len(usual) // 2
+    assert joint[:first] == usual[:first] and all(a > b for a, b in zip(joint[first:], usual[first:], strict=True))
+    assert least_error[0] != usual[0] and not 0.8 < steps[2] / steps[0] < 1.25
 
 
 class StopAt:

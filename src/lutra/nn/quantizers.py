@@ -7,7 +7,7 @@ Weights: BWN (Rastegari et al. 2016), TWN (Li and Liu 2016), symmetric min-max (
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,10 @@ TERNARY_THRESHOLD = 0.7
 """TWN: weights within this fraction of the mean magnitude become 0."""
 SMALLEST_STEP = 1e-5
 """A learned step is never used below this, whatever the optimiser makes of the parameter (BiT)."""
+
+STEP_MULTIPLES = tuple(part / 20 for part in range(4, 81))
+"""Of LSQ's first step, among which that of least error is looked for. With four bits, attention probabilities want two
+to three times LSQ's step, which cuts off all above a quarter, and what is signed about two thirds of it."""
 
 
 class WeightCodes(NamedTuple):
@@ -69,8 +73,9 @@ class ActivationQuantiser(nn.Module):
     autocast in its type, as only matrix products read it. Without bias this is LSQ. Signed: -2^(N-1) to 2^(N-1) - 1,
     with one bit -1 and +1 (the sign; of 0: +1). Unsigned: 0 to 2^N - 1.
 
-    The first batch sets the step (LSQ's rule as BinaryBERT and BiT have it: 2 (signed) or 4 (unsigned) times the mean
-    magnitude, over the root of the largest integer); until then it is not a number.
+    The first batch sets the step, as `start` says; until then it is not a number. "magnitude" is LSQ's rule as
+    BinaryBERT and BiT have it: 2 (signed) or 4 (unsigned) times the mean magnitude, over the root of the largest
+    integer. "error" takes the multiple of that step whose integers have the least squared error.
 
     Raises:
         InputError: the first batch is empty or not finite.
@@ -79,6 +84,7 @@ class ActivationQuantiser(nn.Module):
     def __init__(self, bits: int, signed: bool, features: int | None = None) -> None:
         super().__init__()
         self.bits, self.signed = bits, signed
+        self.start: Literal["magnitude", "error"] = "magnitude"
         self.step = nn.Parameter(torch.tensor(torch.nan))
         self.bias = None if features is None else nn.Parameter(torch.zeros(features))
 
@@ -106,6 +112,14 @@ class ActivationQuantiser(nn.Module):
             raise InputError(f"a quantiser needs finite activations to find its step, got a mean of {magnitude}")
         factor = 2 if self.signed else 4
         self.step.copy_((factor * magnitude / math.sqrt(self.high)).clamp_min(SMALLEST_STEP))
+        if self.start == "error":
+            steps = [(self.step * multiple).clamp_min(SMALLEST_STEP) for multiple in STEP_MULTIPLES]
+            self.step.copy_(min(steps, key=lambda step: self._squared_error(x, step)))
+
+    def _squared_error(self, x: Tensor, step: Tensor) -> float:
+        shifted = x.detach().float() if self.bias is None else x.detach().float() + self.bias
+        difference = step * step_integers(shifted, step, self.low, self.high) - shifted
+        return float(difference.square().mean(dtype=torch.float64))
 
     def integers(self, x: Tensor) -> Tensor:
         """What the hardware computes, held in x's float type: one addition, one product with 1/step, round, clip."""

@@ -35,6 +35,8 @@ class OptimiserConfig(Section):
     batch: int = Field(16, ge=1, le=WIDTH)
     step_learning_rate: float = Field(1e-4, gt=0)
     """Of quantiser steps and column scales, which do not decay."""
+    step_start: Literal["magnitude", "error"] = "magnitude"
+    """Where the first batch puts the steps of quantisers: by LSQ's rule, or where the squared error is least."""
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0)
     """Largest norm of each parameter's gradient by itself."""
@@ -51,6 +53,9 @@ class OneLesson(OptimiserConfig):
 
 class TwoLessons(OptimiserConfig):
     """A stage that learns scores and hidden states of its teacher, then the logits."""
+
+    second_lesson: Literal["logits", "joint"] = "logits"
+    """The logits alone, or hidden states with them."""
 
     intermediate_learning_rate: float = Field(gt=0)
     intermediate_epochs: float = Field(ge=0, le=EPOCHS)
@@ -297,7 +302,7 @@ def _single(
 def _double(name: str, origin: Origin, start: str, teacher: str, section: TwoLessons) -> StagePlan:
     lessons = (
         Lesson("intermediate", section.intermediate_learning_rate, section.intermediate_epochs),
-        Lesson("logits", section.logits_learning_rate, section.logits_epochs),
+        Lesson(section.second_lesson, section.logits_learning_rate, section.logits_epochs),
     )
     taught = tuple(lesson for lesson in lessons if lesson.epochs > 0)
     return StagePlan(name, origin, start, teacher, quantisation_of(name), taught, section)

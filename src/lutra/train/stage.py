@@ -24,6 +24,7 @@ from lutra.errors import CheckpointError, RunDirectoryError, TrainingError
 from lutra.escape import brief
 from lutra.models.bert import Bert
 from lutra.nn.binary_linear import PackedWeight, pack_, prepare_packed_
+from lutra.nn.quantizers import ActivationQuantiser
 from lutra.recipes.bert import Lesson, OptimiserConfig
 from lutra.recipes.bert_config import BertConfig
 from lutra.runs.environment import environment
@@ -223,6 +224,9 @@ class _StageTraining:
     def _calibrate(self) -> None:
         """Quantisers take their steps from the first batch, before the optimiser sees them and without dropout."""
         self.model.eval()
+        for module in self.model.modules():
+            if isinstance(module, ActivationQuantiser):
+                module.start = self.plan.optimiser.step_start
         with torch.no_grad():
             self.model(*self._batch(0)[:3])
         self.model.train()
