@@ -1,5 +1,6 @@
 """The chain of a BERT recipe: its stages, their files, and that stopping anywhere changes nothing."""
 
+import itertools
 import json
 import signal
 
@@ -120,9 +121,36 @@ class StopAt:
         return self.answer if self.count < 0 else None
 
 
+def test_a_lesson_hands_over_its_best_or_its_last_weights(base, tmp_path, monkeypatch):
+    """With scores that fall from look to look, the first is the best: afterwards both lessons start anew from there."""
+    scores = itertools.count(100, -1)
+    monkeypatch.setattr(stage_module, "evaluate", lambda model, data: {"accuracy": float(next(scores))})
+    saved = {}
+    kept = stage_module.save_checkpoint
+
+    def save(path, tensors, metadata):
+        place = (path.name, metadata["state"]["lesson"], metadata["state"]["iteration"])
+        saved[place] = tensors["embeddings.norm.weight"].clone()
+        kept(path, tensors, metadata)
+
+    def handed_over(name, **changes):
+        saved.clear()
+        ternary = {**tiny_tree(base)["ternary"], "second_lesson": "joint", **changes}
+        recipe = tiny_recipe(base, "ternary-w2a4", ternary=ternary)
+        train_chain(RunFiles(tmp_path / name), recipe)
+        return saved["last.safetensors", 1, 0], saved["best.safetensors", 0, 2], saved["last.safetensors", 0, 3]
+
+    monkeypatch.setattr(stage_module, "save_checkpoint", save)
+    start, best, last = handed_over("best")
+    assert torch.equal(start, best) and not torch.equal(best, last)
+    start, best, last = handed_over("last", hand_over="last")
+    assert torch.equal(start, last) and not torch.equal(best, last)
+
+
 @pytest.mark.parametrize("precision", [pytest.param("32-true", marks=pytest.mark.slow), "bf16-mixed"])
 def test_stopping_anywhere_gives_the_same_run(base, tmp_path, monkeypatch, precision):
-    recipe = tiny_recipe(base, "bmt-w1a4", precision=precision, teacher_mode="train")
+    ternary = {**tiny_tree(base)["ternary"], "hand_over": "last"}
+    recipe = tiny_recipe(base, "bmt-w1a4", precision=precision, teacher_mode="train", ternary=ternary)
     whole, parts = RunFiles(tmp_path / "whole"), RunFiles(tmp_path / "parts")
     train_chain(whole, recipe)
     stops, result = 0, {"finished": False}

@@ -22,8 +22,9 @@ SMALLEST_STEP = 1e-5
 """A learned step is never used below this, whatever the optimiser makes of the parameter (BiT)."""
 
 STEP_MULTIPLES = tuple(part / 20 for part in range(4, 81))
-"""Of LSQ's first step, among which that of least error is looked for. With four bits, attention probabilities want two
-to three times LSQ's step, which cuts off all above a quarter, and what is signed about two thirds of it."""
+"""Of LSQ's first step, among which that of least error is looked for. In a ternary MiniLM with four-bit activations,
+queries, keys and values want 0.5 to 0.7 of it, neurons behind a ReLU 1.4 to 2.8 times as much, and the attention
+probabilities of the first layer 3.5 times."""
 
 
 class WeightCodes(NamedTuple):

@@ -56,6 +56,9 @@ class TwoLessons(OptimiserConfig):
 
     second_lesson: Literal["logits", "joint"] = "logits"
     """The logits alone, or hidden states with them."""
+    hand_over: Literal["best", "last"] = "best"
+    """Weights from which the second lesson starts: the first lesson's best on the development set, or its last. The
+    first one trains no logits, so that its scores say little of what it has learned."""
 
     intermediate_learning_rate: float = Field(gt=0)
     intermediate_epochs: float = Field(ge=0, le=EPOCHS)

@@ -48,6 +48,7 @@ _ADDED: dict[tuple[str, str], Any] = {
     ("machine", "synthesise"): False,
     **{(stage, "step_start"): "magnitude" for stage in ("fine_tune", "width", "q8", "ternary", "binary", "bit")},
     **{(stage, "second_lesson"): "logits" for stage in ("ternary", "binary")},
+    **{(stage, "hand_over"): "best" for stage in ("ternary", "binary")},
 }
 """Keys that came after results had been recorded: at their defaults they leave a recipe's hash as it was."""
 

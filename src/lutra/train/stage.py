@@ -2,7 +2,8 @@
 
 What an iteration draws at random (batch, dropout) is a function of seed, lesson and iteration alone;
 `last.safetensors` holds everything else, as in lutra.train.loop. A lesson starts from the best weights on the
-development set of the lesson before; the best of the last lesson are the stage's result (BinaryBERT).
+development set of the lesson before, or from its last ones; the best of the last lesson are the stage's result
+(BinaryBERT).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from lutra.escape import brief
 from lutra.models.bert import Bert
 from lutra.nn.binary_linear import PackedWeight, pack_, prepare_packed_
 from lutra.nn.quantizers import ActivationQuantiser
-from lutra.recipes.bert import Lesson, OptimiserConfig
+from lutra.recipes.bert import Lesson, OptimiserConfig, TwoLessons
 from lutra.recipes.bert_config import BertConfig
 from lutra.runs.environment import environment
 from lutra.runs.files import StageFiles, clear_leftovers
@@ -54,6 +55,11 @@ class Lessons:
     teacher: Bert | None = None
     teacher_mode: Literal["eval", "train"] = "eval"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+
+    @property
+    def from_best(self) -> bool:
+        """Whether a second lesson starts from the best weights of the first, not from its last."""
+        return not isinstance(self.optimiser, TwoLessons) or self.optimiser.hand_over == "best"
 
     def iterations(self, lesson: int) -> int:
         """Of lesson number `lesson`."""
@@ -211,9 +217,10 @@ class _StageTraining:
         self.adamw = _optimiser(self.model, lesson, plan.optimiser)
 
     def _next_lesson(self) -> None:
-        """From the best weights of the lesson that is over, with a fresh optimiser."""
-        tensors, metadata = read_checkpoint(self.files.best_checkpoint)
-        self.model = _restored(tensors, metadata, str(self.files.best_checkpoint)).to(self.device).train()
+        """From the weights that the lesson that is over hands over, with a fresh optimiser."""
+        if self.plan.from_best:
+            tensors, metadata = read_checkpoint(self.files.best_checkpoint)
+            self.model = _restored(tensors, metadata, str(self.files.best_checkpoint)).to(self.device).train()
         state = self.state
         state.ended.append(self._scores())
         state.lesson, state.iteration = state.lesson + 1, 0
