@@ -70,6 +70,7 @@ def quweit_2(records: Records) -> PaperTable:
         "Binary attention: its matrices in one bit (BMT's linear layers), 8 or 4 bits of activations; float: as ever.",
         "gpt-mini is nanoGPT's setting for a CPU: 4 layers, width 128, context 64, 2,000 iterations. Losses of models "
         "smaller than the paper's stand beside each other, not beside the paper's.",
+        "The paper trains nanoGPT-baby for 5,000 iterations; in 1,250 the learning rate falls to its end, too.",
         "Losses of ours: best checkpoint, whole validation text; blocks in integers, and all else too where nothing "
         "beside them lacks that form; mean ± sample standard deviation over seeds. Recovery: 0 where the block does "
         "nothing, 1 where it replaces the MLP.",
