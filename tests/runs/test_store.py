@@ -291,7 +291,7 @@ def test_damaged_records_are_one_line(tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_that_another_process_claims_meanwhile_is_no_strange_one(tmp_path, monkeypatch):
+def test_a_folder_that_another_process_claims_meanwhile_is_not_foreign(tmp_path, monkeypatch):
     """The other one writes its recipe at the last moment before this one lists the folder."""
     recipe, iterdir = small_recipe(), Path.iterdir
 

@@ -20,7 +20,7 @@ from lutra.recipes.language import Recipe
 from lutra.runs.claim import claim_run
 from lutra.runs.environment import environment
 from lutra.runs.exploration import our_loss, whole_in_integers
-from lutra.runs.files import RunFiles, is_strange, write_text
+from lutra.runs.files import RunFiles, is_foreign, write_text
 from lutra.runs.schemas.exploration import ExplorationRecord
 from lutra.runs.typed import VERSION, read_record, write_record
 
@@ -88,7 +88,7 @@ def _claim(plan: Plan, root: Path) -> None:
     if (root / RECORD_NAME).exists():
         if (there := load_exploration(root)["name"]) != plan.space.name:
             raise RunDirectoryError(f"{root}: belongs to the exploration {there}; choose another folder (--out)")
-    elif is_strange(root, root / RECORD_NAME):
+    elif is_foreign(root, root / RECORD_NAME):
         raise RunDirectoryError(f"{root}: not an exploration and not empty; choose another folder (--out)")
     root.mkdir(parents=True, exist_ok=True)
 

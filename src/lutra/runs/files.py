@@ -217,7 +217,7 @@ def holds_other_files(root: Path, own: tuple[str, ...] = ()) -> bool:
     return any(path.name not in known and not is_leftover(path.name) for path in root.iterdir())
 
 
-def is_strange(root: Path, marker: Path, own: tuple[str, ...] = ()) -> bool:
+def is_foreign(root: Path, marker: Path, own: tuple[str, ...] = ()) -> bool:
     """Whether `root` is no folder, or one with files of somebody else: without `marker`, the first that we write there.
 
     The folder is listed before `marker` is looked for, because another process may claim it in between.

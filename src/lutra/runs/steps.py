@@ -25,7 +25,7 @@ from lutra.recipes.kinds import Step, kind_of, load_any_recipe, load_function
 from lutra.recipes.sections import Experiment
 from lutra.runs.claim import claim_run
 from lutra.runs.environment import environment
-from lutra.runs.files import FROZEN_FOLDER, RunFiles, cannot_write, clear_leftovers, holds_other_files, is_strange
+from lutra.runs.files import FROZEN_FOLDER, RunFiles, cannot_write, clear_leftovers, holds_other_files, is_foreign
 from lutra.runs.lock import held
 from lutra.runs.record import failed_steps, finished_steps, write_steps
 
@@ -43,7 +43,7 @@ def open_run(recipe: Experiment, root: Path) -> RunFiles:
         load_function(check)(recipe)
     files = RunFiles(root)
     own = (FROZEN_FOLDER,) if isinstance(recipe, FrozenRecipe) else ()
-    if is_strange(root, files.recipe, own):
+    if is_foreign(root, files.recipe, own):
         raise RunDirectoryError(f"{root}: not a run directory (no recipe.toml) and not empty; choose another --out")
     try:
         root.mkdir(parents=True, exist_ok=True)

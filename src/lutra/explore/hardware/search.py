@@ -27,7 +27,7 @@ from lutra.explore.processes import exclusive
 from lutra.papers.bmt.units import recorded_units
 from lutra.papers.records import RECORDED, Records
 from lutra.runs.environment import environment
-from lutra.runs.files import is_strange
+from lutra.runs.files import is_foreign
 from lutra.runs.typed import write_record
 
 log = logging.getLogger("lutra.explore")
@@ -104,7 +104,7 @@ def _claim(plan: HardwarePlan, root: Path) -> None:
         kind, name = kind_of_exploration(path)
         if (kind, name) != (KIND, plan.space.name):
             raise RunDirectoryError(f"{root}: belongs to the exploration {name}; choose another folder (--out)")
-    elif is_strange(root, path):
+    elif is_foreign(root, path):
         raise RunDirectoryError(f"{root}: not an exploration and not empty; choose another folder (--out)")
     root.mkdir(parents=True, exist_ok=True)
 
