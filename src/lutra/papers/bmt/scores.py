@@ -153,6 +153,8 @@ def bmt_4(records: Records) -> PaperTable:
         "development set.",
         "Scores of ours: mean ± sample standard deviation over seeds, from the float model that the remark names, with "
         "the size of its quantised form. The paper's start from BERT-base, so the two do not compare across.",
+        "A row takes the recipe with most seeds, of several the one recorded last, so that rows of one task may be of "
+        "different recipes (of ours, MRPC's full, half and ternary-w2a4 are of a newer one: docs/bert.md).",
         "The printed averages mix 9 columns (BERT, BinaryBERT W1A8, BMT) and 8, with MNLI-m alone (BinaryBERT W1A4, "
         "BiT).",
         "R: the score over the root mean square of its changes under noise of 10 % on the embeddings, 20 repeats "
