@@ -312,7 +312,6 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from fabricated_run import small_recipe
 from lutra.runs import steps as run_module
-from lutra.runs.claim import save_recipe
 from lutra.runs.files import write_json
 from lutra.runs.steps import open_run, run_step
 def step(files, recipe):

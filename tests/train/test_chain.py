@@ -122,7 +122,7 @@ class StopAt:
 
 
 def test_a_lesson_hands_over_its_best_or_its_last_weights(base, tmp_path, monkeypatch):
-    """With scores that fall from look to look, the first is the best: afterwards both lessons start anew from there."""
+    """Scores fall from look to look, so that the first look has the best weights."""
     scores = itertools.count(100, -1)
     monkeypatch.setattr(stage_module, "evaluate", lambda model, data: {"accuracy": float(next(scores))})
     saved = {}

@@ -36,7 +36,8 @@ class OptimiserConfig(Section):
     step_learning_rate: float = Field(1e-4, gt=0)
     """Of quantiser steps and column scales, which do not decay."""
     step_start: Literal["magnitude", "error"] = "magnitude"
-    """Where the first batch puts the steps of quantisers: by LSQ's rule, or where the squared error is least."""
+    """Where the first batch puts the steps of quantisers: by LSQ's rule, or where the squared error is least. Idle in
+    stages without quantisers, or whose steps are copied from the ternary model (`binary`)."""
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0)
     """Largest norm of each parameter's gradient by itself."""
